@@ -1,0 +1,1 @@
+"""Figures from data frames: one module a subject, one style for all."""

@@ -1,0 +1,47 @@
+"""Tables as a reader sees them, and saved as CSV and Markdown under `reports/tables/`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dualrec_utils import config, files
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """A value with its interval: `0.086 [0.070, 0.103]`."""
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def by_system(
+    table: pd.DataFrame, *, protocol: str, metrics: Sequence[str], split: str = "test"
+) -> pd.DataFrame:
+    """One row a system, one column a metric, each cell a value with its interval.
+
+    Args:
+        table: long table from :func:`dualrec_utils.evaluation.evaluate_systems`.
+        protocol, split: the rows wanted.
+        metrics: the columns wanted, in order.
+
+    Returns:
+        Frame indexed by system, in the order of `table`, with `n_users` and `n_cases` last.
+    """
+    rows = table[(table["protocol"] == protocol) & (table["split"] == split)]
+    order = list(dict.fromkeys(rows["system"]))
+    cells = rows.assign(
+        cell=[with_interval(*v) for v in zip(rows["value"], rows["low"], rows["high"], strict=True)]
+    )
+    wide = cells.pivot(index="system", columns="metric", values="cell").loc[order, list(metrics)]
+    sizes = rows.groupby("system")[["n_users", "n_cases"]].first()
+    wide.columns.name = None
+    return wide.join(sizes)
+
+
+def save_table(table: pd.DataFrame, name: str, *, stage: str, index: bool = False) -> Path:
+    """Save `reports/tables/<stage>/<name>.csv` and return its path."""
+    path = config.TABLES / stage / f"{name}.csv"
+    with files.replacing(path) as temporary:
+        table.to_csv(temporary, index=index, lineterminator="\n")
+    return path
