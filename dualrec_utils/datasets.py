@@ -158,10 +158,7 @@ def parse_recbole(inter: bytes, item: bytes) -> tuple[pd.DataFrame, pd.DataFrame
         number, title, year, genres = fields
         if title == "unkonwn":
             title = "unknown"
-        if year.isdigit():
-            parsed = (title, int(year))
-        else:
-            parsed = split_title(title)
+        parsed = (title, int(year)) if year.isdigit() else split_title(title)
         listed = [genre for genre in genres.split(" ") if genre != "unknown"]
         rows.append((int(number), *parsed, listed))
     return _rating_frame(io.BytesIO(inter), sep="\t", header=0), _item_frame(rows)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from dualrec_utils import config, datasets, files, predictions, sources, splits
-from dualrec_utils.config import HISTORY, ITEM, POSITION, RATING, SPLIT, TIMESTAMP, USER
+from dualrec_utils.config import ITEM, POSITION, RATING, SPLIT, TIMESTAMP, USER
 from dualrec_utils.errors import StudyError
 
 
