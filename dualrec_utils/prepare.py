@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dualrec_utils import config, datasets, files, predictions, sources, splits
+from dualrec_utils import config, datasets, files, sources, splits
 from dualrec_utils.config import ITEM, POSITION, RATING, SPLIT, TIMESTAMP, USER
 from dualrec_utils.errors import StudyError
 
@@ -90,8 +90,7 @@ def prepare(
 def describe(dataset: str) -> str:
     """One line on what stage `data` wrote."""
     summary = files.read_json(config.processed_dir(dataset) / "summary.json")
-    items = predictions.load_items(dataset)
     return (
-        f"data: {dataset} from {summary['source']}: {summary['n_users']} users, {len(items)} movies,"
+        f"data: {dataset} from {summary['source']}: {summary['n_users']} users, {summary['n_items']} movies,"
         f" {summary['n_interactions']} interactions, cases {summary['n_cases_next_item']}"
     )

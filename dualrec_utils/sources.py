@@ -59,7 +59,7 @@ class _Unusable(Exception):
 
 
 def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
-    """Put verified raw files of a dataset under `data/raw/<dataset>`.
+    """Put verified raw files of a dataset under `data/raw/<dataset>`, or keep those already there.
 
     Args:
         dataset: `ml-100k` or `ml-1m`.
@@ -72,6 +72,10 @@ def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
         StudyError: when no source serves: one message with every source's reason, the URL, the
             checksum and the folder to put the file in.
     """
+    target = config.raw_dir(dataset)
+    kept = _kept(target)
+    if kept:
+        return kept
     local = folder or os.environ.get("DUALREC_DATA")
     attempts: list[tuple[str, Callable[[Path], list[Path]]]] = []
     if local:
@@ -79,7 +83,6 @@ def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
     attempts.append(("GroupLens", lambda into: _from_url(URLS[dataset], into)))
     if dataset == "ml-100k":
         attempts.append(("RecBole 1.2.1 wheel", _from_wheel))
-    target = config.raw_dir(dataset)
     reasons = []
     with tempfile.TemporaryDirectory(prefix="dualrec-fetch-") as scratch:
         for name, attempt in attempts:
@@ -105,6 +108,18 @@ def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
         + f"\nDownload {URLS[dataset]} (SHA-256 {SHA256[archive]}) by hand, put it at"
         f" SOME_FOLDER/{dataset}/{archive} and run again with DUALREC_DATA=SOME_FOLDER"
     )
+
+
+def _kept(target: Path) -> Fetched | None:
+    """What an earlier run fetched, if every file of it still has its checksum: no network needed."""
+    record = target / "source.json"
+    if not record.is_file():
+        return None
+    about = json.loads(record.read_text(encoding="utf-8"))
+    paths = tuple(target / name for name in about["sha256"])
+    if all(path.is_file() and files.sha256(path) == SHA256.get(path.name) for path in paths):
+        return Fetched(about["source"], paths)
+    return None
 
 
 def _verified(path: Path) -> Path:
@@ -181,8 +196,3 @@ def _from_wheel(into: Path) -> list[Path]:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise _Unusable(f"pip could not download recbole 1.2.1 ({last[:160]})")
     return [path]
-
-
-def read_record(dataset: str) -> dict:
-    """The `source.json` of what lies in `data/raw/<dataset>`."""
-    return json.loads((config.raw_dir(dataset) / "source.json").read_text())
