@@ -51,7 +51,6 @@ def prepare(
     user_split = splits.split_users(
         interactions[USER].unique(), seed=seed, train_share=train_share, validation_share=validation_share
     )
-    folder = config.processed_dir(dataset)
     summary = {
         "source": fetched.source,
         "order_sha256": datasets.order_hash(interactions),
@@ -62,27 +61,31 @@ def prepare(
         "n_users_raw": int(raw_ratings[USER].nunique()),
         "n_users_dropped": int(raw_ratings[USER].nunique() - len(users)),
         "n_users": len(users),
+        "n_users_with_a_window_of_30": int((lengths > 30).sum()),
         "n_items": len(catalog_items),
         "n_interactions": len(interactions),
         **{f"n_users_{name}": int(n) for name, n in user_split[SPLIT].value_counts().items()},
-        **{f"n_users_with_over_{n}": int((lengths > n).sum()) for n in (30,)},
     }
     columns = [USER, ITEM, RATING, TIMESTAMP]
+    frames = {
+        # Before merging and filtering, for the EDA alone.
+        "ratings_raw": datasets.in_order(raw_ratings)[columns],
+        "items_raw": raw_items,
+        "merged": merged,
+        "interactions": interactions[[*columns, POSITION]],
+        "items": catalog_items,
+        "splits": user_split,
+    }
     for protocol in config.PROTOCOLS:
         cases, targets = splits.make_cases(
             interactions, user_split, protocol=protocol, cases_per_user=cases_per_user
         )
         splits.check_cases(cases, targets, interactions, user_split)
         summary[f"n_cases_{protocol}"] = cases[SPLIT].value_counts().to_dict()
-        files.write_parquet(cases, folder / f"cases_{protocol}.parquet")
-        files.write_parquet(targets, folder / f"targets_{protocol}.parquet")
-    # Before merging and filtering, for the EDA alone.
-    files.write_parquet(datasets.in_order(raw_ratings)[columns], folder / "ratings_raw.parquet")
-    files.write_parquet(raw_items, folder / "items_raw.parquet")
-    files.write_parquet(merged, folder / "merged.parquet")
-    files.write_parquet(interactions[[*columns, POSITION]], folder / "interactions.parquet")
-    files.write_parquet(catalog_items, folder / "items.parquet")
-    files.write_parquet(user_split, folder / "splits.parquet")
+        frames |= {f"cases_{protocol}": cases, f"targets_{protocol}": targets}
+    folder = config.processed_dir(dataset)
+    for name, frame in frames.items():
+        files.write_parquet(frame, folder / f"{name}.parquet")
     files.write_json(summary, folder / "summary.json")
     return summary
 
@@ -91,6 +94,7 @@ def describe(dataset: str) -> str:
     """One line on what stage `data` wrote."""
     summary = files.read_json(config.processed_dir(dataset) / "summary.json")
     return (
-        f"data: {dataset} from {summary['source']}: {summary['n_users']} users, {summary['n_items']} movies,"
-        f" {summary['n_interactions']} interactions, cases {summary['n_cases_next_item']}"
+        f"data: {dataset} from {summary['source']}: {summary['n_users']} users,"
+        f" {summary['n_items']} movies, {summary['n_interactions']} interactions,"
+        f" next_item cases {summary['n_cases_next_item']}"
     )
