@@ -1,0 +1,223 @@
+"""What `params.yaml` may say: one class a section, every value with its range.
+
+A section is a DVC stage, and its keys (with `dataset` and `seed`) are the parameters of the stage's
+notebook. There are no defaults here: `params.yaml` is the one place where a value stands.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML, YAMLError
+
+from dualrec_utils import config
+from dualrec_utils.errors import StudyError
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Section(BaseModel):
+    # Strict: `true` is no number and "10" is no integer; an integer may stand for a float.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Data(_Section):
+    """Stage `data`: fetch, filter, split, cut cases."""
+
+    n_items: int = Field(ge=10, le=20_000)
+    min_interactions: int = Field(ge=6, le=1_000)
+    train_share: Share
+    validation_share: Share
+    cases_per_user: int = Field(ge=1, le=50)
+
+
+class Eda(_Section):
+    """Notebook 01."""
+
+
+class Lstm(_Section):
+    """Notebook 02."""
+
+
+class Baselines(_Section):
+    """Notebook 03."""
+
+
+class Movielm(_Section):
+    """Stage `movielm`: the small language model trained in the pipeline."""
+
+
+class ZeroShotLlm(_Section):
+    """Notebook 04."""
+
+
+class LoraFinetuning(_Section):
+    """Notebook 05."""
+
+
+class RerankAblation(_Section):
+    """Notebook 06."""
+
+
+class Results(_Section):
+    """Notebook 07."""
+
+
+class Report(_Section):
+    """Stage `report`: the page a reader opens first."""
+
+
+class Params(_Section):
+    """All of `params.yaml`."""
+
+    dataset: Literal["ml-100k", "ml-1m"]
+    seed: int = Field(ge=0, le=2**32 - 1)
+    data: Data
+    eda: Eda
+    lstm: Lstm
+    baselines: Baselines
+    movielm: Movielm
+    zero_shot_llm: ZeroShotLlm
+    lora_finetuning: LoraFinetuning
+    rerank_ablation: RerankAblation
+    results: Results
+    report: Report
+
+
+SECTIONS: dict[str, type[_Section]] = {
+    name: field.annotation
+    for name, field in Params.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, _Section)
+}
+
+
+def load(path: Path | None = None) -> Params:
+    """Read and validate a parameters file.
+
+    Args:
+        path: the file; default `params.yaml` at :data:`dualrec_utils.config.ROOT`.
+
+    Raises:
+        StudyError: on a missing file, broken YAML, or any value that is misspelt, missing or out of
+            range: each named as `section.key` with its value and what is allowed.
+    """
+    path = Path(path or config.PARAMS_FILE)
+    values = _read(path)
+    for name, model in SECTIONS.items():
+        # A section whose stage has nothing to set need not be written.
+        if values.get(name) is None and not model.model_fields:
+            values[name] = {}
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
+        raise StudyError(f"{path} has values that cannot be used:\n{problems}") from None
+
+
+def section(name: str, path: Path | None = None) -> dict[str, Any]:
+    """`dataset`, `seed` and the keys of one section, validated: a stage's arguments.
+
+    The whole file is checked, so that a slip in the last stage's section shows before the first stage
+    has worked for nothing.
+
+    Raises:
+        StudyError: on an unknown section, or as :func:`load`.
+    """
+    if name not in SECTIONS:
+        raise StudyError(f"there is no section {name!r} in params.yaml; {_nearest(name, list(SECTIONS))}")
+    params = load(path)
+    return {"dataset": params.dataset, "seed": params.seed, **getattr(params, name).model_dump()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The file as a dict, read as DVC reads it (YAML 1.2, a key given twice is an error)."""
+    if not path.is_file():
+        raise StudyError(
+            f"there is no parameters file at {path}; restore it with `git checkout params.yaml`"
+        )
+    try:
+        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} is not readable YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise StudyError(
+            f"{path} must hold `dataset:`, `seed:` and one section a stage; it holds {values!r}"
+        )
+    return values
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    """One line on one of pydantic's findings: the key, its value, what is allowed."""
+    *above, key = problem["loc"]
+    place = ".".join(str(part) for part in problem["loc"])
+    model = Params
+    for part in above:
+        model = SECTIONS.get(str(part), model)
+    kind, value = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        return f"{place} is not a known name; {_nearest(str(key), list(model.model_fields))}"
+    if kind == "missing":
+        what = f"section `{key}:`" if key in SECTIONS else f"value {place} ({_allowed(model, key)})"
+        return f"the {what} is missing; add it, params.yaml of the repository shows how"
+    if kind == "model_type" and key in SECTIONS:
+        names = ", ".join(SECTIONS[key].model_fields)
+        return f"{place} must be a section with the keys {names}; it is {value!r}"
+    if len(problem["loc"]) > 1 and key not in model.model_fields:
+        key = next((part for part in reversed(above) if part in model.model_fields), key)
+    hint = ""
+    if isinstance(value, str) and _is_number(value):
+        hint = "; it was read as text: write numbers without quotes, small ones as 1.0e-4"
+    return f"{place} is {value!r}; allowed: {_allowed(model, key)}{hint}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """`did you mean ...? known names: ...`"""
+    near = difflib.get_close_matches(name, known, n=1)
+    question = f"did you mean {near[0]}? " if near else ""
+    return f"{question}known names: {', '.join(known) or 'none, this section is empty'}"
+
+
+def _allowed(model: type[_Section], key: Any) -> str:
+    """A value's type and range in words, from its schema."""
+    schema = model.model_json_schema()["properties"].get(key, {})
+    return _in_words(schema)
+
+
+def _in_words(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(_in_words(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return " | ".join(str(value) for value in schema["enum"])
+    if "const" in schema:
+        return str(schema["const"])
+    names = {"integer": "an integer", "number": "a number", "string": "text", "boolean": "true | false"}
+    names |= {"null": "null", "array": "a list", "object": "a section"}
+    words = [names.get(schema.get("type", ""), "a value")]
+    if schema.get("type") == "array" and "items" in schema:
+        words = [f"a list, each entry {_in_words(schema['items'])}"]
+    for bound, sign in (
+        ("minimum", "at least"),
+        ("exclusiveMinimum", "above"),
+        ("maximum", "at most"),
+        ("exclusiveMaximum", "below"),
+    ):
+        if bound in schema:
+            words.append(f"{sign} {schema[bound]}")
+    if "minItems" in schema:
+        words.append(f"at least {schema['minItems']} entries")
+    if "maxItems" in schema:
+        words.append(f"at most {schema['maxItems']} entries")
+    if "pattern" in schema:
+        words.append(f"of the form {schema['pattern']}")
+    return ", ".join(words)
