@@ -10,7 +10,7 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML, YAMLError
 
 from dualrec_utils import config
@@ -37,6 +37,9 @@ class Data(_Section):
 class Eda(_Section):
     """Notebook 01."""
 
+    window: int = Field(ge=2, le=1_000)
+    last_ratings: int = Field(ge=2, le=100)
+
 
 class Lstm(_Section):
     """Notebook 02."""
@@ -44,6 +47,21 @@ class Lstm(_Section):
 
 class Baselines(_Section):
     """Notebook 03."""
+
+    # baseline -> hyperparameter -> the values to try; the registry of baselines knows what is allowed.
+    models: dict[str, dict[str, Any]] = Field(min_length=1)
+
+    @field_validator("models")
+    @classmethod
+    def _known(cls, models: dict) -> dict:
+        from dualrec_utils import baselines
+
+        for name, grid in models.items():
+            try:
+                baselines.combinations(name, grid)
+            except StudyError as error:
+                raise ValueError(str(error)) from None
+        return models
 
 
 class Movielm(_Section):
@@ -140,8 +158,12 @@ def _read(path: Path) -> dict[str, Any]:
         )
     try:
         values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} is not readable YAML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path} is not UTF-8 text: {error}") from None
+    except YAMLError as error:
+        line = error.problem_mark.line + 1 if getattr(error, "problem_mark", None) else "unknown"
+        what = getattr(error, "problem", None) or str(error)
+        raise StudyError(f"{path} is not readable YAML: line {line}: {what}") from None
     if not isinstance(values, dict):
         raise StudyError(
             f"{path} must hold `dataset:`, `seed:` and one section a stage; it holds {values!r}"
@@ -162,9 +184,13 @@ def _explain(problem: dict[str, Any]) -> str:
     if kind == "missing":
         what = f"section `{key}:`" if key in SECTIONS else f"value {place} ({_allowed(model, key)})"
         return f"the {what} is missing; add it, params.yaml of the repository shows how"
+    if kind == "value_error":
+        return f"{place}: {problem['ctx']['error']}"
     if kind == "model_type" and key in SECTIONS:
         names = ", ".join(SECTIONS[key].model_fields)
         return f"{place} must be a section with the keys {names}; it is {value!r}"
+    if kind == "value_error":
+        return f"{place}: {problem['ctx']['error']}"
     if len(problem["loc"]) > 1 and key not in model.model_fields:
         key = next((part for part in reversed(above) if part in model.model_fields), key)
     hint = ""

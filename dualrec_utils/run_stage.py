@@ -1,0 +1,38 @@
+"""`python -m dualrec_utils.run_stage data`: run a stage that has no notebook."""
+
+from __future__ import annotations
+
+import argparse
+
+from dualrec_utils import params, stages
+
+
+def _work(name: str) -> None:
+    settings = params.section(name)
+    # Each stage imports its own room: `data` must not wait for torch.
+    if name == "data":
+        from dualrec_utils import prepare
+
+        prepare.prepare(**settings)
+        print(prepare.describe(settings["dataset"]), flush=True)
+    elif name == "movielm":
+        from dualrec_utils import movielm
+
+        movielm.train_stage(**settings)
+    else:
+        from dualrec_utils import report
+
+        report.build_stage(**settings)
+
+
+def main() -> int:
+    """Parse the command line and run the stage; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    names = [stage.name for stage in stages.STAGES if stage.number is None]
+    parser.add_argument("stage", choices=names)
+    name = parser.parse_args().stage
+    return stages.carry_out(name, lambda: _work(name))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

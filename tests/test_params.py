@@ -1,0 +1,122 @@
+"""Every slip in params.yaml is named with its place, its value and what is allowed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualrec_utils import config, params, stages
+from dualrec_utils.errors import StudyError
+
+TEXT = (config.PACKAGE_ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+def refused(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StudyError) as caught:
+        params.load(path)
+    return str(caught.value)
+
+
+def changed(old, new):
+    assert old in TEXT
+    return TEXT.replace(old, new, 1)
+
+
+@pytest.mark.parametrize("name", stages.NAMES)
+def test_the_repository_file_is_valid_for_every_stage(name):
+    section = params.section(name, config.PACKAGE_ROOT / "params.yaml")
+    assert {"dataset", "seed"} <= set(section)
+
+
+def test_sections_are_the_stages_in_order():
+    assert tuple(params.SECTIONS) == stages.NAMES
+
+
+def test_values_keep_their_types():
+    section = params.section("data", config.PACKAGE_ROOT / "params.yaml")
+    assert section["dataset"] == "ml-100k"
+    assert type(section["n_items"]) is int and type(section["train_share"]) is float
+
+
+def test_a_misspelt_key_is_named_with_the_nearest_one(tmp_path):
+    message = refused(tmp_path, changed("n_items:", "n_itmes:"))
+    assert "data.n_itmes is not a known name; did you mean n_items?" in message
+    assert "cases_per_user" in message  # all known names are listed
+    assert "params.yaml" in message
+
+
+def test_a_misspelt_section_is_named(tmp_path):
+    message = refused(tmp_path, changed("\ndata:", "\ndtaa:"))
+    assert "dtaa is not a known name; did you mean data?" in message
+    assert "section `data:` is missing" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("n_items: 1000", "n_items: 3", ("data.n_items is 3", "an integer, at least 10, at most 20000")),
+        ("n_items: 1000", "n_items: true", ("data.n_items is True", "an integer")),
+        ("n_items: 1000", "n_items: 1000.5", ("data.n_items is 1000.5", "an integer")),
+        ("train_share: 0.70", "train_share: 1.0", ("data.train_share is 1.0", "above 0, below 1")),
+        ("train_share: 0.70", "train_share: .nan", ("data.train_share is nan", "a number")),
+        ("train_share: 0.70", "train_share: '1e-4'", ("data.train_share is '1e-4'", "1.0e-4")),
+        ("dataset: ml-100k", "dataset: ml-10m", ("dataset is 'ml-10m'", "ml-100k | ml-1m")),
+        ("seed: 2025", "seed: -1", ("seed is -1", "an integer, at least 0")),
+        ("\ndata:", "\ndata: 5\nolddata:", ("data must be a section with the keys n_items",)),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_the_range(tmp_path, old, new, words):
+    message = refused(tmp_path, changed(old, new))
+    for word in words:
+        assert word in message
+
+
+def test_small_numbers_without_a_point_are_numbers(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(changed("train_share: 0.70", "train_share: 1e-4"), encoding="utf-8")
+    assert params.load(path).data.train_share == 1e-4
+
+
+def test_a_missing_value_is_named_with_what_it_may_be(tmp_path):
+    message = refused(tmp_path, changed("  n_items: 1000", "  # none"))
+    assert "value data.n_items (an integer, at least 10, at most 20000) is missing" in message
+
+
+def test_a_key_given_twice_is_refused(tmp_path):
+    assert "found duplicate key" in refused(tmp_path, changed("seed: 2025", "seed: 1\nseed: 2"))
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "dataset: [\n", "\t"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
+    assert "params.yaml" in refused(tmp_path, text)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(StudyError, match="no parameters file"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_an_unknown_section_is_named():
+    with pytest.raises(StudyError, match="did you mean lstm"):
+        params.section("lsmt")
+
+
+@given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=12))
+def test_no_unknown_name_passes(tmp_path_factory, name):
+    if name in params.Data.model_fields:
+        return
+    message = refused(tmp_path_factory.mktemp("p"), changed("\ndata:", f"\ndata:\n  {name}: 1"))
+    # YAML reads a few words (null, true) as something else than a name.
+    assert f"data.{name} is not a known name" in message or name in ("null", "true", "false")
+
+
+@given(st.integers() | st.floats(), st.sampled_from(["train_share", "validation_share"]))
+def test_shares_outside_zero_and_one_never_pass(value, key):
+    good = {"n_items": 10, "min_interactions": 10, "train_share": 0.5, "validation_share": 0.2}
+    values = good | {"cases_per_user": 1, key: value}
+    if 0 < value < 1:
+        assert getattr(params.Data(**values), key) == value
+    else:
+        with pytest.raises(ValueError):
+            params.Data(**values)
