@@ -83,6 +83,9 @@ class RerankAblation(_Section):
 class Results(_Section):
     """Notebook 07."""
 
+    n_bootstrap: int = Field(ge=100, le=100_000)
+    confidence: float = Field(ge=0.5, le=0.999)
+
 
 class Report(_Section):
     """Stage `report`: the page a reader opens first."""
