@@ -1,0 +1,393 @@
+"""A small language model trained in the pipeline: Mistral's architecture, random weights, movie lists.
+
+It reads nothing but training users' histories, written as the prompts write them (header, one movie a
+line), and learns titles and what follows what. It sees no instruction and no world knowledge. The last
+five movies of every training user are left out: they become the answers that adapters are taught
+(paper section 4.2.3), and a base model that had read them would make those adapters look worse than
+they are.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch.nn import functional
+from tqdm import tqdm
+from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
+
+from dualrec_utils import config, evaluation, files, prompts
+from dualrec_utils.errors import StudyError
+from dualrec_utils.predictions import load_items
+from dualrec_utils.splits import WINDOW, load_histories
+
+STAGE = "movielm"
+SPECIAL_TOKENS = ("<unk>", "<s>", "</s>", "<pad>")
+_IGNORED = -100
+# Prompt and answer of the study take about 170 tokens; LoRA allows 512 (paper section 4.2.3).
+_MAX_POSITIONS = 1024
+_SORTED_TOGETHER = 8
+# A word with the space, bracket or comma that touches it, so that " (1995)" can be one token; else a run
+# of marks; else white space, a line break never joined to what follows.
+_PIECE = r" ?\(?[\p{L}\p{N}']+[,)]?| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def train_tokenizer(items: pd.DataFrame, *, vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of the catalog's lines and the prompt's wording.
+
+    Args:
+        items: catalog with `item_id`, `title`, `year`, `genres`.
+        vocabulary: most tokens, special ones included; at least 300 (256 bytes and 4 special ones).
+
+    Returns:
+        The tokenizer, which puts `<s>` first and pads on the left.
+    """
+    wording = [prompts.HEADER, prompts.HINT.format(title=""), prompts.REQUEST.format(n_titles=3)]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECE), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*prompts.lines_of(items).values(), *wording], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+    names = dict(zip(("unk_token", "bos_token", "eos_token", "pad_token"), SPECIAL_TOKENS, strict=True))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, padding_side="left", clean_up_tokenization_spaces=False, **names
+    )
+
+
+class Documents:
+    """Turns histories into token sequences: `<s>`, the prompts' header, one line a movie.
+
+    Args:
+        items: the catalog.
+        tokenizer: from :func:`train_tokenizer`.
+        max_tokens: longest document.
+    """
+
+    def __init__(self, items: pd.DataFrame, tokenizer: PreTrainedTokenizerFast, *, max_tokens: int):
+        names, lines = prompts.names_of(items), prompts.lines_of(items)
+
+        def encode(text: str) -> list[int]:
+            return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+        self.max_tokens = max_tokens
+        self.header = [tokenizer.bos_token_id, *encode(prompts.HEADER + "\n")]
+        self.plain = {item: encode(f"- {name}\n") for item, name in names.items()}
+        self.with_genres = {item: encode(f"{line}\n") for item, line in lines.items()}
+        longest = max(map(len, self.with_genres.values()))
+        if max_tokens < len(self.header) + 2 * longest:
+            raise StudyError(
+                f"max_tokens is {max_tokens}; it must be at least {len(self.header) + 2 * longest}, the"
+                " header and two of the longest lines"
+            )
+
+    def document(self, history: Sequence[int], *, genres: bool, budget: int) -> tuple[list[int], list[int]]:
+        """One document of the first movies of `history` that fit into `budget` tokens, at least one.
+
+        Returns:
+            (token ids, number of tokens of each line after the header).
+        """
+        lines = self.with_genres if genres else self.plain
+        ids, lengths = list(self.header), []
+        for item in history:
+            line = lines[int(item)]
+            if lengths and len(ids) + len(line) > budget:
+                break
+            ids += line
+            lengths.append(len(line))
+        return ids, lengths
+
+    def epoch(
+        self, histories: Mapping[int, np.ndarray], *, genre_share: float, rng: np.random.Generator
+    ) -> list[list[int]]:
+        """All histories cut into consecutive documents, every movie in exactly one.
+
+        The first document of a user has a random length, so that cuts fall elsewhere in each epoch.
+        """
+        documents = []
+        for user in sorted(histories):
+            history, start = histories[user], 0
+            budget = int(rng.integers(self.max_tokens // 4, self.max_tokens + 1))
+            while start < len(history):
+                genres = bool(rng.random() < genre_share)
+                ids, lengths = self.document(history[start:], genres=genres, budget=budget)
+                documents.append(ids)
+                start += len(lengths)
+                budget = self.max_tokens
+        return documents
+
+
+def batches(
+    documents: Sequence[Sequence[int]], *, batch_size: int, pad: int, rng: np.random.Generator
+) -> list[torch.Tensor]:
+    """Shuffle documents into batches of like length, padded on the right.
+
+    Returns:
+        Tensors of shape (at most batch_size, longest document of the batch).
+    """
+    order = rng.permutation(len(documents))
+    pool = batch_size * _SORTED_TOGETHER
+    rows = []
+    for first in range(0, len(order), pool):
+        together = sorted(order[first : first + pool], key=lambda row: (len(documents[row]), row))
+        rows += [together[i : i + batch_size] for i in range(0, len(together), batch_size)]
+    return [_padded([documents[row] for row in rows[i]], pad) for i in rng.permutation(len(rows))]
+
+
+def _padded(documents: Sequence[Sequence[int]], pad: int) -> torch.Tensor:
+    width = max(map(len, documents))
+    return torch.tensor([[*ids, *[pad] * (width - len(ids))] for ids in documents])
+
+
+def token_losses(model: MistralForCausalLM, ids: torch.Tensor, *, pad: int) -> torch.Tensor:
+    """Negative log-likelihood in nats of every token but the first; 0 at padding.
+
+    Args:
+        ids: (n_documents, n_tokens), padded on the right, which causal attention never looks at.
+
+    Returns:
+        (n_documents, n_tokens - 1).
+    """
+    logits = model(input_ids=ids[:, :-1], use_cache=False).logits.float()
+    targets = ids[:, 1:].masked_fill(ids[:, 1:] == pad, _IGNORED)
+    losses = functional.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), ignore_index=_IGNORED, reduction="none"
+    )
+    return losses.view(targets.shape)
+
+
+@torch.inference_mode()
+def evaluate(
+    model: MistralForCausalLM,
+    documents: Documents,
+    histories: Mapping[int, np.ndarray],
+    *,
+    genres: bool,
+    batch_size: int,
+    pad: int,
+) -> dict[str, float]:
+    """Loss on the end of each history: as many of the last movies as fit into one document.
+
+    Returns:
+        `loss_per_token` and `loss_per_title` (nats a line: bullet, title, year, genres if written, line
+        break, so that a uniform guess among 1,000 movies costs ln 1,000 = 6.9), `n_titles`, `n_tokens`.
+        The first movie of a document is not counted: nothing precedes it.
+    """
+    model.eval()
+    sequences = []
+    for user in sorted(histories):
+        history = histories[user]
+        _, fitting = documents.document(history[::-1], genres=genres, budget=documents.max_tokens)
+        tail = history[len(history) - len(fitting) :]
+        sequences.append(documents.document(tail, genres=genres, budget=documents.max_tokens))
+    sequences.sort(key=lambda pair: len(pair[0]))
+    total, n_tokens, n_titles = 0.0, 0, 0
+    for first in range(0, len(sequences), batch_size):
+        chosen = sequences[first : first + batch_size]
+        losses = token_losses(model, _padded([ids for ids, _ in chosen], pad), pad=pad)
+        for row, (ids, lengths) in zip(losses, chosen, strict=True):
+            counted = row[len(documents.header) - 1 + lengths[0] : len(ids) - 1]
+            total += float(counted.double().sum())
+            n_tokens += len(counted)
+            n_titles += len(lengths) - 1
+    return {
+        "loss_per_token": total / n_tokens,
+        "loss_per_title": total / n_titles,
+        "n_titles": n_titles,
+        "n_tokens": n_tokens,
+    }
+
+
+def train(
+    histories: Mapping[int, np.ndarray],
+    validation: Mapping[int, np.ndarray],
+    items: pd.DataFrame,
+    *,
+    seed: int,
+    vocabulary: int,
+    hidden_size: int,
+    n_layers: int,
+    n_heads: int,
+    max_tokens: int,
+    genre_share: float,
+    n_epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    dropout: float,
+) -> tuple[MistralForCausalLM, PreTrainedTokenizerFast, pd.DataFrame]:
+    """Train tokenizer and model; the same arguments give the same weights on the same machine.
+
+    Args:
+        histories: user -> item ids, oldest first; what the model learns from, whole.
+        validation: likewise for other users; only the losses reported are computed on them.
+        items: the catalog.
+        seed: of weights, dropout, document cuts and order.
+        vocabulary: tokens. hidden_size: width. n_layers, n_heads: depth, attention heads.
+        max_tokens: longest document. genre_share: share of documents whose lines carry genres.
+        n_epochs: passes over all movies. batch_size: documents a step.
+        learning_rate: peak, reached after a twentieth of all steps, then a cosine down to a tenth.
+        weight_decay: AdamW's, on matrices only. dropout: of attention weights.
+
+    Returns:
+        (model, tokenizer, curve): the curve has one row an epoch, `epoch`, `step`, `train_loss` (per
+        token), and `loss_per_token`, `loss_per_title` with and without genres on validation users.
+    """
+    tokenizer = train_tokenizer(items, vocabulary=vocabulary)
+    documents = Documents(items, tokenizer, max_tokens=max_tokens)
+    pad, curve, step = tokenizer.pad_token_id, [], 0
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = new_model(
+            tokenizer, hidden_size=hidden_size, n_layers=n_layers, n_heads=n_heads, dropout=dropout
+        )
+        optimizer = _optimizer(model, weight_decay=weight_decay)
+        plan = []
+        for epoch in range(n_epochs):
+            rng = np.random.default_rng([seed, epoch])
+            cut = documents.epoch(histories, genre_share=genre_share, rng=rng)
+            plan.append(batches(cut, batch_size=batch_size, pad=pad, rng=rng))
+        n_steps = sum(map(len, plan))
+        with tqdm(total=n_steps, desc="movielm", unit="step") as bar:
+            for epoch, steps in enumerate(plan, start=1):
+                model.train()
+                losses = []
+                for ids in steps:
+                    for group in optimizer.param_groups:
+                        group["lr"] = learning_rate * _schedule(step / n_steps)
+                    losses.append(_train_step(model, optimizer, ids, pad=pad))
+                    step += 1
+                    bar.update()
+                row = {"epoch": epoch, "step": step, "train_loss": float(np.mean(losses))}
+                for suffix, genres in (("", False), ("_genres", True)):
+                    values = evaluate(
+                        model, documents, validation, genres=genres, batch_size=batch_size, pad=pad
+                    )
+                    row |= {
+                        f"{name}{suffix}": values[name] for name in ("loss_per_token", "loss_per_title")
+                    }
+                curve.append(row)
+                bar.set_postfix(validation_per_title=f"{row['loss_per_title']:.3f}")
+    torch.use_deterministic_algorithms(was_deterministic)
+    return model.eval(), tokenizer, pd.DataFrame(curve)
+
+
+def new_model(
+    tokenizer: PreTrainedTokenizerFast, *, hidden_size: int, n_layers: int, n_heads: int, dropout: float
+) -> MistralForCausalLM:
+    """A Mistral model with random weights; its module names are those of the 7B model."""
+    if hidden_size % (2 * n_heads):
+        raise StudyError(f"hidden_size {hidden_size} must be a multiple of twice n_heads ({2 * n_heads})")
+    settings = MistralConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden_size,
+        intermediate_size=8 * hidden_size // 3 // 32 * 32,
+        num_hidden_layers=n_layers,
+        num_attention_heads=n_heads,
+        num_key_value_heads=n_heads,
+        max_position_embeddings=_MAX_POSITIONS,
+        sliding_window=None,
+        tie_word_embeddings=True,
+        attention_dropout=dropout,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return MistralForCausalLM(settings)
+
+
+def _optimizer(model: torch.nn.Module, *, weight_decay: float) -> torch.optim.AdamW:
+    matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
+    rest = [weight for weight in model.parameters() if weight.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.95))
+
+
+def _schedule(progress: float) -> float:
+    warm_up = 0.05
+    if progress < warm_up:
+        return progress / warm_up
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
+
+
+def _train_step(
+    model: MistralForCausalLM, optimizer: torch.optim.Optimizer, ids: torch.Tensor, *, pad: int
+) -> float:
+    """One step on the mean loss over the batch's tokens, gradients clipped at norm 1."""
+    loss = token_losses(model, ids, pad=pad).sum() / (ids[:, 1:] != pad).sum()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def save(
+    model: MistralForCausalLM, tokenizer: PreTrainedTokenizerFast, curve: pd.DataFrame, folder: Path
+) -> Path:
+    """Write model, tokenizer and `training_curve.csv` to `folder`, whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{os.getpid()}.{folder.name}")
+    try:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        curve.to_csv(temporary / "training_curve.csv", index=False, lineterminator="\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def train_stage(dataset: str, seed: int, **section) -> Path:
+    """Stage `movielm`: train, save to `data/models/<dataset>/movielm/`, write its metrics.
+
+    Args:
+        dataset, seed: as in `params.yaml`.
+        section: keys of `params.yaml`'s section `movielm`, the keywords of :func:`train`.
+
+    Returns:
+        The folder of model, tokenizer and training curve.
+    """
+    items = load_items(dataset)
+    histories = {user: own[:-WINDOW] for user, own in load_histories(dataset, "train").items()}
+    validation = load_histories(dataset, "validation")
+    model, tokenizer, curve = train(histories, validation, items, seed=seed, **section)
+    folder = save(model, tokenizer, curve, config.model_dir(dataset, STAGE))
+    last, lines = curve.iloc[-1], prompts.names_of(items).values()
+    metrics = {
+        "n_parameters": model.num_parameters(),
+        "n_train_users": len(histories),
+        "n_train_movies": int(sum(map(len, histories.values()))),
+        "tokens_per_title": float(
+            np.mean([len(tokenizer(f"- {name}\n")["input_ids"]) - 1 for name in lines])
+        ),
+        "train/loss_per_token": float(last["train_loss"]),
+        **{
+            f"validation/{name}": float(last[name]) for name in curve.columns if name.startswith("loss_per")
+        },
+    }
+    evaluation.write_metrics(STAGE, metrics, dataset=dataset)
+    files.write_json(section, folder / "section.json")
+    return folder
