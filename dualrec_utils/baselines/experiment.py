@@ -1,0 +1,78 @@
+"""Choose a baseline's hyperparameters on validation users, and write its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from dualrec_utils import baselines, evaluation, predictions
+from dualrec_utils.baselines.base import Baseline
+from dualrec_utils.config import HELDOUT_SPLITS, HISTORY, ITEM, PROTOCOLS, USER
+
+# What hyperparameters are chosen by, on the validation cases of next_item.
+CHOSEN_BY = "ndcg@5"
+
+
+def try_all(
+    name: str, grid: dict[str, list], histories: list[np.ndarray], *, dataset: str, seed: int
+) -> pd.DataFrame:
+    """Fit every combination of a grid on training histories and evaluate it on validation users.
+
+    Args:
+        name: a key of :data:`dualrec_utils.baselines.REGISTRY`.
+        grid: hyperparameter -> values to try.
+        histories: one array of item ids for each training user, oldest first.
+
+    Returns:
+        One row a combination: the hyperparameters, `hit_rate@5` and `ndcg@5` (means over validation
+        users, `next_item`, movies already seen left out), best `ndcg@5` first, ties in grid order.
+    """
+    cases = predictions.load_cases(dataset, "next_item", "validation")
+    items = predictions.load_items(dataset)
+    item_ids, targets = items[ITEM].to_numpy(), evaluation.load_targets(dataset, "next_item")
+    rows = []
+    for keywords in tqdm(baselines.combinations(name, grid), desc=name):
+        model = baselines.build(name, item_ids, seed=seed, **keywords).fit(histories)
+        # The choice looks at the top five alone, so the lists need be no longer.
+        lists = predictions.from_scores(model.score(cases[HISTORY]), cases, item_ids, seed=seed, length=5)
+        scored = evaluation.score_lists(lists, cases, targets, items)
+        rows.append(keywords | scored.groupby(USER)[["hit_rate@5", CHOSEN_BY]].mean().mean().to_dict())
+    return pd.DataFrame(rows).sort_values(CHOSEN_BY, ascending=False, kind="stable", ignore_index=True)
+
+
+def best(table: pd.DataFrame, grid: dict[str, list]) -> dict:
+    """The hyperparameters of the first row of :func:`try_all`, as they stand in the grid."""
+    # A frame turns an integer column beside floats into NumPy numbers; the grid has the plain ones.
+    return {key: next(v for v in values if v == table[key].iloc[0]) for key, values in grid.items()}
+
+
+def write_predictions(
+    model: Baseline,
+    system: str,
+    *,
+    dataset: str,
+    stage: str,
+    protocols: Iterable[str] = PROTOCOLS,
+    splits: Iterable[str] = HELDOUT_SPLITS,
+) -> list[str]:
+    """Write a fitted baseline's lists for every protocol and split.
+
+    Returns:
+        The systems written: `system`, with movies already seen left out, and beside it the one with
+        :data:`dualrec_utils.predictions.SEEN_KEPT`, where they stay.
+    """
+    names = {system: True, system + predictions.SEEN_KEPT: False}
+    for protocol in protocols:
+        for split in splits:
+            cases = predictions.load_cases(dataset, protocol, split)
+            scores = model.score(cases[HISTORY])
+            place = {"dataset": dataset, "stage": stage, "protocol": protocol, "split": split}
+            for name, exclude_seen in names.items():
+                lists = predictions.from_scores(
+                    scores, cases, model.item_ids, seed=model.seed, exclude_seen=exclude_seen
+                )
+                predictions.write(lists, name, **place)
+    return list(names)

@@ -1,0 +1,52 @@
+"""Figures of notebook 03."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dualrec_utils.config import SYSTEM
+from dualrec_utils.plots.style import COLORS, caption, study_style
+
+_LOOKS = ({"marker": "o", "color": COLORS["blue"]}, {"marker": "s", "color": COLORS["orange"]})
+
+
+def with_intervals(
+    summary: pd.DataFrame,
+    *,
+    metric: str,
+    group: str,
+    xlabel: str,
+    note: str,
+) -> Figure:
+    """One line a system, a mean and its interval in each, groups side by side on the line.
+
+    Args:
+        summary: rows with `system`, `metric`, `value`, `low`, `high` and the column `group`, from
+            :func:`dualrec_utils.evaluation.evaluate_systems`; the first system stands on top.
+        metric: the rows drawn.
+        group: column that tells the (at most two) marks on a line apart.
+        xlabel: what the axis shows.
+        note: caption: protocol, cases, interval.
+
+    Returns:
+        The figure.
+    """
+    rows = summary[summary["metric"] == metric]
+    systems, groups = list(dict.fromkeys(rows[SYSTEM])), list(dict.fromkeys(rows[group]))
+    with study_style():
+        figure, axes = plt.subplots(figsize=(7.2, 1.3 + 0.55 * len(systems)))
+        for number, (name, look) in enumerate(zip(groups, _LOOKS, strict=False)):
+            own = rows[rows[group] == name]
+            height = [systems.index(s) + 0.24 * (number - (len(groups) - 1) / 2) for s in own[SYSTEM]]
+            reach = [own["value"] - own["low"], own["high"] - own["value"]]
+            axes.errorbar(own["value"], height, xerr=reach, fmt="none", ecolor=look["color"], capsize=3)
+            axes.plot(own["value"], height, linestyle="none", label=name, **look)
+            for value, x, y in zip(own["value"], own["high"], height, strict=True):
+                axes.annotate(f"{value:.3f}", (x, y), (5, 0), textcoords="offset points", va="center")
+        axes.set_yticks(range(len(systems)), systems)
+        axes.set(xlabel=xlabel, xlim=(0, rows["high"].max() * 1.15), ylim=(len(systems) - 0.5, -0.5))
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(groups))
+        caption(figure, note)
+    return figure
