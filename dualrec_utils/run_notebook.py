@@ -125,7 +125,8 @@ def _use_own_kernel() -> None:
 
 
 def _execute(source: Path, executed: Path, settings: dict[str, Any], cwd: Path) -> None:
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    for noisy in ("papermill", "traitlets"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
             source,
@@ -137,14 +138,16 @@ def _execute(source: Path, executed: Path, settings: dict[str, Any], cwd: Path) 
             stderr_file=sys.stderr,
             start_timeout=120,
             # The kernel listens on this machine alone; its warning about that would open every run.
-            extra_arguments=["--log-level=40"],
+            extra_arguments=["--log-level=50"],
         )
     except papermill.PapermillExecutionError as error:
         if error.ename == "StudyError":
             raise StudyError(error.evalue) from None
         print("\n".join(error.traceback), file=sys.stderr)
+        # Counted from 1 in the source, which lacks the injected cell that papermill counts from 0.
+        line = error.source.strip().splitlines()[0]
         raise NotebookFailed(
-            f"cell {error.cell_index} of {source.name} failed: {error.ename}: {error.evalue}"
+            f"cell {error.cell_index} of {source.name} (`{line}`) failed: {error.ename}: {error.evalue}"
         ) from None
     except DeadKernelError:
         raise NotebookFailed(f"the kernel of {source.name} died; it may have run out of memory") from None

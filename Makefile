@@ -1,0 +1,77 @@
+# `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# The resolver that `make lock` installs for itself.
+UV := 0.13.8
+# The kernel and DVC's commands find this environment's programs first.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test lint lab report bench verify lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED)  ## create .venv and install the pinned requirements (repro and test do it too)
+
+$(INSTALLED): requirements-torch.txt requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "dualrec: setup: $(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11 or newer is needed," \
+	    "name one with: make repro PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(BIN)/python || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "setup: installing torch (1/2); the largest download, a few minutes"
+	@$(PIP) install -r requirements-torch.txt -c requirements.txt
+	@echo "setup: installing everything else (2/2); two to four minutes"
+	@$(PIP) install -r requirements.txt -c requirements-torch.txt
+	@$(PIP) install --no-deps --editable .
+	@touch $@
+	@echo "setup: done"
+
+repro: $(INSTALLED)  ## run the whole study (only what changed) and print its results table
+	@dvc repro
+	@python -m dualrec_utils.report --print
+
+test: $(INSTALLED)  ## run the tests, offline
+	@HF_HUB_OFFLINE=1 python -m pytest
+
+lint: $(INSTALLED)  ## check style, formatting and that notebooks are committed without outputs
+	@ruff check .
+	@ruff format --check .
+	@nbstripout --verify --keep-id notebooks/*.ipynb || { \
+	  echo "lint: strip them with: .venv/bin/nbstripout --keep-id notebooks/*.ipynb" >&2; exit 1; }
+
+lab: $(INSTALLED)  ## open the notebooks in JupyterLab
+	@jupyter lab notebooks
+
+report: $(INSTALLED)  ## bring the report up to date and say where it lies
+	@dvc repro report
+	@python -m dualrec_utils.report --print
+
+bench: $(INSTALLED)  ## measure how fast the LSTM trains, two ways
+	@python -m dualrec_utils.bench
+
+verify: $(INSTALLED)  ## run everything again in a scratch copy and compare with the committed metrics
+	@python -m dualrec_utils.verify
+
+# uv resolves for every platform and Python version at once, in an environment of its own. Versions
+# already in requirements.txt are kept where requirements.in allows them. What torch alone pulls in
+# (CUDA packages, triton) is left to requirements-torch.txt.
+lock:  ## write requirements.txt from requirements.in
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	  $(PYTHON) -m venv $$scratch/uv && $$scratch/uv/bin/python -m pip install --quiet uv==$(UV) && \
+	  cp requirements.txt $$scratch/requirements.txt && \
+	  $$scratch/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	    -o $$scratch/requirements.txt requirements.in -c requirements-torch.txt && \
+	  { echo "# Every package at its version, written by \`make lock\` from requirements.in: do not edit."; \
+	    grep -vE '^(torch|triton|nvidia-|cuda-|#)' $$scratch/requirements.txt; } > $$scratch/lock && \
+	  cp $$scratch/lock requirements.txt
+	@echo "lock: requirements.txt has $$(grep -c == requirements.txt) packages"
+
+clean:  ## remove the products under data/ and .venv; keep fetched data and reports
+	@rm -rf $(VENV) data/processed data/models data/generations data/predictions data/.state
+	@rm -rf reports/notebooks
+	@echo "clean: removed .venv and the products under data/; kept data/raw (fetched once), DVC's cache"
+	@echo "       (so that \`dvc repro\` restores in seconds; rm -rf .dvc/cache to recompute) and reports/"

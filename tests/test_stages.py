@@ -1,0 +1,168 @@
+"""A stage runs alone, is timed, and does not outlive the pipeline that started it."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import nbformat
+import psutil
+import pytest
+
+from dualrec_utils import config, stages
+from dualrec_utils.errors import StudyError
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A scratch folder in place of the repository's data and reports."""
+    monkeypatch.setattr(config, "STATE", tmp_path / "data" / ".state")
+    monkeypatch.setattr(config, "TIMINGS", tmp_path / "reports" / "timings")
+    return tmp_path
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_stage_is_timed_and_its_lock_let_go(root, capfd):
+    assert stages.carry_out("eda", lambda: time.sleep(0.1)) == 0
+    timing = json.loads((root / "reports/timings/eda.json").read_text())
+    assert 0.1 <= timing["seconds"] < 5
+    assert timing["budget_seconds"] == stages.find("eda").budget_seconds
+    assert timing["peak_memory_mb"] > 10
+    assert timing["machine"] == stages.machine()
+    out = capfd.readouterr().out
+    assert out.startswith("[2/10] eda: budget 60 s, not run here before; at most about ")
+    assert "eda: 0 s of 60 s, peak memory" in out
+    assert stages.carry_out("eda", lambda: None) == 0
+
+
+def test_memory_of_children_counts(root):
+    command = [sys.executable, "-c", "import time; x = bytearray(300_000_000); time.sleep(1.5)"]
+    stages.carry_out("eda", lambda: subprocess.run(command, check=True))
+    own = psutil.Process().memory_info().rss / 2**20
+    peak = json.loads((root / "reports/timings/eda.json").read_text())["peak_memory_mb"]
+    assert peak > own + 250
+
+
+def test_a_study_error_is_one_line_and_status_two(root, capfd):
+    def work():
+        raise StudyError("movies.dat is empty; fetch it again")
+
+    assert stages.carry_out("data", work) == 2
+    assert capfd.readouterr().err == "dualrec: data: movies.dat is empty; fetch it again\n"
+    assert not (root / "reports/timings/data.json").exists()
+
+
+def test_any_other_error_keeps_its_traceback(root):
+    with pytest.raises(ZeroDivisionError):
+        stages.carry_out("data", lambda: 1 / 0)
+    assert not (root / "reports/timings/data.json").exists()
+
+
+def test_what_is_left_comes_from_last_times_else_budgets(root):
+    (root / "reports/timings").mkdir(parents=True)
+    (root / "reports/timings/results.json").write_text('{"seconds": 12.0}')
+    assert stages.headline(stages.find("results")) == (
+        "[9/10] results: budget 90 s, last time 12 s; at most about 42 s left of the whole run"
+    )
+
+
+def test_a_stage_held_by_a_live_process_is_refused_with_its_pid(root, monkeypatch, capfd):
+    monkeypatch.setattr(stages, "LOCK_SECONDS", 0.2)
+    code = f"""
+        from pathlib import Path
+        from dualrec_utils import config, stages
+        import time
+        config.STATE = Path({str(config.STATE)!r})
+        with stages.running("lstm"):
+            time.sleep(60)
+    """
+    other = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE)
+    try:
+        other.stdout.readline()
+        assert stages.carry_out("lstm", lambda: pytest.fail("ran beside the other")) == 2
+        assert f"another process (pid {other.pid}) is running this stage" in capfd.readouterr().err
+        assert stages.carry_out("eda", lambda: None) == 0  # another stage has another lock
+        # SIGTERM is a clean end; after it the stage is free.
+        other.terminate()
+        assert other.wait(timeout=10) == 128 + 15
+        assert stages.carry_out("lstm", lambda: None) == 0
+    finally:
+        other.kill()
+
+
+def test_an_unknown_stage_is_named(root, capfd):
+    assert stages.carry_out("lsmt", lambda: None) == 2
+    assert "stages: data, eda, lstm" in capfd.readouterr().err
+
+
+def test_no_orphan_works_on_after_dvc_is_killed(tmp_path):
+    """The real dvc, the real runner, a real kernel: kill -9 on dvc ends them all, lock included."""
+    sleeper = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell("seed = 1", metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(
+                "import os, time\nopen('kernel.pid', 'w').write(str(os.getpid()))\ntime.sleep(120)"
+            ),
+        ],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    nbformat.write(sleeper, str(tmp_path / "01_sleeper.ipynb"))
+    (tmp_path / "stage.py").write_text(
+        textwrap.dedent("""
+            import os
+            from pathlib import Path
+            from dualrec_utils import run_notebook, stages
+
+            Path("stage.pid").write_text(str(os.getpid()))
+            work = lambda: run_notebook.run(
+                Path("01_sleeper.ipynb"), {"seed": 1}, page=Path("page.html"), cwd=Path.cwd()
+            )
+            raise SystemExit(stages.carry_out("eda", work))
+        """)
+    )
+    (tmp_path / "dvc.yaml").write_text(f"stages:\n  eda:\n    cmd: {sys.executable} stage.py\n")
+    environment = os.environ | {"DUALREC_ROOT": str(tmp_path), "DVC_NO_ANALYTICS": "true"}
+    dvc = [sys.executable, "-m", "dvc"]
+    settings = {"cwd": tmp_path, "env": environment}
+    subprocess.run([*dvc, "init", "--no-scm", "--quiet"], check=True, **settings)
+    with open(tmp_path / "log.txt", "w") as log:
+        run = subprocess.Popen([*dvc, "repro"], stdout=log, stderr=log, **settings)
+    pids = [tmp_path / "stage.pid", tmp_path / "kernel.pid"]
+    try:
+        started = wait_for(lambda: all(p.is_file() and p.read_text() for p in pids), 40)
+        assert started, (tmp_path / "log.txt").read_text()
+        stage, kernel = (int(p.read_text()) for p in pids)
+        assert alive(stage) and alive(kernel)
+        run.kill()
+        run.wait()
+        assert wait_for(lambda: not alive(stage) and not alive(kernel), 5)
+        again = textwrap.dedent("""
+            from dualrec_utils import stages
+            stages.LOCK_SECONDS = 0.5
+            raise SystemExit(stages.carry_out("eda", lambda: None))
+        """)
+        done = subprocess.run([sys.executable, "-c", again], capture_output=True, text=True, **settings)
+        assert done.returncode == 0, done.stderr
+        assert not (tmp_path / "page.html").exists()
+    finally:
+        run.kill()
+        for path in pids:
+            if path.is_file() and alive(int(path.read_text())):
+                os.kill(int(path.read_text()), 9)
