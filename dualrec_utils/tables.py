@@ -1,4 +1,4 @@
-"""Tables as a reader sees them, and saved as CSV and Markdown under `reports/tables/`."""
+"""Tables as a reader sees them, in Markdown, and saved as CSV under `reports/tables/`."""
 
 from __future__ import annotations
 
@@ -37,6 +37,29 @@ def by_system(
     sizes = rows.groupby("system")[["n_users", "n_cases"]].first()
     wide.columns.name = None
     return wide.join(sizes)
+
+
+def to_markdown(table: pd.DataFrame, *, digits: int = 3) -> str:
+    """A frame as a GitHub table, its index left out.
+
+    Args:
+        table: any frame; column names become the header. Numbers are set flush right.
+        digits: decimals of floats; other values are written as they are, missing ones as a dash.
+
+    Returns:
+        Lines joined by newlines, without one at the end. A `|` inside a cell is escaped.
+    """
+
+    def cell(value: object) -> str:
+        if pd.api.types.is_scalar(value) and pd.isna(value):
+            return "–"
+        text = f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+        return text.replace("|", "\\|").replace("\n", " ")
+
+    rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
+    rows = [[cell(name) for name in table.columns], rules]
+    rows += [[cell(value) for value in row] for row in table.itertuples(index=False, name=None)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def save_table(table: pd.DataFrame, name: str, *, stage: str, index: bool = False) -> Path:

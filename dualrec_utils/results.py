@@ -1,0 +1,259 @@
+"""Tables behind notebook 07: every system read from its predictions and evaluated once more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from tqdm import tqdm
+
+from dualrec_utils import config, evaluation, paper, predictions, systems, tables
+from dualrec_utils.config import PROTOCOL, SYSTEM
+from dualrec_utils.errors import StudyError
+
+# The paper's rows that a system of this study answers by name.
+COUNTERPARTS = {"MostPop": "most_popular"}
+NOT_RUN = {
+    "baseline": "not run: baseline not yet implemented",
+    "DUALRec – DS V3": "not run: hosted model, needs a network and a key",
+    "DUALRec – Mistral 8B": "not run: hosted model, needs a network and a key",
+    "DUALRec – DS Qwen Finetuned": "not run: 1.5 billion parameters, needs a GPU and the Hub",
+    "DUALRec – Mistral 7B Finetuned": "not run: 7 billion parameters, needs a GPU and the Hub",
+}
+COPIED = "paper's values copied from Xu et al. (2025), another protocol"
+# Rows of ours below the paper's, and what each stands for.
+STAND_INS = {
+    "lstm": "Stage 1 alone; not in the paper's table",
+    "movielm_zero_shot": "stand-in for Stage 2: a tiny model without world knowledge",
+    "movielm_lora": "stand-in for Stage 3 without re-ranking: a tiny model",
+    "movielm_lora_reranked": "stand-in for Stage 3: a tiny model without world knowledge",
+}
+
+
+def discover(dataset: str, *, split: str = "test") -> pd.DataFrame:
+    """Every system that has predictions.
+
+    Returns:
+        Frame with `protocol`, `system`, `stage`, in the order of :mod:`dualrec_utils.systems`; a
+        system's list with seen movies kept stands right after its headline list.
+
+    Raises:
+        StudyError: when there is none, or two stages wrote the same system.
+    """
+    rows = [
+        (protocol, system, stage)
+        for protocol in config.PROTOCOLS
+        for stage in systems.STAGES
+        for system in predictions.systems(dataset, stage, protocol, split)
+    ]
+    found = pd.DataFrame(rows, columns=[PROTOCOL, SYSTEM, "stage"])
+    if found.empty:
+        raise StudyError(
+            f"no predictions of {dataset!r} under {config.ROOT / 'data' / 'predictions'}:"
+            f" run `dvc repro` (stages {', '.join(systems.STAGES)}) first"
+        )
+    twice = found[found.duplicated([PROTOCOL, SYSTEM])]
+    if len(twice):
+        raise StudyError(
+            f"system {twice[SYSTEM].iloc[0]!r} has predictions of two stages: delete the folder"
+            f" {config.predictions_dir(dataset, twice['stage'].iloc[0])} and rerun its stage"
+        )
+    order = {name: place for place, name in enumerate(systems.in_order(headline_of(found[SYSTEM])))}
+    keys = found.assign(
+        at=found[PROTOCOL].map(config.PROTOCOLS.index),
+        place=headline_of(found[SYSTEM]).map(order),
+        kept=is_seen_kept(found[SYSTEM]),
+    )
+    return keys.sort_values(["at", "place", "kept"], ignore_index=True)[[PROTOCOL, SYSTEM, "stage"]]
+
+
+def is_seen_kept(names: pd.Series) -> pd.Series:
+    """True where a system's list keeps the movies of the history."""
+    return names.str.endswith(predictions.SEEN_KEPT)
+
+
+def headline_of(names: pd.Series) -> pd.Series:
+    """Names without the suffix of the seen-kept lists."""
+    return names.str.removesuffix(predictions.SEEN_KEPT)
+
+
+def per_case(
+    found: pd.DataFrame, *, dataset: str, split: str = "test"
+) -> dict[tuple[str, str], pd.DataFrame]:
+    """Metric values per case of every system: (protocol, system) -> frame of `evaluation.per_case`.
+
+    Args:
+        found: frame from :func:`discover`.
+    """
+    rows = tqdm(list(found.itertuples(index=False)), desc="evaluating", unit="system")
+    return {
+        (row.protocol, row.system): evaluation.per_case(
+            row.system, dataset=dataset, stage=row.stage, protocol=row.protocol, split=split
+        )
+        for row in rows
+    }
+
+
+def summarise(
+    cases: dict[tuple[str, str], pd.DataFrame], *, seed: int, n_bootstrap: int, confidence: float
+) -> pd.DataFrame:
+    """Mean over users with interval, one row a (protocol, system, metric).
+
+    Args:
+        cases: from :func:`per_case`.
+        seed, n_bootstrap, confidence: as in `evaluation.summarise`.
+
+    Returns:
+        Frame with `split`, `protocol`, `system`, `metric`, `value`, `low`, `high`, `n_users`, `n_cases`.
+    """
+    frames = []
+    for (protocol, system), frame in cases.items():
+        summary = evaluation.summarise(frame, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence)
+        keys = {"split": "test", PROTOCOL: protocol, SYSTEM: system}
+        frames.append(summary.reset_index().assign(**keys))
+    table = pd.concat(frames, ignore_index=True)
+    first = ["split", PROTOCOL, SYSTEM, "metric"]
+    return table[first + [column for column in table if column not in first]]
+
+
+def list_lengths(cases: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """How long the lists are: one row a (protocol, system).
+
+    A list of three cannot gain from rank four on: its HR@5 is its HR@3.
+
+    Returns:
+        Frame with `mean`, `shortest`, `longest` and `empty` (share of cases without a list).
+    """
+    rows = []
+    for (protocol, system), frame in cases.items():
+        lengths = frame["list_length"]
+        sizes = (lengths.mean(), int(lengths.min()), int(lengths.max()), (lengths == 0).mean())
+        rows.append((protocol, system, *sizes))
+    return pd.DataFrame(rows, columns=[PROTOCOL, SYSTEM, "mean", "shortest", "longest", "empty"])
+
+
+def compare(
+    cases: dict[tuple[str, str], pd.DataFrame],
+    *,
+    seed: int,
+    n_bootstrap: int,
+    confidence: float,
+    comparisons: Sequence[tuple[str, str, str]] = systems.COMPARISONS,
+    metrics: Sequence[str] = (*evaluation.PAPER_METRICS, "genre_jaccard"),
+) -> pd.DataFrame:
+    """Paired differences on the same cases, with an interval over users.
+
+    Comparisons of which a system has no predictions are left out.
+
+    Returns:
+        Frame with `protocol`, `question`, `system`, `other`, `metric`, `difference`, `low`, `high`,
+        `n_users`, and `excludes_zero` (the whole interval lies on one side of zero).
+    """
+    rows = []
+    for protocol in config.PROTOCOLS:
+        for question, system, other in comparisons:
+            if not {(protocol, system), (protocol, other)} <= cases.keys():
+                continue
+            for metric in metrics:
+                gain = evaluation.paired_difference(
+                    cases[protocol, system],
+                    cases[protocol, other],
+                    metric=metric,
+                    seed=seed,
+                    n_bootstrap=n_bootstrap,
+                    confidence=confidence,
+                )
+                keys = {PROTOCOL: protocol, "question": question, SYSTEM: system, "other": other}
+                rows.append(keys | {"metric": metric} | gain)
+    columns = [PROTOCOL, "question", SYSTEM, "other", "metric", "difference", "low", "high", "n_users"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(excludes_zero=(table["low"] > 0) | (table["high"] < 0))
+
+
+def side_by_side(table: pd.DataFrame, *, protocol: str, metrics: Sequence[str]) -> pd.DataFrame:
+    """Headline lists and, beside them, the same systems with seen movies kept.
+
+    Args:
+        table: from :func:`summarise`.
+
+    Returns:
+        Frame with `system` (in words) and, for each metric, a column named like it and one with
+        ` (seen kept)` behind; cells are values with intervals, `not run` where a list is missing.
+    """
+    wide = tables.by_system(table, protocol=protocol, metrics=metrics)
+    names = pd.Series(wide.index, index=wide.index)
+    excluded = wide[~is_seen_kept(names)]
+    kept = wide[is_seen_kept(names)]
+    kept = kept.set_axis(headline_of(kept.index.to_series()).to_numpy())
+    order = systems.in_order([*excluded.index, *kept.index])
+    columns = {SYSTEM: [systems.label(name) for name in order]}
+    for metric in metrics:
+        columns[metric] = excluded[metric].reindex(order, fill_value="not run").to_numpy()
+        columns[f"{metric} (seen kept)"] = kept[metric].reindex(order, fill_value="not run").to_numpy()
+    return pd.DataFrame(columns)
+
+
+def beside_paper(table: pd.DataFrame, *, protocol: str) -> pd.DataFrame:
+    """The paper's Figure 4 as a table, our values under one protocol beside the paper's.
+
+    Every system of the paper has its row; what was not run says why. The rows of ours come last and
+    stand for themselves: they are not the paper's language models.
+
+    Args:
+        table: from :func:`summarise`.
+
+    Returns:
+        Frame with `system`, `paper <metric>` (float, empty for our own rows), `ours <metric>` (value
+        with interval, or `not run`), and `remark`.
+    """
+    rows = []
+    for row in paper.figure_4().to_dict("records"):
+        name = row[SYSTEM]
+        ours = COUNTERPARTS.get(name, "")
+        cells = _cells(table, protocol=protocol, system=ours)
+        reason = NOT_RUN["baseline"] if row["family"] == "baseline" else NOT_RUN[name]
+        remarks = [COPIED] if row["family"] == "baseline" else []
+        if not cells:
+            remarks = [reason, *remarks]
+        rows.append(_figure_4_row(name, paper_values=row, cells=cells, remark="; ".join(remarks)))
+    for system, remark in STAND_INS.items():
+        cells = _cells(table, protocol=protocol, system=system)
+        label = f"ours: {systems.label(system)}"
+        rows.append(_figure_4_row(label, paper_values={}, cells=cells, remark=remark))
+    return pd.DataFrame(rows)
+
+
+def _cells(table: pd.DataFrame, *, protocol: str, system: str) -> dict[str, str]:
+    """metric -> value with interval; empty where the system has no predictions."""
+    rows = table[(table[PROTOCOL] == protocol) & (table[SYSTEM] == system)]
+    cells = zip(rows["metric"], rows["value"], rows["low"], rows["high"], strict=True)
+    return {metric: tables.with_interval(*values) for metric, *values in cells}
+
+
+def _figure_4_row(name: str, *, paper_values: dict, cells: dict[str, str], remark: str) -> dict:
+    metrics = evaluation.PAPER_METRICS
+    return {
+        SYSTEM: name,
+        **{f"paper {metric}": paper_values.get(metric) for metric in metrics},
+        **{f"ours {metric}": cells.get(metric, "not run") for metric in metrics},
+        "remark": remark,
+    }
+
+
+def flatten(table: pd.DataFrame, differences: pd.DataFrame, lengths: pd.DataFrame) -> dict[str, float]:
+    """All values of the notebook under flat keys.
+
+    `next_item/lstm/hit_rate@5`, `next_item/lstm/list_length` (mean) and `.../list_length_max`,
+    `next_item/difference/lstm-most_popular/hit_rate@5`; `/low` and `/high` beside each value with an
+    interval.
+    """
+    flat: dict[str, float] = {}
+    for (protocol, system), rows in table.groupby([PROTOCOL, SYSTEM], sort=False):
+        flat |= evaluation.flatten(rows.set_index("metric"), protocol=protocol, system=system)
+    for row in differences.itertuples(index=False):
+        key = f"{row.protocol}/difference/{row.system}-{row.other}/{row.metric}"
+        flat |= {key: row.difference, f"{key}/low": row.low, f"{key}/high": row.high}
+    for row in lengths.itertuples(index=False):
+        flat[f"{row.protocol}/{row.system}/list_length"] = row.mean
+        flat[f"{row.protocol}/{row.system}/list_length_max"] = row.longest
+    return flat

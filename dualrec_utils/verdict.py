@@ -1,0 +1,92 @@
+"""What the study found, in sentences built from the metrics: one text for notebook, page and README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dualrec_utils import systems
+
+ORDER_CAVEAT = (
+    "MovieLens records when a movie was rated, not when it was watched: rating order stands in for"
+    " viewing order throughout."
+)
+MODEL_CAVEAT = (
+    "The language model of this profile, movielm, is a small one trained here on titles alone. It runs"
+    " the code that the paper's models run, but it has no world knowledge: its rows say how the method"
+    " works on it, not how Mistral 7B or DeepSeek V3 would do."
+)
+PROTOCOL_CAVEAT = (
+    "The paper uses MovieLens 1M, does not state its ground truth, and copies its baselines' values from"
+    " Xu et al. (2025), measured under another protocol: values of paper and study stand side by side"
+    " for orientation, not for a contest."
+)
+
+
+def percent(flat: Mapping[str, float], key: str) -> str:
+    """A share with its interval: `8.6% [7.0, 10.3]`."""
+    return f"{flat[key]:.1%} [{100 * flat[f'{key}/low']:.1f}, {100 * flat[f'{key}/high']:.1f}]"
+
+
+def points(flat: Mapping[str, float], key: str) -> str:
+    """A difference of shares in percentage points, signed, with its interval: `+2.1 points [0.9, 3.4]`."""
+    low, high = 100 * flat[f"{key}/low"], 100 * flat[f"{key}/high"]
+    return f"{100 * flat[key]:+.1f} points [{low:+.1f}, {high:+.1f}]"
+
+
+def reading(flat: Mapping[str, float], key: str) -> str:
+    """What an interval of a difference says: `higher`, `lower` or `not told apart from zero`."""
+    if flat[f"{key}/low"] > 0:
+        return "higher"
+    if flat[f"{key}/high"] < 0:
+        return "lower"
+    return "not told apart from zero"
+
+
+def stage_1(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
+    """One sentence: the LSTM against the most popular movies on HR@5."""
+    difference = f"{protocol}/difference/lstm-most_popular/hit_rate@5"
+    if difference not in flat:
+        return "The LSTM and its popularity baseline were not both run."
+    sides = {"higher": "above", "lower": "below", "not told apart from zero": "on both sides of"}
+    lstm, popular = f"{protocol}/lstm/hit_rate@5", f"{protocol}/most_popular/hit_rate@5"
+    return (
+        f"The LSTM has the next movie among its first five in {percent(flat, lstm)} of"
+        f" {flat[f'{protocol}/lstm/n_cases']:,} cases, the most popular movies in"
+        f" {percent(flat, popular)}: a difference of {points(flat, difference)}, an interval"
+        f" {sides[reading(flat, difference)]} zero."
+    )
+
+
+def hybrid(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
+    """One sentence: the paper's three stages on movielm against the LSTM alone, on HR@1."""
+    difference = f"{protocol}/difference/movielm_lora_reranked-lstm/hit_rate@1"
+    if difference not in flat:
+        return "The three stages together were not run."
+    whole, alone = f"{protocol}/movielm_lora_reranked/hit_rate@1", f"{protocol}/lstm/hit_rate@1"
+    told = {
+        "higher": "the language model adds to its LSTM",
+        "lower": "the language model takes away from its LSTM",
+        "not told apart from zero": "whether the language model adds to its LSTM cannot be told",
+    }
+    return (
+        f"The paper's three stages on movielm put the next movie first in {percent(flat, whole)}, the"
+        f" LSTM alone in {percent(flat, alone)} ({points(flat, difference)}):"
+        f" {told[reading(flat, difference)]}."
+    )
+
+
+def comparisons(flat: Mapping[str, float], *, protocol: str = "next_item") -> list[str]:
+    """One sentence a comparison of :data:`dualrec_utils.systems.COMPARISONS` that was run.
+
+    HR@5 where the systems' lists differ; HR@1 where re-ranking reorders one list of three, which
+    cannot move HR@5.
+    """
+    lines = []
+    for question, system, other in systems.COMPARISONS:
+        metric = "hit_rate@1" if system.endswith("_reranked") else "hit_rate@5"
+        key = f"{protocol}/difference/{system}-{other}/{metric}"
+        if key in flat:
+            names = f"{systems.label(system)} minus {systems.label(other)}"
+            short = metric.replace("hit_rate", "HR")
+            lines.append(f"{question} {names}, {short}: {points(flat, key)}, {reading(flat, key)}.")
+    return lines
