@@ -20,7 +20,7 @@ NOT_RUN = {
     "DUALRec – DS Qwen Finetuned": "not run: 1.5 billion parameters, needs a GPU and the Hub",
     "DUALRec – Mistral 7B Finetuned": "not run: 7 billion parameters, needs a GPU and the Hub",
 }
-COPIED = "paper's values copied from Xu et al. (2025), another protocol"
+SOURCES = {"baseline": "Xu et al. (2025), another protocol", "dualrec": "its own experiments"}
 # Rows of ours below the paper's, and what each stands for.
 STAND_INS = {
     "lstm": "Stage 1 alone; not in the paper's table",
@@ -203,8 +203,8 @@ def beside_paper(table: pd.DataFrame, *, protocol: str) -> pd.DataFrame:
         table: from :func:`summarise`.
 
     Returns:
-        Frame with `system`, `paper <metric>` (float, empty for our own rows), `ours <metric>` (value
-        with interval, or `not run`), and `remark`.
+        Frame with `system`, `paper <metric>` (float, empty for our own rows), `paper's values from`,
+        `ours <metric>` (value with interval, or `not run`), and `remark`.
     """
     rows = []
     for row in paper.figure_4().to_dict("records"):
@@ -212,14 +212,13 @@ def beside_paper(table: pd.DataFrame, *, protocol: str) -> pd.DataFrame:
         ours = COUNTERPARTS.get(name, "")
         cells = _cells(table, protocol=protocol, system=ours)
         reason = NOT_RUN["baseline"] if row["family"] == "baseline" else NOT_RUN[name]
-        remarks = [COPIED] if row["family"] == "baseline" else []
-        if not cells:
-            remarks = [reason, *remarks]
-        rows.append(_figure_4_row(name, paper_values=row, cells=cells, remark="; ".join(remarks)))
+        remark = f"our {ours}" if cells else reason
+        source = SOURCES[row["family"]]
+        rows.append(_figure_4_row(name, paper_values=row, source=source, cells=cells, remark=remark))
     for system, remark in STAND_INS.items():
         cells = _cells(table, protocol=protocol, system=system)
         label = f"ours: {systems.label(system)}"
-        rows.append(_figure_4_row(label, paper_values={}, cells=cells, remark=remark))
+        rows.append(_figure_4_row(label, paper_values={}, source="", cells=cells, remark=remark))
     return pd.DataFrame(rows)
 
 
@@ -230,11 +229,14 @@ def _cells(table: pd.DataFrame, *, protocol: str, system: str) -> dict[str, str]
     return {metric: tables.with_interval(*values) for metric, *values in cells}
 
 
-def _figure_4_row(name: str, *, paper_values: dict, cells: dict[str, str], remark: str) -> dict:
+def _figure_4_row(
+    name: str, *, paper_values: dict, source: str, cells: dict[str, str], remark: str
+) -> dict:
     metrics = evaluation.PAPER_METRICS
     return {
         SYSTEM: name,
         **{f"paper {metric}": paper_values.get(metric) for metric in metrics},
+        "paper's values from": source,
         **{f"ours {metric}": cells.get(metric, "not run") for metric in metrics},
         "remark": remark,
     }

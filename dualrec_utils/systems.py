@@ -38,7 +38,7 @@ HEADLINE = (
 
 # (question, system, other): the difference is system minus other.
 COMPARISONS = (
-    ("Does order help? (Stage 1)", "lstm", "most_popular"),
+    ("Is the LSTM better than popularity?", "lstm", "most_popular"),
     ("Does the LSTM's line help?", "movielm_zero_shot", "movielm_zero_shot_no_hint"),
     ("Does the LSTM's line help?", "movielm_lora", "movielm_lora_no_hint"),
     ("Does fine-tuning help?", "movielm_lora", "movielm_zero_shot"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,6 +25,13 @@ PROTOCOL_LOOKS = {
 }
 # The paper's variants in Figure 5(a), best last as in its figure.
 PAPER_VARIANT = "DUALRec – "
+
+
+def _blank(size: tuple[float, float]) -> Figure:
+    """An empty figure that a notebook shows where it is named, not once more at the end of the cell."""
+    figure = plt.figure(figsize=size)
+    plt.close(figure)
+    return figure
 
 
 def _sizes(rows: pd.DataFrame) -> str:
@@ -66,7 +74,7 @@ def draw_systems(table: pd.DataFrame, *, metric: str = "hit_rate@5") -> tuple[Fi
     )
     order = systems.in_order(drawn["name"])
     place = {name: at for at, name in enumerate(order)}
-    figure = Figure(figsize=(9.0, 0.7 + 0.33 * len(order)), layout="constrained")
+    figure = _blank((9.0, 0.7 + 0.33 * len(order)))
     panels = figure.subplots(1, len(config.PROTOCOLS), sharey=True)
     for axes, protocol in zip(panels, config.PROTOCOLS, strict=True):
         own = drawn[drawn[PROTOCOL] == protocol]
@@ -108,7 +116,7 @@ def draw_differences(
         f"{row.question}\n{systems.label(row.system)} − {systems.label(row.other)}"
         for row in pairs.itertuples()
     ]
-    figure = Figure(figsize=(9.0, 0.9 + 0.48 * len(pairs)), layout="constrained")
+    figure = _blank((9.0, 0.9 + 0.48 * len(pairs)))
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
         axes.axvline(0, color=COLORS["black"], linewidth=0.8)
@@ -152,7 +160,7 @@ def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str]) -> tuple[Figure
     order = {"the paper's (ml-1m)": list(dict.fromkeys(reported[SYSTEM]))}
     order |= {f"ours, {protocol}": list(names) for protocol in config.PROTOCOLS}
     heights = [len(order["the paper's (ml-1m)"]), len(names), len(names)]
-    figure = Figure(figsize=(9.0, 1.4 + 0.30 * sum(heights)), layout="constrained")
+    figure = _blank((9.0, 1.4 + 0.30 * sum(heights)))
     panels = figure.subplots(3, 1, sharex=True, height_ratios=heights)
     for axes, (panel, own) in zip(panels, order.items(), strict=True):
         for metric in evaluation.PAPER_METRICS:
@@ -193,7 +201,7 @@ def draw_figure_5b(table: pd.DataFrame, *, names: Sequence[str]) -> tuple[Figure
     ]
     reported = pd.DataFrame({SYSTEM: list(paper.FIGURE_5B), "value": list(paper.FIGURE_5B.values())})
     drawn = pd.concat([rows, reported.assign(metric="genre_jaccard", **{PROTOCOL: "the paper's (ml-1m)"})])
-    figure = Figure(figsize=(9.0, 1.2 + 0.32 * len(names)), layout="constrained")
+    figure = _blank((9.0, 1.2 + 0.32 * len(names)))
     axes = figure.subplots()
     places = rows[SYSTEM].map(list(names).index).to_numpy(float)
     _interval(axes, rows, places, color=COLORS["blue"], marker="o")
