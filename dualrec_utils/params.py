@@ -44,6 +44,19 @@ class Eda(_Section):
 class Lstm(_Section):
     """Notebook 02."""
 
+    training: Literal["every_position", "window"]
+    epochs: int = Field(ge=1, le=200)
+    batch_size: int = Field(ge=1, le=4_096)
+    learning_rate: float = Field(gt=0, le=0.1)
+    dropout: float = Field(ge=0, lt=1)
+    chunk_length: int = Field(ge=1, le=1_000)
+    context: int = Field(ge=0, le=1_000)
+    window: int = Field(ge=2, le=1_000)
+    max_history: int = Field(ge=1, le=5_000)
+    title_vocabulary: int = Field(ge=3, le=100_000)
+    title_length: int = Field(ge=1, le=50)
+    n_folds: int = Field(ge=2, le=20)
+
 
 class Baselines(_Section):
     """Notebook 03."""

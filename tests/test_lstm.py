@@ -1,0 +1,276 @@
+import itertools
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualrec_utils import lstm, lstm_data, lstm_scores
+from dualrec_utils.errors import StudyError
+from dualrec_utils.features import item_features, rows_of
+from dualrec_utils.lstm_data import IGNORED
+
+N_ITEMS = 12
+SETTINGS = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01, "dropout": 0.3}
+
+
+@pytest.fixture(scope="module")
+def items():
+    titles = ["Alien", "Aliens", "Blue in the Face", "Big Night"] * 3
+    return pd.DataFrame(
+        {
+            "item_id": np.arange(10, 10 + N_ITEMS),
+            "title": [f"{title} {number}" for number, title in enumerate(titles)],
+            "year": pd.array([1990 + number for number in range(N_ITEMS)], dtype="Int64"),
+            "genres": [["Drama"], ["Comedy", "War"], ["Action"]] * 4,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def features(items):
+    return item_features(items, title_vocabulary=5000, title_length=10)
+
+
+@pytest.fixture(scope="module")
+def histories():
+    draw = np.random.default_rng(5)
+    return [draw.permutation(N_ITEMS)[: draw.integers(4, N_ITEMS + 1)] + 1 for _ in range(30)]
+
+
+@pytest.fixture
+def model(features):
+    lstm.make_deterministic(3)
+    return lstm.build_model(features, dropout=0.3)
+
+
+def same_weights(one, other):
+    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+# --- sequences
+
+
+def test_pieces_worked_by_hand():
+    pieces = lstm_data.every_position([np.array([5, 6, 7, 8, 9, 10])], length=2, context=3)
+    assert pieces.rows.tolist() == [[5, 6, 0, 0, 0], [5, 6, 7, 8, 0], [6, 7, 8, 9, 0]]
+    assert pieces.targets.tolist() == [[5, 6, -1, -1, -1], [-1, -1, 7, 8, -1], [-1, -1, -1, 9, -1]]
+    assert pieces.n_targets == 5
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    st.integers(1, 12),
+    st.integers(0, 12),
+)
+def test_every_movie_but_the_first_is_a_target_once(lengths, length, context):
+    starts = np.cumsum([0, *lengths])
+    histories = [np.arange(a, b) + 1 for a, b in itertools.pairwise(starts)]
+    pieces = lstm_data.every_position(histories, length=length, context=context)
+    asked = np.sort(pieces.targets[pieces.targets != IGNORED])
+    assert asked.tolist() == sorted(int(movie) - 1 for h in histories for movie in h[1:])
+    # Histories count upwards: what precedes a target is the movie one below it.
+    real = pieces.targets != IGNORED
+    assert (pieces.rows[real] == pieces.targets[real]).all()
+    assert pieces.rows.shape[1] == length + context
+
+
+def test_windows_are_complete_and_ask_for_the_next_movie():
+    cut = lstm_data.windows([np.arange(1, 34), np.arange(1, 31)], window=30)
+    assert cut.rows.shape == (3, 30)
+    assert cut.rows[2].tolist() == list(range(3, 33))
+    assert cut.targets[:, 0].tolist() == [30, 31, 32]
+
+
+def test_settings_that_give_no_target_are_refused():
+    settings = {"chunk_length": 3, "context": 0, "window": 30}
+    with pytest.raises(StudyError, match="31 movies"):
+        lstm_data.training_sequences([np.arange(1, 31)], training="window", **settings)
+    with pytest.raises(StudyError, match="'windows'; allowed: every_position"):
+        lstm_data.training_sequences([np.arange(1, 31)], training="windows", **settings)
+
+
+# --- network
+
+
+def test_sizes_are_the_papers(model, features):
+    rows = np.array([[1, 2, 0]])
+    assert model.get_layer("encoder")(rows).shape == (1, 3, 256)
+    assert [model.get_layer(f"lstm_{number}").output.shape[-1] for number in (1, 2)] == [256, 128]
+    assert model(rows).shape == (1, 3, N_ITEMS)
+    n_rows, n_words = N_ITEMS + 1, len(features.words)
+    first = 4 * 256 * (256 + 256 + 1)
+    second = 4 * 128 * (256 + 128 + 1)
+    expected = n_rows * 128 + n_words * 64 + 19 * 64 + first + second + 129 * N_ITEMS
+    assert model.count_params() == expected
+
+
+def test_titles_are_means_over_real_words_only(model, features):
+    encoder = model.get_layer("encoder")
+    words = encoder.words.embeddings.value.detach().numpy()
+    table = encoder.table().detach().numpy()
+    for row in (1, 3):
+        real = features.tokens[row][features.tokens[row] != 0]
+        assert 0 < len(real) < 10
+        np.testing.assert_allclose(table[row, 128:192], words[real].mean(axis=0), rtol=1e-5)
+    assert not table[0, 128:192].any()
+
+
+def test_the_wrapped_lstm_is_keras_lstm():
+    keras.utils.set_random_seed(1)
+    own, theirs = lstm.TorchLstm(4), keras.layers.LSTM(4, return_sequences=True)
+    inputs = np.random.default_rng(1).normal(size=(2, 7, 5)).astype("float32")
+    own.build(inputs.shape)
+    theirs.build(inputs.shape)
+    # Keras starts its forget gates at 1 and the other biases at 0.
+    assert np.array_equal(own.get_weights()[2], theirs.get_weights()[2])
+    theirs.set_weights([weight.T for weight in own.get_weights()])
+    expected = keras.ops.convert_to_numpy(theirs(inputs))
+    found = own(torch.tensor(inputs)).detach().numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_what_comes_later_does_not_reach_back(model):
+    short = model(np.array([[4, 2, 9]]), training=False).detach().numpy()
+    padded = model(np.array([[4, 2, 9, 0, 0]]), training=False).detach().numpy()
+    np.testing.assert_allclose(padded[:, :3], short, atol=1e-6)
+    last = lstm.at_last_position(model)(np.array([[4, 2, 9]]), training=False).detach().numpy()
+    np.testing.assert_allclose(last, short[:, -1:], atol=1e-6)
+
+
+# --- loss and metrics
+
+
+def test_padding_counts_neither_in_the_loss_nor_in_the_metrics(model):
+    logits = torch.zeros((1, 4, 3))
+    logits[0, 0] = torch.tensor([2.0, 0.0, 0.0])
+    logits[0, 1] = torch.tensor([0.0, 1.0, 0.0])
+    targets = torch.tensor([[0, 2, IGNORED, IGNORED]])
+    lstm.compile_model(model, learning_rate=0.01)
+    right = -np.log([np.exp(2) / (np.exp(2) + 2), 1 / (np.e + 2)])
+    loss = model.compute_loss(y=targets, y_pred=logits)
+    assert float(loss) == pytest.approx(right.mean(), rel=1e-6)
+    metric = lstm.PerTarget(lstm.cross_entropy)
+    metric.update_state(targets, logits)
+    # Another batch with one target: a mean over three targets, not over two batches.
+    metric.update_state(torch.tensor([[1, IGNORED, IGNORED, IGNORED]]), logits)
+    third = -np.log(1 / (np.exp(2) + 2))
+    assert float(metric.result()) == pytest.approx((right.sum() + third) / 3, rel=1e-6)
+
+
+def test_ties_count_against_the_target():
+    logits = torch.tensor([[1.0, 1.0, 0.0], [3.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    targets = torch.tensor([0, 0, 0])
+    assert lstm.in_top(targets, logits, k=1).tolist() == [0.0, 1.0, 0.0]
+    assert lstm.in_top(targets, logits, k=2).tolist() == [1.0, 1.0, 0.0]
+
+
+# --- training
+
+
+def test_two_trainings_give_the_same_bits_and_another_seed_others(features, histories):
+    sequences = lstm_data.every_position(histories, length=5, context=2)
+    one, curves = lstm.train(features, sequences, seed=1, **SETTINGS)
+    torch.rand(7)  # what ran before must not matter
+    two, again = lstm.train(features, sequences, seed=1, **SETTINGS)
+    other, _ = lstm.train(features, sequences, seed=2, **SETTINGS)
+    assert same_weights(one, two)
+    assert not same_weights(one, other)
+    pd.testing.assert_frame_equal(curves, again)
+
+
+@pytest.mark.parametrize("training", ["every_position", "window"])
+def test_both_ways_of_training_learn_a_cycle(features, training):
+    # Movie j is always followed by movie j + 1: a network that reads its input gets all of them right.
+    cycles = [(np.arange(start, start + 20) % N_ITEMS) + 1 for start in range(N_ITEMS)]
+    sequences = lstm_data.training_sequences(
+        cycles, training=training, chunk_length=10, context=0, window=6
+    )
+    settings = SETTINGS | {"epochs": 8}
+    model, curves = lstm.train(features, sequences, seed=1, validation=sequences, **settings)
+    windows = lstm_data.windows(cycles, window=6)
+    found = lstm.measure(model, windows)
+    assert found["accuracy"] == 1.0
+    assert found["loss"] < 0.5
+    assert set(curves["part"]) == {"train", "validation"}
+    assert curves["epoch"].max() == 8
+
+
+def test_weights_come_back_and_their_file_does_not_change(model, features, tmp_path):
+    one, two = tmp_path / "one.weights.h5", tmp_path / "two.weights.h5"
+    model.save_weights(one)
+    lstm.make_deterministic(99)
+    other = lstm.build_model(features, dropout=0.3)
+    assert not same_weights(model, other)
+    other.load_weights(one)
+    assert same_weights(model, other)
+    other.save_weights(two)
+    assert one.read_bytes() == two.read_bytes()
+
+
+# --- scores and hints
+
+
+def test_scores_are_log_probabilities_of_the_cut_history(model):
+    histories = [np.array([1, 2, 3, 4]), np.array([5]), np.array([3, 4])]
+    scores = lstm.log_probabilities(model, histories, max_history=2)
+    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(scores[0], scores[2], atol=1e-6)
+    with pytest.raises(StudyError, match="history 1 is empty"):
+        lstm.log_probabilities(model, [np.array([1]), np.array([], dtype=int)], max_history=2)
+
+
+def test_hints_are_unseen_and_scores_stay_as_they_were(items):
+    scores = np.tile(np.arange(N_ITEMS, dtype=np.float32), (2, 1))
+    before = scores.copy()
+    found = lstm_scores.hints(scores, [np.array([21, 20]), np.array([10])], items)
+    assert found.tolist() == [19, 21]
+    assert np.array_equal(scores, before)
+
+
+def test_hints_for_training_users_come_from_models_that_never_saw_them(model, items):
+    draw = np.random.default_rng(2)
+    known = {user: draw.permutation(N_ITEMS)[:8] + 10 for user in range(1, 8)}
+    trained = []
+
+    def fit(rows, label):
+        trained.append({tuple(row) for row in rows})
+        return model
+
+    found = lstm_scores.training_hints(model, known, items, fit=fit, n_folds=3, max_history=30, seed=1)
+    assert found["user_id"].tolist() == list(known)
+    for history in known.values():
+        own = tuple(rows_of(history, items))
+        assert sum(own not in fold for fold in trained) == 1
+    # One model in every fold: then both kinds of hints agree, and none stands in what was read.
+    assert (found["item_id"] == found["in_sample_item_id"]).all()
+    for user, hint in zip(found["user_id"], found["item_id"], strict=True):
+        assert hint not in known[user][:-5]
+
+
+def test_a_planted_leak_between_folds_is_named():
+    lstm_scores.check_folds_apart([1, 2], [3])
+    with pytest.raises(StudyError, match="leak: user 2 "):
+        lstm_scores.check_folds_apart([1, 2], [2, 3])
+
+
+def test_folds_are_even_and_do_not_depend_on_the_order_of_users():
+    folds = lstm_scores.assign_folds(list(range(10)), n_folds=3, seed=4)
+    assert sorted(pd.Series(folds).value_counts()) == [3, 3, 4]
+    assert folds == lstm_scores.assign_folds(list(range(9, -1, -1)), n_folds=3, seed=4)
+    with pytest.raises(StudyError, match="n_folds is 11"):
+        lstm_scores.assign_folds(list(range(10)), n_folds=11, seed=4)
+
+
+def test_hint_hits_by_hand():
+    frame = pd.DataFrame({"user_id": [1, 2], "item_id": [7, 1], "in_sample_item_id": [7, 9]})
+    histories = {1: np.array([1, 2, 3, 7, 5, 6, 8]), 2: np.array([1, 2, 3, 9, 5, 6, 8])}
+    found = lstm_scores.hint_hits(frame, histories).set_index("hints")["hit_rate"]
+    assert found.to_dict() == {"cross-fitted": 0.5, "in-sample": 1.0}
