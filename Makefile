@@ -3,6 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# TORCH=system keeps the torch that PYTHON already has, as on Colab: the environment sees the packages
+# below it, and only what they lack is installed, into .venv alone.
+TORCH ?= pinned
+ifeq ($(TORCH),system)
+VENV_OPTIONS := --system-site-packages
+endif
 # The resolver that `make lock` installs for itself.
 UV := 0.13.8
 # The kernel and DVC's commands find this environment's programs first.
@@ -21,11 +27,17 @@ $(INSTALLED): requirements-torch.txt requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "dualrec: setup: $(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11 or newer is needed," \
 	    "name one with: make repro PYTHON=python3.12" >&2; exit 2; }
-	@test -x $(BIN)/python || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@test -x $(BIN)/pip || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV_OPTIONS) $(VENV); }
+ifeq ($(TORCH),system)
+	@$(BIN)/python -c 'import torch; print("setup: using torch", torch.__version__)'
+	@echo "setup: installing what is missing; two to four minutes"
+	@$(PIP) install -r requirements.txt
+else
 	@echo "setup: installing torch (1/2); the largest download, a few minutes"
 	@$(PIP) install -r requirements-torch.txt -c requirements.txt
 	@echo "setup: installing everything else (2/2); two to four minutes"
 	@$(PIP) install -r requirements.txt -c requirements-torch.txt
+endif
 	@$(PIP) install --no-deps --editable .
 	@touch $@
 	@echo "setup: done"

@@ -1,0 +1,151 @@
+"""The notebooks keep the shape that makes them readable and runnable."""
+
+import ast
+import re
+from collections import Counter
+
+import nbformat
+import pytest
+
+from dualrec_utils import config, params, run_notebook, stages
+
+PATHS = sorted(config.NOTEBOOKS.glob("*.ipynb"))
+NUMBERED = [path for path in PATHS if path.name[:2].isdigit()]
+KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
+LONGEST_CELL = 20
+# A decimal in a sentence is a result typed by hand, unless the line says whose number it is.
+DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.]*\.(?:py|ipynb|json))")
+SOURCED = re.compile(r"paper|figure|fig\.|table|section|arxiv|doi", re.I)
+
+every = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+numbered = pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def trees(path):
+    return [ast.parse(cell.source) for cell in code_cells(path)]
+
+
+def is_import(node):
+    return isinstance(node, (ast.Import, ast.ImportFrom))
+
+
+@every
+def test_it_is_valid_and_committed_without_outputs(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert dict(notebook.metadata["kernelspec"]) == KERNELSPEC
+    for place, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code":
+            assert cell.outputs == [] and cell.execution_count is None, f"cell {place} has outputs"
+
+
+@every
+def test_it_has_at_least_as_many_words_as_code_and_short_cells(path):
+    counts = Counter(cell.cell_type for cell in read(path).cells)
+    assert counts["markdown"] >= counts["code"]
+    for cell in code_cells(path):
+        lines = [line for line in cell.source.splitlines() if not re.match(r"import |from ", line)]
+        assert len(lines) <= LONGEST_CELL, f"a long cell:\n{cell.source}"
+
+
+@every
+def test_it_has_no_class_and_no_shell_commands(path):
+    for cell in code_cells(path):
+        assert not re.search(r"^\s*[!%]|sys\.path", cell.source, re.M), cell.source
+    for tree in trees(path):
+        assert not [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+
+
+@numbered
+def test_it_opens_with_its_number_question_and_sources(path):
+    first = read(path).cells[0]
+    assert first.cell_type == "markdown" and re.match(rf"# {path.name[:2]} \w", first.source)
+    for word in ("paper", "input", "output"):
+        assert word in first.source.lower(), f"the first cell does not say {word}"
+
+
+@numbered
+def test_its_parameters_are_its_section_of_params_yaml(path):
+    in_notebook = run_notebook.declared(read(path), path.name)
+    settings = params.section(path.stem[3:], config.PACKAGE_ROOT / "params.yaml")
+    assert in_notebook == settings
+    for name, value in settings.items():
+        assert type(in_notebook[name]) is type(value), name
+
+
+@numbered
+def test_every_parameter_is_used(path):
+    cells = [c for c in code_cells(path) if "parameters" not in c.metadata.get("tags", [])]
+    used = {
+        node.id for cell in cells for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)
+    }
+    unused = set(run_notebook.declared(read(path), path.name)) - used
+    assert not unused, f"parameters that no cell uses: {sorted(unused)}"
+
+
+@numbered
+def test_its_imports_stand_in_one_early_cell(path):
+    with_imports = [n for n, tree in enumerate(trees(path)) if any(is_import(x) for x in ast.walk(tree))]
+    assert len(with_imports) == 1 and with_imports[0] <= 2
+
+
+@numbered
+def test_no_path_is_typed(path):
+    for tree in trees(path):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.match(r"(\.\./|~/|/home/|/tmp/|/content/|data/|reports/)", node.value), (
+                    node.value
+                )
+
+
+@numbered
+def test_no_result_is_typed_into_the_text(path):
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            for line in cell.source.splitlines():
+                assert SOURCED.search(line) or not DECIMAL.search(line), line
+
+
+@numbered
+def test_its_last_code_cell_writes_the_metrics_and_nothing_else(path):
+    last = ast.parse(code_cells(path)[-1].source).body
+    assert "write_metrics(" in ast.unparse(last[-1])
+    assert all(isinstance(line, (ast.Assign, ast.AugAssign)) for line in last[:-1])
+
+
+def test_no_function_is_defined_twice():
+    places = Counter(
+        node.name
+        for path in PATHS
+        for tree in trees(path)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    )
+    assert not [name for name, n in places.items() if n > 1]
+
+
+def test_every_numbered_notebook_is_a_stage():
+    known = {stage.notebook for stage in stages.STAGES}
+    assert {path.name for path in NUMBERED} <= known
+
+
+@pytest.mark.parametrize(
+    ("line", "typed"),
+    [
+        ("The LSTM reaches 0.231 on test users.", True),
+        ("The paper reports 0.2214 (Figure 4).", False),
+        ("We keep 1,000 movies.", False),
+        ("See `02_lstm.ipynb`.", False),
+    ],
+)
+def test_the_rule_for_typed_results(line, typed):
+    assert bool(DECIMAL.search(line) and not SOURCED.search(line)) is typed

@@ -1,0 +1,151 @@
+"""dvc.yaml, params.yaml and the notebooks tell one story, and each stage depends on what it imports."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from ruamel.yaml import YAML
+
+from dualrec_utils import config, params, stages
+
+ROOT = config.PACKAGE_ROOT
+PIPELINE = ROOT / "dvc.yaml"
+PACKAGE = "dualrec_utils"
+# They start the stages and change no result.
+RUNNERS = {"params", "stages", "run_notebook", "run_stage"}
+# What run_stage calls for the stages without a notebook.
+ENTRIES = {"data": "prepare", "movielm": "movielm", "report": "report"}
+
+
+def file_of(module):
+    """The file of `dualrec_utils.<module>`, or None where no such module is."""
+    base = ROOT / PACKAGE / module.replace(".", "/")
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def imported(source, module=None):
+    """Modules of the package that a piece of code imports, anywhere in it: names without the package's.
+
+    `module` is the importing module's own name, for the packages above what it imports.
+    """
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: relative imports are not followed"
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    found = set()
+    for name in names:
+        parts = name.split(".")
+        if parts[0] == PACKAGE:
+            # Importing a.b runs a's __init__ too.
+            found |= {".".join(parts[1:end]) for end in range(2, len(parts) + 1)}
+    return {name for name in found if file_of(name)}
+
+
+def closure(source):
+    """All modules that a piece of code reaches, runners apart, as paths relative to the root."""
+    reached, waiting = set(), imported(source) - RUNNERS
+    while waiting:
+        module = waiting.pop()
+        reached.add(module)
+        waiting |= imported(file_of(module).read_text(encoding="utf-8"), module) - RUNNERS - reached
+    files = {file_of(module) for module in reached}
+    return {str(path.relative_to(ROOT)) for path in files if path.read_text(encoding="utf-8").strip()}
+
+
+def source_of(stage):
+    """The code that a stage runs: its notebook's cells, or an import of its module."""
+    if stage.notebook is None:
+        return f"import {PACKAGE}.{ENTRIES[stage.name]}"
+    notebook = nbformat.read(config.NOTEBOOKS / stage.notebook, as_version=4)
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+
+
+def pipeline():
+    if not PIPELINE.is_file():
+        pytest.skip("there is no dvc.yaml yet")
+    return YAML(typ="safe").load(PIPELINE.read_text(encoding="utf-8"))["stages"]
+
+
+def test_imports_are_followed_to_the_end(tmp_path, monkeypatch):
+    """A planted chain: notebook -> a -> b (inside a function) -> package c.d; a runner is not followed."""
+    package = tmp_path / PACKAGE
+    (package / "c").mkdir(parents=True)
+    (package / "a.py").write_text(f"def f():\n    from {PACKAGE} import b, stages\n")
+    (package / "b.py").write_text(f"from {PACKAGE}.c.d import thing\n")
+    (package / "c/__init__.py").write_text("")
+    (package / "c/d.py").write_text("thing = 1\n")
+    (package / "stages.py").write_text(f"import {PACKAGE}.hidden\n")
+    (package / "hidden.py").write_text("x = 1\n")
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    found = closure(f"import pandas\nfrom {PACKAGE} import a\n")
+    assert found == {f"{PACKAGE}/{name}.py" for name in ("a", "b", "c/d")}
+
+
+def test_stages_sections_and_notebooks_are_the_same_list():
+    in_pipeline = list(pipeline())
+    in_notebooks = sorted(path.name for path in config.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    assert in_pipeline == list(stages.NAMES)
+    assert list(params.SECTIONS) == list(stages.NAMES)
+    assert in_notebooks == [stage.notebook for stage in stages.STAGES if stage.notebook]
+
+
+@pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: stage.name)
+def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
+    defined = pipeline()[stage.name]
+    listed = {str(Path(dep)) for dep in defined.get("deps", []) if str(dep).endswith((".py", ".ipynb"))}
+    # A folder stands for the modules in it.
+    for dep in defined.get("deps", []):
+        if (ROOT / dep).is_dir() and str(dep).startswith(PACKAGE):
+            listed |= {str(path.relative_to(ROOT)) for path in (ROOT / dep).rglob("*.py")}
+    listed -= {f"{PACKAGE}/{name}.py" for name in RUNNERS}
+    wanted = closure(source_of(stage))
+    if stage.notebook:
+        wanted.add(f"notebooks/{stage.notebook}")
+    add, remove = sorted(wanted - listed), sorted(listed - wanted)
+    assert not (add or remove), f"dvc.yaml, stage {stage.name}: add {add}, remove {remove} under deps"
+
+
+@pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: stage.name)
+def test_a_stage_runs_its_runner_with_its_own_parameters(stage):
+    defined = pipeline()[stage.name]
+    runner = "run_notebook" if stage.notebook else "run_stage"
+    assert defined["cmd"] == f"python -m {PACKAGE}.{runner} {stage.name}"
+    names = {name.split(".")[0] for name in defined["params"]}
+    has_keys = bool(params.SECTIONS[stage.name].model_fields)
+    assert names <= {"dataset", "seed", stage.name}, "another stage's parameters"
+    assert {"dataset", "seed"} <= names
+    assert stage.name in names or not has_keys
+
+
+def test_no_stage_depends_on_what_differs_from_run_to_run():
+    for name, defined in pipeline().items():
+        for dep in defined.get("deps", []):
+            assert not re.match(r"reports/(notebooks|timings|index)", str(dep)), (name, dep)
+
+
+def test_the_lock_pins_every_requirement_and_leaves_torch_apart():
+    """One source of truth: requirements.in; conda reads the same locks."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line.split(";")[0].strip() for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.\-]+==[\w.]+", pin) for pin in pins), "a line is not name==version"
+    normal = {re.sub(r"[._]", "-", pin.lower().split("==")[0]) + "==" + pin.split("==")[1] for pin in pins}
+    wanted = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
+    for line in wanted:
+        if line and not line.startswith("#"):
+            name, version = line.split("==")
+            assert f"{re.sub(r'[._]', '-', name.lower())}=={version}" in normal, f"run `make lock`: {line}"
+    assert not [pin for pin in normal if re.match(r"(torch|triton|nvidia-.*|cuda-.*)==", pin)]
+    torch = (ROOT / "requirements-torch.txt").read_text(encoding="utf-8").split()
+    assert torch and all(line.startswith("torch==") for line in torch)
+    conda = YAML(typ="safe").load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    pip = next(entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict))
+    assert pip == ["-r requirements-torch.txt", "-r requirements.txt", "-e ."]
