@@ -103,12 +103,7 @@ class TorchLstm(keras.layers.Layer):
     def call(self, inputs):
         start = inputs.new_zeros(1, inputs.shape[0], self.units)
         # torch adds a second bias to the recurrence, which Keras does not have.
-        weights = [
-            self.kernel.value,
-            self.recurrent.value,
-            self.bias.value,
-            torch.zeros_like(self.bias.value),
-        ]
+        biases = [self.bias.value, torch.zeros_like(self.bias.value)]
         outputs, _, _ = torch.lstm(
             inputs,
             (start, start),
