@@ -1,0 +1,67 @@
+"""README.md says what is true: its numbers, links, budgets and commands."""
+
+import re
+
+import pytest
+
+from dualrec_utils import config, report, stages
+
+PATH = config.PACKAGE_ROOT / "README.md"
+GUIDE = config.PACKAGE_ROOT / "reports" / "README.md"
+METRICS = config.PACKAGE_ROOT / "reports" / "metrics" / "results.json"
+TEXT = PATH.read_text(encoding="utf-8")
+OUTSIDE = TEXT.split(report.BEGIN)[0] + TEXT.split(report.END)[1]
+
+
+def test_the_results_block_is_what_the_metrics_give():
+    flat = report.files.read_json(METRICS) if METRICS.is_file() else {}
+    assert report.with_block(TEXT, report.readme_block(flat)) == TEXT, (
+        "README.md and reports/metrics/results.json differ: run `make report`"
+    )
+
+
+@pytest.mark.skipif(not METRICS.is_file(), reason="notebook 07 has not run")
+def test_a_changed_digit_in_the_metrics_would_show():
+    flat = report.files.read_json(METRICS)
+    moved = flat | {"next_item/lstm/hit_rate@5": flat["next_item/lstm/hit_rate@5"] + 0.001}
+    assert report.with_block(TEXT, report.readme_block(moved)) != TEXT
+
+
+def test_the_results_stand_in_the_first_screen():
+    assert len(TEXT.split(report.BEGIN)[0].splitlines()) <= 20
+
+
+def test_no_result_is_typed_by_hand():
+    # Decimals outside the block: versions, sizes, sections of the paper.
+    allowed = re.compile(r"python|arxiv|GB|\| \[0\d |license", re.I)
+    for line in OUTSIDE.splitlines():
+        assert allowed.search(line) or not re.search(r"\d\.\d", line), line
+
+
+@pytest.mark.parametrize("path", [PATH, GUIDE], ids=["README", "reports/README"])
+def test_links_inside_the_repository_arrive(path):
+    targets = re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
+    inside = [target for target in targets if not target.startswith(("http", "#"))]
+    missing = [target for target in inside if not (path.parent / target.split("#")[0]).exists()]
+    assert not missing
+
+
+def test_the_notebook_table_has_every_notebook_with_its_budget():
+    rows = re.findall(r"^\| \[(\d\d) [^|]*\]\(notebooks/(\S+)\) \|.*\| (\d+) s \|$", TEXT, re.M)
+    expected = [(f"{s.number:02d}", s.notebook, str(s.budget_seconds)) for s in stages.STAGES if s.number]
+    assert rows == sorted(expected)
+
+
+def test_the_commands_named_exist():
+    makefile = (config.PACKAGE_ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.M))
+    named = set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", TEXT, re.M))
+    assert {one or other for one, other in named} <= targets
+
+
+def test_the_annotated_tree_shows_what_is_there():
+    tree = TEXT.split("```\nnotebooks/")[1].split("```")[0]
+    names = re.findall(r"^(\S+) ", "notebooks/" + tree, re.M)
+    assert len(names) >= 6
+    missing = [name for name in names if not (config.PACKAGE_ROOT / name).exists()]
+    assert not missing

@@ -1,0 +1,202 @@
+"""The report page: complete, self-contained, escaped, and honest about what was not run."""
+
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualrec_utils import config, files, report, stages, systems, tables
+from dualrec_utils.errors import StudyError
+from dualrec_utils.plots.style import save_figure
+
+README = f"# Study\n\n{report.BEGIN}\nold\n{report.END}\n\nrest\n"
+
+
+def metrics():
+    """Flat metrics of two systems, no run of the others."""
+    flat = {"dataset": "ml-100k", "source": "a test", "order_sha256": "0", "confidence": 0.95}
+    for protocol in config.PROTOCOLS:
+        for name, at in (("most_popular", 0.1), ("lstm", 0.2)):
+            for metric in ("hit_rate@1", "hit_rate@5", "ndcg@5", "genre_jaccard"):
+                key = f"{protocol}/{name}/{metric}"
+                flat |= {key: at, f"{key}/low": at - 0.01, f"{key}/high": at + 0.01}
+            flat |= {f"{protocol}/{name}/n_cases": 1136, f"{protocol}/{name}/n_users": 142}
+        key = f"{protocol}/difference/lstm-most_popular/hit_rate@5"
+        flat |= {key: 0.1, f"{key}/low": 0.05, f"{key}/high": 0.15}
+    return flat
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A scratch study with metrics, one figure, and a README with markers."""
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    for name in ("REPORTS", "FIGURES", "TABLES", "METRICS", "TIMINGS"):
+        folder = getattr(config, name).relative_to(config.PACKAGE_ROOT)
+        monkeypatch.setattr(config, name, tmp_path / folder)
+    (tmp_path / "README.md").write_text(README)
+    files.write_json(metrics(), config.METRICS / "results.json")
+    figure, axes = plt.subplots()
+    axes.plot([0, 1])
+    save_figure(figure, pd.DataFrame({"x": [0, 1]}), "curve", stage="lstm")
+    plt.close(figure)
+    return tmp_path
+
+
+class Page(HTMLParser):
+    """Collects tags, addresses and text of a page."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.addresses, self.ids, self.text = [], [], set(), []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        values = dict(attrs)
+        self.ids.add(values.get("id"))
+        self.addresses += [(tag, values[name]) for name in ("src", "href") if name in values]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+def build(**changes):
+    settings = {"dataset": "ml-100k", "seed": 1} | changes
+    return Page(report.build_stage(**settings).read_text())
+
+
+def test_the_page_is_one_file_without_script_or_request(study):
+    page = build()
+    assert "script" not in page.tags and "iframe" not in page.tags
+    assert any(tag == "img" for tag, _ in page.addresses)
+    for tag, address in page.addresses:
+        assert address.startswith(("data:", "#", "notebooks/")), f"{tag} asks for {address}"
+    assert not re.search(r"url\(|@import", (study / "reports" / "index.html").read_text())
+
+
+def test_every_link_inside_the_page_arrives(study):
+    page = build()
+    assert {a[1:] for _, a in page.addresses if a.startswith("#")} <= page.ids
+
+
+def test_the_numbers_are_those_of_the_metrics_and_the_rest_is_not_run(study):
+    words = build().words
+    assert "0.200 [0.190, 0.210]" in words and "The LSTM has the next movie" in words
+    assert "an interval above zero" in words
+    assert "not run" in words and "rating order stands in for viewing order" in words
+
+
+def test_without_any_metrics_the_page_makes_no_claim(study):
+    (config.METRICS / "results.json").unlink()
+    words = build().words
+    assert "The results are not there yet" in words and "were not both run" in words
+    assert not re.search(r"0\.\d{3} \[", words)
+
+
+def test_text_of_a_language_model_is_escaped(study):
+    answer = '<script>alert("x")</script><img src=http://x.example/a.png>'
+    tables.save_table(pd.DataFrame({"answer": [answer]}), "answers", stage="rerank_ablation")
+    page = build()
+    assert "script" not in page.tags
+    assert answer in "".join(page.text)
+    assert all("x.example" not in address for _, address in page.addresses)
+
+
+def test_a_long_table_says_what_it_leaves_out(study):
+    tables.save_table(pd.DataFrame({"n": range(report.LONGEST_TABLE + 7)}), "long", stage="eda")
+    assert "7 more rows in the saved table" in build().words
+
+
+def test_executed_notebooks_are_linked_where_they_exist(study):
+    assert "notebooks/02_lstm.html" not in dict(build().addresses).values()
+    path = config.REPORTS / "notebooks" / "02_lstm.html"
+    path.parent.mkdir()
+    path.write_text("<p>done</p>")
+    assert ("a", "notebooks/02_lstm.html") in build().addresses
+
+
+def test_times_stand_beside_their_budgets(study):
+    taken = {"seconds": 123.4, "budget_seconds": 300, "peak_memory_mb": 2048, "cpu": "Test CPU"}
+    files.write_json(taken, config.TIMINGS / "lstm.json")
+    rows = {row["stage"]: row for row in report.timings()}
+    assert list(rows) == list(stages.NAMES)
+    assert (rows["lstm"]["seconds"], rows["lstm"]["memory"]) == (123.4, 2.0)
+    assert rows["eda"]["seconds"] is None
+    assert "Test CPU" in build().words
+
+
+def test_the_same_inputs_give_the_same_bytes(study):
+    first = report.build_stage(dataset="ml-100k", seed=1).read_bytes()
+    assert report.build_stage(dataset="ml-100k", seed=1).read_bytes() == first
+
+
+def test_metrics_of_another_dataset_are_refused_before_anything_is_written(study):
+    with pytest.raises(StudyError, match=r"'ml-100k'.*'ml-1m'"):
+        report.build_stage(dataset="ml-1m", seed=1)
+    assert not (study / "reports" / "index.html").exists()
+    assert (study / "README.md").read_text() == README
+
+
+def test_the_readme_is_renewed_once_and_then_left_alone(study):
+    build()
+    path = study / "README.md"
+    text, stamp = path.read_text(), path.stat().st_mtime_ns
+    assert text.startswith("# Study\n\n") and text.endswith(f"{report.END}\n\nrest\n")
+    assert "old" not in text and "| LSTM alone (Stage 1) | 0.200 [0.190, 0.210] |" in text
+    assert report.update_readme(metrics()) is False
+    assert path.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "no markers",
+        f"{report.BEGIN} only",
+        f"{report.END}\n{report.BEGIN}",
+        f"{report.BEGIN}{report.BEGIN}{report.END}",
+    ],
+)
+def test_a_readme_without_its_markers_is_refused_and_kept(study, broken):
+    (study / "README.md").write_text(broken)
+    with pytest.raises(StudyError, match="once each"):
+        report.update_readme(metrics())
+    assert (study / "README.md").read_text() == broken
+
+
+texts = st.text().filter(lambda text: report.BEGIN not in text and report.END not in text)
+
+
+@given(before=texts, old=texts, after=texts, block=texts)
+def test_only_the_block_changes(before, old, after, block):
+    once = report.with_block(f"{before}{report.BEGIN}{old}{report.END}{after}", block)
+    assert once == f"{before}{report.BEGIN}\n{block}\n{report.END}{after}"
+    assert report.with_block(once, block) == once
+
+
+def test_the_block_has_a_row_for_each_headline_system():
+    block = report.readme_block(metrics())
+    for name in systems.HEADLINE:
+        assert f"| {systems.label(name)} |" in block
+    assert block.count("not run") >= 5 * (len(systems.HEADLINE) - 2)
+
+
+def test_the_command_prints_the_table_and_the_place(study):
+    environment = {**os.environ, "DUALREC_ROOT": str(study)}
+    command = [sys.executable, "-m", "dualrec_utils.report", "--print"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "0.200 [0.190, 0.210]" in done.stdout and "not run" in done.stdout
+    assert "Report: not built yet" in done.stdout
+    build()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert f"Report: {study / 'reports' / 'index.html'}" in done.stdout

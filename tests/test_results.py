@@ -1,0 +1,262 @@
+"""Notebook 07's tables, worked by hand on six movies and two users."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from dualrec_utils import config, deviations, files, paper, params, predictions, results, systems, verdict
+from dualrec_utils.errors import StudyError
+from dualrec_utils.plots import results as plots
+
+ITEMS = [1, 2, 3, 4, 5, 6]
+# case -> (user, history, target); user 20 has one case more, so users and cases weigh differently.
+CASES = {
+    "10-0": (10, [1], 2),
+    "20-0": (20, [1], 3),
+    "20-1": (20, [1, 3], 4),
+    "20-2": (20, [1, 3, 4], 5),
+}
+SETTINGS = {"seed": 1, "n_bootstrap": 200, "confidence": 0.9}
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A scratch study with a tiny processed dataset and no predictions."""
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    folder = config.processed_dir("ml-100k")
+    genres = [["Drama"], ["Comedy"], ["Drama", "War"], ["War"], ["Comedy"], ["Horror"]]
+    items = {"item_id": ITEMS, "title": list("abcdef"), "year": [1990] * 6, "genres": genres}
+    files.write_parquet(pd.DataFrame(items), folder / "items.parquet")
+    for protocol in config.PROTOCOLS:
+        cases = [(case, user, "test", history) for case, (user, history, _) in CASES.items()]
+        targets = [(case, 0, target) for case, (_, _, target) in CASES.items()]
+        frame = pd.DataFrame(cases, columns=["case_id", "user_id", "split", "history"])
+        files.write_parquet(frame, folder / f"cases_{protocol}.parquet")
+        frame = pd.DataFrame(targets, columns=["case_id", "target_order", "item_id"])
+        files.write_parquet(frame, folder / f"targets_{protocol}.parquet")
+    return tmp_path
+
+
+def write(system, lists, *, stage="baselines", protocol="next_item"):
+    """Write the ranked lists of a system: case -> items."""
+    rows = [
+        (case, rank, item, 1.0 / rank, None, 1)
+        for case, items in lists.items()
+        for rank, item in enumerate(items, start=1)
+    ]
+    frame = pd.DataFrame(rows, columns=list(predictions.COLUMNS)).astype(predictions.COLUMNS)
+    predictions.write(frame, system, dataset="ml-100k", stage=stage, protocol=protocol, split="test")
+
+
+PERFECT = {case: [target] for case, (_, _, target) in CASES.items()}
+WRONG = {case: [6, target] for case, (_, _, target) in CASES.items()}
+# Right for user 10, right once in three for user 20, one case without a list.
+MIXED = {"10-0": [2, 6], "20-0": [6, 3, 2], "20-1": [4]}
+
+
+def evaluate():
+    cases = results.per_case(results.discover("ml-100k"), dataset="ml-100k")
+    return cases, results.summarise(cases, **SETTINGS)
+
+
+def value(table, system, metric, protocol="next_item"):
+    rows = table.query("system == @system and metric == @metric and protocol == @protocol")
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_systems_are_found_in_the_study_order_each_beside_its_seen_kept_twin(study):
+    write("zzz_new", PERFECT)
+    write("lstm", PERFECT, stage="lstm")
+    write("most_popular_seen_kept", PERFECT)
+    write("most_popular", PERFECT)
+    write("most_popular", PERFECT, protocol="window_of_five")
+    found = results.discover("ml-100k")
+    rows = list(found.itertuples(index=False, name=None))
+    assert rows == [
+        ("next_item", "most_popular", "baselines"),
+        ("next_item", "most_popular_seen_kept", "baselines"),
+        ("next_item", "lstm", "lstm"),
+        ("next_item", "zzz_new", "baselines"),
+        ("window_of_five", "most_popular", "baselines"),
+    ]
+
+
+def test_no_predictions_is_said_in_one_message(study):
+    with pytest.raises(StudyError, match="dvc repro"):
+        results.discover("ml-100k")
+
+
+def test_one_name_from_two_stages_is_refused(study):
+    write("lstm", PERFECT, stage="lstm")
+    write("lstm", WRONG, stage="baselines")
+    with pytest.raises(StudyError, match="'lstm' has predictions of two stages"):
+        results.discover("ml-100k")
+
+
+def test_values_are_means_over_users_and_a_missing_list_is_a_miss(study):
+    write("markov", MIXED)
+    _, table = evaluate()
+    # user 10: 1; user 20: (0 + 1 + 0) / 3.
+    assert value(table, "markov", "hit_rate@1")["value"] == pytest.approx((1 + 1 / 3) / 2)
+    assert value(table, "markov", "hit_rate@5")["value"] == pytest.approx((1 + 2 / 3) / 2)
+    assert value(table, "markov", "hit_rate@1")["n_cases"] == 4
+
+
+def test_list_lengths_by_hand(study):
+    write("markov", MIXED)
+    cases, _ = evaluate()
+    row = results.list_lengths(cases).iloc[0]
+    assert (row["mean"], row["shortest"], row["longest"], row["empty"]) == (1.5, 0, 3, 0.25)
+
+
+def test_differences_by_hand(study):
+    write("lstm", PERFECT, stage="lstm")
+    write("most_popular", WRONG)
+    cases, _ = evaluate()
+    table = results.compare(cases, **SETTINGS)
+    # The other comparisons lack predictions and are left out.
+    assert set(zip(table["system"], table["other"], strict=True)) == {("lstm", "most_popular")}
+    at_1 = table.query("metric == 'hit_rate@1'").iloc[0]
+    assert (at_1["difference"], at_1["low"], at_1["high"], at_1["excludes_zero"]) == (1, 1, 1, True)
+    at_5 = table.query("metric == 'hit_rate@5'").iloc[0]
+    assert (at_5["difference"], at_5["excludes_zero"]) == (0, False)
+
+
+def test_a_reversed_comparison_changes_sign(study):
+    write("lstm", PERFECT, stage="lstm")
+    write("most_popular", WRONG)
+    cases, _ = evaluate()
+    back = results.compare(cases, **SETTINGS, comparisons=[("?", "most_popular", "lstm")])
+    assert back.query("metric == 'hit_rate@1'")["difference"].item() == -1
+    assert back.query("metric == 'hit_rate@1'")["excludes_zero"].item()
+
+
+def test_figure_4_has_every_row_of_the_paper_and_none_borrows_a_number(study):
+    write("most_popular", MIXED)
+    write("movielm_lora_reranked", PERFECT, stage="rerank_ablation")
+    _, table = evaluate()
+    frame = results.beside_paper(table, protocol="next_item").set_index("system")
+    reported = paper.figure_4().set_index("system")
+    assert list(frame.index[: len(reported)]) == list(reported.index)
+    for metric in ("hit_rate@1", "hit_rate@5", "ndcg@1", "ndcg@5"):
+        assert frame.loc[reported.index, f"paper {metric}"].tolist() == reported[metric].tolist()
+    assert frame.loc["MostPop", "ours hit_rate@1"].startswith("0.667 [")
+    for name in reported.index.drop("MostPop"):
+        assert frame.loc[name, "ours hit_rate@1"] == "not run"
+        assert frame.loc[name, "remark"].startswith("not run: ")
+    own = frame.loc["ours: movielm LoRA, re-ranked (Stage 3)"]
+    assert own["ours hit_rate@1"] == "1.000 [1.000, 1.000]" and np.isnan(own["paper hit_rate@1"])
+    assert "tiny model" in own["remark"]
+    # Nothing was written for the other protocol.
+    assert set(results.beside_paper(table, protocol="window_of_five")["ours ndcg@5"]) == {"not run"}
+
+
+def test_copied_baselines_are_named_as_such(study):
+    write("most_popular", MIXED)
+    frame = results.beside_paper(evaluate()[1], protocol="next_item")
+    copied = frame[frame["paper's values from"].str.contains("Xu et al")]
+    assert set(copied["system"]) == set(paper.figure_4().query("family == 'baseline'")["system"])
+
+
+def test_seen_kept_stands_beside_seen_excluded(study):
+    write("most_popular", WRONG)
+    write("most_popular_seen_kept", PERFECT)
+    write("lstm", PERFECT, stage="lstm")
+    frame = results.side_by_side(evaluate()[1], protocol="next_item", metrics=["hit_rate@1"])
+    assert frame.to_dict("list") == {
+        "system": ["Most popular", "LSTM alone (Stage 1)"],
+        "hit_rate@1": ["0.000 [0.000, 0.000]", "1.000 [1.000, 1.000]"],
+        "hit_rate@1 (seen kept)": ["1.000 [1.000, 1.000]", "not run"],
+    }
+
+
+def test_flat_keys_hold_every_value_with_its_interval(study):
+    write("lstm", PERFECT, stage="lstm")
+    write("most_popular", WRONG)
+    cases, table = evaluate()
+    differences, lengths = results.compare(cases, **SETTINGS), results.list_lengths(cases)
+    before = table.copy(), differences.copy(), lengths.copy()
+    flat = results.flatten(table, differences, lengths)
+    assert flat["next_item/lstm/hit_rate@5"] == 1 and flat["next_item/lstm/n_cases"] == 4
+    key = "next_item/difference/lstm-most_popular/hit_rate@1"
+    assert (flat[key], flat[f"{key}/low"], flat[f"{key}/high"]) == (1, 1, 1)
+    assert flat["next_item/most_popular/list_length"] == 2
+    assert all(isinstance(number, (int, float)) for number in flat.values())
+    for old, new in zip(before, (table, differences, lengths), strict=True):
+        pd.testing.assert_frame_equal(old, new)
+
+
+def test_a_verdict_follows_the_interval():
+    key = "next_item/difference/lstm-most_popular/hit_rate@5"
+    for low, high, word in ((0.01, 0.03, "higher"), (-0.03, -0.01, "lower"), (-0.01, 0.01, "not told")):
+        flat = {key: (low + high) / 2, f"{key}/low": low, f"{key}/high": high}
+        assert verdict.reading(flat, key).startswith(word)
+    # An interval that touches zero does not exclude it.
+    assert verdict.reading({key: 0.01, f"{key}/low": 0.0, f"{key}/high": 0.02}, key).startswith("not told")
+
+
+def test_the_verdict_of_a_small_study(study):
+    write("lstm", PERFECT, stage="lstm")
+    write("most_popular", {**WRONG, **{case: [6] for case in WRONG}})
+    write("movielm_lora_reranked", {case: [6] for case in WRONG}, stage="rerank_ablation")
+    cases, table = evaluate()
+    flat = results.flatten(table, results.compare(cases, **SETTINGS), results.list_lengths(cases))
+    assert verdict.stage_1(flat) == (
+        "The LSTM has the next movie among its first five in 100.0% [100.0, 100.0] of 4 cases, the most"
+        " popular movies in 0.0% [0.0, 0.0]: a difference of +100.0 points [+100.0, +100.0], an interval"
+        " above zero."
+    )
+    assert "takes away from its LSTM" in verdict.hybrid(flat)
+    lines = verdict.comparisons(flat)
+    assert len(lines) == 2 and "HR@5" in lines[0] and "HR@1" in lines[1]
+
+
+def test_a_verdict_without_metrics_makes_no_claim():
+    assert "not both run" in verdict.stage_1({})
+    assert "not run" in verdict.hybrid({})
+    assert verdict.comparisons({}) == []
+
+
+def test_every_comparison_names_known_systems():
+    for _, system, other in systems.COMPARISONS:
+        assert {system, other} <= systems.LABELS.keys()
+    assert set(systems.HEADLINE) <= systems.LABELS.keys()
+    assert set(results.STAND_INS) <= systems.LABELS.keys()
+    assert len(set(systems.LABELS.values())) == len(systems.LABELS)
+
+
+def test_every_deviation_names_a_section_and_a_parameter_that_exists():
+    frame = deviations.deviations()
+    settings = params.load(config.PACKAGE_ROOT / "params.yaml").model_dump()
+    for row in frame.itertuples():
+        assert row.paper and row.study and row.section, row.subject
+        place = settings
+        for part in filter(None, row.parameter.split(".")):
+            assert part in place, f"{row.subject}: params.yaml has no {row.parameter}"
+            place = place[part]
+    assert frame["subject"].is_unique
+
+
+def test_figures_return_the_rows_they_draw_and_leave_the_style_alone(study):
+    for protocol in config.PROTOCOLS:
+        write("most_popular", MIXED, protocol=protocol)
+        write("most_popular_seen_kept", MIXED, protocol=protocol)
+        write("lstm", PERFECT, stage="lstm", protocol=protocol)
+    cases, table = evaluate()
+    differences = results.compare(cases, **SETTINGS)
+    before = dict(mpl.rcParams)
+    drawn = {
+        "systems": plots.draw_systems(table),
+        "differences": plots.draw_differences(differences),
+        "figure_5a": plots.draw_figure_5a(table, names=["most_popular", "lstm"]),
+        "figure_5b": plots.draw_figure_5b(table, names=["most_popular", "lstm"]),
+    }
+    assert dict(mpl.rcParams) == before
+    sizes = {name: len(data) for name, (_, data) in drawn.items()}
+    # 3 lists x 2; 1 comparison x 2 metrics x 2; 4 x 4 of the paper and 2 x 2 x 4 of ours; 2 and 3.
+    assert sizes == {"systems": 6, "differences": 4, "figure_5a": 32, "figure_5b": 5}
+    for figure, _ in drawn.values():
+        figure.savefig(study / "figure.png")
+        assert (study / "figure.png").stat().st_size > 5_000

@@ -1,0 +1,65 @@
+"""Tables as text."""
+
+import pandas as pd
+import pytest
+
+from dualrec_utils import config, tables
+
+
+def test_a_value_with_its_interval():
+    assert tables.with_interval(0.0864, 0.07, 0.1025) == "0.086 [0.070, 0.102]"
+
+
+def long_table():
+    rows = [
+        ("test", "next_item", "b", "hit_rate@1", 0.25, 0.1, 0.4, 2, 4),
+        ("test", "next_item", "a", "hit_rate@1", 0.5, 0.5, 0.5, 2, 4),
+        ("test", "window_of_five", "a", "hit_rate@1", 1.0, 1.0, 1.0, 2, 2),
+        ("validation", "next_item", "a", "hit_rate@1", 0.75, 0.7, 0.8, 2, 4),
+    ]
+    columns = ["split", "protocol", "system", "metric", "value", "low", "high", "n_users", "n_cases"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_one_row_a_system_in_the_order_given_of_one_protocol_and_split():
+    wide = tables.by_system(long_table(), protocol="next_item", metrics=["hit_rate@1"])
+    assert list(wide.index) == ["b", "a"]
+    assert list(wide["hit_rate@1"]) == ["0.250 [0.100, 0.400]", "0.500 [0.500, 0.500]"]
+    assert list(wide["n_cases"]) == [4, 4]
+
+
+def test_markdown_by_hand():
+    frame = pd.DataFrame({"system": ["a|b", None], "value": [0.25, float("nan")], "n": [1, 2]})
+    assert tables.to_markdown(frame, digits=2).splitlines() == [
+        "| system | value | n |",
+        "| --- | ---: | ---: |",
+        "| a\\|b | 0.25 | 1 |",
+        "| – | – | 2 |",
+    ]
+
+
+def test_a_line_break_in_a_cell_does_not_break_the_table():
+    frame = pd.DataFrame({"answer": ["one\ntwo"]})
+    assert tables.to_markdown(frame).splitlines()[-1] == "| one two |"
+
+
+def test_a_table_is_saved_where_its_stage_keeps_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "TABLES", tmp_path)
+    frame = pd.DataFrame({"system": ["a"], "value": [0.5]})
+    path = tables.save_table(frame, "one", stage="results")
+    assert path == tmp_path / "results" / "one.csv"
+    assert path.read_text() == "system,value\na,0.5\n"
+    pd.testing.assert_frame_equal(pd.read_csv(path), frame)
+
+
+def test_nothing_is_left_where_saving_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "TABLES", tmp_path)
+
+    class Broken(pd.DataFrame):
+        def to_csv(self, path, **_):
+            path.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        tables.save_table(Broken({"a": [1]}), "one", stage="results")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
