@@ -53,8 +53,8 @@ def write_jsonl(rows: Iterable[dict], path: Path) -> Path:
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """Read a file of one JSON object a line."""
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines() if line]
+    """Read a file of one JSON object a line. Texts may hold line separators other than a line feed."""
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> Path:

@@ -71,6 +71,11 @@ def load_model(
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
+def locate(name: str, *, dataset: str) -> str:
+    """What a parameter `model` stands for: `movielm` is the study's own model, else a folder or Hub id."""
+    return str(config.model_dir(dataset, "movielm")) if name == "movielm" else name
+
+
 def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise StudyError(
@@ -128,6 +133,8 @@ def generate(
     Returns:
         One answer a prompt, in the order given, beginning with `answer_prefix`.
     """
+    if not prompts:
+        return []
     encoded = tokenizer([prompt + answer_prefix for prompt in prompts])["input_ids"]
     order = sorted(range(len(prompts)), key=lambda row: (len(encoded[row]), row))
     answers: list[str] = [""] * len(prompts)
@@ -208,6 +215,18 @@ def answers_to_predictions(
     return frame.astype(predictions.COLUMNS), pd.DataFrame(counts)
 
 
+def load_hints(dataset: str, protocol: str, split: str) -> pd.Series:
+    """The LSTM's best movie not yet seen for every case: `case_id` -> `item_id`.
+
+    Raises:
+        StudyError: when the LSTM has not written them.
+    """
+    path = config.model_dir(dataset, "lstm") / f"hints_{protocol}_{split}.parquet"
+    if not path.is_file():
+        raise StudyError(f"no hints of the LSTM at {path}: run `dvc repro lstm` first")
+    return pd.read_parquet(path).set_index(CASE)[ITEM]
+
+
 def write_both(
     lists: pd.DataFrame,
     cases: pd.DataFrame,
@@ -249,7 +268,7 @@ def save_generations(
     Args:
         answers, prompts: in the order of `cases`.
         model, revision: what answered; a folder's name, or a Hub id with its revision.
-        parameters: of the generation, e.g. `max_new_tokens`, `batch_size`.
+        parameters: of prompt and generation, e.g. `max_new_tokens`, `batch_size`.
 
     Returns:
         `data/generations/<dataset>/<stage>/<system>_<protocol>_<split>.jsonl`.

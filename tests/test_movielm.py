@@ -1,0 +1,165 @@
+"""The small language model on a toy catalog whose next movie is always known."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from dualrec_utils import config, movielm
+from dualrec_utils.errors import StudyError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tiny matrices gain nothing from threads, which fight with whatever else runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+SETTINGS = {
+    "vocabulary": 400,
+    "hidden_size": 32,
+    "n_layers": 1,
+    "n_heads": 2,
+    "max_tokens": 160,
+    "genre_share": 0.5,
+    "n_epochs": 2,
+    "batch_size": 4,
+    "learning_rate": 0.01,
+    "weight_decay": 0.1,
+    "dropout": 0.1,
+}
+
+
+@pytest.fixture(scope="module")
+def items():
+    names = ["Alpha", "Bravo", "Charlie Two", "Delta, The", "Echo", "Foxtrot"]
+    return pd.DataFrame(
+        {
+            "item_id": range(1, 7),
+            "title": names,
+            "year": pd.array([1990, 1991, 1992, 1993, 1994, None], dtype="Int64"),
+            "genres": [["Drama"], ["Comedy", "Drama"], [], ["War"], ["Drama"], ["Crime"]],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def histories():
+    # Always the next of six in a ring.
+    return {user: np.array([(user + step) % 6 + 1 for step in range(25)]) for user in range(12)}
+
+
+def test_tokens_give_the_text_back(items):
+    tokenizer = movielm.train_tokenizer(items, vocabulary=400)
+    text = "Below is a user's movie watching history:\n- Delta, The (1993) (War)\n\n- Ünknown (2050)"
+    ids = tokenizer(text)["input_ids"]
+    assert ids[0] == tokenizer.bos_token_id
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+    # Trap: pad id 0 counts as unset in beam search.
+    assert tokenizer.pad_token_id not in (0, tokenizer.eos_token_id)
+
+
+def test_prompt_and_answer_tokens_join_without_merging(items):
+    tokenizer = movielm.train_tokenizer(items, vocabulary=400)
+    prompt, answer = "would likely enjoy next.\n\n", "- Alpha (1990)\n- Delta, The (1993)\n"
+    apart = tokenizer(prompt)["input_ids"] + tokenizer(answer, add_special_tokens=False)["input_ids"]
+    assert tokenizer(prompt + answer)["input_ids"] == apart
+
+
+def test_an_epoch_holds_every_movie_once_in_order(items, histories):
+    tokenizer = movielm.train_tokenizer(items, vocabulary=400)
+    documents = movielm.Documents(items, tokenizer, max_tokens=120)
+    cut = documents.epoch(histories, genre_share=0.5, rng=np.random.default_rng(0))
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in cut]
+    titles = [line[2:].split(" (")[0] for text in texts for line in text.splitlines()[1:]]
+    wanted = dict(zip(items["item_id"], items["title"], strict=True))
+    assert titles == [wanted[item] for user in sorted(histories) for item in histories[user]]
+    assert max(map(len, cut)) <= 120
+    plain = ["(Drama)" not in text and "(War)" not in text for text in texts]
+    assert 0 < sum(plain) < len(texts)
+
+
+def test_documents_refuse_a_length_that_holds_no_two_movies(items):
+    tokenizer = movielm.train_tokenizer(items, vocabulary=400)
+    with pytest.raises(StudyError, match="max_tokens is 20"):
+        movielm.Documents(items, tokenizer, max_tokens=20)
+
+
+def test_batches_hold_every_document_once():
+    documents = [[1] * n for n in range(1, 30)]
+    made = movielm.batches(documents, batch_size=4, pad=0, rng=np.random.default_rng(0))
+    assert sorted(int(row.sum()) for batch in made for row in batch) == list(range(1, 30))
+    assert max(len(batch) for batch in made) == 4
+
+
+def test_untrained_model_guesses_uniformly_and_padding_costs_nothing(items):
+    tokenizer = movielm.train_tokenizer(items, vocabulary=400)
+    torch.manual_seed(0)
+    model = movielm.new_model(tokenizer, hidden_size=32, n_layers=1, n_heads=2, dropout=0.0).eval()
+    ids = torch.tensor([[1, 10, 11, 12], [1, 10, 3, 3]])
+    losses = movielm.token_losses(model, ids, pad=3)
+    assert losses.shape == (2, 3)
+    assert float(losses[0].detach().mean()) == pytest.approx(math.log(len(tokenizer)), rel=0.02)
+    assert losses[1, 1:].tolist() == [0.0, 0.0]
+    # What stands after a token changes nothing before it.
+    assert losses[0, 0].item() == pytest.approx(losses[1, 0].item(), abs=1e-5)
+
+
+def test_training_learns_the_ring_and_is_the_same_again(items, histories):
+    runs = [
+        movielm.train(histories, {99: histories[3]}, items, seed=7, **SETTINGS | {"n_epochs": 30})
+        for _ in range(2)
+    ]
+    curve = runs[0][2]
+    assert curve["loss_per_title"].iloc[-1] < 0.5 * curve["loss_per_title"].iloc[0]
+    # One movie of six chosen blindly costs ln 6 = 1.79 nats.
+    assert curve["loss_per_title"].iloc[-1] < math.log(6)
+    pd.testing.assert_frame_equal(curve, runs[1][2], check_exact=True)
+    for first, second in zip(runs[0][0].parameters(), runs[1][0].parameters(), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_another_seed_gives_other_weights(items, histories):
+    few = {user: histories[user] for user in (0, 1)}
+    one, other = (movielm.train(few, few, items, seed=seed, **SETTINGS)[0] for seed in (1, 2))
+    assert not torch.equal(one.model.embed_tokens.weight, other.model.embed_tokens.weight)
+
+
+def test_training_leaves_global_state_alone(items, histories):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    movielm.train({0: histories[0]}, {1: histories[1]}, items, seed=7, **SETTINGS)
+    assert torch.equal(before, torch.get_rng_state())
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_stage_never_reads_the_last_five_movies(items, histories, tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    monkeypatch.setattr(config, "METRICS", tmp_path / "metrics")
+    (config.processed_dir("toy")).mkdir(parents=True)
+    summary = {"source": "toy", "order_sha256": "0"}
+    (config.processed_dir("toy") / "summary.json").write_text(json.dumps(summary))
+    seen = {}
+
+    def spy(histories, validation, items, *, seed, **section):
+        seen.update(histories)
+        return train(histories, validation, items, seed=seed, **section)
+
+    train = movielm.train
+    monkeypatch.setattr(movielm, "train", spy)
+    monkeypatch.setattr(movielm, "load_items", lambda dataset: items)
+    monkeypatch.setattr(movielm, "load_histories", lambda dataset, split: histories)
+    folder = movielm.train_stage("toy", 3, **SETTINGS)
+    assert {user: len(own) for user, own in seen.items()} == dict.fromkeys(histories, 20)
+    assert (folder / "model.safetensors").is_file()
+    assert (folder / "tokenizer.json").is_file()
+    metrics = json.loads((tmp_path / "metrics" / "movielm.json").read_text())
+    assert metrics["n_train_movies"] == 12 * 20
+    assert metrics["validation/loss_per_title"] > 0
+    assert not list(folder.parent.glob(".*"))
