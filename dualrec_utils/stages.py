@@ -159,10 +159,10 @@ def _is_dead(process: psutil.Process) -> bool:
 class _Watch(threading.Thread):
     """Samples the memory of this process and its children; ends them all when the pipeline is gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, above: list[psutil.Process]) -> None:
         super().__init__(daemon=True, name="dualrec-watch")
         self.own = psutil.Process()
-        self.above = pipeline_above(self.own)
+        self.above = above
         self.peak_bytes = 0
         self.stopped = threading.Event()
 
@@ -220,6 +220,14 @@ def _locked(stage: Stage) -> Iterator[None]:
         lock.release()
 
 
+def _started_by() -> list[psutil.Process]:
+    """The pipeline above this process, which must still be there if dvc started it."""
+    above = pipeline_above(psutil.Process())
+    if "DVC_STAGE" in os.environ and not above:
+        raise StudyError("the dvc that started this stage is gone; run `dvc repro` again")
+    return above
+
+
 def _terminated(signum: int, frame: object) -> None:
     """Turn SIGTERM into an exception, so that the kernel is shut down and the lock let go."""
     raise SystemExit(128 + signum)
@@ -233,14 +241,18 @@ def running(name: str) -> Iterator[None]:
     `budget_seconds`, `peak_memory_mb` (this process and its children) and :func:`machine`.
 
     Raises:
-        StudyError: when the stage is unknown, or another live process holds it.
+        StudyError: when the stage is unknown, another live process holds it, or the dvc that started
+            it is gone already.
     """
     stage = find(name)
+    above = _started_by()
     os.environ.update(ENVIRONMENT)
+    # A notebook that calls `make` hands down its own; each kernel sets the right one itself.
+    os.environ.pop("MPLBACKEND", None)
     signal.signal(signal.SIGTERM, _terminated)
     with _locked(stage):
         print(headline(stage), flush=True)
-        watch = _Watch()
+        watch = _Watch(above)
         watch.start()
         started = time.perf_counter()
         try:
@@ -268,9 +280,10 @@ def running(name: str) -> Iterator[None]:
 
 
 def carry_out(name: str, work: Callable[[], None]) -> int:
-    """Do `work` as the stage `name` and return the exit status: 0, or 2 after a :class:`StudyError`.
+    """Do `work` as the stage `name` and return the exit status.
 
-    A StudyError is printed as one clear message; every other exception goes its way, traceback and all.
+    That is 0, 2 after a :class:`StudyError` and 130 after Ctrl-C, both printed as one clear message;
+    every other exception goes its way, traceback and all.
     """
     try:
         with running(name):
@@ -278,4 +291,7 @@ def carry_out(name: str, work: Callable[[], None]) -> int:
     except StudyError as error:
         print(f"dualrec: {name}: {error}", file=sys.stderr, flush=True)
         return 2
+    except KeyboardInterrupt:
+        print(f"dualrec: {name}: interrupted; `dvc repro` takes it up again", file=sys.stderr, flush=True)
+        return 130
     return 0

@@ -107,6 +107,14 @@ def test_a_stage_held_by_a_live_process_is_refused_with_its_pid(root, monkeypatc
         other.kill()
 
 
+def test_a_stage_whose_dvc_is_already_gone_does_not_begin(root, monkeypatch, capfd):
+    monkeypatch.setenv("DVC_STAGE", "eda")
+    # Nothing above the tests may pass for the pipeline (they may run under make).
+    monkeypatch.setattr(stages, "_is_pipeline", lambda process: False)
+    assert stages.carry_out("eda", lambda: pytest.fail("began")) == 2
+    assert "the dvc that started this stage is gone" in capfd.readouterr().err
+
+
 def test_an_unknown_stage_is_named(root, capfd):
     assert stages.carry_out("lsmt", lambda: None) == 2
     assert "stages: data, eda, lstm" in capfd.readouterr().err
