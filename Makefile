@@ -43,6 +43,7 @@ endif
 	@echo "setup: done"
 
 repro: $(INSTALLED)  ## run the whole study (only what changed) and print its results table
+	@python -m dualrec_utils.params
 	@dvc repro
 	@python -m dualrec_utils.report --print
 

@@ -7,6 +7,7 @@ notebook. There are no defaults here: `params.yaml` is the one place where a val
 from __future__ import annotations
 
 import difflib
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -80,9 +81,29 @@ class Baselines(_Section):
 class Movielm(_Section):
     """Stage `movielm`: the small language model trained in the pipeline."""
 
+    vocabulary: int = Field(ge=300, le=50_000)
+    hidden_size: int = Field(ge=16, le=2_048)
+    n_layers: int = Field(ge=1, le=32)
+    n_heads: int = Field(ge=1, le=32)
+    max_tokens: int = Field(ge=96, le=1_024)
+    genre_share: float = Field(ge=0, le=1)
+    n_epochs: int = Field(ge=1, le=100)
+    batch_size: int = Field(ge=1, le=512)
+    learning_rate: float = Field(gt=0, le=0.1)
+    weight_decay: float = Field(ge=0, le=1)
+    dropout: float = Field(ge=0, lt=1)
+
 
 class ZeroShotLlm(_Section):
     """Notebook 04."""
+
+    model: str = Field(min_length=1)
+    revision: str | None
+    n_recent: int = Field(ge=1, le=50)
+    n_titles: int = Field(ge=1, le=20)
+    max_new_tokens: int = Field(ge=8, le=1_024)
+    batch_size: int = Field(ge=1, le=512)
+    match_threshold: float = Field(ge=0, le=101)
 
 
 class LoraFinetuning(_Section):
@@ -263,3 +284,21 @@ def _in_words(schema: dict[str, Any]) -> str:
     if "pattern" in schema:
         words.append(f"of the form {schema['pattern']}")
     return ", ".join(words)
+
+
+def main() -> int:
+    """Check the whole file; returns 0, or 2 after printing what is wrong.
+
+    `make repro` does this before DVC begins, since DVC takes a stage's old outputs away before the
+    stage can refuse a bad value.
+    """
+    try:
+        load()
+    except StudyError as error:
+        print(f"dualrec: params: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

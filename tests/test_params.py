@@ -120,3 +120,12 @@ def test_shares_outside_zero_and_one_never_pass(value, key):
     else:
         with pytest.raises(ValueError):
             params.Data(**values)
+
+
+def test_the_command_checks_the_whole_file_before_dvc_begins(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(config, "PARAMS_FILE", tmp_path / "params.yaml")
+    config.PARAMS_FILE.write_text(TEXT, encoding="utf-8")
+    assert params.main() == 0
+    config.PARAMS_FILE.write_text(changed("n_items:", "n_itmes:"), encoding="utf-8")
+    assert params.main() == 2
+    assert "dualrec: params: " in capsys.readouterr().err
