@@ -63,6 +63,13 @@ _ROWS = (
         "lstm.training",
     ),
     (
+        "LSTM's view at test time",
+        "4.2.1",
+        "The last 30 movies.",
+        "As many as the parameter says; shorter histories are not dropped.",
+        "lstm.max_history",
+    ),
+    (
         "LSTM's last layers and padding",
         "4.2.1",
         "LSTM 256, LSTM 128, softmax; the released code adds a dense layer; index 0 is also the padding.",

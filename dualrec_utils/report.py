@@ -40,6 +40,18 @@ TITLES = {
 }
 # Stages shown one after the other below the results, each with its figures and tables.
 ROOMS = ("eda", "lstm", "baselines", "movielm", "zero_shot_llm", "lora_finetuning", "rerank_ablation")
+# What a figure shows, where its file name does not say it.
+CAPTIONS = {
+    "eda/genres": "Genres of the catalog and of what users rate",
+    "eda/history_lengths": "Movies a user rated",
+    "eda/order": "What order means: time between ratings, and the span of a user's last ones",
+    "eda/parts": "How training, validation and test users compare",
+    "eda/popularity": "Popularity of the movies, and what the catalog keeps",
+    "eda/rating_values": "Rating values",
+    "eda/weeks": "Ratings over time",
+    "baselines/hit_rate_at_5": "The baselines on HR@5",
+    "lstm/figure_3": "The paper's Figure 3: loss, accuracy and top-5 accuracy by epoch",
+}
 LONGEST_TABLE = 40
 # NDCG@1 equals HR@1 and stands in the saved table only.
 FIGURE_4_METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
@@ -92,7 +104,7 @@ def readme_block(flat: Mapping[str, Any]) -> str:
         "Values are `value [low, high]`. `next_item`: the one next movie; `window_of_five`: any of the"
         " last five. movielm is asked for three titles, so its HR@5 is HR@3."
     )
-    found = f"**What the study found so far.** {verdict.stage_1(flat)} {verdict.hybrid(flat)}"
+    found = f"**What the study found so far.** {' '.join(verdict.headline(flat))}"
     parts = [found, tables.to_markdown(results_table(flat)), f"{basis(flat)} {note}"]
     return "\n\n".join([*parts, verdict.MODEL_CAVEAT + " " + verdict.ORDER_CAVEAT])
 
@@ -168,7 +180,8 @@ def read_figure_4(protocol: str) -> list[dict[str, Any]]:
 def read_figure(path: Path) -> dict[str, str]:
     """A saved picture for the page: `name`, `title`, `source` (a data URL)."""
     encoded = base64.b64encode(path.read_bytes()).decode("ascii")
-    return {"name": path.stem, "title": words(path.stem), "source": f"data:image/png;base64,{encoded}"}
+    title = CAPTIONS.get(f"{path.parent.name}/{path.stem}", words(path.stem))
+    return {"name": path.stem, "title": title, "source": f"data:image/png;base64,{encoded}"}
 
 
 def words(stem: str) -> str:
@@ -177,14 +190,22 @@ def words(stem: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def facts(stage: str) -> list[tuple[str, Any]]:
+    """The numbers of a stage's metrics file as (key, value), where it comes from left out."""
+    path = config.METRICS / f"{stage}.json"
+    flat = files.read_json(path) if path.is_file() else {}
+    return [(key, value) for key, value in flat.items() if isinstance(value, (int, float))]
+
+
 def room(stage: str) -> dict[str, Any]:
-    """One stage's figures, tables and notebook page, for the page."""
+    """One stage's figures, tables and notebook, for the page; its metrics where it has no notebook."""
     notebook = stages.find(stage).notebook
     page = f"notebooks/{Path(notebook).stem}.html" if notebook else ""
     return {
         "name": stage,
         "title": TITLES[stage],
         "notebook": page if page and (config.REPORTS / page).is_file() else "",
+        "facts": [] if notebook else facts(stage),
         "figures": [read_figure(path) for path in sorted((config.FIGURES / stage).glob("*.png"))],
         "tables": [read_table(path) for path in sorted((config.TABLES / stage).glob("*.csv"))],
     }
@@ -220,7 +241,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
         "seed": seed,
         "source": flat.get("source", "not fetched yet"),
         "basis": basis(flat),
-        "verdicts": [verdict.stage_1(flat), verdict.hybrid(flat)],
+        "verdicts": verdict.headline(flat),
         "caveats": [verdict.ORDER_CAVEAT, verdict.MODEL_CAVEAT, verdict.PROTOCOL_CAVEAT],
         "comparisons": verdict.comparisons(flat),
         "results": results_table(flat, names=tuple(names)).to_dict("split"),
@@ -282,7 +303,7 @@ def as_text(flat: Mapping[str, Any]) -> str:
         own = table[[column for column in table if column.startswith(f"{protocol} ")]]
         short = own.set_axis([column.split()[1] for column in own], axis=1).rename_axis(None)
         blocks.append(f"{protocol}\n{short.to_string()}")
-    return "\n\n".join([*blocks, basis(flat), verdict.stage_1(flat), verdict.hybrid(flat)])
+    return "\n\n".join([*blocks, basis(flat), *verdict.headline(flat)])
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ LABELS = {
 # The systems a reader meets first: README, head of the report.
 HEADLINE = (
     "most_popular",
+    "markov",
     "item_knn",
     "lstm",
     "movielm_zero_shot",
@@ -39,6 +40,8 @@ HEADLINE = (
 # (question, system, other): the difference is system minus other.
 COMPARISONS = (
     ("Is the LSTM better than popularity?", "lstm", "most_popular"),
+    ("Is it better than counting transitions?", "lstm", "markov"),
+    ("Is it better than item neighbours?", "lstm", "item_knn"),
     ("Does the LSTM's line help?", "movielm_zero_shot", "movielm_zero_shot_no_hint"),
     ("Does the LSTM's line help?", "movielm_lora", "movielm_lora_no_hint"),
     ("Does fine-tuning help?", "movielm_lora", "movielm_zero_shot"),

@@ -57,6 +57,30 @@ def stage_1(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
     )
 
 
+def simple_rivals(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
+    """One sentence: the LSTM against the best of the simple baselines on HR@5, empty where none was run."""
+    keys = {name: f"{protocol}/difference/lstm-{name}/hit_rate@5" for name in ("markov", "item_knn")}
+    values = {name: flat[f"{protocol}/{name}/hit_rate@5"] for name, key in keys.items() if key in flat}
+    if not values:
+        return ""
+    best = max(values, key=values.get)
+    told = {
+        "higher": "the LSTM is better",
+        "lower": "the LSTM is worse",
+        "not told apart from zero": "the two cannot be told apart",
+    }
+    return (
+        f"The best of the simple baselines, {systems.label(best)}, reaches"
+        f" {percent(flat, f'{protocol}/{best}/hit_rate@5')}; LSTM minus that is"
+        f" {points(flat, keys[best])}: {told[reading(flat, keys[best])]}."
+    )
+
+
+def headline(flat: Mapping[str, float]) -> list[str]:
+    """The verdict in up to three sentences, under `next_item`."""
+    return [line for line in (stage_1(flat), simple_rivals(flat), hybrid(flat)) if line]
+
+
 def hybrid(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
     """One sentence: the paper's three stages on movielm against the LSTM alone, on HR@1."""
     difference = f"{protocol}/difference/movielm_lora_reranked-lstm/hit_rate@1"

@@ -213,6 +213,20 @@ def test_the_verdict_of_a_small_study(study):
     assert len(lines) == 2 and "HR@5" in lines[0] and "HR@1" in lines[1]
 
 
+def test_the_best_simple_baseline_is_the_one_compared_with(study):
+    write("lstm", WRONG, stage="lstm")
+    write("markov", {case: [6] for case in CASES})
+    write("item_knn", PERFECT)
+    cases, table = evaluate()
+    flat = results.flatten(table, results.compare(cases, **SETTINGS), results.list_lengths(cases))
+    # Both have HR@5 = 1: nothing to tell apart.
+    assert verdict.simple_rivals(flat) == (
+        "The best of the simple baselines, Item kNN, reaches 100.0% [100.0, 100.0]; LSTM minus that is"
+        " +0.0 points [+0.0, +0.0]: the two cannot be told apart."
+    )
+    assert verdict.simple_rivals({}) == ""
+
+
 def test_a_verdict_without_metrics_makes_no_claim():
     assert "not both run" in verdict.stage_1({})
     assert "not run" in verdict.hybrid({})
