@@ -1,17 +1,10 @@
-"""Stage 1 of the paper (section 4.2.1): an LSTM over movies, their titles and their genres.
+"""Train the LSTM of the paper's Stage 1, measure it, and let it score histories.
 
-Movie id (128 numbers), mean of the title's word embeddings (64) and genres through a dense layer (64)
-make 256 numbers a movie; an LSTM of 256 and one of 128 units read them in order, and a dense layer
-gives one logit a movie, whose softmax is the paper's output. Sequences for it come from
-:mod:`dualrec_utils.lstm_data`, what it scores goes through :mod:`dualrec_utils.lstm_scores`.
+The network is in :mod:`dualrec_utils.lstm_network`, the sequences it learns from are cut in
+:mod:`dualrec_utils.lstm_data`, and :mod:`dualrec_utils.lstm_scores` writes what later stages read.
 """
 
 from __future__ import annotations
-
-import os
-
-# Keras reads its backend once, when it is first imported.
-os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import keras
 import numpy as np
@@ -23,10 +16,7 @@ from tqdm import tqdm
 from dualrec_utils.errors import StudyError
 from dualrec_utils.features import ItemFeatures
 from dualrec_utils.lstm_data import IGNORED, Sequences
-
-# Paper section 4.2.1 and Figure 2.
-ID_SIZE, TITLE_SIZE, GENRE_SIZE = 128, 64, 64
-LSTM_UNITS = (256, 128)
+from dualrec_utils.lstm_network import at_last_position, build_model
 
 
 def make_deterministic(seed: int) -> None:
@@ -38,87 +28,6 @@ def make_deterministic(seed: int) -> None:
         )
     keras.utils.set_random_seed(seed)
     torch.use_deterministic_algorithms(True)
-
-
-class MovieEncoder(keras.layers.Layer):
-    """Movie rows (batch, time) -> vectors (batch, time, 256): id, mean of title words, genres.
-
-    The table of all movies is made once a call and looked up, so that a movie that stands in a batch a
-    hundred times is encoded once.
-    """
-
-    def __init__(self, features: ItemFeatures, **named) -> None:
-        super().__init__(**named)
-        self.tokens = torch.tensor(features.tokens)
-        real = self.tokens != 0
-        self.word_share = (real / real.sum(1, keepdim=True).clamp(min=1)).unsqueeze(-1)
-        self.genres = torch.tensor(features.genres)
-        self.ids = keras.layers.Embedding(len(features.tokens), ID_SIZE, name="ids")
-        self.words = keras.layers.Embedding(len(features.words), TITLE_SIZE, name="words")
-        self.genre_layer = keras.layers.Dense(GENRE_SIZE, activation="relu", name="genres")
-
-    def build(self, input_shape) -> None:
-        self.ids.build()
-        self.words.build()
-        self.genre_layer.build(self.genres.shape)
-
-    def table(self) -> torch.Tensor:
-        """Vectors of padding and all movies, shape (n_items + 1, 256)."""
-        device = self.ids.embeddings.value.device
-        # Padding tokens have share 0: the mean is over real words only.
-        title = (self.words(self.tokens.to(device)) * self.word_share.to(device)).sum(1)
-        genres = self.genre_layer(self.genres.to(device))
-        return torch.cat([self.ids.embeddings.value, title, genres], dim=1)
-
-    def call(self, rows):
-        # Not `table[rows]`, whose gradient is not the same on every run.
-        return functional.embedding(rows.long(), self.table())
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape, ID_SIZE + TITLE_SIZE + GENRE_SIZE)
-
-
-class TorchLstm(keras.layers.Layer):
-    """keras.layers.LSTM(units, return_sequences=True), computed by torch in one call for all steps.
-
-    Weights are those of Keras' layer, transposed, and start as Keras starts them: Glorot for inputs,
-    orthogonal for the recurrence, biases 0 but for the forget gate's 1.
-    """
-
-    def __init__(self, units: int, **named) -> None:
-        super().__init__(**named)
-        self.units = units
-
-    def build(self, input_shape) -> None:
-        rows, size = 4 * self.units, input_shape[-1]
-        self.kernel = self.add_weight((rows, size), initializer="glorot_uniform", name="kernel")
-        self.recurrent = self.add_weight((rows, self.units), initializer="orthogonal", name="recurrent")
-        self.bias = self.add_weight((rows,), initializer=self._forget_bias, name="bias")
-
-    def _forget_bias(self, shape, dtype=None):
-        # Gates stand in the order input, forget, cell, output.
-        forget = torch.arange(shape[0]) // self.units == 1
-        return forget.to(getattr(torch, dtype or "float32"))
-
-    def call(self, inputs):
-        start = inputs.new_zeros(1, inputs.shape[0], self.units)
-        # torch adds a second bias to the recurrence, which Keras does not have.
-        biases = [self.bias.value, torch.zeros_like(self.bias.value)]
-        outputs, _, _ = torch.lstm(
-            inputs,
-            (start, start),
-            [self.kernel.value, self.recurrent.value, *biases],
-            has_biases=True,
-            num_layers=1,
-            dropout=0.0,
-            train=False,
-            bidirectional=False,
-            batch_first=True,
-        )
-        return outputs
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], self.units)
 
 
 class PerTarget(keras.metrics.Mean):
@@ -148,29 +57,12 @@ def in_top(targets: torch.Tensor, logits: torch.Tensor, *, k: int) -> torch.Tens
     return ((logits >= own).sum(1) <= k).float()
 
 
-def build_model(features: ItemFeatures, *, dropout: float) -> keras.Model:
-    """The untrained network, with a prediction at every position.
-
-    Args:
-        features: of the catalog.
-        dropout: share of each LSTM layer's outputs dropped in training (paper: 0.3).
-
-    Returns:
-        Rows (batch, time) of movies -> logits (batch, time, n_items) of what comes after each.
-    """
-    rows = keras.Input((None,), dtype="int64", name="movies")
-    state = MovieEncoder(features, name="encoder")(rows)
-    for number, units in enumerate(LSTM_UNITS, start=1):
-        state = TorchLstm(units, name=f"lstm_{number}")(state)
-        state = keras.layers.Dropout(dropout, name=f"dropout_{number}")(state)
-    logits = keras.layers.Dense(len(features.tokens) - 1, name="logits")(state)
-    return keras.Model(rows, logits, name="lstm")
-
-
-def at_last_position(model: keras.Model) -> keras.Model:
-    """The same weights, with a prediction after the last movie only: logits (batch, 1, n_items)."""
-    state = model.get_layer(f"dropout_{len(LSTM_UNITS)}").output[:, -1:]
-    return keras.Model(model.input, model.get_layer("logits")(state), name="lstm_last")
+def _asked_as(model: keras.Model, sequences: Sequences) -> keras.Model:
+    """The same weights, predicting where `sequences` has targets; `model` itself stays uncompiled, so
+    that no optimizer is saved with it."""
+    if sequences.targets.shape[1] == 1 and model.output_shape[1] is None:
+        return at_last_position(model)
+    return keras.Model(model.input, model.output)
 
 
 def compile_model(model: keras.Model, *, learning_rate) -> None:
@@ -212,10 +104,10 @@ def train(
     sequences: Sequences,
     *,
     seed: int,
+    dropout: float,
     epochs: int,
     batch_size: int,
     learning_rate: float,
-    dropout: float,
     validation: Sequences | None = None,
     label: str = "LSTM",
 ) -> tuple[keras.Model, pd.DataFrame]:
@@ -223,22 +115,54 @@ def train(
 
     Args:
         features: of the catalog.
-        sequences: what to learn from; each target is met once an epoch.
+        sequences: what to learn from.
         seed: of the weights, the dropout and the order of the batches.
+        dropout: share, in [0, 1).
+        epochs, batch_size, learning_rate, validation, label: as in :func:`fit`.
+
+    Returns:
+        (model, curves), the curves as from :func:`fit`.
+    """
+    make_deterministic(seed)
+    model = build_model(features, dropout=dropout)
+    curves = fit(
+        model,
+        sequences,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        validation=validation,
+        label=label,
+    )
+    return model, curves
+
+
+def fit(
+    model: keras.Model,
+    sequences: Sequences,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    validation: Sequences | None = None,
+    label: str = "LSTM",
+) -> pd.DataFrame:
+    """Train a network in place.
+
+    Args:
+        model: from :func:`build_model`, or one that predicts a window's next movie only.
+        sequences: what to learn from; each target is met once an epoch.
         epochs: passes over the targets (paper: 10).
         batch_size: rows of `sequences` a step.
         learning_rate: of Adam at the start; it falls to zero along a half cosine.
-        dropout: share, in [0, 1).
         validation: sequences of other users, measured after each epoch.
         label: of the progress bar.
 
     Returns:
-        (model, curves): curves have `epoch` (from 1), `part`, `metric`, `value`. Training values are
-        means over the epoch, dropout on, as the paper's are.
+        Curves: `epoch` (from 1), `part`, `metric`, `value`. Training values are means over the epoch,
+        dropout on, as the paper's are.
     """
-    make_deterministic(seed)
-    model = build_model(features, dropout=dropout)
-    trained = at_last_position(model) if sequences.targets.shape[1] == 1 else model
+    trained = _asked_as(model, sequences)
     steps = -(-len(sequences.rows) // batch_size) * epochs
     compile_model(trained, learning_rate=keras.optimizers.schedules.CosineDecay(learning_rate, steps))
     fitted = trained.fit(
@@ -252,7 +176,7 @@ def train(
         verbose=0,
         callbacks=[_Progress(label)],
     )
-    return model, _curves(fitted.history)
+    return _curves(fitted.history)
 
 
 def _curves(history: dict[str, list[float]]) -> pd.DataFrame:
@@ -270,7 +194,7 @@ def _curves(history: dict[str, list[float]]) -> pd.DataFrame:
 
 def measure(model: keras.Model, sequences: Sequences, *, batch_size: int = 128) -> dict[str, float]:
     """Loss (nats), accuracy and top-5 accuracy of a trained model, dropout off, over all targets."""
-    measured = at_last_position(model) if sequences.targets.shape[1] == 1 else model
+    measured = _asked_as(model, sequences)
     compile_model(measured, learning_rate=0.0)
     found = measured.evaluate(
         sequences.rows, sequences.targets, batch_size=batch_size, verbose=0, return_dict=True

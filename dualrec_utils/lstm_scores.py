@@ -17,7 +17,8 @@ import pandas as pd
 from dualrec_utils import config, files, lstm, predictions
 from dualrec_utils.config import CASE, HISTORY, ITEM, USER
 from dualrec_utils.errors import StudyError
-from dualrec_utils.features import rows_of
+from dualrec_utils.features import ItemFeatures, rows_of
+from dualrec_utils.lstm_data import training_sequences
 from dualrec_utils.splits import WINDOW
 
 STAGE = MODEL = "lstm"
@@ -90,6 +91,21 @@ def score_split(
         predictions.write(
             lists, MODEL + suffix, dataset=dataset, stage=STAGE, protocol=protocol, split=split
         )
+
+
+def train_on(
+    histories: list[np.ndarray], label: str, *, features: ItemFeatures, cut: dict, learn: dict
+) -> keras.Model:
+    """Train an LSTM on histories (rows of movies).
+
+    Args:
+        label: of the progress bar.
+        features: of the catalog.
+        cut: arguments of :func:`dualrec_utils.lstm_data.training_sequences`.
+        learn: arguments of :func:`dualrec_utils.lstm.train`.
+    """
+    sequences = training_sequences(histories, **cut)
+    return lstm.train(features, sequences, label=label, **learn)[0]
 
 
 def assign_folds(user_ids: list[int], *, n_folds: int, seed: int) -> dict[int, int]:

@@ -1,9 +1,5 @@
 import itertools
-import os
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
-
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,11 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualrec_utils import lstm, lstm_data, lstm_scores
+from dualrec_utils import lstm, lstm_data, lstm_network, lstm_scores
 from dualrec_utils.errors import StudyError
 from dualrec_utils.features import item_features, rows_of
 from dualrec_utils.lstm_data import IGNORED
 
+# Not imported on its own: the package chooses the backend before Keras is first imported.
+keras = lstm.keras
 N_ITEMS = 12
 SETTINGS = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01, "dropout": 0.3}
 
@@ -47,7 +45,7 @@ def histories():
 @pytest.fixture
 def model(features):
     lstm.make_deterministic(3)
-    return lstm.build_model(features, dropout=0.3)
+    return lstm_network.build_model(features, dropout=0.3)
 
 
 def same_weights(one, other):
@@ -124,15 +122,15 @@ def test_titles_are_means_over_real_words_only(model, features):
 
 
 def test_the_wrapped_lstm_is_keras_lstm():
-    keras.utils.set_random_seed(1)
-    own, theirs = lstm.TorchLstm(4), keras.layers.LSTM(4, return_sequences=True)
+    lstm.make_deterministic(1)
+    own, theirs = lstm_network.TorchLstm(4), keras.layers.LSTM(4, return_sequences=True)
     inputs = np.random.default_rng(1).normal(size=(2, 7, 5)).astype("float32")
     own.build(inputs.shape)
     theirs.build(inputs.shape)
     # Keras starts its forget gates at 1 and the other biases at 0.
     assert np.array_equal(own.get_weights()[2], theirs.get_weights()[2])
     theirs.set_weights([weight.T for weight in own.get_weights()])
-    expected = keras.ops.convert_to_numpy(theirs(inputs))
+    expected = theirs(inputs).detach().numpy()
     found = own(torch.tensor(inputs)).detach().numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -141,7 +139,7 @@ def test_what_comes_later_does_not_reach_back(model):
     short = model(np.array([[4, 2, 9]]), training=False).detach().numpy()
     padded = model(np.array([[4, 2, 9, 0, 0]]), training=False).detach().numpy()
     np.testing.assert_allclose(padded[:, :3], short, atol=1e-6)
-    last = lstm.at_last_position(model)(np.array([[4, 2, 9]]), training=False).detach().numpy()
+    last = lstm_network.at_last_position(model)(np.array([[4, 2, 9]]), training=False).detach().numpy()
     np.testing.assert_allclose(last, short[:, -1:], atol=1e-6)
 
 
@@ -207,7 +205,7 @@ def test_weights_come_back_and_their_file_does_not_change(model, features, tmp_p
     one, two = tmp_path / "one.weights.h5", tmp_path / "two.weights.h5"
     model.save_weights(one)
     lstm.make_deterministic(99)
-    other = lstm.build_model(features, dropout=0.3)
+    other = lstm_network.build_model(features, dropout=0.3)
     assert not same_weights(model, other)
     other.load_weights(one)
     assert same_weights(model, other)

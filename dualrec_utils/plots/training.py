@@ -23,7 +23,12 @@ _NAMES = {
 
 
 def epoch_curves(
-    curves: pd.DataFrame, *, note: str, paper: Mapping[str, Mapping[str, float]] | None = None
+    curves: pd.DataFrame,
+    *,
+    note: str,
+    paper: Mapping[str, Mapping[str, float]] | None = None,
+    marks: Mapping[str, float] | None = None,
+    marks_label: str = "",
 ) -> Figure:
     """One panel a metric, one line a part, over epochs.
 
@@ -31,6 +36,8 @@ def epoch_curves(
         curves: `epoch` (from 1), `part` (`train`, `validation`), `metric`, `value`.
         note: caption: data set, users, what the values are means over.
         paper: metric -> part -> the paper's value at the end, drawn as a labelled dashed line.
+        marks: metric -> a value of the finished model, drawn as a star at the last epoch.
+        marks_label: what the stars are.
 
     Returns:
         The figure.
@@ -48,6 +55,9 @@ def epoch_curves(
                 text = f"paper, {_LOOKS[part]['label']}"
                 place = {"xytext": (-2, 2), "textcoords": "offset points", "ha": "right", "fontsize": 7.5}
                 axes.annotate(text, (curves["epoch"].max(), value), color=_LOOKS[part]["color"], **place)
+            if metric in (marks or {}):
+                star = {"marker": "*", "markersize": 12, "linestyle": "none", "color": COLORS["black"]}
+                axes.plot(curves["epoch"].max(), marks[metric], label=marks_label, clip_on=False, **star)
             axes.set(title=_NAMES.get(metric, metric), xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.margins(y=0.12)
