@@ -55,6 +55,28 @@ def item_features(items: pd.DataFrame, *, title_vocabulary: int, title_length: i
     )
 
 
+def described(rows: np.ndarray, items: pd.DataFrame, features: ItemFeatures) -> pd.DataFrame:
+    """What the network is told about some movies, to be read.
+
+    Args:
+        rows: rows of the feature tables, from 1.
+        items: the catalog.
+        features: of the catalog.
+
+    Returns:
+        Frame `title`, `words`, `tokens`, `genres`, one row each.
+    """
+    titles = full_titles(items)
+    return pd.DataFrame(
+        {
+            TITLE: [titles[row - 1] for row in rows],
+            "words": [" ".join(features.words[t] for t in features.tokens[row] if t) for row in rows],
+            "tokens": [features.tokens[row].tolist() for row in rows],
+            GENRE_LIST: [", ".join(items[GENRE_LIST].iloc[row - 1]) for row in rows],
+        }
+    )
+
+
 def full_titles(items: pd.DataFrame) -> list[str]:
     """Titles as MovieLens writes them, the year in brackets: `Toy Story (1995)`."""
     return [

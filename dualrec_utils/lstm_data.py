@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from dualrec_utils.errors import StudyError
 from dualrec_utils.features import PADDING
@@ -108,3 +109,17 @@ def windows(histories: Iterable[np.ndarray], *, window: int) -> Sequences:
     views = [np.lib.stride_tricks.sliding_window_view(history, window + 1) for history in long]
     both = np.concatenate(views).astype(np.int64)
     return Sequences(both[:, :-1].copy(), both[:, -1:] - 1)
+
+
+def target_counts(histories: list[np.ndarray], *, window: int) -> pd.DataFrame:
+    """What either way of training can learn from.
+
+    Returns:
+        Frame `training`, `users` (with at least one target) and `targets`, two rows.
+    """
+    lengths = np.array([len(history) for history in histories])
+    rows = [
+        (name, int((lengths > read).sum()), int(np.maximum(lengths - read, 0).sum()))
+        for name, read in (("every position", 1), (f"windows of {window}", window))
+    ]
+    return pd.DataFrame(rows, columns=["training", "users", "targets"])

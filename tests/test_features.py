@@ -47,6 +47,14 @@ def test_titles_are_cut_and_rare_words_unknown(items):
     assert table.tokens.tolist() == [[0, 0], [1, 2], [1, 1], [2, 0]]
 
 
+def test_movies_are_described_in_words(items):
+    table = features.item_features(items, title_vocabulary=5000, title_length=3)
+    told = features.described(np.array([2]), items, table).iloc[0]
+    assert told["title"] == "Star Trek: First Contact (1996)"
+    assert told["words"] == "star trek first"
+    assert told["genres"] == "Action"
+
+
 def test_genres_are_multi_hot_in_the_order_of_the_paper(items):
     table = features.item_features(items, title_vocabulary=5000, title_length=10)
     assert [GENRES[column] for column in np.flatnonzero(table.genres[1])] == ["Animation", "Children's"]

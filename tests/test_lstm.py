@@ -87,6 +87,14 @@ def test_windows_are_complete_and_ask_for_the_next_movie():
     assert cut.targets[:, 0].tolist() == [30, 31, 32]
 
 
+def test_target_counts_agree_with_the_sequences():
+    known = [np.arange(1, 8), np.arange(1, 5), np.arange(1, 2)]
+    counts = lstm_data.target_counts(known, window=4)
+    assert counts["users"].tolist() == [2, 1]
+    every = lstm_data.every_position(known, length=3, context=0)
+    assert counts["targets"].tolist() == [every.n_targets, lstm_data.windows(known, window=4).n_targets]
+
+
 def test_settings_that_give_no_target_are_refused():
     settings = {"chunk_length": 3, "context": 0, "window": 30}
     with pytest.raises(StudyError, match="31 movies"):
