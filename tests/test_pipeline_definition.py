@@ -2,6 +2,8 @@
 
 import ast
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -111,7 +113,8 @@ def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
     if stage.notebook:
         wanted.add(f"notebooks/{stage.notebook}")
     add, remove = sorted(wanted - listed), sorted(listed - wanted)
-    assert not (add or remove), f"dvc.yaml, stage {stage.name}: add {add}, remove {remove} under deps"
+    lines = [f"+      - {path}" for path in add] + [f"-      - {path}" for path in remove]
+    assert not lines, "\n".join([f"deps of stage {stage.name} in dvc.yaml:", *lines])
 
 
 @pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: stage.name)
@@ -149,3 +152,10 @@ def test_the_lock_pins_every_requirement_and_leaves_torch_apart():
     conda = YAML(typ="safe").load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     pip = next(entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict))
     assert pip == ["-r requirements-torch.txt", "-r requirements.txt", "-e ."]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_alone_lists_every_target():
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ["repro", "test", "lint", "lab", "report", "bench", "verify", "lock", "clean"]:
+        assert re.search(rf"^  make {target} +\S", listed, re.M), target

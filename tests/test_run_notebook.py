@@ -120,15 +120,16 @@ def test_an_output_that_loads_from_the_network_is_refused(tmp_path):
         run(tmp_path, notebook(source))
 
 
-def test_the_command_refuses_a_bad_params_file_with_status_two(tmp_path):
+@pytest.mark.parametrize(("runner", "stage"), [("run_notebook", "eda"), ("run_stage", "data")])
+def test_the_commands_refuse_a_bad_params_file_with_status_two(tmp_path, runner, stage):
     (tmp_path / "params.yaml").write_text("dataset: ml-10m\nseed: 1\n")
     done = subprocess.run(
-        [sys.executable, "-m", "dualrec_utils.run_notebook", "eda"],
+        [sys.executable, "-m", f"dualrec_utils.{runner}", stage],
         env=os.environ | {"DUALREC_ROOT": str(tmp_path)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("dualrec: eda: ")
+    assert done.stderr.startswith(f"dualrec: {stage}: ")
     assert "dataset is 'ml-10m'; allowed: ml-100k | ml-1m" in done.stderr
     assert "Traceback" not in done.stderr
