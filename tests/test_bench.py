@@ -1,0 +1,41 @@
+import numpy as np
+import pandas as pd
+
+from dualrec_utils import bench, lstm, lstm_data
+from dualrec_utils.features import item_features
+
+ITEMS = pd.DataFrame(
+    {
+        "item_id": [1, 2, 3, 4],
+        "title": ["Alien", "Big", "Clue", "Dune"],
+        "year": pd.array([1979, 1988, 1985, 1984], dtype="Int64"),
+        "genres": [["Horror"], ["Comedy"], ["Comedy"], ["Sci-Fi"]],
+    }
+)
+
+
+def test_both_sides_are_networks_of_the_same_size():
+    features = item_features(ITEMS, title_vocabulary=5000, title_length=10)
+    theirs, own = bench.keras_lstm(features, 0.3), lstm.build_model(features, dropout=0.3)
+    assert theirs.count_params() == own.count_params()
+    windows = lstm_data.windows([np.array([1, 2, 3, 4])], window=2)
+    assert theirs(windows.rows, training=False).shape == (2, 1, 4)
+    lstm.fit(theirs, windows, epochs=1, batch_size=2, learning_rate=0.01)
+    assert lstm.measure(theirs, windows)["loss"] > 0
+
+
+def test_speed_counts_real_targets_only(monkeypatch):
+    features = item_features(ITEMS, title_vocabulary=5000, title_length=10)
+    pieces = lstm_data.every_position([np.array([1, 2, 3, 4]), np.array([1, 2])], length=3, context=0)
+    side = bench._Side(lambda: lstm.build_model(features, dropout=0.3), pieces, 2, 0.01, 10)
+    ticks = iter(range(100))
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: float(next(ticks)))
+    speeds = bench._lstm_speeds({"every_position": side}, seed=1)
+    # Four targets in six positions, and every repeat "takes" one second.
+    assert speeds == {"every_position": [4.0] * bench.REPEATS}
+
+
+def test_an_unknown_section_is_named(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["bench", "lstn"])
+    assert bench.main() == 2
+    assert "'lstn'; sections: lstm" in capsys.readouterr().err
