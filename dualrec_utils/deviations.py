@@ -88,7 +88,7 @@ _ROWS = (
         "4.2.2",
         "DeepSeek V3 and Ministral 8B through an API; Mistral 7B and DeepSeek Qwen 1.5B fine-tuned.",
         "movielm, a small model of the same architecture as Mistral, trained here; the others are not run.",
-        "",
+        "zero_shot_llm.model",
     ),
     (
         "Prompt",
@@ -96,7 +96,7 @@ _ROWS = (
         "Five recent movies and three titles; Stages 2 and 3 show different templates. The released code"
         " uses whole histories and ten titles for hosted models, three recent movies for fine-tuned ones.",
         "One template, that of Stage 2, for prompting and training alike: five movies, three titles.",
-        "",
+        "zero_shot_llm.n_recent",
     ),
     (
         "The LSTM's suggestion in training prompts",
@@ -131,7 +131,7 @@ _ROWS = (
         "5.2",
         "Exact match implied; the released code accepts a string similarity from 0.8 or 0.9.",
         "Exact on a normal form, else fuzzy above a threshold measured on altered titles.",
-        "",
+        "zero_shot_llm.match_threshold",
     ),
     (
         "Re-ranking",
@@ -145,7 +145,7 @@ _ROWS = (
         "4.2.2",
         "Three titles, reported as HR@5 and NDCG@5.",
         "The same; the length of every system's lists is printed, for HR@5 of three titles is HR@3.",
-        "",
+        "zero_shot_llm.n_titles",
     ),
     (
         "Genre similarity",
