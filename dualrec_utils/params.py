@@ -109,9 +109,29 @@ class ZeroShotLlm(_Section):
 class LoraFinetuning(_Section):
     """Notebook 05."""
 
+    model: str = Field(min_length=1)
+    revision: str | None
+    n_recent: int = Field(ge=1, le=50)
+    n_titles: int = Field(ge=1, le=5)
+    rank: int = Field(ge=1, le=256)
+    alpha: int = Field(ge=1, le=1_024)
+    dropout: float = Field(ge=0, lt=1)
+    n_epochs: int = Field(ge=1, le=100)
+    batch_size: int = Field(ge=1, le=512)
+    accumulation: int = Field(ge=1, le=512)
+    learning_rate: float = Field(gt=0, le=1)
+    max_tokens: int = Field(ge=64, le=32_768)
+    max_new_tokens: int = Field(ge=8, le=1_024)
+    generation_batch_size: int = Field(ge=1, le=512)
+    match_threshold: float = Field(ge=0, le=101)
+
 
 class RerankAblation(_Section):
     """Notebook 06."""
+
+    model: str = Field(min_length=1)
+    sbert: str = Field(min_length=1)
+    n_examples: int = Field(ge=1, le=20)
 
 
 class Results(_Section):
