@@ -84,13 +84,13 @@ def check_ratings(ratings: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
     if len(unknown):
         row = unknown.iloc[0]
         raise StudyError(
-            f"user {row[USER]} rates movie {row[ITEM]}, which the movie file does not list"
+            f"user {row[USER]:.0f} rates movie {row[ITEM]:.0f}, which the movie file does not list"
             f" ({len(unknown)} such ratings)"
         )
     twice = ratings[ratings.duplicated([USER, ITEM])]
     if len(twice):
         row = twice.iloc[0]
-        raise StudyError(f"user {row[USER]} rates movie {row[ITEM]} twice ({len(twice)} such rows)")
+        raise StudyError(f"user {row[USER]:.0f} rates movie {row[ITEM]:.0f} twice ({len(twice)} such rows)")
     return ratings
 
 
@@ -100,6 +100,7 @@ def _validated(frame: pd.DataFrame, schema: pa.DataFrameSchema, name: str) -> pd
     except pa.errors.SchemaError as error:
         cases = error.failure_cases
         value = cases["failure_case"].iloc[0] if isinstance(cases, pd.DataFrame) else cases
+        value = value.item() if isinstance(value, np.generic) else value
         column = getattr(error.schema, "name", None)
         raise StudyError(f"{name}: column {column!r} holds {value!r}, which fails {error.check}") from error
 
@@ -122,14 +123,30 @@ def _item_frame(rows: list[tuple[int, str, int | None, list[str]]]) -> pd.DataFr
 def _rating_frame(stream: io.IOBase, **read: object) -> pd.DataFrame:
     names = [USER, ITEM, RATING, TIMESTAMP]
     frame = pd.read_csv(stream, names=names, **read)
+    if frame.isna().any(axis=None):
+        row = int(frame.isna().any(axis=1).argmax()) + 1
+        raise ValueError(f"rating {row} lacks a value")
     types = {USER: "int64", ITEM: "int64", RATING: "Float64", TIMESTAMP: "Int64"}
     return frame.astype(types)
+
+
+def _latin1(content: bytes, name: str) -> list[str]:
+    """Lines of a latin-1 file. Every byte is latin-1, so what betrays a file converted to UTF-8 is that
+    its accents decode as UTF-8, which accents in latin-1 do not."""
+    if not content.isascii():
+        try:
+            content.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+        else:
+            raise ValueError(f"{name} is encoded in UTF-8, expected latin-1")
+    return content.decode("latin-1").splitlines()
 
 
 def parse_100k_text(u_data: bytes, u_item: bytes) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Parse GroupLens' `u.data` (tab separated) and `u.item` (latin-1, | separated)."""
     rows = []
-    for number, line in enumerate(u_item.decode("latin-1").splitlines(), start=1):
+    for number, line in enumerate(_latin1(u_item, "u.item"), start=1):
         fields = line.split("|")
         if len(fields) != 5 + len(_GENRE_FLAGS):
             raise ValueError(f"u.item line {number} has {len(fields)} fields, expected 24")
@@ -173,7 +190,7 @@ def _parse_wheel(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def parse_1m_movies(movies: bytes) -> pd.DataFrame:
     """Parse ml-1m's `movies.dat` (latin-1, :: separated, genres | separated)."""
     rows = []
-    for number, line in enumerate(movies.decode("latin-1").splitlines(), start=1):
+    for number, line in enumerate(_latin1(movies, "movies.dat"), start=1):
         fields = line.split("::")
         if len(fields) != 3:
             raise ValueError(f"movies.dat line {number} has {len(fields)} fields, expected 3")

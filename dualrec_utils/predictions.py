@@ -82,9 +82,12 @@ def from_scores(
             f"scores have shape {scores.shape}, expected ({len(cases)}, {len(item_ids)}): one row a"
             " case and one column a catalog movie"
         )
-    if np.isnan(scores).any():
-        row = int(np.isnan(scores).any(axis=1).argmax())
-        raise StudyError(f"scores of case {cases[CASE].iloc[row]} are not numbers (NaN)")
+    # Minus infinity may say "never"; nothing may say "always".
+    wrong = (np.isnan(scores) | np.isposinf(scores)).any(axis=1)
+    if wrong.any():
+        raise StudyError(
+            f"scores of case {cases[CASE].iloc[wrong.argmax()]} are not numbers (NaN or infinity)"
+        )
     working = scores.astype(np.float64, copy=True)
     if exclude_seen:
         for row, history in enumerate(cases[HISTORY]):

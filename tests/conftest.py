@@ -1,0 +1,82 @@
+"""A tiny MovieLens of our own making, in MovieLens' own file formats, and folders to work in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dualrec_utils import config, files, prepare, sources
+
+# Settings of stage `data` that fit the tiny data set.
+TINY = {
+    "dataset": "ml-100k",
+    "seed": 7,
+    "n_items": 24,
+    "min_interactions": 9,
+    "train_share": 0.7,
+    "validation_share": 0.15,
+    "cases_per_user": 3,
+}
+N_USERS, N_MOVIES = 40, 30
+
+
+def item_line(item: int, title: str, genres: set[str]) -> str:
+    """One line of u.item: id, title, dates, address, then nineteen flags, "unknown" first."""
+    flags = "|".join("1" if genre in genres else "0" for genre in ("unknown", *config.GENRES))
+    return f"{item}|{title}|01-Jan-1995||http://example.org|{flags}"
+
+
+def tiny_files() -> dict[str, bytes]:
+    """`u.data` and `u.item` of 40 users and 30 movies, 29 and 30 being the same movie."""
+    rng = np.random.default_rng(0)
+    titles = [f"Film {i:02d} ({1960 + i})" for i in range(1, N_MOVIES)] + [f"Film 29 ({1960 + 29})"]
+    genres = [{config.GENRES[i % 18], config.GENRES[(3 * i) % 18]} for i in range(N_MOVIES)]
+    items = [item_line(i + 1, titles[i], genres[i]) for i in range(N_MOVIES)]
+    ratings = []
+    for user in range(1, N_USERS + 1):
+        chosen = rng.choice(N_MOVIES, size=rng.integers(16, 22), replace=False) + 1
+        # Whole minutes, drawn with repeats: equal timestamps occur.
+        times = 880_000_000 + 60 * rng.integers(0, 12, size=len(chosen))
+        rows = zip(chosen, rng.integers(1, 6, size=len(chosen)), times, strict=True)
+        ratings += [f"{user}\t{item}\t{stars}\t{time}" for item, stars, time in rows]
+    return {
+        "u.data": ("\n".join(ratings) + "\n").encode(),
+        "u.item": ("\n".join(items) + "\n").encode("latin-1"),
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that takes the place of the repository for everything written."""
+    use_root(tmp_path / "root", monkeypatch)
+    return config.ROOT
+
+
+def use_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every path of :mod:`dualrec_utils.config` hang on `folder`."""
+    monkeypatch.setattr(config, "ROOT", folder)
+    monkeypatch.setattr(config, "REPORTS", folder / "reports")
+    for name in ("figures", "tables", "metrics", "timings"):
+        monkeypatch.setattr(config, name.upper(), folder / "reports" / name)
+    monkeypatch.setattr(config, "STATE", folder / "data" / ".state")
+
+
+@pytest.fixture
+def tiny_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for DUALREC_DATA that holds the tiny data set; its checksums are the expected ones."""
+    folder = tmp_path / "downloads"
+    for name, content in tiny_files().items():
+        path = folder / "ml-100k" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        monkeypatch.setitem(sources.SHA256, name, files.sha256(path))
+    monkeypatch.setenv("DUALREC_DATA", str(folder))
+    return folder
+
+
+@pytest.fixture
+def tiny(root: Path, tiny_folder: Path) -> dict:
+    """The tiny data set prepared under :func:`root`; the fixture is what `prepare` returns."""
+    return prepare.prepare(**TINY)

@@ -1,0 +1,62 @@
+"""Files appear whole or not at all."""
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualrec_utils import files
+
+
+def test_replacing_writes_whole_and_makes_the_folder(tmp_path):
+    path = tmp_path / "a" / "b.txt"
+    with files.replacing(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists()
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_replacing_keeps_the_old_file_when_the_writer_fails(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="killed"), files.replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("killed")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_is_the_same_bytes_whatever_the_order_of_keys(tmp_path):
+    one = files.write_json({"b": 1, "a": [0.1]}, tmp_path / "one.json")
+    two = files.write_json({"a": [0.1], "b": 1}, tmp_path / "two.json")
+    assert files.sha256(one) == files.sha256(two)
+    assert files.read_json(one) == {"a": [0.1], "b": 1}
+
+
+def test_json_refuses_values_that_are_not_json(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        files.write_json({"loss": float("nan")}, tmp_path / "x.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    rows=st.lists(st.dictionaries(st.text(min_size=1), st.text() | st.integers(), max_size=3), max_size=4)
+)
+def test_jsonl_reads_back_what_was_written(rows, tmp_path_factory):
+    path = tmp_path_factory.mktemp("jsonl") / "x.jsonl"
+    assert files.read_jsonl(files.write_jsonl(rows, path)) == rows
+
+
+def test_parquet_leaves_the_index_out(tmp_path):
+    frame = pd.DataFrame({"a": [1, 2]}, index=[5, 6])
+    back = pd.read_parquet(files.write_parquet(frame, tmp_path / "x.parquet"))
+    assert list(back.columns) == ["a"]
+    assert list(back.index) == [0, 1]
+
+
+def test_sha256_of_known_bytes(tmp_path):
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    assert files.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

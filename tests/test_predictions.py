@@ -1,0 +1,190 @@
+"""The one interface between models and results: what it refuses and what it never changes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualrec_utils import evaluation, predictions
+from dualrec_utils.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT, USER
+from dualrec_utils.errors import StudyError
+
+ITEMS = np.array([10, 20, 30, 40])
+
+
+def cases(*histories):
+    names = [f"c{i}" for i in range(len(histories))]
+    return pd.DataFrame(
+        {CASE: names, USER: range(len(names)), SPLIT: "test", HISTORY: [np.array(h) for h in histories]}
+    )
+
+
+def lists(rows):
+    frame = pd.DataFrame(rows, columns=[CASE, RANK, ITEM, SCORE])
+    return frame.assign(**{TEXT: None, SEED: 1}).astype(predictions.COLUMNS)
+
+
+def ranked(frame):
+    return frame.groupby(CASE)[ITEM].agg(list).to_dict()
+
+
+def test_from_scores_ranks_and_leaves_seen_movies_out():
+    scores = np.array([[0.1, 0.9, 0.5, 0.7], [4, 3, 2, 1]])
+    frame = predictions.from_scores(scores, cases([20], [10, 40]), ITEMS, seed=3)
+    assert ranked(frame) == {"c0": [40, 30, 10], "c1": [20, 30]}
+    assert frame[RANK].tolist() == [1, 2, 3, 1, 2]
+    assert frame[SCORE].tolist() == [0.7, 0.5, 0.1, 3, 2]
+    assert set(frame[SEED]) == {3}
+    assert {column: str(kind) for column, kind in frame.dtypes.items()} == predictions.COLUMNS
+
+
+def test_from_scores_keeps_seen_movies_when_asked():
+    frame = predictions.from_scores(
+        np.array([[0.1, 0.9, 0.5, 0.7]]), cases([20]), ITEMS, seed=3, exclude_seen=False, length=2
+    )
+    assert ranked(frame) == {"c0": [20, 40]}
+
+
+def test_from_scores_does_not_change_its_input():
+    scores, own = np.ones((1, 4)), cases([20])
+    before = own.copy(deep=True)
+    predictions.from_scores(scores, own, ITEMS, seed=0)
+    assert (scores == 1).all()
+    pd.testing.assert_frame_equal(own, before)
+
+
+def test_equal_scores_go_by_item_id():
+    frame = predictions.from_scores(np.zeros((1, 4)), cases([]), ITEMS, seed=0)
+    assert ranked(frame) == {"c0": [10, 20, 30, 40]}
+
+
+def test_constant_scores_do_not_give_a_hit_rate_of_one():
+    n = 20
+    catalog = np.arange(100)
+    own = cases(*[[] for _ in range(n)])
+    frame = predictions.from_scores(np.zeros((n, 100)), own, catalog, seed=0)
+    items = pd.DataFrame({ITEM: catalog, "genres": [[] for _ in catalog]})
+    # Targets 0, 5, ..., 95: ordering by id hits the top five once.
+    targets = pd.Series({f"c{i}": [5 * i] for i in range(n)})
+    assert evaluation.score_lists(frame, own, targets, items)["hit_rate@5"].mean() == pytest.approx(1 / n)
+
+
+def test_half_precision_scores_are_ranked_in_full():
+    scores = np.array([[-1.5, -0.5, -3.0, -2.0]], dtype=np.float16)
+    assert ranked(predictions.from_scores(scores, cases([]), ITEMS, seed=0)) == {"c0": [20, 10, 40, 30]}
+
+
+def test_minus_infinity_means_never_listed():
+    frame = predictions.from_scores(np.array([[1, -np.inf, 0, -np.inf]]), cases([]), ITEMS, seed=0)
+    assert ranked(frame) == {"c0": [10, 30]}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_scores_that_are_no_numbers_name_the_case(bad):
+    scores = np.zeros((2, 4))
+    scores[1, 2] = bad
+    with pytest.raises(StudyError, match="scores of case c1 are not numbers"):
+        predictions.from_scores(scores, cases([], []), ITEMS, seed=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (2, 3), (4, 2)])
+def test_a_wrong_shape_is_refused(shape):
+    with pytest.raises(StudyError, match=r"expected \(2, 4\)"):
+        predictions.from_scores(np.zeros(shape), cases([], []), ITEMS, seed=0)
+
+
+@given(
+    scores=st.lists(st.integers(-3, 3), min_size=8, max_size=8),
+    seen=st.sets(st.integers(0, 7)),
+    length=st.integers(1, 10),
+)
+def test_lists_are_sorted_unseen_and_pass_the_check(scores, seen, length):
+    catalog = np.arange(8) * 3
+    own = cases(catalog[sorted(seen)])
+    frame = predictions.from_scores(np.array([scores], dtype=float), own, catalog, seed=0, length=length)
+    predictions.check(frame, own, catalog)
+    assert len(frame) == min(length, 8 - len(seen))
+    assert not set(frame[ITEM]) & set(catalog[sorted(seen)])
+    assert frame[SCORE].is_monotonic_decreasing
+
+
+def test_drop_seen_keeps_order_and_unmatched_entries():
+    before = lists(
+        [("c0", 1, 20, 4), ("c0", 2, None, 3), ("c0", 3, 10, 2), ("c0", 4, 30, 1), ("c1", 1, 20, 1)]
+    )
+    copy = before.copy()
+    frame = predictions.drop_seen(before, cases([20, 10], [30]))
+    assert [(row[0], row[1], None if row[2] is pd.NA else row[2]) for row in frame.to_numpy()] == [
+        ("c0", 1, None), ("c0", 2, 30), ("c1", 1, 20)
+    ]  # fmt: skip
+    pd.testing.assert_frame_equal(before, copy)
+
+
+def test_drop_seen_of_lists_without_a_seen_movie_changes_nothing():
+    frame = lists([("c0", 1, 20, 4), ("c0", 2, 30, 3)])
+    pd.testing.assert_frame_equal(predictions.drop_seen(frame, cases([10])).reset_index(drop=True), frame)
+
+
+GOOD = [("c0", 1, 10, 2.0), ("c0", 2, 20, 1.0), ("c1", 1, None, 1.0)]
+
+
+def test_good_predictions_pass_and_need_not_answer_every_case():
+    predictions.check(lists(GOOD), cases([], []), ITEMS)
+    predictions.check(lists(GOOD[:2]), cases([], []), ITEMS)
+    predictions.check(lists([]), cases([], []), ITEMS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([*GOOD, ("c9", 1, 10, 1.0)], "answer case 'c9', which the split does not have"),
+        ([*GOOD, ("c0", 4, 30, 0.5)], "ranks of case 'c0' are not 1, 2, 3"),
+        ([*GOOD, ("c1", 1, 30, 0.5)], "ranks of case 'c1' are not"),
+        ([("c0", 0, 10, 2.0)], "ranks of case 'c0' are not"),
+        ([*GOOD, ("c1", 2, 99, 0.5)], "case 'c1' lists item 99, which the catalog"),
+        ([*GOOD, ("c1", 2, 30, np.nan)], "case 'c1' has a score that is not a number at rank 2"),
+        ([("c0", rank, 10, 1.0) for rank in range(1, 102)], "a list holds 101 entries, at most 100"),
+    ],
+)
+def test_planted_faults_are_named(rows, message):
+    with pytest.raises(StudyError, match=message):
+        predictions.check(lists(rows), cases([], []), ITEMS)
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(StudyError, match=r"lack the columns \['seed'\]"):
+        predictions.check(lists(GOOD).drop(columns=SEED), cases([], []), ITEMS)
+
+
+PLACE = {"dataset": "ml-100k", "stage": "toy", "protocol": "next_item", "split": "test"}
+
+
+def test_cases_come_sorted_and_without_targets(tiny):
+    frame = predictions.load_cases("ml-100k", "next_item", "test")
+    assert frame[CASE].is_monotonic_increasing
+    assert list(frame.columns) == [CASE, USER, SPLIT, HISTORY]
+    assert set(frame[SPLIT]) == {"test"}
+    assert predictions.load_items("ml-100k")[ITEM].is_monotonic_increasing
+
+
+def test_written_predictions_read_back_the_same(tiny):
+    own = predictions.load_cases("ml-100k", "next_item", "test")
+    catalog = predictions.load_items("ml-100k")[ITEM].to_numpy()
+    frame = predictions.from_scores(
+        np.random.default_rng(0).random((len(own), len(catalog))), own, catalog, seed=0
+    )
+    predictions.write(frame.sample(frac=1, random_state=0), "toy", **PLACE)
+    pd.testing.assert_frame_equal(predictions.read("toy", **PLACE), frame)
+    assert predictions.systems("ml-100k", "toy", "next_item", "test") == ["toy"]
+
+
+def test_predictions_that_fail_the_check_are_not_written(tiny):
+    with pytest.raises(StudyError, match="answer case 'c0'"):
+        predictions.write(lists(GOOD), "toy", **PLACE)
+    assert predictions.systems("ml-100k", "toy", "next_item", "test") == []
+
+
+def test_missing_predictions_name_the_stage_to_run(tiny):
+    with pytest.raises(StudyError, match=r"no predictions of 'toy' .*run `dvc repro toy` first"):
+        predictions.read("toy", **PLACE)

@@ -1,0 +1,144 @@
+"""Sources: verified or not used, tried in order, little time lost on one out of reach."""
+
+import http.server
+import json
+import shutil
+import socket
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from dualrec_utils import config, files, sources
+from dualrec_utils.errors import StudyError
+
+
+@pytest.fixture
+def cut_off(monkeypatch, root):
+    """No folder named, and a port that nothing listens on where GroupLens and the index would be."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        closed = listener.getsockname()[1]
+    monkeypatch.delenv("DUALREC_DATA", raising=False)
+    monkeypatch.setitem(sources.URLS, "ml-100k", f"http://127.0.0.1:{closed}/ml-100k.zip")
+    monkeypatch.setitem(sources.URLS, "ml-1m", f"http://127.0.0.1:{closed}/ml-1m.zip")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{closed}/simple")
+    for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
+    return root
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A web server on this machine with a file `ml-100k.zip` whose checksum is the expected one."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "ml-100k.zip").write_bytes(b"the right archive")
+    monkeypatch.setitem(sources.SHA256, "ml-100k.zip", files.sha256(folder / "ml-100k.zip"))
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setitem(sources.URLS, "ml-100k", f"http://127.0.0.1:{server.server_port}/ml-100k.zip")
+    yield folder
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_folder_serves_and_the_record_says_so(cut_off, tiny_folder):
+    fetched = sources.fetch("ml-100k")
+    assert fetched.source == "folder"
+    assert [path.name for path in fetched.paths] == ["u.data", "u.item"]
+    for path in fetched.paths:
+        assert path.parent == config.raw_dir("ml-100k")
+        assert path.read_bytes() == (tiny_folder / "ml-100k" / path.name).read_bytes()
+    record = files.read_json(config.raw_dir("ml-100k") / "source.json")
+    assert record["sha256"]["u.data"] == files.sha256(tiny_folder / "ml-100k" / "u.data")
+
+
+def test_the_web_serves_when_no_folder_is_named(cut_off, served):
+    fetched = sources.fetch("ml-100k")
+    assert fetched.source == "GroupLens"
+    assert fetched.paths[0].read_bytes() == b"the right archive"
+
+
+def test_a_wrong_checksum_is_kept_aside_and_the_next_source_tried(
+    cut_off, served, tmp_path, monkeypatch, capsys
+):
+    bad = tmp_path / "bad" / "ml-100k" / "ml-100k.zip"
+    bad.parent.mkdir(parents=True)
+    bad.write_bytes(b"something else")
+    monkeypatch.setenv("DUALREC_DATA", str(tmp_path / "bad"))
+    fetched = sources.fetch("ml-100k")
+    assert fetched.source == "GroupLens"
+    assert fetched.paths[0].read_bytes() == b"the right archive"
+    aside = list((config.STATE / "rejected").iterdir())
+    assert [path.read_bytes() for path in aside] == [b"something else"]
+    assert "not used, a copy is kept at" in capsys.readouterr().out
+    assert bad.read_bytes() == b"something else"
+
+
+def test_no_source_gives_one_message_and_leaves_nothing(cut_off, tmp_path, monkeypatch):
+    monkeypatch.setenv("DUALREC_DATA", str(tmp_path / "empty"))
+    began = time.monotonic()
+    with pytest.raises(StudyError) as raised:
+        sources.fetch("ml-100k")
+    assert time.monotonic() - began < 10
+    message = str(raised.value)
+    for part in (
+        "folder: ", "GroupLens: ", "is out of reach", "RecBole 1.2.1 wheel: ", sources.URLS["ml-100k"],
+        sources.SHA256["ml-100k.zip"], "SOME_FOLDER/ml-100k/ml-100k.zip", "DUALREC_DATA=SOME_FOLDER",
+    ):  # fmt: skip
+        assert part in message
+    assert not config.raw_dir("ml-100k").exists()
+
+
+def test_a_server_that_never_answers_costs_no_more_than_the_limit(cut_off, monkeypatch):
+    assert sources.REACH_SECONDS <= 10
+    monkeypatch.setattr(sources, "REACH_SECONDS", 0.4)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/ml-1m.zip"
+        monkeypatch.setitem(sources.URLS, "ml-1m", url)
+        began = time.monotonic()
+        with pytest.raises(StudyError, match="ml-1m could not be fetched"):
+            sources.fetch("ml-1m")
+        assert time.monotonic() - began < 5
+
+
+def test_a_look_up_that_hangs_is_left_behind(monkeypatch):
+    monkeypatch.setattr(sources, "REACH_SECONDS", 0.1)
+    released = threading.Event()
+    with pytest.raises(sources._Unusable, match="did not answer within"):
+        sources._probe(released.wait, "a name server")
+    released.set()
+
+
+def test_files_already_fetched_need_no_source(cut_off, tiny_folder, monkeypatch):
+    sources.fetch("ml-100k")
+    shutil.rmtree(tiny_folder)
+    monkeypatch.delenv("DUALREC_DATA")
+    assert sources.fetch("ml-100k").source == "folder"
+
+
+def test_a_fetched_file_that_was_edited_is_fetched_again(cut_off, tiny_folder):
+    path = sources.fetch("ml-100k").paths[0]
+    right = path.read_bytes()
+    path.write_bytes(right + b"1\t1\t5\t880000000\n")
+    assert sources.fetch("ml-100k").paths[0].read_bytes() == right
+
+
+def test_the_record_names_only_files_of_the_source(cut_off, tiny_folder):
+    stray = config.raw_dir("ml-100k") / "old.csv"
+    stray.parent.mkdir(parents=True)
+    stray.write_text("left by an earlier version")
+    sources.fetch("ml-100k")
+    names = sorted(path.name for path in config.raw_dir("ml-100k").iterdir())
+    assert names == ["source.json", "u.data", "u.item"]
+    assert json.loads((stray.parent / "source.json").read_text())["source"] == "folder"
