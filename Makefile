@@ -4,16 +4,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # TORCH=system keeps the torch that PYTHON already has, as on Colab: the environment sees the packages
-# below it, and only what they lack is installed, into .venv alone.
+# below it, and only what they lack is installed, into .venv alone. The lock is complete, so --no-deps
+# leaves nothing out and keeps pip from fetching another torch; torchao is not used here, but peft stops
+# at the older one that Colab brings.
 TORCH ?= pinned
 ifeq ($(TORCH),system)
-VENV_OPTIONS := --system-site-packages
+# Colab's Python has no ensurepip; its pip can install into another environment.
+VENV_OPTIONS := --system-site-packages --without-pip
+PIP := $(PYTHON) -m pip --python $(BIN)/python
+CREATED := $(BIN)/python
+else
+PIP := $(BIN)/python -m pip
+CREATED := $(BIN)/pip
 endif
+PIP += --disable-pip-version-check --quiet
 # The resolver that `make lock` installs for itself.
 UV := 0.13.8
 # The kernel and DVC's commands find this environment's programs first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro test lint lab report bench verify lock clean
@@ -27,18 +35,18 @@ $(INSTALLED): requirements-torch.txt requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "dualrec: setup: $(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11 or newer is needed," \
 	    "name one with: make repro PYTHON=python3.12" >&2; exit 2; }
-	@test -x $(BIN)/pip || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV_OPTIONS) $(VENV); }
+	@test -x $(CREATED) || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV_OPTIONS) $(VENV); }
 ifeq ($(TORCH),system)
 	@$(BIN)/python -c 'import torch; print("setup: using torch", torch.__version__)'
 	@echo "setup: installing what is missing; two to four minutes"
-	@$(PIP) install -r requirements.txt
+	@$(PIP) install --no-deps -r requirements.txt torchao==0.17.0
 else
 	@echo "setup: installing torch (1/2); the largest download, a few minutes"
 	@$(PIP) install -r requirements-torch.txt -c requirements.txt
 	@echo "setup: installing everything else (2/2); two to four minutes"
 	@$(PIP) install -r requirements.txt -c requirements-torch.txt
 endif
-	@$(PIP) install --no-deps --editable .
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 	@echo "setup: done"
 
