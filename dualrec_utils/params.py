@@ -103,7 +103,7 @@ class ZeroShotLlm(_Section):
     n_titles: int = Field(ge=1, le=20)
     max_new_tokens: int = Field(ge=8, le=1_024)
     batch_size: int = Field(ge=1, le=512)
-    match_threshold: float = Field(ge=0, le=101)
+    match_threshold: int = Field(ge=0, le=101)
 
 
 class LoraFinetuning(_Section):
