@@ -41,6 +41,8 @@ def title_loss(curve: pd.DataFrame, *, n_items: int, note: str) -> Figure:
 def matcher_shares(shares: pd.DataFrame, *, chosen: float, note: str) -> Figure:
     """Share of texts treated rightly over the matcher's threshold, one line a kind of text.
 
+    Texts that name no catalog movie are dashed.
+
     Args:
         shares: `threshold`, `kind`, `right`.
         chosen: the threshold in use, marked.
@@ -49,7 +51,8 @@ def matcher_shares(shares: pd.DataFrame, *, chosen: float, note: str) -> Figure:
     with study_style():
         figure, axes = plt.subplots(figsize=WIDE)
         for row, (kind, own) in enumerate(shares.groupby("kind", sort=False)):
-            look = {"color": PALETTE[row % len(PALETTE)], "marker": _MARKERS[row], "markersize": 4}
+            look = {"color": [*PALETTE, COLORS["grey"]][row], "marker": _MARKERS[row], "markersize": 4}
+            look["linestyle"] = "--" if kind.startswith("not in catalog") else "-"
             axes.plot(own["threshold"], own["right"], label=kind, **look)
         axes.axvline(chosen, color=COLORS["grey"], linestyle=":")
         axes.set(xlabel="threshold of the similarity", ylabel="share treated rightly")
