@@ -53,6 +53,11 @@ CAPTIONS = {
     "zero_shot_llm/answers": "What becomes of the titles that the language model writes",
     "zero_shot_llm/matcher": "Matching titles to movies: precision and recall by threshold",
     "zero_shot_llm/movielm_loss": "Training the small language model",
+    "lora_finetuning/losses": "Training and validation loss of the adapters",
+    "lora_finetuning/answers": "What becomes of the titles that the adapters write",
+    "lora_finetuning/differences": "What fine-tuning changes",
+    "rerank_ablation/differences": "What re-ranking changes",
+    "rerank_ablation/right_by_similarity": "Similarity to the LSTM's title, and being right",
     "lstm/figure_3": "The paper's Figure 3: loss, accuracy and top-5 accuracy by epoch",
 }
 LONGEST_TABLE = 40
