@@ -1,8 +1,6 @@
-"""Teach a language model the answers with LoRA (paper section 4.2.3): instruction data, training, saving.
+"""Adapters with LoRA: put on a model, trained on the answers of instruction examples, saved.
 
-One example a user: the prompt of Stage 2 made from the history without its last five movies, and three
-of those five as the answer. Loss is taken on the answer alone, as the paper's objective says ("the model
-learning to generate the output text ... as a continuation of the prompt").
+Settings as in the paper's section 4.2.3; the examples come from :mod:`dualrec_utils.instructions`.
 """
 
 from __future__ import annotations
@@ -30,130 +28,10 @@ from transformers import (
 )
 
 from dualrec_utils import files
-from dualrec_utils.config import CASE, HISTORY, USER
-from dualrec_utils.errors import StudyError
-from dualrec_utils.prompts import ANSWER_PREFIX, build_prompts, format_answer, names_of
-from dualrec_utils.splits import WINDOW, check_apart
+from dualrec_utils.instructions import IGNORED
 
-PROMPT, ANSWER, ANSWER_ITEMS, TARGET_USER = "prompt", "answer", "answer_items", "answer_of_user"
 # Paper section 4.2.3: "the attention projection layers".
 TARGET_MODULES = ("k_proj", "o_proj", "q_proj", "v_proj")
-_IGNORED = -100
-
-
-def instruction_data(
-    histories: Mapping[int, np.ndarray],
-    items: pd.DataFrame,
-    splits: pd.DataFrame,
-    *,
-    hints: pd.Series | None,
-    seed: int,
-    n_recent: int = 5,
-    n_titles: int = 3,
-    split: str = "train",
-) -> pd.DataFrame:
-    """One example a user: prompt from the earlier history, answer from the last five movies.
-
-    The three movies of the answer are drawn from the five by the seed and stand in the order watched:
-    the paper says both "three titles are randomly selected" and "the next three movies the user
-    actually watched".
-
-    Args:
-        histories: user -> item ids, oldest first, from :func:`dualrec_utils.splits.load_histories`.
-        items: the catalog.
-        splits: frame `user_id`, `split`.
-        hints: user -> the LSTM's movie for the history without its last five; None leaves the line out.
-        seed: of the draw; a user's draw hangs on seed and user alone.
-        n_recent: movies of the history in the prompt. n_titles: movies of the answer, 1 to 5.
-        split: the part that all users must belong to, `train` or `validation`.
-
-    Returns:
-        Frame sorted by user: `user_id`, `prompt`, `answer`, `answer_items`, `answer_of_user` (the same
-        user here, another one after :func:`permute_answers`).
-
-    Raises:
-        StudyError: when a user belongs to another part, the part is test, or a hint is missing.
-    """
-    if split == "test":
-        raise StudyError("examples of split 'test' would show a model the answers; use its cases")
-    check_apart(histories, splits, split=split)
-    users = sorted(histories)
-    short = [user for user in users if len(histories[user]) <= WINDOW]
-    if short:
-        raise StudyError(f"user {short[0]} has no movie before the last {WINDOW}: raise min_interactions")
-    contexts = pd.DataFrame({CASE: users, HISTORY: [histories[user][:-WINDOW] for user in users]})
-    names, answers = names_of(items), []
-    for user in users:
-        chosen = np.random.default_rng([seed, user]).choice(WINDOW, size=n_titles, replace=False)
-        answers.append([int(item) for item in histories[user][-WINDOW:][np.sort(chosen)]])
-    return pd.DataFrame(
-        {
-            USER: users,
-            PROMPT: build_prompts(contexts, items, hints=hints, n_recent=n_recent, n_titles=n_titles),
-            ANSWER: [format_answer([names[item] for item in answer]) for answer in answers],
-            ANSWER_ITEMS: answers,
-            TARGET_USER: users,
-        }
-    )
-
-
-def permute_answers(examples: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """The same prompts, each with the answer of another user: what is left to learn is format.
-
-    Users are put on one circle in an order drawn from the seed and each gets the next one's answer, so
-    that nobody keeps their own.
-
-    Args:
-        examples: from :func:`instruction_data`, at least two rows.
-        seed: of the order.
-    """
-    if len(examples) < 2:
-        raise StudyError(f"{len(examples)} example cannot be permuted between users; at least 2 are needed")
-    circle = np.random.default_rng(seed).permutation(len(examples))
-    giver = np.empty_like(circle)
-    giver[circle] = np.roll(circle, -1)
-    columns = [ANSWER, ANSWER_ITEMS, TARGET_USER]
-    given = {column: examples[column].to_numpy()[giver] for column in columns}
-    return examples.assign(**given)
-
-
-def encode(
-    examples: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int
-) -> list[dict[str, list[int]]]:
-    """Token ids and labels of every example; labels are -100 where no loss is taken.
-
-    Generation gives every model the prompt and the first bullet, so these carry no loss; what follows
-    and the end-of-text token do.
-
-    Args:
-        examples: from :func:`instruction_data`.
-        tokenizer: of the model.
-        max_tokens: longest example (paper section 4.2.3: 512).
-
-    Returns:
-        One dict an example with `input_ids`, `attention_mask` and `labels`, equally long.
-
-    Raises:
-        StudyError: when an example is longer, or the tokenizer joins the first bullet to what follows,
-            so that training and generation would see different tokens.
-    """
-    encoded = []
-    for user, prompt, answer in zip(examples[USER], examples[PROMPT], examples[ANSWER], strict=True):
-        start = tokenizer(prompt + ANSWER_PREFIX)["input_ids"]
-        ids = [*tokenizer(prompt + answer)["input_ids"], tokenizer.eos_token_id]
-        if ids[: len(start)] != start:
-            raise StudyError(
-                f"the tokenizer cuts prompt and answer of user {user} differently together and apart:"
-                f" begin answers with another prefix than {ANSWER_PREFIX!r}"
-            )
-        if len(ids) > max_tokens:
-            raise StudyError(
-                f"the example of user {user} has {len(ids)} tokens, max_tokens is {max_tokens}:"
-                " raise it or lower n_recent"
-            )
-        labels = [_IGNORED] * len(start) + ids[len(start) :]
-        encoded.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels})
-    return encoded
 
 
 def attach(model: PreTrainedModel, *, rank: int, alpha: int, dropout: float, seed: int) -> PeftModel:
@@ -183,7 +61,7 @@ def _collator(tokenizer: PreTrainedTokenizerBase) -> DataCollatorForSeq2Seq:
     """Pads to the longest example of a batch, on the right, labels with -100."""
     right = copy.copy(tokenizer)
     right.padding_side = "right"
-    return DataCollatorForSeq2Seq(right, padding="longest", label_pad_token_id=_IGNORED)
+    return DataCollatorForSeq2Seq(right, padding="longest", label_pad_token_id=IGNORED)
 
 
 @torch.inference_mode()
@@ -198,7 +76,7 @@ def answer_loss(
 
     Args:
         model: with or without an adapter; its training mode is put back afterwards.
-        encoded: from :func:`encode`.
+        encoded: from :func:`dualrec_utils.instructions.encode`.
         tokenizer: of the model.
         batch_size: examples at once.
     """
@@ -208,7 +86,7 @@ def answer_loss(
     total, count = 0.0, 0
     for first in range(0, len(ordered), batch_size):
         batch = collate([dict(example) for example in ordered[first : first + batch_size]]).to(model.device)
-        counted = int((batch["labels"][:, 1:] != _IGNORED).sum())
+        counted = int((batch["labels"][:, 1:] != IGNORED).sum())
         total += float(model(**batch).loss) * counted
         count += counted
     model.train(was_training)
@@ -260,7 +138,7 @@ def train(
     Args:
         model: from :func:`attach`.
         tokenizer: of the model.
-        encoded: training examples, from :func:`encode`.
+        encoded: training examples, from :func:`dualrec_utils.instructions.encode`.
         validation: likewise of validation users; only a loss is computed on them.
         seed: of order and dropout.
         n_epochs: passes over the examples (paper: 3).
