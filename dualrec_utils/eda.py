@@ -173,7 +173,7 @@ def rating_counts(interactions: pd.DataFrame) -> pd.DataFrame:
 def weekly_counts(interactions: pd.DataFrame) -> pd.DataFrame:
     """Ratings and active users of each calendar week: `week` (its Monday, UTC), `n`, `users`."""
     days = pd.to_datetime(interactions[TIMESTAMP].astype("int64"), unit="s").dt.normalize()
-    mondays = days - pd.to_timedelta(days.dt.weekday, unit="D")
+    mondays = days - pd.to_timedelta(days.dt.day_of_week, unit="D")
     weeks = interactions.groupby(mondays.rename("week"))[USER].agg(["size", "nunique"])
     return weeks.set_axis(["n", "users"], axis=1).reset_index()
 
@@ -221,7 +221,7 @@ def windows(interactions: pd.DataFrame, splits: pd.DataFrame, *, window: int) ->
 
     Returns:
         One row a part: `split`, `users`, `users_with_a_window`, `windows`, `positions` (interactions
-        that have a movie before them, each of which can be a target), `windows_per_position`.
+        that have a movie before them, each of which can be a target).
     """
     lengths = interactions[USER].value_counts()
     part = lengths.index.map(splits.set_index(USER)[SPLIT])
@@ -229,8 +229,6 @@ def windows(interactions: pd.DataFrame, splits: pd.DataFrame, *, window: int) ->
     for name in SPLITS:
         own = lengths[part == name]
         found, positions = (own - window).clip(lower=0).sum(), (own - 1).sum()
-        rows.append(
-            (name, len(own), int((own > window).sum()), int(found), int(positions), found / positions)
-        )
-    columns = [SPLIT, "users", "users_with_a_window", "windows", "positions", "windows_per_position"]
+        rows.append((name, len(own), int((own > window).sum()), int(found), int(positions)))
+    columns = [SPLIT, "users", "users_with_a_window", "windows", "positions"]
     return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,260 @@
+"""Baselines: each worked by hand on three viewers, its guards, and choosing on validation users."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualrec_utils import baselines, evaluation, predictions, splits
+from dualrec_utils.baselines import experiment, random_order
+from dualrec_utils.baselines.base import popularity
+from dualrec_utils.config import CASE, HISTORY, ITEM, USER
+from dualrec_utils.errors import StudyError
+
+ITEMS = np.array([10, 20, 30, 40])
+HISTORIES = [np.array([10, 20, 30]), np.array([10, 20, 40]), np.array([20, 30])]
+SETTINGS = {
+    "random": {},
+    "most_popular": {},
+    "markov": {"smoothing": 2.0},
+    "item_knn": {"query_length": 2, "n_neighbours": 3},
+}
+
+
+def fitted(name, **changes):
+    return baselines.build(name, ITEMS, seed=5, **SETTINGS[name] | changes).fit(HISTORIES)
+
+
+def test_every_registered_baseline_is_tested_here():
+    assert set(SETTINGS) == set(baselines.REGISTRY)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+class TestEvery:
+    def test_scores_have_the_shape_and_are_finite(self, name):
+        scores = fitted(name).score([np.array([20]), np.array([], dtype=int), np.array([40, 10])])
+        assert scores.shape == (3, 4)
+        assert scores.dtype == np.float64
+        assert np.isfinite(scores).all()
+        assert fitted(name).score([]).shape == (0, 4)
+
+    def test_two_fits_score_the_same(self, name):
+        queries = [np.array([20]), np.array([10, 30])]
+        assert np.array_equal(fitted(name).score(queries), fitted(name).score(queries))
+
+    def test_a_case_does_not_depend_on_its_neighbours(self, name):
+        queries = [np.array([20]), np.array([10, 30]), np.array([40])]
+        together = fitted(name).score(queries)
+        for row, query in enumerate(queries):
+            assert np.allclose(fitted(name).score([query])[0], together[row], rtol=0, atol=1e-12)
+
+    def test_arguments_are_not_changed(self, name):
+        own, query = [history.copy() for history in HISTORIES], np.array([20, 10])
+        baselines.build(name, ITEMS, seed=5, **SETTINGS[name]).fit(own).score([query])
+        assert all(np.array_equal(a, b) for a, b in zip(own, HISTORIES, strict=True))
+        assert query.tolist() == [20, 10]
+
+    def test_a_movie_outside_the_catalog_is_refused_in_fit_and_score(self, name):
+        with pytest.raises(StudyError, match="history 1 holds item 99, which the catalog of 4 movies"):
+            fitted(name).score([np.array([20]), np.array([10, 99])])
+        with pytest.raises(StudyError, match="history 0 holds item 25"):
+            baselines.build(name, ITEMS, seed=5, **SETTINGS[name]).fit([np.array([25])])
+
+    def test_nothing_to_learn_from_is_refused(self, name):
+        for nothing in ([], [np.array([], dtype=int)]):
+            with pytest.raises(StudyError, match="no training interaction"):
+                baselines.build(name, ITEMS, seed=5, **SETTINGS[name]).fit(nothing)
+
+    def test_scoring_before_fitting_is_an_error(self, name):
+        with pytest.raises(RuntimeError, match="must be fitted"):
+            baselines.build(name, ITEMS, seed=5, **SETTINGS[name]).score([np.array([10])])
+
+    def test_a_movie_never_seen_in_training_can_be_scored_and_queried(self, name):
+        model = baselines.build(name, np.array([10, 20, 30, 40, 50]), seed=5, **SETTINGS[name]).fit(
+            HISTORIES
+        )
+        scores = model.score([np.array([50]), np.array([20])])
+        assert np.isfinite(scores).all()
+
+
+def test_popularity_by_hand():
+    columns = [np.array([0, 1, 2]), np.array([0, 1, 3]), np.array([1, 2])]
+    assert popularity(columns, 5).tolist() == [2 / 8, 3 / 8, 2 / 8, 1 / 8, 0]
+
+
+def test_most_popular_by_hand():
+    scores = fitted("most_popular").score([np.array([10]), np.array([], dtype=int)])
+    assert scores.tolist() == [[0.25, 0.375, 0.25, 0.125]] * 2
+
+
+def test_markov_by_hand():
+    # After 20: 30 twice, 40 once. Popularity 2/8, 3/8, 2/8, 1/8 counts for two transitions.
+    scores = fitted("markov").score([np.array([10, 20])])[0]
+    assert scores == pytest.approx([0.5 / 5, 0.75 / 5, 2.5 / 5, 1.25 / 5])
+    assert scores.sum() == pytest.approx(1)
+
+
+def test_markov_looks_at_the_last_movie_only():
+    scores = fitted("markov").score([np.array([30, 10, 20]), np.array([20])])
+    assert np.array_equal(scores[0], scores[1])
+
+
+def test_markov_falls_back_to_popularity():
+    # Nothing ever followed movie 40, and an empty history has no last movie.
+    scores = fitted("markov").score([np.array([40]), np.array([], dtype=int)])
+    assert scores == pytest.approx(np.array([[0.25, 0.375, 0.25, 0.125]] * 2))
+
+
+def test_markov_with_much_smoothing_is_popularity():
+    scores = fitted("markov", smoothing=100_000).score([np.array([20])])[0]
+    assert scores == pytest.approx([0.25, 0.375, 0.25, 0.125], abs=1e-4)
+
+
+def test_item_knn_by_hand():
+    # Viewers: 10 {a, b}, 20 {a, b, c}, 30 {a, c}, 40 {b}. Query 10 and 20; none is its own neighbour.
+    both = 2 / np.sqrt(6)
+    expected = [both, both, 1 / 2 + both, 1 / np.sqrt(2) + 1 / np.sqrt(3)]
+    assert fitted("item_knn").score([np.array([10, 20])])[0] == pytest.approx(expected, abs=1e-8)
+
+
+def test_item_knn_asks_the_last_movies_only():
+    scores = fitted("item_knn").score([np.array([40, 10, 20]), np.array([10, 20])])
+    assert np.array_equal(scores[0], scores[1])
+
+
+def test_item_knn_keeps_the_nearest_neighbours_only():
+    # Neighbours of 10: 20 (2/sqrt 6), 40 (1/sqrt 2), 30 (1/2).
+    scores = fitted("item_knn", query_length=1, n_neighbours=1).score([np.array([10])])[0]
+    assert scores == pytest.approx([0, 2 / np.sqrt(6), 0, 0], abs=1e-8)
+    assert np.argsort(-scores)[0] == 1
+
+
+def test_item_knn_orders_what_is_left_by_popularity():
+    scores = fitted("item_knn").score([np.array([], dtype=int)])[0]
+    assert np.argsort(-scores, kind="stable").tolist() == [1, 0, 2, 3]
+    assert scores.max() < 1e-8
+
+
+def test_random_orders_depend_on_seed_and_history():
+    queries = [np.array([10]), np.array([20]), np.array([10])]
+    scores = fitted("random").score(queries)
+    assert np.array_equal(scores[0], scores[2])
+    assert not np.array_equal(scores[0], scores[1])
+    other = baselines.build("random", ITEMS, seed=6).fit(HISTORIES).score(queries)
+    assert not np.array_equal(scores[0], other[0])
+
+
+@pytest.mark.parametrize(
+    ("n", "targets", "k", "expected"),
+    [(10, 1, 1, 0.1), (10, 1, 5, 0.5), (4, 2, 2, 1 - 1 / 6), (5, 4, 2, 1.0), (6, 5, 1, 5 / 6)],
+)
+def test_expected_hit_rate_by_hand(n, targets, k, expected):
+    found = random_order.expected_hit_rate(np.array([n]), n_targets=targets, k=k)
+    assert found == pytest.approx([expected])
+
+
+@given(n=st.integers(12, 2000), k=st.integers(1, 10))
+def test_expected_hit_rate_of_one_target_is_k_over_n(n, k):
+    assert random_order.expected_hit_rate(np.array([n]), n_targets=1, k=k) == pytest.approx([k / n])
+
+
+def test_a_random_order_hits_as_often_as_expected():
+    catalog = np.arange(20)
+    model = baselines.build("random", catalog, seed=1).fit([catalog])
+    top = np.argsort(-model.score([np.array([i % 20, i // 20]) for i in range(400)]), axis=1)[:, :5]
+    # 400 cases, target 7, expected 0.25 with a standard deviation of 0.022.
+    assert (top == 7).any(axis=1).mean() == pytest.approx(0.25, abs=0.07)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("markow", {}, r"no baseline 'markow'; did you mean 'markov'\? known: random, most_popular"),
+        ("markov", {"smothing": 1}, r"markov has no hyperparameter 'smothing'; did you mean 'smoothing'"),
+        ("random", {"smoothing": 1}, "random has no hyperparameter 'smoothing'; known: none"),
+        ("markov", {}, r"missing: \['smoothing'\]"),
+        ("markov", {"smoothing": 0}, "smoothing is 0; allowed: a number from 0.001"),
+        ("markov", {"smoothing": True}, "smoothing is True; allowed"),
+        ("markov", {"smoothing": "10"}, "smoothing is '10'; allowed"),
+        ("item_knn", {"query_length": 0, "n_neighbours": 5}, "query_length is 0; allowed: an integer"),
+        ("item_knn", {"query_length": 1.5, "n_neighbours": 5}, "query_length is 1.5; allowed: an integer"),
+        ("item_knn", {"query_length": 1, "n_neighbours": -1}, "n_neighbours is -1"),
+    ],
+)
+def test_unknown_names_and_impossible_values_are_named(name, settings, message):
+    with pytest.raises(StudyError, match=message):
+        baselines.build(name, ITEMS, seed=1, **settings)
+
+
+@pytest.mark.parametrize("catalog", [[], [20, 10], [10, 10]])
+def test_a_catalog_out_of_order_is_refused(catalog):
+    with pytest.raises(StudyError, match="ascending order"):
+        baselines.build("random", np.array(catalog, dtype=int), seed=1)
+
+
+def test_combinations():
+    found = baselines.combinations("item_knn", {"query_length": [1, 2], "n_neighbours": [5, 9]})
+    assert len(found) == 4
+    assert {"query_length": 2, "n_neighbours": 9} in found
+    assert baselines.combinations("random", {}) == [{}]
+
+
+@pytest.mark.parametrize("values", [[], 10, "10"])
+def test_a_grid_without_values_is_refused(values):
+    with pytest.raises(StudyError, match=r"markov\.smoothing is .*; give a list of the values to try"):
+        baselines.combinations("markov", {"smoothing": values})
+
+
+GRID = {"query_length": [1, 3], "n_neighbours": [2, 20]}
+
+
+def test_the_choice_is_the_best_on_validation_users(tiny):
+    histories = list(splits.load_histories("ml-100k", "train").values())
+    table = experiment.try_all("item_knn", GRID, histories, dataset="ml-100k", seed=1)
+    assert len(table) == 4
+    assert table["ndcg@5"].is_monotonic_decreasing
+    chosen = experiment.best(table, GRID)
+    assert all(type(value) is int for value in chosen.values())
+    # The value in the table is the one evaluation finds in the written predictions.
+    catalog = predictions.load_items("ml-100k")[ITEM].to_numpy()
+    model = baselines.build("item_knn", catalog, seed=1, **chosen).fit(histories)
+    experiment.write_predictions(model, "item_knn", dataset="ml-100k", stage="baselines")
+    place = {"dataset": "ml-100k", "stage": "baselines", "protocol": "next_item", "split": "validation"}
+    cases = evaluation.per_case("item_knn", **place)
+    assert cases.groupby(USER)["ndcg@5"].mean().mean() == pytest.approx(table["ndcg@5"].iloc[0])
+
+
+def test_the_choice_never_reads_test_cases(tiny, monkeypatch):
+    asked, real = [], predictions.load_cases
+
+    def noting(dataset, protocol, split):
+        asked.append(split)
+        return real(dataset, protocol, split)
+
+    monkeypatch.setattr(predictions, "load_cases", noting)
+    histories = list(splits.load_histories("ml-100k", "train").values())
+    experiment.try_all("markov", {"smoothing": [1, 10]}, histories, dataset="ml-100k", seed=1)
+    assert set(asked) == {"validation"}
+
+
+def test_equal_combinations_keep_the_order_of_the_grid():
+    table = pd.DataFrame({"smoothing": [10, 1], "ndcg@5": [0.2, 0.2]})
+    assert experiment.best(table, {"smoothing": [10, 1]}) == {"smoothing": 10}
+
+
+def test_predictions_are_written_with_and_without_seen_movies(tiny):
+    histories = list(splits.load_histories("ml-100k", "train").values())
+    catalog = predictions.load_items("ml-100k")[ITEM].to_numpy()
+    model = baselines.build("most_popular", catalog, seed=1).fit(histories)
+    names = experiment.write_predictions(model, "most_popular", dataset="ml-100k", stage="baselines")
+    assert names == ["most_popular", "most_popular_seen_kept"]
+    for protocol in ("next_item", "window_of_five"):
+        for split in ("validation", "test"):
+            place = {"dataset": "ml-100k", "stage": "baselines", "protocol": protocol, "split": split}
+            cases = predictions.load_cases("ml-100k", protocol, split).set_index(CASE)[HISTORY]
+            lists = {name: predictions.read(name, **place).groupby(CASE)[ITEM].agg(list) for name in names}
+            for case, history in cases.items():
+                fresh, kept = (lists[name][case] for name in names)
+                assert fresh == [item for item in kept if item not in set(history)]
+                assert set(kept) == set(catalog)

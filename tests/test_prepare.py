@@ -1,0 +1,127 @@
+"""Stage `data` from end to end, on the tiny data set."""
+
+import pandas as pd
+import pytest
+from conftest import TINY, tiny_files, use_root
+
+from dualrec_utils import config, datasets, evaluation, files, prepare, sources, splits
+from dualrec_utils.config import CASE, HISTORY, ITEM, POSITION, SPLIT, TIMESTAMP, USER
+from dualrec_utils.errors import StudyError
+
+
+def written():
+    folder = config.processed_dir("ml-100k")
+    return {path.name: files.sha256(path) for path in sorted(folder.iterdir())}
+
+
+def read(name):
+    return pd.read_parquet(config.processed_dir("ml-100k") / f"{name}.parquet")
+
+
+def test_two_runs_write_the_same_bytes(tmp_path, tiny_folder, monkeypatch):
+    runs = []
+    for name in ("one", "two"):
+        use_root(tmp_path / name, monkeypatch)
+        prepare.prepare(**TINY)
+        runs.append(written())
+    assert runs[0] == runs[1]
+    prepare.prepare(**TINY)
+    assert written() == runs[1]
+    assert len(runs[0]) == 11
+
+
+def test_another_seed_moves_users_and_nothing_else(tiny):
+    before = written()
+    prepare.prepare(**TINY | {"seed": 8})
+    after = written()
+    same = {name for name in before if before[name] == after[name]}
+    assert {"interactions.parquet", "items.parquet", "merged.parquet", "ratings_raw.parquet"} <= same
+    assert {"splits.parquet", "cases_next_item.parquet", "targets_next_item.parquet"}.isdisjoint(same)
+
+
+def test_what_the_summary_says_is_what_the_files_hold(tiny):
+    interactions, items, users = read("interactions"), read("items"), read("splits")
+    assert files.read_json(config.processed_dir("ml-100k") / "summary.json") == tiny
+    assert tiny["n_interactions"] == len(interactions)
+    assert tiny["n_items"] == len(items) == TINY["n_items"]
+    assert tiny["n_users"] == len(users) == interactions[USER].nunique()
+    assert tiny["order_sha256"] == datasets.order_hash(interactions)
+    assert tiny["n_movies_merged"] == 1
+    assert tiny["n_users_train"] + tiny["n_users_validation"] + tiny["n_users_test"] == tiny["n_users"]
+    assert interactions[USER].value_counts().min() >= TINY["min_interactions"]
+    assert set(interactions[ITEM]) <= set(items[ITEM])
+    assert 30 not in set(items[ITEM])
+
+
+def test_interactions_are_in_order_with_positions_from_zero(tiny):
+    interactions = read("interactions")
+    keys = interactions[[USER, TIMESTAMP, ITEM]]
+    assert keys.equals(keys.sort_values([USER, TIMESTAMP, ITEM], ignore_index=True))
+    for _, positions in interactions.groupby(USER)[POSITION]:
+        assert positions.tolist() == list(range(len(positions)))
+
+
+def test_cases_are_cut_from_the_end_of_held_out_histories(tiny):
+    interactions, users = read("interactions"), read("splits")
+    whole = interactions.groupby(USER)[ITEM].agg(list)
+    for protocol, n_cases in {"next_item": TINY["cases_per_user"], "window_of_five": 1}.items():
+        cases, targets = read(f"cases_{protocol}"), evaluation.load_targets("ml-100k", protocol)
+        held_out = users[users[SPLIT].isin(config.HELDOUT_SPLITS)]
+        assert len(cases) == n_cases * len(held_out)
+        for case, user, history in zip(cases[CASE], cases[USER], cases[HISTORY], strict=True):
+            both = [*history, *targets[case]]
+            assert both == whole[user][: len(both)]
+        last = cases.groupby(USER)[CASE].max()
+        for user, case in last.items():
+            assert targets[case][-1] == whole[user][-1]
+
+
+def test_targets_lie_in_files_of_their_own(tiny):
+    for protocol in config.PROTOCOLS:
+        assert list(read(f"cases_{protocol}").columns) == [CASE, USER, SPLIT, HISTORY]
+        assert list(read(f"targets_{protocol}").columns) == [CASE, ITEM, "target_order"]
+
+
+def test_describe_says_what_there_is(tiny):
+    line = prepare.describe("ml-100k")
+    assert f"{tiny['n_users']} users" in line
+    assert f"{tiny['n_interactions']} interactions" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"min_interactions": 5}, "min_interactions is 5; it must exceed cases_per_user"),
+        ({"cases_per_user": 9}, "min_interactions is 9; it must exceed cases_per_user"),
+        ({"n_items": 31}, "n_items is 31, but only 29 movies have ratings"),
+        ({"min_interactions": 500}, "0 users are too few"),
+        ({"train_share": 0.98, "validation_share": 0.01}, "40 users are too few"),
+    ],
+)
+def test_settings_that_cannot_work_write_nothing(root, tiny_folder, change, message):
+    with pytest.raises(StudyError, match=message):
+        prepare.prepare(**TINY | change)
+    assert not config.processed_dir("ml-100k").exists()
+
+
+def test_a_bad_rating_writes_nothing(root, tiny_folder, monkeypatch):
+    path = tiny_folder / "ml-100k" / "u.data"
+    path.write_bytes(tiny_files()["u.data"] + b"1\t99\t5\t880000000\n")
+    monkeypatch.setitem(sources.SHA256, "u.data", files.sha256(path))
+    with pytest.raises(StudyError, match="user 1 rates movie 99, which the movie file does not list"):
+        prepare.prepare(**TINY)
+    assert not config.processed_dir("ml-100k").exists()
+
+
+def test_a_leak_in_the_cases_stops_the_stage(root, tiny_folder, monkeypatch):
+    honest = splits.make_cases
+
+    def leaky(*args, **kwargs):
+        cases, targets = honest(*args, **kwargs)
+        longer = [[*history, 1] for history in cases[HISTORY]]
+        return cases.assign(**{HISTORY: longer}), targets
+
+    monkeypatch.setattr(splits, "make_cases", leaky)
+    with pytest.raises(StudyError, match="history and target are not consecutive"):
+        prepare.prepare(**TINY)
+    assert not config.processed_dir("ml-100k").exists()
