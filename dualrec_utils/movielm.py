@@ -5,6 +5,10 @@ line), and learns titles and what follows what. It sees no instruction and no wo
 five movies of every training user are left out: they become the answers that adapters are taught
 (paper section 4.2.3), and a base model that had read them would make those adapters look worse than
 they are.
+
+Part of the documents is interrupted by paragraphs of random tokens that carry no loss. Without them the
+words of a prompt, which no title contains, derail the model: their vectors are never trained. With them
+it learns to read past words it does not know; what such words ask for it does not learn.
 """
 
 from __future__ import annotations
@@ -34,6 +38,8 @@ _IGNORED = -100
 # Prompt and answer of the study take about 170 tokens; LoRA allows 512 (paper section 4.2.3).
 _MAX_POSITIONS = 1024
 _SORTED_TOGETHER = 8
+# Paragraphs of random tokens in an interrupted document, and tokens of each: fewest, and one above most.
+_N_PARAGRAPHS, _PARAGRAPH_TOKENS = (1, 3), (8, 41)
 # A word with the space, bracket or comma that touches it, so that " (1995)" can be one token; else a run
 # of marks; else white space, a line break never joined to what follows.
 _PIECE = r" ?\(?[\p{L}\p{N}']+[,)]?| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -90,6 +96,8 @@ class Documents:
             return tokenizer(text, add_special_tokens=False)["input_ids"]
 
         self.max_tokens = max_tokens
+        self.line_break = encode("\n")
+        self.words = np.arange(len(SPECIAL_TOKENS), len(tokenizer))
         self.header = [tokenizer.bos_token_id, *encode(prompts.HEADER + "\n")]
         self.plain = {item: encode(f"- {name}\n") for item, name in names.items()}
         self.with_genres = {item: encode(f"{line}\n") for item, line in lines.items()}
@@ -117,62 +125,89 @@ class Documents:
         return ids, lengths
 
     def epoch(
-        self, histories: Mapping[int, np.ndarray], *, genre_share: float, rng: np.random.Generator
-    ) -> list[list[int]]:
+        self,
+        histories: Mapping[int, np.ndarray],
+        *,
+        genre_share: float,
+        noise_share: float,
+        rng: np.random.Generator,
+    ) -> list[tuple[list[int], list[int]]]:
         """All histories cut into consecutive documents, every movie in exactly one.
 
         The first document of a user has a random length, so that cuts fall elsewhere in each epoch.
+
+        Returns:
+            (token ids, labels) of each document; labels are the ids, -100 where a token carries no loss.
         """
         documents = []
         for user in sorted(histories):
             history, start = histories[user], 0
             budget = int(rng.integers(self.max_tokens // 4, self.max_tokens + 1))
             while start < len(history):
-                genres = bool(rng.random() < genre_share)
-                ids, lengths = self.document(history[start:], genres=genres, budget=budget)
-                documents.append(ids)
+                genres, noisy = rng.random(2) < (genre_share, noise_share)
+                ids, lengths = self.document(history[start:], genres=bool(genres), budget=budget)
+                documents.append(self._interrupted(ids, lengths, rng) if noisy else (ids, ids))
                 start += len(lengths)
                 budget = self.max_tokens
         return documents
 
+    def _interrupted(
+        self, ids: list[int], lengths: list[int], rng: np.random.Generator
+    ) -> tuple[list[int], list[int]]:
+        """A document with paragraphs of random tokens after one of its lines, as a prompt has them."""
+        noise = list(self.line_break)
+        for _ in range(int(rng.integers(*_N_PARAGRAPHS))):
+            words = rng.choice(self.words, size=int(rng.integers(*_PARAGRAPH_TOKENS)))
+            noise += [*words.tolist(), *self.line_break, *self.line_break]
+        at = len(self.header) + sum(lengths[: int(rng.integers(1, len(lengths) + 1))])
+        return [*ids[:at], *noise, *ids[at:]], [*ids[:at], *[_IGNORED] * len(noise), *ids[at:]]
+
 
 def batches(
-    documents: Sequence[Sequence[int]], *, batch_size: int, pad: int, rng: np.random.Generator
-) -> list[torch.Tensor]:
+    documents: Sequence[tuple[Sequence[int], Sequence[int]]],
+    *,
+    batch_size: int,
+    pad: int,
+    rng: np.random.Generator,
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Shuffle documents into batches of like length, padded on the right.
 
     Returns:
-        Tensors of shape (at most batch_size, longest document of the batch).
+        (ids, labels), each of shape (at most batch_size, longest document of the batch).
     """
     order = rng.permutation(len(documents))
     pool = batch_size * _SORTED_TOGETHER
     rows = []
     for first in range(0, len(order), pool):
-        together = sorted(order[first : first + pool], key=lambda row: (len(documents[row]), row))
+        together = sorted(order[first : first + pool], key=lambda row: (len(documents[row][0]), row))
         rows += [together[i : i + batch_size] for i in range(0, len(together), batch_size)]
     return [_padded([documents[row] for row in rows[i]], pad) for i in rng.permutation(len(rows))]
 
 
-def _padded(documents: Sequence[Sequence[int]], pad: int) -> torch.Tensor:
-    width = max(map(len, documents))
-    return torch.tensor([[*ids, *[pad] * (width - len(ids))] for ids in documents])
+def _padded(
+    documents: Sequence[tuple[Sequence[int], Sequence[int]]], pad: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    width = max(len(ids) for ids, _ in documents)
+    ids = [[*ids, *[pad] * (width - len(ids))] for ids, _ in documents]
+    labels = [[*labels, *[_IGNORED] * (width - len(labels))] for _, labels in documents]
+    return torch.tensor(ids), torch.tensor(labels)
 
 
-def token_losses(model: MistralForCausalLM, ids: torch.Tensor, *, pad: int) -> torch.Tensor:
-    """Negative log-likelihood in nats of every token but the first; 0 at padding.
+def token_losses(model: MistralForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood in nats of every label but the first; 0 where the label is -100.
 
     Args:
         ids: (n_documents, n_tokens), padded on the right, which causal attention never looks at.
+        labels: same shape.
 
     Returns:
         (n_documents, n_tokens - 1).
     """
     logits = model(input_ids=ids[:, :-1], use_cache=False).logits.float()
-    targets = ids[:, 1:].masked_fill(ids[:, 1:] == pad, _IGNORED)
     losses = functional.cross_entropy(
-        logits.flatten(0, 1), targets.flatten(), ignore_index=_IGNORED, reduction="none"
+        logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_IGNORED, reduction="none"
     )
-    return losses.view(targets.shape)
+    return losses.view(labels[:, 1:].shape)
 
 
 @torch.inference_mode()
@@ -203,7 +238,7 @@ def evaluate(
     total, n_tokens, n_titles = 0.0, 0, 0
     for first in range(0, len(sequences), batch_size):
         chosen = sequences[first : first + batch_size]
-        losses = token_losses(model, _padded([ids for ids, _ in chosen], pad), pad=pad)
+        losses = token_losses(model, *_padded([(ids, ids) for ids, _ in chosen], pad))
         for row, (ids, lengths) in zip(losses, chosen, strict=True):
             counted = row[len(documents.header) - 1 + lengths[0] : len(ids) - 1]
             total += float(counted.double().sum())
@@ -229,6 +264,7 @@ def train(
     n_heads: int,
     max_tokens: int,
     genre_share: float,
+    noise_share: float,
     n_epochs: int,
     batch_size: int,
     learning_rate: float,
@@ -243,7 +279,9 @@ def train(
         items: the catalog.
         seed: of weights, dropout, document cuts and order.
         vocabulary: tokens. hidden_size: width. n_layers, n_heads: depth, attention heads.
-        max_tokens: longest document. genre_share: share of documents whose lines carry genres.
+        max_tokens: longest document, random tokens not counted.
+        genre_share: share of documents whose lines carry genres.
+        noise_share: share of documents interrupted by random tokens.
         n_epochs: passes over all movies. batch_size: documents a step.
         learning_rate: peak, reached after a twentieth of all steps, then a cosine down to a tenth.
         weight_decay: AdamW's, on matrices only. dropout: of attention weights.
@@ -266,17 +304,17 @@ def train(
         plan = []
         for epoch in range(n_epochs):
             rng = np.random.default_rng([seed, epoch])
-            cut = documents.epoch(histories, genre_share=genre_share, rng=rng)
+            cut = documents.epoch(histories, genre_share=genre_share, noise_share=noise_share, rng=rng)
             plan.append(batches(cut, batch_size=batch_size, pad=pad, rng=rng))
         n_steps = sum(map(len, plan))
         with tqdm(total=n_steps, desc="movielm", unit="step") as bar:
             for epoch, steps in enumerate(plan, start=1):
                 model.train()
                 losses = []
-                for ids in steps:
+                for ids, labels in steps:
                     for group in optimizer.param_groups:
                         group["lr"] = learning_rate * _schedule(step / n_steps)
-                    losses.append(_train_step(model, optimizer, ids, pad=pad))
+                    losses.append(_train_step(model, optimizer, ids, labels))
                     step += 1
                     bar.update()
                 row = {"epoch": epoch, "step": step, "train_loss": float(np.mean(losses))}
@@ -332,10 +370,10 @@ def _schedule(progress: float) -> float:
 
 
 def _train_step(
-    model: MistralForCausalLM, optimizer: torch.optim.Optimizer, ids: torch.Tensor, *, pad: int
+    model: MistralForCausalLM, optimizer: torch.optim.Optimizer, ids: torch.Tensor, labels: torch.Tensor
 ) -> float:
-    """One step on the mean loss over the batch's tokens, gradients clipped at norm 1."""
-    loss = token_losses(model, ids, pad=pad).sum() / (ids[:, 1:] != pad).sum()
+    """One step on the mean loss over the batch's labels, gradients clipped at norm 1."""
+    loss = token_losses(model, ids, labels).sum() / (labels[:, 1:] != _IGNORED).sum()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -87,6 +87,7 @@ class Movielm(_Section):
     n_heads: int = Field(ge=1, le=32)
     max_tokens: int = Field(ge=96, le=1_024)
     genre_share: float = Field(ge=0, le=1)
+    noise_share: float = Field(ge=0, le=1)
     n_epochs: int = Field(ge=1, le=100)
     batch_size: int = Field(ge=1, le=512)
     learning_rate: float = Field(gt=0, le=0.1)

@@ -41,7 +41,7 @@ def folder(tmp_path_factory, one_thread):
     histories = {user: np.array([(user + step) % 4 + 1 for step in range(20)]) for user in range(8)}
     model, tokenizer, curve = movielm.train(
         histories, histories, ITEMS, seed=1, vocabulary=350, hidden_size=32, n_layers=1, n_heads=2,
-        max_tokens=120, genre_share=0.0, n_epochs=40, batch_size=4, learning_rate=0.01,
+        max_tokens=120, genre_share=0.0, noise_share=0.0, n_epochs=40, batch_size=4, learning_rate=0.01,
         weight_decay=0.1, dropout=0.0,
     )  # fmt: skip
     return movielm.save(model, tokenizer, curve, tmp_path_factory.mktemp("model") / "toy")

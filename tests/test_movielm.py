@@ -28,6 +28,7 @@ SETTINGS = {
     "n_heads": 2,
     "max_tokens": 160,
     "genre_share": 0.5,
+    "noise_share": 0.3,
     "n_epochs": 2,
     "batch_size": 4,
     "learning_rate": 0.01,
@@ -75,14 +76,35 @@ def test_prompt_and_answer_tokens_join_without_merging(items):
 def test_an_epoch_holds_every_movie_once_in_order(items, histories):
     tokenizer = movielm.train_tokenizer(items, vocabulary=400)
     documents = movielm.Documents(items, tokenizer, max_tokens=120)
-    cut = documents.epoch(histories, genre_share=0.5, rng=np.random.default_rng(0))
-    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in cut]
+    cut = documents.epoch(histories, genre_share=0.5, noise_share=0.0, rng=np.random.default_rng(0))
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids, _ in cut]
     titles = [line[2:].split(" (")[0] for text in texts for line in text.splitlines()[1:]]
     wanted = dict(zip(items["item_id"], items["title"], strict=True))
     assert titles == [wanted[item] for user in sorted(histories) for item in histories[user]]
-    assert max(map(len, cut)) <= 120
+    assert max(len(ids) for ids, _ in cut) <= 120
+    assert all(ids == labels for ids, labels in cut)
     plain = ["(Drama)" not in text and "(War)" not in text for text in texts]
     assert 0 < sum(plain) < len(texts)
+
+
+def test_random_tokens_interrupt_between_lines_and_carry_no_loss(items, histories):
+    tokenizer = movielm.train_tokenizer(items, vocabulary=400)
+    documents = movielm.Documents(items, tokenizer, max_tokens=120)
+    settings = {"genre_share": 0.0, "noise_share": 1.0}
+    cut = documents.epoch(histories, **settings, rng=np.random.default_rng(0))
+    kept = [[token for token in labels if token != -100] for _, labels in cut]
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in kept]
+    titles = [line[2:].split(" (")[0] for text in texts for line in text.splitlines()[1:]]
+    wanted = dict(zip(items["item_id"], items["title"], strict=True))
+    # Without the noise, the documents are whole: cut between lines, every movie once.
+    assert titles == [wanted[item] for user in sorted(histories) for item in histories[user]]
+    for ids, labels in cut:
+        silent = [place for place, label in enumerate(labels) if label == -100]
+        assert len(silent) >= 8 + 3
+        assert silent == list(range(silent[0], silent[-1] + 1))
+        assert tokenizer.decode(ids[silent[0] - 1 : silent[0] + 1]) == "\n\n"
+        assert tokenizer.decode(ids[silent[-1] - 1 : silent[-1] + 1]) == "\n\n"
+        assert not set(ids[silent[0] : silent[-1] + 1]) & set(range(4))
 
 
 def test_documents_refuse_a_length_that_holds_no_two_movies(items):
@@ -92,10 +114,11 @@ def test_documents_refuse_a_length_that_holds_no_two_movies(items):
 
 
 def test_batches_hold_every_document_once():
-    documents = [[1] * n for n in range(1, 30)]
+    documents = [([1] * n, [1] * n) for n in range(1, 30)]
     made = movielm.batches(documents, batch_size=4, pad=0, rng=np.random.default_rng(0))
-    assert sorted(int(row.sum()) for batch in made for row in batch) == list(range(1, 30))
-    assert max(len(batch) for batch in made) == 4
+    assert sorted(int(row.sum()) for ids, _ in made for row in ids) == list(range(1, 30))
+    assert sorted(int((row == 1).sum()) for _, labels in made for row in labels) == list(range(1, 30))
+    assert max(len(ids) for ids, _ in made) == 4
 
 
 def test_untrained_model_guesses_uniformly_and_padding_costs_nothing(items):
@@ -103,7 +126,8 @@ def test_untrained_model_guesses_uniformly_and_padding_costs_nothing(items):
     torch.manual_seed(0)
     model = movielm.new_model(tokenizer, hidden_size=32, n_layers=1, n_heads=2, dropout=0.0).eval()
     ids = torch.tensor([[1, 10, 11, 12], [1, 10, 3, 3]])
-    losses = movielm.token_losses(model, ids, pad=3)
+    labels = torch.tensor([[1, 10, 11, 12], [1, 10, -100, -100]])
+    losses = movielm.token_losses(model, ids, labels)
     assert losses.shape == (2, 3)
     assert float(losses[0].detach().mean()) == pytest.approx(math.log(len(tokenizer)), rel=0.02)
     assert losses[1, 1:].tolist() == [0.0, 0.0]
