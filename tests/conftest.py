@@ -6,8 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from dualrec_utils import config, files, prepare, sources
+
+# No deadline: a busy machine is no fault of the code. The same examples on every run.
+settings.register_profile("study", deadline=None, derandomize=True)
+settings.load_profile("study")
 
 # Settings of stage `data` that fit the tiny data set.
 TINY = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.model_selection import ParameterGrid
 
 from dualrec_utils.baselines.base import Baseline
 from dualrec_utils.baselines.item_knn import ItemKNN
@@ -58,7 +58,8 @@ def combinations(name: str, grid: dict[str, Sequence]) -> list[dict]:
         grid: hyperparameter -> the values to try; empty for a baseline that has none.
 
     Returns:
-        One dict of keywords for :func:`build` for each combination, in a fixed order.
+        One dict of keywords for :func:`build` for each combination, the last hyperparameter
+        moving fastest.
 
     Raises:
         StudyError: as :func:`build`, or when a hyperparameter has no value to try.
@@ -66,7 +67,7 @@ def combinations(name: str, grid: dict[str, Sequence]) -> list[dict]:
     for key, values in grid.items():
         if not isinstance(values, list | tuple) or not values:
             raise StudyError(f"{name}.{key} is {values!r}; give a list of the values to try, at least one")
-    found = list(ParameterGrid({key: list(values) for key, values in grid.items()}))
+    found = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     for keywords in found:
         build(name, np.array([1]), seed=0, **keywords)
     return found

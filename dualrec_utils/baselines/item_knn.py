@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
-from sklearn.preprocessing import normalize
 
 from dualrec_utils.baselines.base import Baseline, in_range, popularity
 
@@ -35,8 +34,9 @@ class ItemKNN(Baseline):
 
     def _fit(self, histories: list[np.ndarray]) -> None:
         self._popularity = popularity(histories, self.n_items)
-        unit = normalize(self._counts(histories).sign(), axis=0)
-        cosines = (unit.T @ unit).toarray()
+        watched = self._counts(histories).sign()
+        lengths = np.sqrt(np.maximum(watched.sum(axis=0), 1))
+        cosines = (watched.T @ watched).toarray() / np.outer(lengths, lengths)
         np.fill_diagonal(cosines, 0.0)
         # Stable, so that neighbours with equal cosines are kept by lowest column.
         farther = np.argsort(-cosines, axis=1, kind="stable")[:, self.n_neighbours :]
