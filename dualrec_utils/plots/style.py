@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -45,6 +46,9 @@ def study_style() -> Iterator[None]:
         "legend.frameon": False,
         "figure.constrained_layout.use": True,
     }
+    # A notebook's backend makes figures show themselves by a setting that it changes on first use; inside
+    # the block below that change would be undone, and only a notebook's first figure would be seen.
+    plt.switch_backend(mpl.get_backend())
     with sns.axes_style("ticks"), sns.color_palette(PALETTE), plt.rc_context(settings):
         yield
 

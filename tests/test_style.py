@@ -1,0 +1,49 @@
+"""Tests of dualrec_utils.plots.style."""
+
+import matplotlib as mpl
+import nbformat
+import pandas as pd
+from matplotlib import pyplot as plt
+from nbclient import NotebookClient
+
+from dualrec_utils import config
+from dualrec_utils.plots import style
+from dualrec_utils.run_notebook import KERNEL
+
+DRAW = "with style.study_style():\n    figure, axes = plt.subplots()"
+
+
+def test_every_figure_of_a_notebook_is_shown_not_only_the_first(tmp_path):
+    imports = "import matplotlib.pyplot as plt\nfrom dualrec_utils.plots import style"
+    cells = [nbformat.v4.new_code_cell(source) for source in (imports, DRAW, DRAW, DRAW)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, kernel_name=KERNEL).execute()
+    for cell in notebook.cells[1:]:
+        assert ["image/png" in output.get("data", {}) for output in cell.outputs] == [True]
+
+
+def test_nothing_global_is_changed_and_open_figures_stay_open():
+    before = dict(mpl.rcParams)
+    other = plt.figure()
+    with style.study_style():
+        own, _ = plt.subplots()
+        assert mpl.rcParams["legend.frameon"] is False
+    assert dict(mpl.rcParams) == before
+    assert plt.fignum_exists(other.number) and plt.fignum_exists(own.number)
+    plt.close("all")
+
+
+def test_a_figure_is_saved_beside_its_data_with_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "FIGURES", tmp_path)
+    data = pd.DataFrame({"x": [0, 1], "y": [0.5, 0.25]})
+    contents = []
+    for _ in range(2):
+        with style.study_style():
+            figure, axes = plt.subplots()
+            axes.plot(data["x"], data["y"])
+        path = style.save_figure(figure, data, "line", stage="a_stage")
+        plt.close(figure)
+        contents.append(path.read_bytes())
+    assert path == tmp_path / "a_stage" / "line.png"
+    assert contents[0] == contents[1]
+    pd.testing.assert_frame_equal(pd.read_csv(path.with_suffix(".csv")), data)
