@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dualrec_utils import config
+from dualrec_utils import config, files
 from dualrec_utils.config import (
     GENRE_LIST,
     GENRES,
@@ -40,7 +40,7 @@ GAP_CLASSES = {
 def load(dataset: str) -> dict[str, pd.DataFrame]:
     """The frames of :data:`TABLES`, as stage `data` wrote them; targets are not among them."""
     folder = config.processed_dir(dataset)
-    return {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+    return {name: files.read_parquet_of("data", folder / f"{name}.parquet") for name in TABLES}
 
 
 def has_values(interactions: pd.DataFrame, column: str) -> bool:

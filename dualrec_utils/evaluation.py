@@ -25,7 +25,7 @@ METRICS = (
 
 def load_targets(dataset: str, protocol: str) -> pd.Series:
     """Targets of every case: `case_id` -> list of item ids, in order."""
-    frame = pd.read_parquet(config.processed_dir(dataset) / f"targets_{protocol}.parquet")
+    frame = files.read_parquet_of("data", config.processed_dir(dataset) / f"targets_{protocol}.parquet")
     return frame.sort_values([CASE, "target_order"]).groupby(CASE)[ITEM].agg(list)
 
 

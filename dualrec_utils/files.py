@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from dualrec_utils.errors import StudyError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -62,6 +64,17 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> Path:
     with replacing(path) as temporary:
         frame.to_parquet(temporary, index=False)
     return path
+
+
+def read_parquet_of(stage: str, path: Path) -> pd.DataFrame:
+    """Read a frame that a stage of the pipeline wrote.
+
+    Raises:
+        StudyError: when it is not there, naming the stage to run.
+    """
+    if not Path(path).is_file():
+        raise StudyError(f"{path} is not there: run `dvc repro {stage}` first")
+    return pd.read_parquet(path)
 
 
 def sha256(path: Path) -> str:

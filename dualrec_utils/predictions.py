@@ -34,7 +34,7 @@ def load_cases(dataset: str, protocol: str, split: str) -> pd.DataFrame:
         Frame with `case_id`, `user_id`, `split`, `history` (array of item ids, oldest first),
         sorted by `case_id`.
     """
-    cases = pd.read_parquet(config.processed_dir(dataset) / f"cases_{protocol}.parquet")
+    cases = files.read_parquet_of("data", config.processed_dir(dataset) / f"cases_{protocol}.parquet")
     return cases[cases[SPLIT] == split].sort_values(CASE, ignore_index=True)
 
 
@@ -43,7 +43,7 @@ def load_items(dataset: str) -> pd.DataFrame:
 
     Row j is column j of every score matrix.
     """
-    return pd.read_parquet(config.processed_dir(dataset) / "items.parquet")
+    return files.read_parquet_of("data", config.processed_dir(dataset) / "items.parquet")
 
 
 def path_of(system: str, *, dataset: str, stage: str, protocol: str, split: str) -> Path:
@@ -180,9 +180,7 @@ def read(system: str, *, dataset: str, stage: str, protocol: str, split: str) ->
         StudyError: when the file is not there, naming the stage that writes it.
     """
     path = path_of(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
-    if not path.is_file():
-        raise StudyError(f"no predictions of {system!r} at {path}: run `dvc repro {stage}` first")
-    return pd.read_parquet(path).astype(COLUMNS)
+    return files.read_parquet_of(stage, path).astype(COLUMNS)
 
 
 def systems(dataset: str, stage: str, protocol: str, split: str) -> list[str]:

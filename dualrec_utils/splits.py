@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dualrec_utils import config
+from dualrec_utils import config, files
 from dualrec_utils.config import CASE, HELDOUT_SPLITS, HISTORY, ITEM, SPLIT, SPLITS, USER
 from dualrec_utils.errors import StudyError
 
@@ -82,7 +82,7 @@ def make_cases(
 
 def load_splits(dataset: str) -> pd.DataFrame:
     """The frame `user_id`, `split` written by stage `data`."""
-    return pd.read_parquet(config.processed_dir(dataset) / "splits.parquet")
+    return files.read_parquet_of("data", config.processed_dir(dataset) / "splits.parquet")
 
 
 def load_histories(dataset: str, split: str) -> dict[int, np.ndarray]:
@@ -99,7 +99,7 @@ def load_histories(dataset: str, split: str) -> dict[int, np.ndarray]:
         raise StudyError(f"histories of split {split!r} are not for models; use its cases instead")
     splits = load_splits(dataset)
     users = splits.loc[splits[SPLIT] == split, USER]
-    interactions = pd.read_parquet(config.processed_dir(dataset) / "interactions.parquet")
+    interactions = files.read_parquet_of("data", config.processed_dir(dataset) / "interactions.parquet")
     own = interactions[interactions[USER].isin(users)]
     histories = {int(user): items.to_numpy() for user, items in own.groupby(USER, sort=True)[ITEM]}
     check_apart(histories, splits, split=split)

@@ -186,5 +186,5 @@ def test_predictions_that_fail_the_check_are_not_written(tiny):
 
 
 def test_missing_predictions_name_the_stage_to_run(tiny):
-    with pytest.raises(StudyError, match=r"no predictions of 'toy' .*run `dvc repro toy` first"):
+    with pytest.raises(StudyError, match=r"toy.parquet is not there: run `dvc repro toy` first"):
         predictions.read("toy", **PLACE)
