@@ -22,6 +22,9 @@ from typing import Any
 from dualrec_utils import config, files, stages
 from dualrec_utils.errors import StudyError
 
+# Which source served is no result: the order's hash beside it says whether the data are the same.
+FETCHED_FROM = "source"
+
 
 @dataclass(frozen=True)
 class Change:
@@ -68,7 +71,8 @@ def compare(committed: Mapping[str, Any], new: Mapping[str, Any], *, same_machin
 
     Returns:
         One :class:`Change` for each key whose value is not identical. A key on one side only and a
-        text that differs (the data's hash, say) fail on every machine.
+        text that differs (the data's hash, say) fail on every machine; the source that served may
+        differ.
     """
     changes = []
     for key in sorted(set(committed) | set(new)):
@@ -77,7 +81,9 @@ def compare(committed: Mapping[str, Any], new: Mapping[str, Any], *, same_machin
             continue
         low, high = committed.get(f"{key}/low"), committed.get(f"{key}/high")
         interval = (low, high) if _is_number(low) and _is_number(high) else None
-        if same_machine or not (_is_number(was) and _is_number(now)):
+        if key == FETCHED_FROM:
+            fails = False
+        elif same_machine or not (_is_number(was) and _is_number(now)):
             fails = True
         else:
             fails = interval is not None and not interval[0] <= now <= interval[1]

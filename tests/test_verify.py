@@ -61,6 +61,12 @@ def test_other_data_and_missing_or_added_keys_fail_everywhere(same_machine):
     }
 
 
+@pytest.mark.parametrize("same_machine", [True, False])
+def test_another_source_of_the_same_data_is_told_but_passes(same_machine):
+    (change,) = verify.compare({"source": "a"}, {"source": "b"}, same_machine=same_machine)
+    assert (change.key, change.fails) == ("source", False)
+
+
 def test_a_change_says_by_how_much_and_against_which_interval():
     (change,) = verify.compare(COMMITTED, changed(hit=0.21), same_machine=False)
     assert str(change) == (
