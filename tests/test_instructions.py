@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, trainers
 from transformers import PreTrainedTokenizerFast
 
-from dualrec_utils import instructions, movielm, prompts
+from dualrec_utils import instructions, movielm_data, prompts
 from dualrec_utils.errors import StudyError
 
 WORDS = ("Heat", "Fargo", "Alien", "Babe", "Speed", "Seven", "Crumb", "Clue", "Big", "Ran")
@@ -33,7 +33,7 @@ def examples(**changed) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return movielm.train_tokenizer(ITEMS, vocabulary=400)
+    return movielm_data.train_tokenizer(ITEMS, vocabulary=400)
 
 
 def test_answers_are_three_of_the_last_five_in_the_order_watched():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_instructions import ITEMS, examples
 
-from dualrec_utils import generation, instructions, lora, movielm
+from dualrec_utils import generation, instructions, lora, movielm, movielm_data
 
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1, "seed": 3}
 TRAINING = {"n_epochs": 2, "batch_size": 2, "accumulation": 2, "learning_rate": 0.02, "label": "test"}
@@ -17,7 +17,7 @@ TRAINING = {"n_epochs": 2, "batch_size": 2, "accumulation": 2, "learning_rate": 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
-    tokenizer = movielm.train_tokenizer(ITEMS, vocabulary=400)
+    tokenizer = movielm_data.train_tokenizer(ITEMS, vocabulary=400)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = movielm.new_model(tokenizer, hidden_size=32, n_layers=2, n_heads=2, dropout=0.0)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dualrec_utils import config, movielm
+from dualrec_utils import config, movielm, movielm_data
 from dualrec_utils.errors import StudyError
 
 
@@ -57,7 +57,7 @@ def histories():
 
 
 def test_tokens_give_the_text_back(items):
-    tokenizer = movielm.train_tokenizer(items, vocabulary=400)
+    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
     text = "Below is a user's movie watching history:\n- Delta, The (1993) (War)\n\n- Ünknown (2050)"
     ids = tokenizer(text)["input_ids"]
     assert ids[0] == tokenizer.bos_token_id
@@ -67,15 +67,15 @@ def test_tokens_give_the_text_back(items):
 
 
 def test_prompt_and_answer_tokens_join_without_merging(items):
-    tokenizer = movielm.train_tokenizer(items, vocabulary=400)
+    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
     prompt, answer = "would likely enjoy next.\n\n", "- Alpha (1990)\n- Delta, The (1993)\n"
     apart = tokenizer(prompt)["input_ids"] + tokenizer(answer, add_special_tokens=False)["input_ids"]
     assert tokenizer(prompt + answer)["input_ids"] == apart
 
 
 def test_an_epoch_holds_every_movie_once_in_order(items, histories):
-    tokenizer = movielm.train_tokenizer(items, vocabulary=400)
-    documents = movielm.Documents(items, tokenizer, max_tokens=120)
+    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
+    documents = movielm_data.Documents(items, tokenizer, max_tokens=120)
     cut = documents.epoch(histories, genre_share=0.5, noise_share=0.0, rng=np.random.default_rng(0))
     texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids, _ in cut]
     titles = [line[2:].split(" (")[0] for text in texts for line in text.splitlines()[1:]]
@@ -88,8 +88,8 @@ def test_an_epoch_holds_every_movie_once_in_order(items, histories):
 
 
 def test_random_tokens_interrupt_between_lines_and_carry_no_loss(items, histories):
-    tokenizer = movielm.train_tokenizer(items, vocabulary=400)
-    documents = movielm.Documents(items, tokenizer, max_tokens=120)
+    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
+    documents = movielm_data.Documents(items, tokenizer, max_tokens=120)
     settings = {"genre_share": 0.0, "noise_share": 1.0}
     cut = documents.epoch(histories, **settings, rng=np.random.default_rng(0))
     kept = [[token for token in labels if token != -100] for _, labels in cut]
@@ -108,21 +108,21 @@ def test_random_tokens_interrupt_between_lines_and_carry_no_loss(items, historie
 
 
 def test_documents_refuse_a_length_that_holds_no_two_movies(items):
-    tokenizer = movielm.train_tokenizer(items, vocabulary=400)
+    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
     with pytest.raises(StudyError, match="max_tokens is 20"):
-        movielm.Documents(items, tokenizer, max_tokens=20)
+        movielm_data.Documents(items, tokenizer, max_tokens=20)
 
 
 def test_batches_hold_every_document_once():
     documents = [([1] * n, [1] * n) for n in range(1, 30)]
-    made = movielm.batches(documents, batch_size=4, pad=0, rng=np.random.default_rng(0))
+    made = movielm_data.batches(documents, batch_size=4, pad=0, rng=np.random.default_rng(0))
     assert sorted(int(row.sum()) for ids, _ in made for row in ids) == list(range(1, 30))
     assert sorted(int((row == 1).sum()) for _, labels in made for row in labels) == list(range(1, 30))
     assert max(len(ids) for ids, _ in made) == 4
 
 
 def test_untrained_model_guesses_uniformly_and_padding_costs_nothing(items):
-    tokenizer = movielm.train_tokenizer(items, vocabulary=400)
+    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
     torch.manual_seed(0)
     model = movielm.new_model(tokenizer, hidden_size=32, n_layers=1, n_heads=2, dropout=0.0).eval()
     ids = torch.tensor([[1, 10, 11, 12], [1, 10, 3, 3]])
