@@ -62,6 +62,7 @@ def differences(pairs: pd.DataFrame, *, group: str, metric: str, note: str) -> F
         axes.axvline(0, color=COLORS["grey"], linewidth=1)
         axes.set_yticks(range(len(comparisons)), comparisons)
         axes.set(xlabel=f"difference in {metric}", ylim=(len(comparisons) - 0.5, -0.5))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(groups))
         caption(figure, note)
     return figure
