@@ -22,6 +22,7 @@ LABELS = {
     "movielm_lora_no_hint": "movielm LoRA, no LSTM line",
     "movielm_lora": "movielm LoRA",
     "movielm_lora_reranked": "movielm LoRA, re-ranked (Stage 3)",
+    "movielm_lora_random_order": "movielm LoRA, random order",
     "movielm_lora_lstm_first": "LSTM's movie, then movielm LoRA",
 }
 

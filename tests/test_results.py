@@ -274,3 +274,6 @@ def test_figures_return_the_rows_they_draw_and_leave_the_style_alone(study):
     for figure, _ in drawn.values():
         figure.savefig(study / "figure.png")
         assert (study / "figure.png").stat().st_size > 5_000
+    figure, data = drawn["figure_5a"]
+    for axes in figure.axes:
+        assert axes.get_xlim()[1] > data[["value", "high"]].max(axis=None), "a marker lies outside"

@@ -47,7 +47,7 @@ def popularity_curve(popularity: pd.DataFrame, *, note: str) -> Figure:
         left.yaxis.set_major_formatter(_THOUSANDS)
         right.plot(popularity["rank"], popularity["cumulative_share"], color=COLORS["blue"])
         right.plot([edge], [share], marker="o", color=COLORS["vermilion"])
-        right.annotate(f"{share:.1%} of ratings", (edge, share), (-7, -12), textcoords="offset points",
+        right.annotate(f"{share:.1%} of ratings", (edge, share), (-7, -40), textcoords="offset points",
                        ha="right", va="top", color=COLORS["vermilion"])  # fmt: skip
         right.set(xlabel="movies kept, most rated first", title="Share of all ratings", ylim=(0, 1.03))
         right.yaxis.set_major_formatter(PercentFormatter(1))

@@ -174,7 +174,8 @@ def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str]) -> tuple[Figure
                 _interval(axes, rows, places, **look)
         axes.set_title(panel)
         _rows(axes, [systems.label(name).removeprefix(PAPER_VARIANT) for name in own])
-        axes.set_xlim(left=0)
+    # The panels share their axis: setting one side in the loop would fix the other for those to come.
+    axes.set_xlim(0, 1.05 * drawn[["value", "high"]].max(axis=None))
     panels[-1].set_xlabel("HR or NDCG")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=4)
