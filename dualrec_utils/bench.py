@@ -172,6 +172,8 @@ def _run_lstm(*, full: bool) -> None:
         f"every position is {found['ratio']:.1f} times as fast per distinct target (repeats:"
         f" {found['ratio_lowest']:.1f} to {found['ratio_highest']:.1f}); written to {path}"
     )
+    if not full:
+        print("the losses after so few passes say little: `--full` trains both sides to the end")
 
 
 SECTIONS: dict[str, Callable[..., None]] = {"lstm": _run_lstm}
