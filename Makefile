@@ -71,7 +71,7 @@ report: $(INSTALLED)  ## bring the report up to date and say where it lies
 	@dvc repro report
 	@python -m dualrec_utils.report --print
 
-bench: $(INSTALLED)  ## measure how fast the LSTM trains, two ways
+bench: $(INSTALLED)  ## measure how fast and how well the LSTM trains, two ways (15 min)
 	@python -m dualrec_utils.bench
 
 verify: $(INSTALLED)  ## run everything again in a scratch copy and compare with the committed metrics

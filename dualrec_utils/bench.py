@@ -40,12 +40,13 @@ class _Side:
     n_timed: int
 
 
-def bench_lstm(settings: dict, *, full: bool) -> dict:
+def bench_lstm(settings: dict, *, short: bool) -> dict:
     """A target at every position against windows of 30 through Keras' own LSTM layer.
 
     Args:
         settings: section `lstm` of `params.yaml`.
-        full: train for all of the section's epochs (about a quarter of an hour), not one pass.
+        short: train for one pass over the targets, not for all of the section's epochs (which takes
+            about a quarter of an hour on two cores).
 
     Returns:
         What `reports/bench/lstm.json` holds.
@@ -53,7 +54,7 @@ def bench_lstm(settings: dict, *, full: bool) -> dict:
     sides, validation = _lstm_sides(settings)
     speeds = _lstm_speeds(sides, seed=settings["seed"])
     ratios = [fast / slow for fast, slow in zip(speeds["every_position"], speeds["windows"], strict=True)]
-    passes = settings["epochs"] if full else SHORT_PASSES
+    passes = SHORT_PASSES if short else settings["epochs"]
     return {
         "dataset": settings["dataset"],
         "passes_over_targets": passes,
@@ -164,16 +165,16 @@ def lstm_table(found: dict) -> pd.DataFrame:
     )
 
 
-def _run_lstm(*, full: bool) -> None:
-    found = bench_lstm(params.section("lstm"), full=full)
+def _run_lstm(*, short: bool) -> None:
+    found = bench_lstm(params.section("lstm"), short=short)
     path = files.write_json(found, config.BENCH / "lstm.json")
     print(lstm_table(found).to_string(index=False))
     print(
         f"every position is {found['ratio']:.1f} times as fast per distinct target (repeats:"
         f" {found['ratio_lowest']:.1f} to {found['ratio_highest']:.1f}); written to {path}"
     )
-    if not full:
-        print("the losses after so few passes say little: `--full` trains both sides to the end")
+    if short:
+        print("the losses after so few passes say little; without `--short` both sides train to the end")
 
 
 SECTIONS: dict[str, Callable[..., None]] = {"lstm": _run_lstm}
@@ -185,13 +186,13 @@ def main() -> int:
     parser.add_argument(
         "sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)}; default all"
     )
-    parser.add_argument("--full", action="store_true", help="train for all epochs, not one pass")
+    parser.add_argument("--short", action="store_true", help="train for one pass, not for all epochs")
     arguments = parser.parse_args()
     try:
         for name in arguments.sections or SECTIONS:
             if name not in SECTIONS:
                 raise StudyError(f"bench has no section {name!r}; sections: {', '.join(SECTIONS)}")
-            SECTIONS[name](full=arguments.full)
+            SECTIONS[name](short=arguments.short)
     except StudyError as error:
         print(f"dualrec: bench: {error}", file=sys.stderr)
         return 2
