@@ -67,6 +67,8 @@ def trained(base):
 
 
 def test_training_learns_repeats_itself_and_leaves_the_base_alone(base):
+    # Another test may have left it on: the LSTM turns it on for its whole process.
+    torch.use_deterministic_algorithms(False)
     torch.manual_seed(77)
     state = torch.random.get_rng_state()
     first, tokenizer, curve = trained(base)
