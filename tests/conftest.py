@@ -27,6 +27,18 @@ TINY = {
 N_USERS, N_MOVIES = 40, 30
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Tiny matrices gain nothing from threads, which fight with whatever else runs."""
+    # Imported here: most tests do without torch.
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def item_line(item: int, title: str, genres: set[str]) -> str:
     """One line of u.item: id, title, dates, address, then nineteen flags, "unknown" first."""
     flags = "|".join("1" if genre in genres else "0" for genre in ("unknown", *config.GENRES))
