@@ -222,9 +222,7 @@ def load_hints(dataset: str, protocol: str, split: str) -> pd.Series:
         StudyError: when the LSTM has not written them.
     """
     path = config.model_dir(dataset, "lstm") / f"hints_{protocol}_{split}.parquet"
-    if not path.is_file():
-        raise StudyError(f"no hints of the LSTM at {path}: run `dvc repro lstm` first")
-    return pd.read_parquet(path).set_index(CASE)[ITEM]
+    return files.read_parquet_of("lstm", path).set_index(CASE)[ITEM]
 
 
 def write_both(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from dualrec_utils import config
+from dualrec_utils import config, files
 from dualrec_utils.config import CASE, HISTORY, USER
 from dualrec_utils.errors import StudyError
 from dualrec_utils.prompts import ANSWER_PREFIX, build_prompts, format_answer, names_of
@@ -34,9 +34,7 @@ def load_hints(dataset: str) -> pd.DataFrame:
         StudyError: when the LSTM has not written them.
     """
     path = config.model_dir(dataset, "lstm") / "hints_lora_train.parquet"
-    if not path.is_file():
-        raise StudyError(f"no hints of the LSTM at {path}: run `dvc repro lstm` first")
-    return pd.read_parquet(path).set_index(USER)
+    return files.read_parquet_of("lstm", path).set_index(USER)
 
 
 def instruction_data(
