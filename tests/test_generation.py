@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dualrec_utils import config, files, generation, movielm, predictions
+from dualrec_utils import config, files, generation, loading, movielm, predictions, responses
 from dualrec_utils.errors import StudyError
 from dualrec_utils.matching import TitleMatcher
 
@@ -53,7 +53,7 @@ PROMPTS = [
 
 
 def answer_all(folder, prompts, batch_size=2):
-    model, tokenizer = generation.load_model(folder)
+    model, tokenizer = loading.load_model(folder)
     return generation.generate(
         model, tokenizer, prompts, max_new_tokens=60, batch_size=batch_size, label="test"
     )
@@ -78,7 +78,7 @@ def test_no_prompts_no_answers(folder):
 
 
 def test_max_new_tokens_cuts_an_answer(folder):
-    model, tokenizer = generation.load_model(folder)
+    model, tokenizer = loading.load_model(folder)
     answers = generation.generate(
         model, tokenizer, PROMPTS[:1], max_new_tokens=3, batch_size=1, label="test"
     )
@@ -88,26 +88,26 @@ def test_max_new_tokens_cuts_an_answer(folder):
 
 def test_loading_says_what_is_wrong(folder, tmp_path):
     with pytest.raises(StudyError, match="holds no language model"):
-        generation.load_model(tmp_path)
+        loading.load_model(tmp_path)
     with pytest.raises(StudyError, match="holds no language model"):
-        generation.load_model(tmp_path / "missing")
+        loading.load_model(tmp_path / "missing")
     with pytest.raises(StudyError, match="dtype 'float8' is unknown; allowed"):
-        generation.load_model(folder, dtype="float8")
+        loading.load_model(folder, dtype="float8")
     with pytest.raises(StudyError, match="holds no adapter"):
-        generation.load_model(folder, adapter=tmp_path)
+        loading.load_model(folder, adapter=tmp_path)
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     with pytest.raises(StudyError, match="without its tokenizer"):
-        generation.load_model(tmp_path)
+        loading.load_model(tmp_path)
 
 
 def test_a_hub_id_out_of_reach_says_so(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(StudyError, match="no language model 'nobody/no-such-model'"):
-        generation.load_model("nobody/no-such-model")
+        loading.load_model("nobody/no-such-model")
 
 
 def test_loaded_for_generation(folder):
-    model, tokenizer = generation.load_model(folder)
+    model, tokenizer = loading.load_model(folder)
     assert not model.training
     assert next(model.parameters()).dtype == torch.float32
     assert tokenizer.padding_side == "left"
@@ -115,7 +115,7 @@ def test_loaded_for_generation(folder):
 
 def read(answers, hints=None, limit=3):
     matcher = TitleMatcher(ITEMS, threshold=85)
-    return generation.answers_to_predictions(answers, CASES, matcher, seed=9, hints=hints, limit=limit)
+    return responses.answers_to_predictions(answers, CASES, matcher, seed=9, hints=hints, limit=limit)
 
 
 def test_answers_become_lists_and_counts():
@@ -162,10 +162,10 @@ def test_too_few_answers_are_refused():
 def test_hints_are_read_by_case_or_missed_loudly(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "ROOT", tmp_path)
     with pytest.raises(StudyError, match="dvc repro lstm"):
-        generation.load_hints("toy", "next_item", "test")
+        responses.load_hints("toy", "next_item", "test")
     hints = pd.DataFrame({"case_id": ["b", "a"], "item_id": [3, 4]})
     files.write_parquet(hints, tmp_path / "data/models/toy/lstm/hints_next_item_test.parquet")
-    assert generation.load_hints("toy", "next_item", "test").to_dict() == {"b": 3, "a": 4}
+    assert responses.load_hints("toy", "next_item", "test").to_dict() == {"b": 3, "a": 4}
 
 
 def test_generations_are_saved_whole_and_alike(tmp_path, monkeypatch):
@@ -173,12 +173,12 @@ def test_generations_are_saved_whole_and_alike(tmp_path, monkeypatch):
     place = {"dataset": "toy", "stage": "s", "protocol": "next_item", "split": "test"}
     about = {"model": "movielm", "revision": None, "parameters": {"max_new_tokens": 8}}
     answers = ["- A\u2028B", "- Ü", "-"]
-    path = generation.save_generations(answers, PROMPTS, CASES, "system", **place, **about)
+    path = responses.save_generations(answers, PROMPTS, CASES, "system", **place, **about)
     assert path == tmp_path / "data/generations/toy/s/system_next_item_test.jsonl"
     first = path.read_bytes()
     rows = files.read_jsonl(path)
     assert [row["answer"] for row in rows] == answers
     assert rows[1] == {"case_id": "b", "prompt": PROMPTS[1], "answer": "- Ü", **about}
-    generation.save_generations(answers, PROMPTS, CASES, "system", **place, **about)
+    responses.save_generations(answers, PROMPTS, CASES, "system", **place, **about)
     assert path.read_bytes() == first
     assert json.loads(first.decode().split("\n")[0])["case_id"] == "a"

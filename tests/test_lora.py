@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_instructions import ITEMS, examples
 
-from dualrec_utils import generation, instructions, lora, movielm, movielm_data
+from dualrec_utils import instructions, loading, lora, movielm, movielm_data
 
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1, "seed": 3}
 TRAINING = {"n_epochs": 2, "batch_size": 2, "accumulation": 2, "learning_rate": 0.02, "label": "test"}
@@ -27,7 +27,7 @@ def base(tmp_path_factory):
 
 
 def test_answer_loss_equals_log_likelihoods_one_example_at_a_time(base):
-    model, tokenizer = generation.load_model(base)
+    model, tokenizer = loading.load_model(base)
     encoded = instructions.encode(examples(), tokenizer, max_tokens=512)
     losses = []
     for example in encoded:
@@ -44,7 +44,7 @@ def test_answer_loss_equals_log_likelihoods_one_example_at_a_time(base):
 
 
 def test_a_fresh_adapter_changes_nothing_and_only_it_can_learn(base):
-    model, tokenizer = generation.load_model(base)
+    model, tokenizer = loading.load_model(base)
     batch = tokenizer(examples()["prompt"].tolist()[0], return_tensors="pt")
     with torch.inference_mode():
         before = model(**batch).logits
@@ -59,7 +59,7 @@ def test_a_fresh_adapter_changes_nothing_and_only_it_can_learn(base):
 
 
 def trained(base):
-    model, tokenizer = generation.load_model(base)
+    model, tokenizer = loading.load_model(base)
     encoded = instructions.encode(examples(), tokenizer, max_tokens=512)
     adapted = lora.attach(model, **LORA)
     curve = lora.train(adapted, tokenizer, encoded, encoded[:4], seed=9, **TRAINING)
@@ -77,7 +77,7 @@ def test_training_learns_repeats_itself_and_leaves_the_base_alone(base):
     assert curve["epoch"].tolist() == [0, 1, 2]
     assert np.isnan(curve["train_loss"][0]) and curve["train_loss"][1:].notna().all()
     assert curve["validation_loss"].iloc[-1] < curve["validation_loss"].iloc[0]
-    untouched, _ = generation.load_model(base)
+    untouched, _ = loading.load_model(base)
     encoded = instructions.encode(examples(), tokenizer, max_tokens=512)[:4]
     assert curve["validation_loss"][0] == lora.answer_loss(untouched, encoded, tokenizer)
     with first.disable_adapter():
@@ -105,7 +105,7 @@ def test_a_saved_adapter_answers_alike_and_names_no_path(base, tmp_path):
     assert settings["target_modules"] == ["k_proj", "o_proj", "q_proj", "v_proj"]
     assert str(base) not in (folder / "adapter_config.json").read_text()
     assert list(tmp_path.iterdir()) == [folder]
-    loaded, _ = generation.load_model(base, adapter=folder)
+    loaded, _ = loading.load_model(base, adapter=folder)
     batch = tokenizer(examples()["prompt"].tolist()[0], return_tensors="pt")
     with torch.inference_mode():
         assert torch.equal(loaded(**batch).logits, adapted(**batch).logits)
