@@ -20,6 +20,10 @@ endif
 PIP += --disable-pip-version-check --quiet
 # The resolver that `make lock` installs for itself.
 UV := 0.13.8
+# PROFILE=colab runs the parameters of profiles/colab, with data, lock and reports of their own there.
+PROFILE ?=
+FOLDER := $(if $(PROFILE),profiles/$(PROFILE),.)
+IN_FOLDER := cd $(FOLDER) && export DUALREC_ROOT="$$PWD"
 # The kernel and DVC's commands find this environment's programs first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -50,10 +54,12 @@ endif
 	@touch $@
 	@echo "setup: done"
 
-repro: $(INSTALLED)  ## run the whole study (only what changed) and print its results table
-	@python -m dualrec_utils.params
-	@dvc repro
-	@python -m dualrec_utils.report --print
+repro: $(INSTALLED)  ## run the whole study (only what changed), print its results; PROFILE=colab: that profile
+	@test -f $(FOLDER)/params.yaml || { echo "dualrec: there is no profile $(PROFILE); profiles:" \
+	  "$(patsubst profiles/%/params.yaml,%,$(wildcard profiles/*/params.yaml))" >&2; exit 2; }
+	@$(IN_FOLDER) && python -m dualrec_utils.params
+	@$(IN_FOLDER) && dvc repro
+	@$(IN_FOLDER) && python -m dualrec_utils.report --print
 
 test: $(INSTALLED)  ## run the tests, offline
 	@HF_HUB_OFFLINE=1 python -m pytest

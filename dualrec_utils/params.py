@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML, YAMLError
@@ -95,23 +95,44 @@ class Movielm(_Section):
     dropout: float = Field(ge=0, lt=1)
 
 
+class LanguageModel(_Section):
+    """One language model: where it answers and what is loaded."""
+
+    backend: Literal["local", "hosted", "replay"]
+    model: str = Field(min_length=1)
+    revision: str | None
+    dtype: Literal["float32", "bfloat16", "float16"]
+    quantization: Literal["none", "nf4", "auto"]
+
+
+# The name of a language model begins the names of its systems.
+ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
 class ZeroShotLlm(_Section):
     """Notebook 04."""
 
-    model: str = Field(min_length=1)
-    revision: str | None
+    models: dict[ModelName, LanguageModel] = Field(min_length=1)
     n_recent: int = Field(ge=1, le=50)
     n_titles: int = Field(ge=1, le=20)
     max_new_tokens: int = Field(ge=8, le=1_024)
     batch_size: int = Field(ge=1, le=512)
-    match_threshold: int = Field(ge=0, le=101)
+    match_threshold: float = Field(ge=0, le=101)
 
 
 class LoraFinetuning(_Section):
     """Notebook 05."""
 
-    model: str = Field(min_length=1)
-    revision: str | None
+    models: dict[ModelName, LanguageModel] = Field(min_length=1)
+
+    @field_validator("models")
+    @classmethod
+    def _local(cls, models: dict) -> dict:
+        for name, model in models.items():
+            if model.backend != "local":
+                raise ValueError(f"{name} has backend {model.backend!r}; only local models are fine-tuned")
+        return models
+
     n_recent: int = Field(ge=1, le=50)
     n_titles: int = Field(ge=1, le=5)
     rank: int = Field(ge=1, le=256)
@@ -235,8 +256,13 @@ def _explain(problem: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     model = Params
     for part in above:
-        model = SECTIONS.get(str(part), model)
+        if part in model.model_fields:
+            model = _section_in(model.model_fields[part].annotation) or model
     kind, value = problem["type"], problem["input"]
+    if key == "[key]":
+        return (
+            f"{'.'.join(map(str, above[:-1]))} has the name {value!r}; allowed: {problem['ctx']['pattern']}"
+        )
     if kind == "extra_forbidden":
         return f"{place} is not a known name; {_nearest(str(key), list(model.model_fields))}"
     if kind == "missing":
@@ -255,6 +281,12 @@ def _explain(problem: dict[str, Any]) -> str:
     if isinstance(value, str) and _is_number(value):
         hint = "; it was read as text: write numbers without quotes, small ones as 1.0e-4"
     return f"{place} is {value!r}; allowed: {_allowed(model, key)}{hint}"
+
+
+def _section_in(annotation: Any) -> type[_Section] | None:
+    """The section that a value is or, for a mapping of them, holds."""
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, _Section)), None)
 
 
 def _is_number(text: str) -> bool:

@@ -129,3 +129,20 @@ def test_the_command_checks_the_whole_file_before_dvc_begins(tmp_path, monkeypat
     config.PARAMS_FILE.write_text(changed("n_items:", "n_itmes:"), encoding="utf-8")
     assert params.main() == 2
     assert "dualrec: params: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("backend: local, ", "backend: lokal, ", "models.movielm.backend is 'lokal'; allowed: local |"),
+        (
+            "dtype: float32, ",
+            "dtpe: float32, ",
+            "models.movielm.dtpe is not a known name; did you mean dtype?",
+        ),
+        ("movielm: {", "Movie-LM: {", "lora_finetuning.models has the name 'Movie-LM'; allowed: ^[a-z]"),
+        ("backend: local, ", "backend: hosted, ", "only local models are fine-tuned"),
+    ],
+)
+def test_a_slip_within_a_language_model_is_named_with_its_place(tmp_path, old, new, message):
+    assert message in refused(tmp_path, changed(old, new))
