@@ -88,7 +88,7 @@ _ROWS = (
         "4.2.2",
         "DeepSeek V3 and Ministral 8B through an API; Mistral 7B and DeepSeek Qwen 1.5B fine-tuned.",
         "movielm, a small model of the same architecture as Mistral, trained here; the others are not run.",
-        "zero_shot_llm.model",
+        "zero_shot_llm.models",
     ),
     (
         "Prompt",

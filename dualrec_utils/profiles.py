@@ -17,7 +17,9 @@ from dualrec_utils.errors import StudyError
 
 FOLDER = config.PACKAGE_ROOT / "profiles"
 _ABOVE = "../../"
-_HEADER = "# Written by `python -m dualrec_utils.profiles` from the dvc.yaml of the default profile: do not edit.\n"
+_HEADER = (
+    "# Written from the default profile's dvc.yaml by `python -m dualrec_utils.profiles`: do not edit.\n"
+)
 # A profile's own DVC project is set up as the default one is.
 _DVC_FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +78,15 @@ def cell(flat: Mapping[str, Any], key: str) -> str:
     return tables.with_interval(flat[key], flat[f"{key}/low"], flat[f"{key}/high"])
 
 
-def results_table(flat: Mapping[str, Any], *, names: tuple[str, ...] = systems.HEADLINE) -> pd.DataFrame:
-    """One row a system, one column a (protocol, metric) of :data:`COLUMNS`; cells are text."""
+def results_table(flat: Mapping[str, Any], *, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """One row a system, one column a (protocol, metric) of :data:`COLUMNS`; cells are text.
+
+    Args:
+        flat: metrics of notebook 07.
+        names: the systems; None for those a reader meets first.
+    """
     rows = []
-    for name in names:
+    for name in systems.headline(verdict.model_of(flat)) if names is None else names:
         cells = {f"{protocol} {short}": cell(flat, f"{protocol}/{name}/{metric}")
                  for protocol, metric, short in COLUMNS}  # fmt: skip
         rows.append({"system": systems.label(name)} | cells)
@@ -91,7 +96,8 @@ def results_table(flat: Mapping[str, Any], *, names: tuple[str, ...] = systems.H
 def all_systems(flat: Mapping[str, Any]) -> tuple[str, ...]:
     """Every system with a headline value, and those a reader expects, in the study's order."""
     found = {key.split("/")[1] for key in flat if key.startswith("next_item/") and key.endswith("/n_cases")}
-    return tuple(systems.in_order({n for n in found if not n.endswith("_seen_kept")} | set(systems.LABELS)))
+    expected = systems.expected(verdict.model_of(flat))
+    return tuple(systems.in_order({n for n in found if not n.endswith("_seen_kept")} | set(expected)))
 
 
 def basis(flat: Mapping[str, Any]) -> str:
@@ -110,11 +116,12 @@ def readme_block(flat: Mapping[str, Any]) -> str:
     """What stands between the README's markers, the markers left out."""
     note = (
         "Values are `value [low, high]`. `next_item`: the one next movie; `window_of_five`: any of the"
-        " last five. movielm is asked for three titles, so its HR@5 is HR@3."
+        " last five. A language model answers with three titles, so its HR@5 is HR@3; `catalog only` lists"
+        " have ten."
     )
     found = f"**What the study found so far.** {' '.join(verdict.headline(flat))}"
     parts = [found, tables.to_markdown(results_table(flat)), f"{basis(flat)} {note}"]
-    return "\n\n".join([*parts, verdict.MODEL_CAVEAT + " " + verdict.ORDER_CAVEAT])
+    return "\n\n".join([*parts, " ".join(verdict.caveats(flat))])
 
 
 def with_block(readme: str, block: str) -> str:
@@ -250,7 +257,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
         "source": flat.get("source", "not fetched yet"),
         "basis": basis(flat),
         "verdicts": verdict.headline(flat),
-        "caveats": [verdict.ORDER_CAVEAT, verdict.MODEL_CAVEAT, verdict.PROTOCOL_CAVEAT],
+        "caveats": [*reversed(verdict.caveats(flat)), verdict.PROTOCOL_CAVEAT],
         "comparisons": verdict.comparisons(flat),
         "results": results_table(flat, names=tuple(names)).to_dict("split"),
         "lengths": [flat.get(f"next_item/{name}/list_length_max", "") for name in names],

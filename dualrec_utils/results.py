@@ -11,8 +11,14 @@ from dualrec_utils import config, evaluation, paper, predictions, systems, table
 from dualrec_utils.config import PROTOCOL, SYSTEM
 from dualrec_utils.errors import StudyError
 
-# The paper's rows that a system of this study answers by name.
-COUNTERPARTS = {"MostPop": "most_popular"}
+# The paper's rows, and the system of this study that answers each where it was run.
+COUNTERPARTS = {
+    "MostPop": "most_popular",
+    "DUALRec – DS V3": "deepseek_v3_zero_shot_reranked",
+    "DUALRec – Mistral 8B": "ministral_8b_zero_shot_reranked",
+    "DUALRec – DS Qwen Finetuned": "deepseek_qwen_1_5b_lora_reranked",
+    "DUALRec – Mistral 7B Finetuned": "mistral_7b_lora_reranked",
+}
 NOT_RUN = {
     "baseline": "not run: baseline not yet implemented",
     "DUALRec – DS V3": "not run: hosted model, needs a network and a key",
@@ -27,6 +33,7 @@ STAND_INS = {
     "movielm_zero_shot": "stand-in for Stage 2: a tiny model without world knowledge",
     "movielm_lora": "stand-in for Stage 3 without re-ranking: a tiny model",
     "movielm_lora_reranked": "stand-in for Stage 3: a tiny model without world knowledge",
+    "dualrec_fusion": "this study's own proposal; not in the paper",
 }
 
 
@@ -138,12 +145,15 @@ def compare(
     seed: int,
     n_bootstrap: int,
     confidence: float,
-    comparisons: Sequence[tuple[str, str, str]] = systems.COMPARISONS,
+    comparisons: Sequence[tuple[str, str, str]],
     metrics: Sequence[str] = (*evaluation.PAPER_METRICS, "genre_jaccard"),
 ) -> pd.DataFrame:
     """Paired differences on the same cases, with an interval over users.
 
-    Comparisons of which a system has no predictions are left out.
+    Args:
+        cases: from :func:`per_case`.
+        comparisons: from :func:`dualrec_utils.systems.comparisons`; those of which a system has no
+            predictions are left out.
 
     Returns:
         Frame with `protocol`, `question`, `system`, `other`, `metric`, `difference`, `low`, `high`,
@@ -211,7 +221,7 @@ def beside_paper(table: pd.DataFrame, *, protocol: str) -> pd.DataFrame:
         name = row[SYSTEM]
         ours = COUNTERPARTS.get(name, "")
         cells = _cells(table, protocol=protocol, system=ours)
-        reason = NOT_RUN["baseline"] if row["family"] == "baseline" else NOT_RUN[name]
+        reason = NOT_RUN["baseline" if row["family"] == "baseline" else name]
         remark = f"our {ours}" if cells else reason
         source = SOURCES[row["family"]]
         rows.append(_figure_4_row(name, paper_values=row, source=source, cells=cells, remark=remark))
@@ -242,14 +252,16 @@ def _figure_4_row(
     }
 
 
-def flatten(table: pd.DataFrame, differences: pd.DataFrame, lengths: pd.DataFrame) -> dict[str, float]:
+def flatten(
+    table: pd.DataFrame, differences: pd.DataFrame, lengths: pd.DataFrame
+) -> dict[str, float | str]:
     """All values of the notebook under flat keys.
 
     `next_item/lstm/hit_rate@5`, `next_item/lstm/list_length` (mean) and `.../list_length_max`,
     `next_item/difference/lstm-most_popular/hit_rate@5`; `/low` and `/high` beside each value with an
-    interval.
+    interval; `language_model`, the one that the verdict speaks of.
     """
-    flat: dict[str, float] = {}
+    flat: dict[str, float | str] = {"language_model": systems.main_model(headline_of(table[SYSTEM]))}
     for (protocol, system), rows in table.groupby([PROTOCOL, SYSTEM], sort=False):
         flat |= evaluation.flatten(rows.set_index("metric"), protocol=protocol, system=system)
     for row in differences.itertuples(index=False):

@@ -1,4 +1,8 @@
-"""The study's systems in words: names, order and comparisons for every table and figure."""
+"""The study's systems in words: names, order and comparisons for every table and figure.
+
+A language model's systems are named `<model>_<kind>`, such as `movielm_lora_reranked`; `<model>` is the
+model's name in `params.yaml`.
+"""
 
 from __future__ import annotations
 
@@ -7,59 +11,110 @@ from collections.abc import Iterable
 # Stages whose predictions enter the results, in the order of the study.
 STAGES = ("baselines", "lstm", "zero_shot_llm", "lora_finetuning", "rerank_ablation")
 
-# Also the order of rows. `movielm` is the small language model trained in the pipeline.
-LABELS = {
+# Systems without a language model's name; also the order of rows, those of language models between.
+_BEFORE = {
     "random": "Random order",
     "most_popular": "Most popular",
     "markov": "Markov chain",
     "item_knn": "Item kNN",
     "lstm": "LSTM alone (Stage 1)",
-    "movielm_zero_shot_no_hint": "movielm zero-shot, no LSTM line",
-    "movielm_zero_shot": "movielm zero-shot (Stage 2)",
-    "movielm_zero_shot_reranked": "movielm zero-shot, re-ranked",
-    "movielm_lora_permuted": "movielm LoRA, permuted answers",
-    "movielm_lora_permuted_reranked": "movielm LoRA, permuted answers, re-ranked",
-    "movielm_lora_no_hint": "movielm LoRA, no LSTM line",
-    "movielm_lora": "movielm LoRA",
-    "movielm_lora_reranked": "movielm LoRA, re-ranked (Stage 3)",
-    "movielm_lora_random_order": "movielm LoRA, random order",
-    "movielm_lora_lstm_first": "LSTM's movie, then movielm LoRA",
+}
+_AFTER = {
+    "dualrec_fusion": "LSTM and language model fused (ours)",
+    "dualrec_fusion_mmr": "fused, diversified by MMR",
+    "dualrec_fusion_genres": "fused, diversified by genres",
+}
+# Kinds of a language model's systems, in the order of rows.
+_KINDS = {
+    "zero_shot_no_hint": "zero-shot, no LSTM line",
+    "zero_shot": "zero-shot (Stage 2)",
+    "zero_shot_reranked": "zero-shot, re-ranked",
+    "zero_shot_constrained": "zero-shot, catalog only",
+    "history_constrained": "history only, catalog only",
+    "lora_permuted": "LoRA, permuted answers",
+    "lora_permuted_reranked": "LoRA, permuted answers, re-ranked",
+    "lora_no_hint": "LoRA, no LSTM line",
+    "lora": "LoRA",
+    "lora_reranked": "LoRA, re-ranked (Stage 3)",
+    "lora_random_order": "LoRA, random order",
+    "lora_constrained": "LoRA, catalog only",
+    "lora_lstm_first": "LoRA after the LSTM's movie",
 }
 
-# The systems a reader meets first: README, head of the report.
-HEADLINE = (
-    "most_popular",
-    "markov",
-    "item_knn",
-    "lstm",
-    "movielm_zero_shot",
-    "movielm_lora",
-    "movielm_lora_reranked",
-    "movielm_lora_lstm_first",
-)
 
-# (question, system, other): the difference is system minus other.
-COMPARISONS = (
-    ("Is the LSTM better than popularity?", "lstm", "most_popular"),
-    ("Is it better than counting transitions?", "lstm", "markov"),
-    ("Is it better than item neighbours?", "lstm", "item_knn"),
-    ("Does the LSTM's line help?", "movielm_zero_shot", "movielm_zero_shot_no_hint"),
-    ("Does the LSTM's line help?", "movielm_lora", "movielm_lora_no_hint"),
-    ("Does fine-tuning help?", "movielm_lora", "movielm_zero_shot"),
-    ("Is it more than format?", "movielm_lora", "movielm_lora_permuted"),
-    ("Does re-ranking help?", "movielm_zero_shot_reranked", "movielm_zero_shot"),
-    ("Does re-ranking help?", "movielm_lora_reranked", "movielm_lora"),
-    ("Does the hybrid beat its LSTM?", "movielm_lora_reranked", "lstm"),
-    ("Does the hybrid beat its LSTM?", "movielm_lora_lstm_first", "lstm"),
-)
+def split(system: str) -> tuple[str, str]:
+    """A language model's system as (model, kind); both empty for any other system.
+
+    >>> split("movielm_lora_reranked")
+    ('movielm', 'lora_reranked')
+    """
+    kinds = [kind for kind in _KINDS if system.endswith(f"_{kind}")]
+    kind = max(kinds, key=len, default="")
+    return (system.removesuffix(f"_{kind}"), kind) if kind else ("", "")
+
+
+def main_model(names: Iterable[str]) -> str:
+    """The language model that a run's verdict speaks of: the one that went through all three stages.
+
+    Args:
+        names: systems with predictions; without one of Stage 3, the first model by name is meant, and
+            without any language model the one that every profile trains.
+    """
+    parts = sorted(map(split, names))
+    whole = [model for model, kind in parts if kind == "lora_reranked"]
+    return next(iter([*whole, *(model for model, kind in parts if kind), "movielm"]))
 
 
 def label(system: str) -> str:
-    """The system in words; a system without an entry keeps its name."""
-    return LABELS.get(system, system)
+    """The system in words; one that is not known here keeps its name."""
+    model, kind = split(system)
+    return f"{model} {_KINDS[kind]}" if kind else (_BEFORE | _AFTER).get(system, system)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Distinct names in the order of :data:`LABELS`, unknown ones after them by name."""
-    known = {name: place for place, name in enumerate(LABELS)}
-    return sorted(set(names), key=lambda name: (known.get(name, len(known)), name))
+    """Distinct names in the study's order: baselines, LSTM, language models one by one, fusions, others."""
+    before, kinds, after = list(_BEFORE), list(_KINDS), list(_AFTER)
+
+    def place(name: str) -> tuple:
+        model, kind = split(name)
+        if kind:
+            return (1, model, kinds.index(kind))
+        for part, known in ((0, before), (2, after)):
+            if name in known:
+                return (part, "", known.index(name))
+        return (3, name, 0)
+
+    return sorted(set(names), key=place)
+
+
+def expected(model: str) -> list[str]:
+    """Every system of a full run whose main language model is `model`, in order."""
+    return [*_BEFORE, *(f"{model}_{kind}" for kind in _KINDS), *_AFTER]
+
+
+def headline(model: str) -> tuple[str, ...]:
+    """The systems a reader meets first: README, head of the report."""
+    kinds = ("zero_shot", "lora", "lora_reranked", "lora_lstm_first", "lora_constrained")
+    of_model = [f"{model}_{kind}" for kind in (*kinds, "history_constrained")]
+    return ("most_popular", "markov", "item_knn", "lstm", *of_model, "dualrec_fusion")
+
+
+def comparisons(model: str) -> tuple[tuple[str, str, str], ...]:
+    """(question, system, other) of the planned comparisons: the difference is system minus other."""
+    return (
+        ("Is the LSTM better than popularity?", "lstm", "most_popular"),
+        ("Is it better than counting transitions?", "lstm", "markov"),
+        ("Is it better than item neighbours?", "lstm", "item_knn"),
+        ("Does the LSTM's line help?", f"{model}_zero_shot", f"{model}_zero_shot_no_hint"),
+        ("Does the LSTM's line help?", f"{model}_lora", f"{model}_lora_no_hint"),
+        ("Do catalog-only lists help?", f"{model}_lora_constrained", f"{model}_lora"),
+        ("Does fine-tuning help?", f"{model}_lora", f"{model}_zero_shot"),
+        ("Is it more than format?", f"{model}_lora", f"{model}_lora_permuted"),
+        ("Does re-ranking help?", f"{model}_zero_shot_reranked", f"{model}_zero_shot"),
+        ("Does re-ranking help?", f"{model}_lora_reranked", f"{model}_lora"),
+        ("Does the hybrid beat its LSTM?", f"{model}_lora_reranked", "lstm"),
+        ("Does the hybrid beat its LSTM?", f"{model}_lora_lstm_first", "lstm"),
+        ("Does fusion beat its LSTM?", "dualrec_fusion", "lstm"),
+        ("Does fusion beat its language model?", "dualrec_fusion", f"{model}_history_constrained"),
+        ("Does fusion beat the paper's hybrid?", "dualrec_fusion", f"{model}_lora_reranked"),
+    )

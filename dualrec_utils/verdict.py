@@ -10,7 +10,7 @@ ORDER_CAVEAT = (
     "MovieLens records when a movie was rated, not when it was watched: rating order stands in for"
     " viewing order throughout."
 )
-MODEL_CAVEAT = (
+_MOVIELM_CAVEAT = (
     "The language model of this profile, movielm, is a small one trained here on titles alone. It runs"
     " the code that the paper's models run, but it has no world knowledge: its rows say how the method"
     " works on it, not how Mistral 7B or DeepSeek V3 would do."
@@ -20,6 +20,16 @@ PROTOCOL_CAVEAT = (
     " Xu et al. (2025), measured under another protocol: values of paper and study stand side by side"
     " for orientation, not for a contest."
 )
+
+
+def model_of(flat: Mapping[str, float]) -> str:
+    """Name of the language model that the verdict speaks of."""
+    return str(flat.get("language_model", systems.main_model([])))
+
+
+def caveats(flat: Mapping[str, float]) -> list[str]:
+    """What must be said beside any number: the language model's standing, and what "order" means."""
+    return [*([_MOVIELM_CAVEAT] if model_of(flat) == "movielm" else []), ORDER_CAVEAT]
 
 
 def percent(flat: Mapping[str, float], key: str) -> str:
@@ -77,36 +87,54 @@ def simple_rivals(flat: Mapping[str, float], *, protocol: str = "next_item") -> 
 
 
 def headline(flat: Mapping[str, float]) -> list[str]:
-    """The verdict in up to three sentences, under `next_item`."""
-    return [line for line in (stage_1(flat), simple_rivals(flat), hybrid(flat)) if line]
+    """The verdict in up to four sentences, under `next_item`."""
+    return [line for line in (stage_1(flat), simple_rivals(flat), hybrid(flat), fusion(flat)) if line]
 
 
 def hybrid(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
-    """One sentence: the paper's three stages on movielm against the LSTM alone, on HR@1."""
-    difference = f"{protocol}/difference/movielm_lora_reranked-lstm/hit_rate@1"
+    """One sentence: the paper's three stages against the LSTM alone, on HR@1."""
+    model = model_of(flat)
+    difference = f"{protocol}/difference/{model}_lora_reranked-lstm/hit_rate@1"
     if difference not in flat:
         return "The three stages together were not run."
-    whole, alone = f"{protocol}/movielm_lora_reranked/hit_rate@1", f"{protocol}/lstm/hit_rate@1"
+    whole, alone = f"{protocol}/{model}_lora_reranked/hit_rate@1", f"{protocol}/lstm/hit_rate@1"
     told = {
         "higher": "the language model adds to its LSTM",
         "lower": "the language model takes away from its LSTM",
         "not told apart from zero": "whether the language model adds to its LSTM cannot be told",
     }
     return (
-        f"The paper's three stages on movielm put the next movie first in {percent(flat, whole)}, the"
+        f"The paper's three stages on {model} put the next movie first in {percent(flat, whole)}, the"
         f" LSTM alone in {percent(flat, alone)} ({points(flat, difference)}):"
         f" {told[reading(flat, difference)]}."
     )
 
 
+def fusion(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
+    """One sentence: the study's fusion against its two parts on HR@5, empty where it was not run."""
+    parts = {"the LSTM": "lstm", "its language model": f"{model_of(flat)}_history_constrained"}
+    keys = {
+        words: f"{protocol}/difference/dualrec_fusion-{part}/hit_rate@5" for words, part in parts.items()
+    }
+    if not set(keys.values()) <= flat.keys():
+        return ""
+    told = "; ".join(
+        f"minus {words} {points(flat, key)}, {reading(flat, key)}" for words, key in keys.items()
+    )
+    return (
+        "Adding up the probabilities of LSTM and language model, this study's own proposal, reaches"
+        f" {percent(flat, f'{protocol}/dualrec_fusion/hit_rate@5')} on HR@5: {told}."
+    )
+
+
 def comparisons(flat: Mapping[str, float], *, protocol: str = "next_item") -> list[str]:
-    """One sentence a comparison of :data:`dualrec_utils.systems.COMPARISONS` that was run.
+    """One sentence a comparison of :func:`dualrec_utils.systems.comparisons` that was run.
 
     HR@5 where the systems' lists differ; HR@1 where re-ranking reorders one list of three, which
     cannot move HR@5.
     """
     lines = []
-    for question, system, other in systems.COMPARISONS:
+    for question, system, other in systems.comparisons(model_of(flat)):
         metric = "hit_rate@1" if system.endswith("_reranked") else "hit_rate@5"
         key = f"{protocol}/difference/{system}-{other}/{metric}"
         if key in flat:

@@ -18,6 +18,8 @@ CASES = {
     "20-2": (20, [1, 3, 4], 5),
 }
 SETTINGS = {"seed": 1, "n_bootstrap": 200, "confidence": 0.9}
+# As for a run whose language model is movielm.
+COMPARED = SETTINGS | {"comparisons": systems.comparisons("movielm")}
 
 
 @pytest.fixture
@@ -115,7 +117,7 @@ def test_differences_by_hand(study):
     write("lstm", PERFECT, stage="lstm")
     write("most_popular", WRONG)
     cases, _ = evaluate()
-    table = results.compare(cases, **SETTINGS)
+    table = results.compare(cases, **COMPARED)
     # The other comparisons lack predictions and are left out.
     assert set(zip(table["system"], table["other"], strict=True)) == {("lstm", "most_popular")}
     at_1 = table.query("metric == 'hit_rate@1'").iloc[0]
@@ -176,13 +178,14 @@ def test_flat_keys_hold_every_value_with_its_interval(study):
     write("lstm", PERFECT, stage="lstm")
     write("most_popular", WRONG)
     cases, table = evaluate()
-    differences, lengths = results.compare(cases, **SETTINGS), results.list_lengths(cases)
+    differences, lengths = results.compare(cases, **COMPARED), results.list_lengths(cases)
     before = table.copy(), differences.copy(), lengths.copy()
     flat = results.flatten(table, differences, lengths)
     assert flat["next_item/lstm/hit_rate@5"] == 1 and flat["next_item/lstm/n_cases"] == 4
     key = "next_item/difference/lstm-most_popular/hit_rate@1"
     assert (flat[key], flat[f"{key}/low"], flat[f"{key}/high"]) == (1, 1, 1)
     assert flat["next_item/most_popular/list_length"] == 2
+    assert flat.pop("language_model") == "movielm"
     assert all(isinstance(number, (int, float)) for number in flat.values())
     for old, new in zip(before, (table, differences, lengths), strict=True):
         pd.testing.assert_frame_equal(old, new)
@@ -202,7 +205,7 @@ def test_the_verdict_of_a_small_study(study):
     write("most_popular", {**WRONG, **{case: [6] for case in WRONG}})
     write("movielm_lora_reranked", {case: [6] for case in WRONG}, stage="rerank_ablation")
     cases, table = evaluate()
-    flat = results.flatten(table, results.compare(cases, **SETTINGS), results.list_lengths(cases))
+    flat = results.flatten(table, results.compare(cases, **COMPARED), results.list_lengths(cases))
     assert verdict.stage_1(flat) == (
         "The LSTM has the next movie among its first five in 100.0% [100.0, 100.0] of 4 cases, the most"
         " popular movies in 0.0% [0.0, 0.0]: a difference of +100.0 points [+100.0, +100.0], an interval"
@@ -218,7 +221,7 @@ def test_the_best_simple_baseline_is_the_one_compared_with(study):
     write("markov", {case: [6] for case in CASES})
     write("item_knn", PERFECT)
     cases, table = evaluate()
-    flat = results.flatten(table, results.compare(cases, **SETTINGS), results.list_lengths(cases))
+    flat = results.flatten(table, results.compare(cases, **COMPARED), results.list_lengths(cases))
     # Both have HR@5 = 1: nothing to tell apart.
     assert verdict.simple_rivals(flat) == (
         "The best of the simple baselines, Item kNN, reaches 100.0% [100.0, 100.0]; LSTM minus that is"
@@ -234,11 +237,39 @@ def test_a_verdict_without_metrics_makes_no_claim():
 
 
 def test_every_comparison_names_known_systems():
-    for _, system, other in systems.COMPARISONS:
-        assert {system, other} <= systems.LABELS.keys()
-    assert set(systems.HEADLINE) <= systems.LABELS.keys()
-    assert set(results.STAND_INS) <= systems.LABELS.keys()
-    assert len(set(systems.LABELS.values())) == len(systems.LABELS)
+    known = systems.expected("movielm")
+    for _, system, other in systems.comparisons("movielm"):
+        assert {system, other} <= set(known)
+    assert set(systems.headline("movielm")) <= set(known)
+    assert set(results.STAND_INS) <= set(known)
+    labels = [systems.label(name) for name in known]
+    assert len(set(labels)) == len(known) and not set(labels) & set(known)
+    assert known == systems.in_order(known)
+
+
+def test_a_model_keeps_its_own_systems_together_whatever_its_name():
+    # A model's name may hold a kind's words.
+    assert systems.split("my_lora_lora_no_hint") == ("my_lora", "lora_no_hint")
+    assert systems.split("lstm") == systems.split("dualrec_fusion") == ("", "")
+    names = ["b_lora", "dualrec_fusion", "other", "a_lora_reranked", "lstm", "b_zero_shot"]
+    assert systems.in_order(names) == ["lstm", "a_lora_reranked", "b_zero_shot", "b_lora", *names[1:3]]
+    assert systems.main_model(names) == "a"
+    assert systems.main_model(["b_zero_shot"]) == "b"
+    assert systems.label("mistral_7b_lora") == "mistral_7b LoRA"
+    assert systems.label("other") == "other"
+
+
+def test_fusion_is_told_against_both_its_parts(study):
+    write("lstm", WRONG, stage="lstm")
+    write("movielm_history_constrained", PERFECT, stage="zero_shot_llm")
+    write("dualrec_fusion", PERFECT, stage="rerank_ablation")
+    cases, table = evaluate()
+    differences = results.compare(cases, **COMPARED)
+    flat = results.flatten(table, differences, results.list_lengths(cases))
+    said = verdict.fusion(flat)
+    assert "minus its language model +0.0 points [+0.0, +0.0], not told apart from zero." in said
+    assert "reaches 100.0% [100.0, 100.0] on HR@5: minus the LSTM" in said
+    assert verdict.fusion({}) == ""
 
 
 def test_every_deviation_names_a_section_and_a_parameter_that_exists():
@@ -259,7 +290,7 @@ def test_figures_return_the_rows_they_draw_and_leave_the_style_alone(study):
         write("most_popular_seen_kept", MIXED, protocol=protocol)
         write("lstm", PERFECT, stage="lstm", protocol=protocol)
     cases, table = evaluate()
-    differences = results.compare(cases, **SETTINGS)
+    differences = results.compare(cases, **COMPARED)
     before = dict(mpl.rcParams)
     drawn = {
         "systems": plots.draw_systems(table),
