@@ -1,0 +1,250 @@
+"""Tests of dualrec_utils.lora_training and lora_checkpoints, on a tiny Mistral of random weights."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from test_instructions import examples
+from test_lora import LORA, write_base
+
+from dualrec_utils import instructions, loading, lora, lora_checkpoints, lora_training
+from dualrec_utils.errors import StudyError
+
+# 12 examples, 4 a step: 3 steps an epoch, each of 2 batches.
+TRAINING = {"seed": 9, "n_epochs": 2, "batch_size": 2, "accumulation": 2, "learning_rate": 0.02}
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return write_base(tmp_path_factory.mktemp("base"))
+
+
+class Stopped(BaseException):
+    """What a killed run looks like from inside."""
+
+
+def prepared(base):
+    model, tokenizer = loading.load_model(base)
+    encoded = instructions.encode(examples(), tokenizer, max_tokens=512)
+    return lora.attach(model, **LORA), tokenizer, encoded
+
+
+def trained(base, *, faults=(), **changed):
+    """The adapted model and its curve; `faults` are called with the model before training."""
+    model, tokenizer, encoded = prepared(base)
+    for fault in faults:
+        fault(model)
+    settings = {**TRAINING, "label": "test", **changed}
+    return model, lora_training.train(model, tokenizer, encoded, encoded[:4], **settings)
+
+
+def at_batch(number, error):
+    """A fault: the training batch of that number, from 1, raises `error`."""
+
+    def plant(model):
+        seen = []
+
+        def before(module, arguments):
+            seen.append(module.training)
+            if sum(seen) == number:
+                raise error
+
+        model.register_forward_pre_hook(before)
+
+    return plant
+
+
+def assert_same_weights(one, other):
+    for (name, weight), twin in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(weight, twin), name
+
+
+@pytest.fixture(scope="module")
+def whole(base):
+    return trained(base)
+
+
+def test_training_learns_repeats_itself_and_leaves_the_base_alone(base, whole):
+    # Another test may have left it on: the LSTM turns it on for its whole process.
+    torch.use_deterministic_algorithms(False)
+    torch.manual_seed(77)
+    state = torch.random.get_rng_state()
+    model, curve = trained(base)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert curve["epoch"].tolist() == [0, 1, 2]
+    assert np.isnan(curve["train_loss"][0]) and curve["train_loss"][1:].notna().all()
+    assert curve["validation_loss"].iloc[-1] < curve["validation_loss"].iloc[0]
+    untouched, tokenizer = loading.load_model(base)
+    encoded = instructions.encode(examples(), tokenizer, max_tokens=512)[:4]
+    assert curve["validation_loss"][0] == lora.answer_loss(untouched, encoded, tokenizer)
+    with model.disable_adapter():
+        assert lora.answer_loss(model, encoded, tokenizer) == curve["validation_loss"][0]
+    pd.testing.assert_frame_equal(curve, whole[1])
+    assert_same_weights(model, whole[0])
+
+
+# Batch 5 is in step 3, within the first epoch; batch 7 opens step 4, the second epoch.
+@pytest.mark.parametrize(("batch", "step"), [(5, 2), (7, 3), (11, 4)])
+def test_a_stopped_run_reaches_the_same_adapter(base, whole, tmp_path, capsys, batch, step):
+    folder = tmp_path / "checkpoints"
+    saving = {"checkpoints": folder, "checkpoint_steps": 2}
+    with pytest.raises(Stopped):
+        trained(base, faults=[at_batch(batch, Stopped())], **saving)
+    assert not torch.are_deterministic_algorithms_enabled()
+    # A kill may also leave a checkpoint without its last file, or half of that file.
+    for number, text in ((90, None), (91, '{"global_step": 4')):
+        broken = folder / f"checkpoint-{number}"
+        broken.mkdir()
+        if text:
+            (broken / "trainer_state.json").write_text(text)
+    torch.manual_seed(5)  # the new process knows nothing of the old one
+    model, curve = trained(base, **saving)
+    assert f"goes on from the checkpoint of step {step}" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(curve, whole[1])
+    assert_same_weights(model, whole[0])
+
+
+def test_a_finished_run_is_not_repeated(base, whole, tmp_path):
+    folder = tmp_path / "checkpoints"
+    trained(base, checkpoints=folder)
+    settings = json.loads((folder / "settings.json").read_text())
+    # It was trained by eight processes, say.
+    (folder / "settings.json").write_text(json.dumps(settings | {"n_processes": 8}))
+    model, curve = trained(base, faults=[at_batch(1, Stopped())], checkpoints=folder)
+    pd.testing.assert_frame_equal(curve, whole[1])
+    assert_same_weights(model, whole[0])
+
+
+def test_checkpoints_made_otherwise_are_thrown_away(base, whole, tmp_path, capsys):
+    folder = tmp_path / "checkpoints"
+    trained(base, checkpoints=folder, learning_rate=0.01)
+    model, curve = trained(base, checkpoints=folder)
+    said = capsys.readouterr().err
+    assert "learning_rate was 0.01, is 0.02" in said and "anew" in said and "goes on" not in said
+    pd.testing.assert_frame_equal(curve, whole[1])
+    assert_same_weights(model, whole[0])
+    (folder / "settings.json").write_text('{"learning')
+    with pytest.raises(StudyError, match=r"delete .*checkpoints"):
+        trained(base, checkpoints=folder)
+
+
+def test_settings_tell_models_and_examples_apart(base):
+    model, _, encoded = prepared(base)
+    first = lora_checkpoints.settings_of(model, encoded, encoded[:4], seed=1)
+    assert first == lora_checkpoints.settings_of(model, encoded, encoded[:4], seed=1)
+    with torch.no_grad():
+        next(model.parameters())[0, 0] += 1e-3
+    others = [
+        lora_checkpoints.settings_of(model, encoded, encoded[:4], seed=1),
+        lora_checkpoints.settings_of(model, encoded[::-1], encoded[:4], seed=1),
+        lora_checkpoints.settings_of(model, encoded, encoded[:3], seed=1),
+    ]
+    texts = {json.dumps(settings) for settings in (first, *others)}
+    assert len(texts) == 4
+
+
+def test_forget_deletes_the_checkpoints_of_one_data_set(root):
+    mine, other = (lora_checkpoints.checkpoint_dir(name, "a") for name in ("ml-100k", "ml-1m"))
+    for folder in (mine, other):
+        folder.mkdir(parents=True)
+    lora_checkpoints.forget("ml-100k")
+    lora_checkpoints.forget("ml-100k")
+    assert not mine.exists() and other.exists()
+
+
+def test_gradient_checkpointing_gives_the_same_adapter(base, whole):
+    model, curve = trained(base, gradient_checkpointing=True)
+    pd.testing.assert_frame_equal(curve, whole[1])
+    assert_same_weights(model, whole[0])
+    assert not model.base_model.model.is_activation_checkpointing
+
+
+def test_half_precision_on_a_cpu(base, whole):
+    model, curve = trained(base, precision="bfloat16")
+    assert curve["validation_loss"].iloc[-1] < curve["validation_loss"].iloc[0]
+    assert curve["validation_loss"].iloc[-1] == pytest.approx(
+        whole[1]["validation_loss"].iloc[-1], rel=0.05
+    )
+    assert curve["validation_loss"].iloc[-1] != whole[1]["validation_loss"].iloc[-1]
+    # Autocast is over: answers are computed as they are from the adapter on disk.
+    with torch.inference_mode():
+        assert model(input_ids=torch.tensor([[5, 6, 7]])).logits.dtype == torch.float32
+        inner = model.base_model.model.model.layers[0].self_attn.q_proj(torch.zeros(1, 32))
+    assert inner.dtype == torch.float32
+    with pytest.raises(StudyError, match="GPU only"):
+        trained(base, precision="float16")
+    with pytest.raises(StudyError, match="'half' is unknown; allowed: auto"):
+        trained(base, precision="half")
+
+
+def test_a_base_in_half_precision_is_trained_in_its_own(base):
+    model, tokenizer = loading.load_model(base, dtype="bfloat16")
+    encoded = instructions.encode(examples(), tokenizer, max_tokens=512)
+    adapted = lora.attach(model, **LORA)
+    assert lora_training.precision_of(adapted, "auto") == "bfloat16"
+    lora.check_fresh(adapted, encoded[:3], tokenizer)
+    weights = {name: w.dtype for name, w in adapted.named_parameters() if w.requires_grad}
+    assert set(weights.values()) == {torch.float32}
+    curve = lora_training.train(adapted, tokenizer, encoded, encoded[:4], **TRAINING, label="test")
+    assert curve["validation_loss"].iloc[-1] < curve["validation_loss"].iloc[0]
+
+
+def test_too_little_memory_names_what_to_change(base):
+    with pytest.raises(StudyError, match=r"batch_size.*gradient_checkpointing.*quantization"):
+        trained(base, faults=[at_batch(2, torch.OutOfMemoryError("CUDA out of memory"))])
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_loss_that_is_no_number_stops_the_run(base, tmp_path):
+    def spoil(model):
+        with torch.no_grad():
+            model.get_input_embeddings().weight[:] = np.nan
+
+    with pytest.raises(StudyError, match=r"loss is nan at step 0.*learning_rate"):
+        trained(base, faults=[spoil])
+
+    def explode(model):
+        def after(module, arguments, output):
+            if module.training:
+                output.loss = output.loss * np.inf
+
+        model.register_forward_hook(after)
+
+    with pytest.raises(StudyError, match="loss is inf at step 1"):
+        trained(base, faults=[explode], checkpoints=tmp_path / "none", checkpoint_steps=1)
+    assert lora_checkpoints.last_complete(tmp_path / "none") is None
+
+
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=80), group=st.integers(1, 9))
+def test_every_epoch_has_every_example_once_with_its_like(lengths, group):
+    encoded = [{"input_ids": [0] * length, "number": place} for place, length in enumerate(lengths)]
+    first, again = (lora_training._Examples(encoded, group=group, seed=3) for _ in range(2))
+    again.start_epoch(4)
+    for data in (first, again):
+        assert sorted(data[place]["number"] for place in range(len(data))) == list(range(len(lengths)))
+    again.start_epoch(0)
+    assert [first[i] for i in range(len(first))] == [again[i] for i in range(len(again))]
+
+
+def test_examples_of_like_length_share_a_batch():
+    lengths = np.random.default_rng(0).integers(100, 200, size=640).tolist()
+    encoded = [{"input_ids": [0] * length} for length in lengths]
+
+    def padding(places):
+        batches = np.array([lengths[place] for place in places]).reshape(-1, 2)
+        return np.sum(batches.max(axis=1, keepdims=True) - batches)
+
+    data = lora_training._Examples(encoded, group=8, seed=3)
+    orders = []
+    for epoch in range(2):
+        data.start_epoch(epoch)
+        orders.append(data.order)
+    assert orders[0] != orders[1]
+    assert padding(orders[0]) < 0.1 * padding(range(640))
