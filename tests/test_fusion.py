@@ -1,0 +1,259 @@
+"""Tests of dualrec_utils.fusion and dualrec_utils.fusion_weights."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dualrec_utils import config, fusion, fusion_weights, predictions
+from dualrec_utils.errors import StudyError
+from dualrec_utils.plots import fusion as figures
+
+ITEMS = pd.DataFrame({"item_id": [10, 20, 30]})
+CASES = pd.DataFrame({"case_id": ["a"], "history": [np.array([], dtype=int)]})
+LSTM = np.log([[0.5, 0.4, 0.1]])
+LANGUAGE = np.log([[0.1, 0.6, 0.3]])
+
+
+def scores(cases: list, items: list, values: list) -> pd.DataFrame:
+    return pd.DataFrame({"case_id": cases, "item_id": items, "log_probability": values})
+
+
+def top(lists: pd.DataFrame, case: str = "a") -> list[int]:
+    own = lists[lists["case_id"] == case].sort_values("rank")
+    assert own["rank"].tolist() == list(range(1, len(own) + 1))
+    return own["item_id"].tolist()
+
+
+def test_three_movies_by_hand():
+    lstm, language = fusion.align(LSTM, LANGUAGE, CASES, ITEMS)
+    half = {"weight": 0.5}
+    mixture = fusion.combine(lstm, language, method="mixture", **half)
+    assert np.exp(mixture) == pytest.approx(np.array([[0.3, 0.5, 0.2]]))
+    product = fusion.combine(lstm, language, method="log_linear", **half)
+    assert np.exp(product) == pytest.approx(np.sqrt([[0.05, 0.24, 0.03]]))
+    # Ranks: LSTM 1, 2, 3; language model 3, 1, 2.
+    ranks = fusion.combine(lstm, language, weight=0.25, method="reciprocal_rank")
+    by_hand = [0.25 / 63 + 0.75 / 61, 0.25 / 61 + 0.75 / 62, 0.25 / 62 + 0.75 / 63]
+    assert ranks == pytest.approx(np.array([by_hand]))
+    lists = fusion.fused_lists(LSTM, LANGUAGE, CASES, ITEMS, weight=0.5, method="mixture", seed=3)
+    assert top(lists) == [20, 10, 30]
+    assert set(lists["seed"]) == {3}
+
+
+def test_what_the_language_model_did_not_score_gets_its_lowest_score_and_both_sides_sum_to_one():
+    matrix = fusion.title_score_matrix(scores(["a", "a"], [20, 10], [-1.0, -3.0]), CASES, ITEMS)
+    assert np.isnan(matrix[0, 2])
+    lstm, language = fusion.align(LSTM, matrix, CASES, ITEMS)
+    assert language[0, 2] == language[0, 0] == language[0, 1] - 2
+    assert np.exp(language).sum() == pytest.approx(1)
+    assert np.exp(lstm) == pytest.approx(np.array([[0.5, 0.4, 0.1]]))
+
+
+def test_seen_movies_are_no_candidates_and_lend_no_floor():
+    cases = CASES.assign(history=[np.array([30])])
+    language = np.array([[-2.0, np.nan, -9.0]])
+    lstm, filled = fusion.align(LSTM, language, cases, ITEMS)
+    assert np.exp(lstm) == pytest.approx(np.array([[5 / 9, 4 / 9, 0]]))
+    assert np.exp(filled) == pytest.approx(np.array([[0.5, 0.5, 0]]))
+    kept, _ = fusion.align(LSTM, language, cases, ITEMS, exclude_seen=False)
+    assert np.exp(kept) == pytest.approx(np.exp(LSTM))
+
+
+def test_candidates_are_the_lstms_best_united_with_what_was_scored():
+    language = np.array([[np.nan, np.nan, -1.0]])
+    lstm, _ = fusion.align(LSTM, language, CASES, ITEMS, n_candidates=1)
+    assert np.isfinite(lstm).tolist() == [[True, False, True]]
+
+
+@st.composite
+def matrices(draw):
+    n_cases, n_items = draw(st.integers(1, 4)), draw(st.integers(2, 8))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    language = rng.normal(size=(n_cases, n_items)).round(2)
+    hidden = rng.random(language.shape) < draw(st.floats(0, 0.8))
+    hidden[:, 0] = False
+    language[hidden] = np.nan
+    cases = pd.DataFrame({"case_id": [f"c{i}" for i in range(n_cases)]})
+    cases["history"] = [rng.choice(np.arange(1, n_items), 1) for _ in range(n_cases)]
+    items = pd.DataFrame({"item_id": np.arange(n_items)})
+    return rng.normal(size=(n_cases, n_items)).round(2), language, cases, items
+
+
+@settings(max_examples=40)
+@given(matrices(), st.sampled_from(fusion.METHODS))
+def test_the_weights_at_both_ends_give_each_models_own_order(given_, method):
+    lstm, language, cases, items = given_
+    args = {"cases": cases, "items": items, "method": method, "seed": 1}
+    alone = predictions.from_scores(lstm, cases, items["item_id"].to_numpy(), seed=1)
+    ends = [fusion.fused_lists(lstm, language, weight=w, **args) for w in (0, 1)]
+    for case, history, row in zip(cases["case_id"], cases["history"], language, strict=True):
+        assert top(ends[0], case) == top(alone, case)
+        own = [item for item in top(ends[1], case) if not np.isnan(row[item])]
+        wanted = [i for i in np.argsort(-row, kind="stable") if i not in history and not np.isnan(row[i])]
+        assert [row[i] for i in own] == [row[i] for i in wanted]
+        assert len(set(top(ends[1], case))) == len(top(ends[1], case))
+
+
+@settings(max_examples=40)
+@given(matrices(), st.sampled_from(fusion.METHODS), st.floats(0, 1), st.integers(0, 99))
+def test_lists_do_not_depend_on_the_order_of_the_title_scores(given_, method, weight, seed):
+    lstm, language, cases, items = given_
+    rows, columns = np.nonzero(~np.isnan(language))
+    frame = scores(
+        cases["case_id"].to_numpy()[rows],
+        items["item_id"].to_numpy()[columns],
+        language[rows, columns],
+    )
+    lists = []
+    for own in (frame, frame.sample(frac=1, random_state=seed)):
+        matrix = fusion.title_score_matrix(own, cases, items)
+        lists.append(fusion.fused_lists(lstm, matrix, cases, items, weight=weight, method=method, seed=1))
+    pd.testing.assert_frame_equal(*lists)
+    predictions.check(lists[0], cases, items["item_id"].to_numpy())
+    assert not lists[0].duplicated(["case_id", "item_id"]).any()
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (scores(["b"], [10], [-1.0]), "case that the split does not have"),
+        (scores(["a"], [11], [-1.0]), "movie that the catalog does not have"),
+        (scores(["a", "a"], [10, 10], [-1.0, -2.0]), "scored twice"),
+        (scores(["a"], [10], [np.nan]), "not a finite number"),
+        (scores(["a"], [10], [-np.inf]), "not a finite number"),
+        (scores([], [], []), "'a' has no title score"),
+    ],
+)
+def test_wrong_title_scores_are_refused(frame, message):
+    with pytest.raises(StudyError, match=message):
+        fusion.title_score_matrix(frame, CASES, ITEMS)
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(StudyError, match=r"1\.5; allowed: 0"):
+        fusion.combine(LSTM, LANGUAGE, weight=1.5, method="mixture")
+    with pytest.raises(StudyError, match="unknown fusion method 'sum'"):
+        fusion.combine(LSTM, LANGUAGE, weight=0.5, method="sum")
+    with pytest.raises(StudyError, match="one row a case"):
+        fusion.align(LSTM[:, :2], LANGUAGE, CASES, ITEMS)
+    with pytest.raises(StudyError, match="scored no movie outside the history"):
+        only_seen = CASES.assign(history=[np.array([10])])
+        fusion.align(LSTM, np.array([[-1.0, np.nan, np.nan]]), only_seen, ITEMS)
+
+
+def full_lists(matrix: np.ndarray) -> pd.DataFrame:
+    cases = pd.DataFrame({"case_id": [f"c{i}" for i in range(len(matrix))]})
+    cases["history"] = [np.array([], dtype=int)] * len(matrix)
+    return predictions.from_scores(matrix, cases, np.arange(matrix.shape[1]), seed=1)
+
+
+def test_reciprocal_rank_with_half_weight_is_ranxs():
+    rng = np.random.default_rng(1)
+    sides = rng.normal(size=(2, 5, 12))
+    theirs = fusion.fuse_lists([full_lists(side) for side in sides], method="rrf", seed=1)
+    ours = full_lists(fusion.combine(*sides, weight=0.5, method="reciprocal_rank"))
+    both = theirs.merge(ours, on=["case_id", "item_id"], suffixes=("", "_ours"), validate="1:1")
+    assert len(both) == 60
+    assert both["score"].to_numpy() == pytest.approx(2 * both["score_ours"].to_numpy(), abs=1e-9)
+    best = theirs.groupby("case_id")["score"].first()
+    assert best.to_numpy() == pytest.approx(theirs.groupby("case_id")["score"].max().to_numpy())
+
+
+def test_lists_that_cannot_be_fused_are_refused():
+    one = full_lists(np.array([[1.0, 2.0], [2.0, 1.0]]))
+    with pytest.raises(StudyError, match="different cases"):
+        fusion.fuse_lists([one, one[one["case_id"] == "c0"]], method="rrf", seed=1)
+    with pytest.raises(StudyError, match="matches no movie"):
+        fusion.fuse_lists([one, one.assign(item_id=pd.NA)], method="rrf", seed=1)
+    with pytest.raises(StudyError, match="unknown method 'best'"):
+        fusion.fuse_lists([one, one], method="best", seed=1)
+
+
+def of_split(split: str) -> dict:
+    """Cases of the tiny data set with random LSTM scores; the language model knows the targets."""
+    cases, items = (
+        predictions.load_cases("ml-100k", "next_item", split),
+        predictions.load_items("ml-100k"),
+    )
+    lstm = np.random.default_rng(3).normal(size=(len(cases), len(items)))
+    path = config.processed_dir("ml-100k") / "targets_next_item.parquet"
+    targets = pd.read_parquet(path).set_index("case_id")["item_id"]
+    language = np.zeros(lstm.shape)
+    language[np.arange(len(cases)), np.searchsorted(items["item_id"], targets[cases["case_id"]])] = 5
+    return {"lstm": lstm, "language": language, "cases": cases, "items": items}
+
+
+SETTINGS = {"dataset": "ml-100k", "protocol": "next_item", "seed": 1}
+
+
+def test_the_better_side_is_chosen_and_everything_tried_is_kept(tiny):
+    own = of_split("validation")
+    weights = [0, 0.5, 1]
+    tried, choice = fusion_weights.choose_weight(**own, weights=weights, **SETTINGS)
+    assert len(tried) == 3 * 3 * len(own["cases"])
+    assert choice["ndcg@5"] == 1
+    # All methods find the targets at weight 1; the smallest weight that does wins.
+    at = tried.groupby(["method", "weight"])["ndcg@5"].mean()
+    assert choice["weight"] == min(weight for _, weight in at[at == 1].index)
+    curve = fusion_weights.weight_curve(tried, seed=1)
+    chosen = curve.query("method == @choice['method'] and weight == @choice['weight']")
+    assert chosen.set_index("metric")["value"].to_dict() == {"hit_rate@5": 1, "ndcg@5": 1}
+    assert (curve["low"] <= curve["value"]).all() and (curve["value"] <= curve["high"]).all()
+    folds = fusion_weights.cross_validated(tried, seed=1, n_folds=2)
+    assert folds["n_users"].sum() == own["cases"]["user_id"].nunique()
+    assert (folds["outside"] == 1).all() and (folds["lstm"] < 1).all()
+
+
+def test_ties_go_to_the_smaller_weight(tiny):
+    own = of_split("validation")
+    own["language"] = own["lstm"].copy()
+    _, choice = fusion_weights.choose_weight(**own, weights=[1, 0.5, 0.25], **SETTINGS)
+    assert (choice["method"], choice["weight"]) == (fusion.METHODS[0], 0.25)
+
+
+def test_no_weight_is_chosen_on_test_users_whatever_their_cases_are_called(tiny):
+    own = of_split("test")
+    for cases in (own["cases"], own["cases"].assign(split="validation")):
+        with pytest.raises(StudyError, match=r"leak: user .* is 'test', not 'validation'"):
+            fusion_weights.choose_weight(**{**own, "cases": cases}, weights=[0.5], **SETTINGS)
+
+
+def test_scores_of_other_cases_are_refused(tiny):
+    cases, items = of_split("test")["cases"], predictions.load_items("ml-100k")
+    folder = config.model_dir("ml-100k", "lstm")
+    with pytest.raises(StudyError, match="dvc repro lstm"):
+        fusion.load_lstm_scores("ml-100k", "next_item", "test")
+    folder.mkdir(parents=True)
+    for n_cases in (len(cases) + 1, len(cases)):
+        matrix = np.zeros((n_cases, len(items)), dtype=np.float16)
+        np.save(folder / "scores_next_item_test.npy", matrix)
+        if n_cases > len(cases):
+            with pytest.raises(StudyError, match="expected"):
+                fusion.load_lstm_scores("ml-100k", "next_item", "test")
+    assert fusion.load_lstm_scores("ml-100k", "next_item", "test").shape == matrix.shape
+
+
+@pytest.fixture
+def curve() -> pd.DataFrame:
+    rows = [
+        (method, weight, "ndcg@5", 0.1 + weight * (1 - weight) / 10, 0.09, 0.14, 141, 1128)
+        for method in fusion.METHODS
+        for weight in (0.0, 0.5, 1.0)
+    ]
+    columns = ["method", "weight", "metric", "value", "low", "high", "n_users", "n_cases"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_the_weight_curve_marks_both_parts_and_the_choice(curve):
+    figure = figures.weight_curve(
+        curve, metric="ndcg@5", chosen={"method": "mixture", "weight": 0.5}, language="movielm", note="n"
+    )
+    axes = figure.axes[0]
+    heights = [list(line.get_ydata()) for line in axes.lines]
+    assert [0.1, 0.125, 0.1] in heights
+    said = " ".join(text.get_text() for text in axes.texts)
+    assert "LSTM alone" in said and "movielm alone" in said and "0.5" in said
+    plt.close(figure)
