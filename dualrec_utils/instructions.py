@@ -13,6 +13,7 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from dualrec_utils import config, files
+from dualrec_utils.chat import prompt_ids
 from dualrec_utils.config import CASE, HISTORY, USER
 from dualrec_utils.errors import StudyError
 from dualrec_utils.prompts import ANSWER_PREFIX, build_prompts, format_answer, names_of
@@ -118,8 +119,8 @@ def encode(
 ) -> list[dict[str, list[int]]]:
     """Token ids and labels of every example; labels are -100 where no loss is taken.
 
-    Generation gives every model the prompt and the first bullet, so these carry no loss; what follows
-    and the end-of-text token do.
+    Generation gives every model the prompt, as its chat template has it, and the first bullet, so these
+    carry no loss; what follows and the token that ends an answer do.
 
     Args:
         examples: from :func:`instruction_data`.
@@ -135,8 +136,8 @@ def encode(
     """
     encoded = []
     for user, prompt, answer in zip(examples[USER], examples[PROMPT], examples[ANSWER], strict=True):
-        start = tokenizer(prompt + ANSWER_PREFIX)["input_ids"]
-        ids = [*tokenizer(prompt + answer)["input_ids"], tokenizer.eos_token_id]
+        start = prompt_ids(tokenizer, prompt)
+        ids = [*prompt_ids(tokenizer, prompt, prefix=answer), tokenizer.eos_token_id]
         if ids[: len(start)] != start:
             raise StudyError(
                 f"the tokenizer cuts prompt and answer of user {user} differently together and apart:"

@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PreTrainedTokenizerBase
 
-from dualrec_utils import files
+from dualrec_utils import files, lora_checkpoints
 from dualrec_utils.errors import StudyError
 from dualrec_utils.instructions import IGNORED
 
@@ -150,8 +149,8 @@ def save(model: PeftModel, folder: Path, *, base: str) -> Path:
         folder: `data/models/<dataset>/lora_finetuning/<name>`; what it held is replaced.
         base: name of the base model written into the settings, in place of this machine's path.
     """
-    processes = PartialState()
-    if processes.is_main_process:
+    state = lora_checkpoints.processes()
+    if state.is_main_process:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = folder.with_name(f".{os.getpid()}.{folder.name}")
         try:
@@ -168,5 +167,5 @@ def save(model: PeftModel, folder: Path, *, base: str) -> Path:
             temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    processes.wait_for_everyone()
+    state.wait_for_everyone()
     return folder

@@ -27,6 +27,12 @@ _SETTINGS = "settings.json"
 _PROCESSES = "n_processes"
 
 
+def processes() -> PartialState:
+    """This process among those of `accelerate launch`; alone where nothing was launched."""
+    # On a CPU accelerate looks for other processes only when told that it is one.
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
 def checkpoint_dir(dataset: str, name: str) -> Path:
     """Folder of the checkpoints of adapter `name`: `data/checkpoints/<dataset>/lora_finetuning/<name>`."""
     return config.ROOT / "data" / "checkpoints" / dataset / "lora_finetuning" / name
@@ -59,7 +65,7 @@ def settings_of(
         name: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for name, value in hashed.items()
     }
     versions = {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")}
-    return digests | schedule | versions | {_PROCESSES: PartialState().num_processes}
+    return digests | schedule | versions | {_PROCESSES: processes().num_processes}
 
 
 def begin(folder: Path, settings: Mapping, *, label: str) -> Path | None:
@@ -73,7 +79,7 @@ def begin(folder: Path, settings: Mapping, *, label: str) -> Path | None:
         settings: from :func:`settings_of`.
         label: of the adapter, for the message.
     """
-    state = PartialState()
+    state = processes()
     if state.is_main_process:
         there = _read_settings(folder)
         differing = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import PartialState
 from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 from tqdm import tqdm
 from transformers import (
@@ -34,17 +33,22 @@ _VALIDATION = "validation_loss"
 
 
 class _Examples(torch.utils.data.Dataset):
-    """Examples in an order drawn anew for every epoch, those of like length side by side."""
+    """Examples in an order drawn anew for every epoch; those that share a batch are of like length."""
 
-    def __init__(self, encoded: Sequence[Mapping], *, group: int, seed: int):
-        self.encoded, self.group, self.seed = list(encoded), group, seed
+    def __init__(self, encoded: Sequence[Mapping], *, batch_size: int, seed: int):
+        self.encoded, self.batch_size, self.seed = list(encoded), batch_size, seed
         self.lengths = [len(example["input_ids"]) for example in encoded]
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
         # The order hangs on seed and epoch alone, so that a resumed run meets the same batches.
         drawn = torch.Generator().manual_seed(self.seed + epoch)
-        self.order = get_length_grouped_indices(self.lengths, self.group, generator=drawn)
+        places = get_length_grouped_indices(self.lengths, self.batch_size, generator=drawn)
+        batches = [places[i : i + self.batch_size] for i in range(0, len(places), self.batch_size)]
+        # These come sorted, long before short, which teaches less well; an incomplete one stays last.
+        complete = len(places) // self.batch_size
+        shuffled = [batches[i] for i in torch.randperm(complete, generator=drawn).tolist()]
+        self.order = [place for batch in (*shuffled, *batches[complete:]) for place in batch]
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -216,7 +220,7 @@ def train(
         set_peft_model_state_dict(model, load_peft_weights(str(resumed), device="cpu"))
         model.eval()
         return _curve(lora_checkpoints.read_state(resumed))
-    examples = _Examples(encoded, group=batch_size * accumulation * PartialState().num_processes, seed=seed)
+    examples = _Examples(encoded, batch_size=batch_size, seed=seed)
     with tempfile.TemporaryDirectory() as scratch, _as_trained():
         arguments = TrainingArguments(
             output_dir=str(checkpoints or scratch),
@@ -236,6 +240,7 @@ def train(
             save_total_limit=2,
             report_to=[],
             disable_tqdm=True,
+            ddp_find_unused_parameters=False,
             dataloader_pin_memory=False,
             use_cpu=model.device.type == "cpu",
             seed=seed,

@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_models
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from dualrec_utils import instructions, movielm_data, prompts
+from dualrec_utils import chat, instructions, movielm_data, prompts
 from dualrec_utils.errors import StudyError
 
 WORDS = ("Heat", "Fargo", "Alien", "Babe", "Speed", "Seven", "Crumb", "Clue", "Big", "Ran")
@@ -114,6 +115,30 @@ def test_loss_is_only_on_the_answer_after_the_first_bullet(tokenizer):
         assert silent == tokenizer(prompt + "-")["input_ids"]
         assert example["input_ids"] == silent + carrying
         assert len(example["attention_mask"]) == len(example["input_ids"])
+
+
+@pytest.mark.parametrize(
+    ("write", "ends"),
+    [
+        (lambda folder: tiny_models.tiny_mistral(folder, chat=True), "[/INST]-"),
+        (lambda folder: tiny_models.tiny_mistral(folder, chat=False), "enjoy next.\n\n-"),
+        (lambda folder: tiny_models.tiny_qwen2(folder), "</think>\n\n-"),
+        (lambda folder: tiny_models.tiny_qwen2(folder, reasoning=False), "enjoy next.\n\n-"),
+    ],
+    ids=["mistral instruct", "mistral", "qwen2 that reasons", "qwen2"],
+)
+def test_examples_stand_in_the_chat_template_as_in_generation(write, ends, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(write(tmp_path))
+    data = examples().head(3)
+    encoded = instructions.encode(data, tokenizer, max_tokens=1024)
+    for example, prompt, answer in zip(encoded, data["prompt"], data["answer"], strict=True):
+        ids, labels = example["input_ids"], example["labels"]
+        n_silent = labels.count(-100)
+        assert labels == [-100] * n_silent + ids[n_silent:]
+        assert ids[:n_silent] == chat.prompt_ids(tokenizer, prompt)
+        assert tokenizer.decode(ids[:n_silent]).endswith(ends)
+        assert tokenizer.decode(ids[n_silent:]) == answer.removeprefix("-") + tokenizer.eos_token
+        assert ids.count(tokenizer.bos_token_id) == 1
 
 
 def test_examples_too_long_or_cut_differently_are_refused(tokenizer):

@@ -222,10 +222,10 @@ def test_a_loss_that_is_no_number_stops_the_run(base, tmp_path):
     assert lora_checkpoints.last_complete(tmp_path / "none") is None
 
 
-@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=80), group=st.integers(1, 9))
-def test_every_epoch_has_every_example_once_with_its_like(lengths, group):
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=80), batch_size=st.integers(1, 9))
+def test_every_epoch_has_every_example_once_with_its_like(lengths, batch_size):
     encoded = [{"input_ids": [0] * length, "number": place} for place, length in enumerate(lengths)]
-    first, again = (lora_training._Examples(encoded, group=group, seed=3) for _ in range(2))
+    first, again = (lora_training._Examples(encoded, batch_size=batch_size, seed=3) for _ in range(2))
     again.start_epoch(4)
     for data in (first, again):
         assert sorted(data[place]["number"] for place in range(len(data))) == list(range(len(lengths)))
@@ -241,7 +241,7 @@ def test_examples_of_like_length_share_a_batch():
         batches = np.array([lengths[place] for place in places]).reshape(-1, 2)
         return np.sum(batches.max(axis=1, keepdims=True) - batches)
 
-    data = lora_training._Examples(encoded, group=8, seed=3)
+    data = lora_training._Examples(encoded, batch_size=2, seed=3)
     orders = []
     for epoch in range(2):
         data.start_epoch(epoch)
