@@ -103,6 +103,8 @@ def format_answer(titles: Sequence[str]) -> str:
 
 
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
+# Some chat templates open the thoughts in the prompt; the answer then holds their end alone.
+_UNOPENED = re.compile(r"\A.*</think>", re.DOTALL | re.IGNORECASE)
 _BULLET = re.compile(r"(?:[-+*•‣▪◦·–—]+|\(?\d{1,3}[.)\]:](?=\s))\s*")
 _YEAR = re.compile(r"[(\[]\s*((?:18|19|20)\d\d)\s*[)\]]")
 _LOOSE_YEAR = re.compile(r"\s*[,–—-]\s*((?:18|19|20)\d\d)\b.*$")
@@ -121,8 +123,8 @@ def parse_titles(answer: str, *, limit: int = 3) -> list[str]:
 
     Lines with a bullet or a number are the list; an answer without any is read by its lines that
     carry a year; failing that, by all lines that do not end in a colon. Bullets, numbers, markup,
-    quotes, genres, remarks after the year and `<think>` blocks are cut off; the year, where given, is
-    kept.
+    quotes, genres, remarks after the year and thoughts (all up to `</think>`) are cut off; the year,
+    where given, is kept.
 
     Args:
         answer: what the model wrote.
@@ -134,7 +136,7 @@ def parse_titles(answer: str, *, limit: int = 3) -> list[str]:
     >>> parse_titles('Sure!\\n1. **"Heat"** (1995) - Genres: Crime\\n2. Matrix, The (1999)')
     ['Heat (1995)', 'Matrix, The (1999)']
     """
-    lines = [_plain(line) for line in _THINKING.sub("", answer).splitlines()]
+    lines = [_plain(line) for line in _UNOPENED.sub("", _THINKING.sub("", answer)).splitlines()]
     lines = [line for line in lines if line]
     for wanted in (_BULLET.match, _YEAR.search, lambda line: not line.endswith(":")):
         titles = [title for line in lines if wanted(line) and (title := _title_of(line))]

@@ -67,7 +67,8 @@ def tiny_qwen2(
             model without them.
         seed, width, n_layers: as :func:`tiny_mistral`.
     """
-    special = ("<|begin|>", "<|end|>", "<|User|>", "<|Assistant|>")
+    # transformers gives every Qwen2 tokenizer the last one to pad with.
+    special = ("<|begin|>", "<|end|>", "<|User|>", "<|Assistant|>", "<|endoftext|>")
     tokenizer = _tokenizer(special, plain=("<think>", "</think>") if reasoning else ())
     if reasoning:
         tokenizer.chat_template = REASONING_CHAT
