@@ -158,7 +158,7 @@ class ChatApi:
     """
 
     def __init__(self, *, base_url: str, key_variable: str, timeout: float):
-        self.host = host_of(base_url)
+        host_of(base_url)
         self._timeout = timeout
         self._client = openai.OpenAI(
             api_key=read_key(key_variable),

@@ -34,7 +34,7 @@ from tenacity import (
 from tqdm import tqdm
 
 from dualrec_utils import answer_cache
-from dualrec_utils.chat_api import ChatApi, Failure, Reply
+from dualrec_utils.chat_api import ChatApi, Failure, Reply, host_of
 from dualrec_utils.errors import StudyError
 from dualrec_utils.spending import Ledger, estimated_tokens
 
@@ -83,22 +83,19 @@ class HostedBackend:
         seed: handed to the provider, which may or may not heed it.
 
     Raises:
-        StudyError: on a missing key, an unusable address, or answers on disk that cannot be opened.
+        StudyError: on an unusable address, or answers on disk that cannot be opened.
     """
 
     def __init__(self, model: str, *, settings: HostedSettings, max_tokens: int, seed: int):
         self.model = model
         self.settings = settings
-        self._api = ChatApi(
-            base_url=settings.base_url,
-            key_variable=settings.key_variable,
-            timeout=settings.timeout_seconds,
-        )
         self._sampling = {"temperature": 0.0, "seed": seed, "max_tokens": max_tokens}
-        self._folder = answer_cache.answers_dir(self._api.host)
+        self._folder = answer_cache.answers_dir(host_of(settings.base_url))
         self._cache = answer_cache.open_cache(self._folder)
         self._ledger = Ledger(max_requests=settings.max_requests, max_tokens=settings.max_run_tokens)
         self._replies: dict[str, Reply] = {}
+        # Made when there is something to ask: an estimate, and answers already on disk, need no key.
+        self._api: ChatApi | None = None
 
     @property
     def about(self) -> dict[str, Any]:
@@ -133,12 +130,19 @@ class HostedBackend:
             label: shown beside the progress bar.
 
         Raises:
-            StudyError: when the run stops; every answer received until then is kept.
+            StudyError: when something must be asked and there is no key; when the run stops. Every answer
+                received until then is kept.
         """
         distinct = list(dict.fromkeys(prompts))
         known = {p: Reply(**kept) for p in distinct if (kept := self._cache.get(self._key(p)))}
         self._replies |= known
         missing = [prompt for prompt in distinct if prompt not in known]
+        if missing and self._api is None:
+            self._api = ChatApi(
+                base_url=self.settings.base_url,
+                key_variable=self.settings.key_variable,
+                timeout=self.settings.timeout_seconds,
+            )
         stop = threading.Event()
         with (
             tqdm(total=len(distinct), initial=len(known), desc=label, unit="prompt") as bar,
@@ -245,7 +249,8 @@ class HostedBackend:
             retry_error_callback=lambda state: state.outcome.result(),
         )
         outcome = retrying(self._attempt, prompt, stop)
-        if isinstance(outcome, Reply):
+        cut_short = stop.is_set() and _worth_asking_again(outcome)
+        if isinstance(outcome, Reply) and not cut_short:
             self._cache[self._key(prompt)] = asdict(outcome)
             self._replies[prompt] = outcome
             return

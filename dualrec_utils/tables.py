@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,13 +48,15 @@ def to_markdown(table: pd.DataFrame, *, digits: int = 3) -> str:
         digits: decimals of floats; other values are written as they are, missing ones as a dash.
 
     Returns:
-        Lines joined by newlines, without one at the end. A `|` inside a cell is escaped.
+        Lines joined by newlines, without one at the end. `|`, markup and links inside a cell are escaped:
+        its text may be a language model's.
     """
 
     def cell(value: object) -> str:
         if pd.api.types.is_scalar(value) and pd.isna(value):
             return "–"
         text = f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+        text = html.escape(text, quote=False).replace("](", "]\\(")
         return text.replace("|", "\\|").replace("\n", " ")
 
     rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]

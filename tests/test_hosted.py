@@ -510,6 +510,30 @@ def test_a_killed_run_goes_on_where_it_stopped(server, settings, root):
     assert all(answers) and len(answers) == 60
 
 
+def test_an_interrupted_run_keeps_what_was_under_way(server, settings):
+    def slowly(handler) -> None:
+        if server.asked.total() == 6:
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(0.2)
+        says("- x")(handler)
+
+    server.script["*"] = [slowly]
+    with pytest.raises(KeyboardInterrupt):
+        backend(settings, concurrency=3).answer([f"p{i}" for i in range(30)], label="test")
+    asked = len(server.seen)
+    assert asked < 12
+    assert backend(settings).estimate([f"p{i}" for i in range(30)])["n_stored"] == asked
+
+
+def test_an_empty_answer_is_not_kept_where_a_stop_forbade_to_ask_again(server, settings):
+    server.script |= {"empty": [says("")], "bad": [fails(500), fails(401)]}
+    run = backend(settings)
+    run.settings = dataclasses.replace(settings, n_retries=50)
+    assert "status 401" in stopped(run, "empty", "bad")
+    server.script.clear()
+    assert backend(settings).answer(["empty"], label="test") == ["- answer to empty\n"]
+
+
 def test_the_key_is_nowhere(server, settings, root, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     echo = f"- {KEY} (1999)"
@@ -544,14 +568,21 @@ def test_a_missing_key_names_its_variable(settings, monkeypatch, value):
     if value is not None:
         monkeypatch.setenv("TEST_KEY", value)
     with pytest.raises(StudyError, match="set the environment variable TEST_KEY"):
-        backend(settings)
+        backend(settings).answer(["a"], label="test")
+
+
+def test_answers_on_disk_and_estimates_need_no_key(settings, monkeypatch):
+    answers = backend(settings).answer(["a"], label="test")
+    monkeypatch.delenv("TEST_KEY")
+    run = backend(settings)
+    assert run.answer(["a"], label="test") == answers and run.estimate(["a", "b"])["n_requests"] == 1
 
 
 @pytest.mark.parametrize("value", ["short", "two words here", "sk-schlüssel-1234", "line\nbreak-1234567"])
 def test_a_value_that_is_no_key_is_refused_without_being_shown(settings, monkeypatch, value):
     monkeypatch.setenv("TEST_KEY", value)
     with pytest.raises(StudyError, match="TEST_KEY is no API key") as caught:
-        backend(settings)
+        backend(settings).answer(["a"], label="test")
     assert value not in shown_with_locals(caught.value)
 
 

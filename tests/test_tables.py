@@ -1,9 +1,10 @@
 """Tables as text."""
 
+import nbformat
 import pandas as pd
 import pytest
 
-from dualrec_utils import config, tables
+from dualrec_utils import config, run_notebook, tables
 
 
 def test_a_value_with_its_interval():
@@ -41,6 +42,25 @@ def test_markdown_by_hand():
 def test_a_line_break_in_a_cell_does_not_break_the_table():
     frame = pd.DataFrame({"answer": ["one\ntwo"]})
     assert tables.to_markdown(frame).splitlines()[-1] == "| one two |"
+
+
+def test_what_a_model_wrote_is_shown_as_text():
+    """Rendered as the notebooks' pages are: a table in Markdown, a data frame, a printed line."""
+    text = (
+        '<script>alert(1)</script> <img src="http://x.example/a.png" onerror="alert(2)"> [y](javascript:z)'
+    )
+    frame = pd.DataFrame({"answer": [text]})
+    outputs = [
+        nbformat.v4.new_output("display_data", {"text/markdown": tables.to_markdown(frame)}),
+        nbformat.v4.new_output("display_data", {"text/html": frame._repr_html_()}),
+        nbformat.v4.new_output("stream", name="stdout", text=text),
+    ]
+    meta = {"kernelspec": {"name": "python3", "display_name": "p"}, "language_info": {"name": "python"}}
+    for output in outputs:
+        cells = [nbformat.v4.new_code_cell("x", outputs=[output])]
+        page = run_notebook.to_html(nbformat.v4.new_notebook(cells=cells, metadata=meta), "test")
+        assert "&lt;script&gt;alert(1)" in page
+        assert not [bad for bad in ("<script>alert", "<img src", 'href="javascript') if bad in page]
 
 
 def test_a_table_is_saved_where_its_stage_keeps_them(tmp_path, monkeypatch):
