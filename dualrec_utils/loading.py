@@ -82,7 +82,7 @@ def load_model(
             config=settings,
             dtype=getattr(torch, dtype),
             # Straight onto the GPU: 7 billion weights need not fit into the computer's own memory too.
-            device_map={"": 0} if torch.cuda.is_available() else None,
+            device_map={"": torch.cuda.current_device()} if torch.cuda.is_available() else None,
             quantization_config=_nf4_settings(dtype) if nf4 else None,
             output_loading_info=True,
         )

@@ -25,11 +25,15 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from dualrec_utils import lora, lora_checkpoints
+from dualrec_utils import loading, lora, lora_checkpoints
 from dualrec_utils.errors import StudyError
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 _VALIDATION = "validation_loss"
+_SMALLER = (
+    "lower batch_size (and raise accumulation by as much), set gradient_checkpointing to true, or"
+    " quantization to nf4"
+)
 
 
 class _Examples(torch.utils.data.Dataset):
@@ -141,20 +145,15 @@ def precision_of(model: PreTrainedModel | PeftModel, wanted: str) -> str:
 
 
 @contextmanager
-def _as_trained() -> Iterator[None]:
-    """Deterministic, and the random state of the caller put back; memory errors made readable."""
-    was_deterministic = torch.are_deterministic_algorithms_enabled()
+def _deterministic() -> Iterator[None]:
+    """Deterministic algorithms inside; the caller's choice and random state are put back afterwards."""
+    before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             yield
-    except torch.OutOfMemoryError as error:
-        raise StudyError(
-            "out of GPU memory while training: lower batch_size (and raise accumulation by as much), set"
-            " gradient_checkpointing to true, or quantization to nf4"
-        ) from error
     finally:
-        torch.use_deterministic_algorithms(was_deterministic)
+        torch.use_deterministic_algorithms(before)
 
 
 def train(
@@ -202,7 +201,7 @@ def train(
         dropout; missing at 0), `validation_loss`; nats a token of the answer.
 
     Raises:
-        StudyError: for a loss that is not finite, too little GPU memory, several GPUs without
+        StudyError: for a loss that is not finite, too little memory, several GPUs without
             `accelerate launch`, and as :func:`precision_of`.
     """
     precision = precision_of(model, precision)
@@ -221,7 +220,7 @@ def train(
         model.eval()
         return _curve(lora_checkpoints.read_state(resumed))
     examples = _Examples(encoded, batch_size=batch_size, seed=seed)
-    with tempfile.TemporaryDirectory() as scratch, _as_trained():
+    with tempfile.TemporaryDirectory() as scratch, _deterministic(), loading.memory_errors(_SMALLER):
         arguments = TrainingArguments(
             output_dir=str(checkpoints or scratch),
             num_train_epochs=n_epochs,

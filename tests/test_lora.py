@@ -1,13 +1,18 @@
 """Tests of dualrec_utils.lora, on a tiny Mistral model with random weights."""
 
 import json
+import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
+import tiny_models
 import torch
 from test_instructions import ITEMS, examples
+from transformers import GPT2Config, GPT2LMHeadModel
 
-from dualrec_utils import instructions, loading, lora, lora_training, movielm, movielm_data
+from dualrec_utils import generation, instructions, loading, lora, lora_training, movielm, movielm_data
+from dualrec_utils.errors import StudyError
 
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1, "seed": 3}
 TRAINING = {"n_epochs": 2, "batch_size": 2, "accumulation": 2, "learning_rate": 0.02, "label": "test"}
@@ -18,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return write_base(tmp_path_factory.mktemp("base"))
+    return write_base(tmp_path_factory.mktemp("base") / "movielm")
 
 
 def write_base(folder):
@@ -73,16 +78,16 @@ def trained(base):
 
 def test_a_saved_adapter_answers_alike_and_names_no_path(base, tmp_path):
     adapted, tokenizer, _ = trained(base)
-    folder = tmp_path / "movielm_lora"
+    folder = tmp_path / "its_lora"
     folder.mkdir()
     (folder / "stale.txt").write_text("from an earlier run")
-    lora.save(adapted, folder, base="movielm")
+    lora.save(adapted, folder, base=f"some/{base.name}")
     assert sorted(path.name for path in folder.iterdir()) == [
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
     settings = json.loads((folder / "adapter_config.json").read_text())
-    assert settings["base_model_name_or_path"] == "movielm"
+    assert settings["base_model_name_or_path"] == f"some/{base.name}"
     assert settings["target_modules"] == ["k_proj", "o_proj", "q_proj", "v_proj"]
     assert str(base) not in (folder / "adapter_config.json").read_text()
     assert list(tmp_path.iterdir()) == [folder]
@@ -90,3 +95,60 @@ def test_a_saved_adapter_answers_alike_and_names_no_path(base, tmp_path):
     batch = tokenizer(examples()["prompt"].tolist()[0], return_tensors="pt")
     with torch.inference_mode():
         assert torch.equal(loaded(**batch).logits, adapted(**batch).logits)
+
+
+WRITERS = {
+    "mistral": lambda folder: tiny_models.tiny_mistral(folder, chat=True),
+    "qwen2": lambda folder: tiny_models.tiny_qwen2(folder),
+}
+
+
+@pytest.mark.parametrize("architecture", WRITERS)
+def test_a_users_model_is_taught_and_asked_with_its_adapter_apart_or_merged(architecture, tmp_path):
+    base = WRITERS[architecture](tmp_path / architecture)
+    model, tokenizer = loading.load_model(base)
+    encoded = instructions.encode(examples(), tokenizer, max_tokens=1024)
+    adapted = lora.attach(model, **LORA)
+    assert lora.check_fresh(adapted, encoded[:3], tokenizer) > 0
+    checkpoints = tmp_path / "checkpoints"
+    settings = TRAINING | {"seed": 9, "checkpoints": checkpoints, "checkpoint_steps": 2}
+    curve = lora_training.train(adapted, tokenizer, encoded, encoded[:4], **settings)
+    assert curve["validation_loss"].iloc[-1] < curve["validation_loss"].iloc[0]
+    with pytest.raises(StudyError, match="trained already"):
+        lora.check_fresh(adapted, encoded[:3], tokenizer)
+    # A later run of the stage goes on from the checkpoint and comes to the same adapter.
+    for kept in sorted(checkpoints.glob("checkpoint-*"))[1:]:
+        shutil.rmtree(kept)
+    resumed = lora.attach(loading.load_model(base)[0], **LORA)
+    again = lora_training.train(resumed, tokenizer, encoded, encoded[:4], **settings)
+    pd.testing.assert_frame_equal(curve, again)
+    folder = lora.save(resumed, tmp_path / "lora", base=base.name)
+    asked = examples()["prompt"].tolist()[:4]
+    speaking = {"max_new_tokens": 12, "batch_size": 4, "label": "test"}
+    apart, _ = loading.load_model(base, adapter=folder)
+    merged, _ = loading.load_model(base, adapter=folder, merge=True)
+    answers = generation.generate(adapted, tokenizer, asked, **speaking)
+    assert generation.generate(apart, tokenizer, asked, **speaking) == answers
+    assert generation.generate(merged, tokenizer, asked, **speaking) == answers
+    assert generation.generate(loading.load_model(base)[0], tokenizer, asked, **speaking) != answers
+    ids = torch.tensor([encoded[0]["input_ids"]])
+    with torch.inference_mode():
+        torch.testing.assert_close(apart(ids).logits, merged(ids).logits, rtol=1e-3, atol=1e-4)
+        assert torch.equal(apart(ids).logits, adapted(ids).logits)
+
+
+def test_a_model_without_the_projections_is_refused_by_name():
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=8, n_layer=1, n_head=2))
+    with pytest.raises(StudyError, match=r"no modules k_proj, o_proj, q_proj, v_proj .* has c_attn, c_fc"):
+        lora.attach(model, **LORA)
+
+
+def test_a_planted_change_of_a_fresh_adapter_is_found(base):
+    model, tokenizer = loading.load_model(base)
+    encoded = instructions.encode(examples(), tokenizer, max_tokens=512)[:3]
+    adapted = lora.attach(model, **LORA)
+    assert lora.check_fresh(adapted, encoded, tokenizer) == lora.answer_loss(adapted, encoded, tokenizer)
+    with torch.no_grad():
+        next(w for name, w in adapted.named_parameters() if "lora_B" in name)[0, 0] = 0.5
+    with pytest.raises(StudyError, match="fresh adapter moves the loss"):
+        lora.check_fresh(adapted, encoded, tokenizer)

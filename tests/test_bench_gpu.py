@@ -1,0 +1,29 @@
+"""Tests of dualrec_utils.bench_gpu: its whole path, with a tiny model on the CPU."""
+
+import pytest
+import torch
+
+from dualrec_utils import bench_gpu
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_every_row_is_measured_or_says_why_not():
+    settings = (bench_gpu.Setting(40, "none", False), bench_gpu.Setting(16, "none", True))
+    if not torch.cuda.is_available():
+        settings += (bench_gpu.Setting(16, "nf4", True),)
+    found = bench_gpu.bench(settings, scale="tiny", dtype="float32", n_steps=2, n_prompts=2, n_new=5)
+    run = found.iloc[:2]
+    assert (run["note"] == "").all()
+    assert (run[["training_tokens_per_second", "generation_tokens_per_second"]] > 0).all(axis=None)
+    if len(found) > 2:
+        assert found["note"].iloc[2].startswith("not run: ") and "GPU" in found["note"].iloc[2]
+        assert found["training_tokens_per_second"].isna().iloc[2]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_nothing_is_written(root, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["bench_gpu"])
+    assert bench_gpu.main() == 0
+    assert capsys.readouterr().out == "not run: no GPU\n"
+    assert not root.exists()

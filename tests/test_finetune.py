@@ -1,0 +1,115 @@
+"""Tests of dualrec_utils.finetune, on the tiny data set and a tiny Mistral of random weights."""
+
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import tiny_models
+import torch
+
+from dualrec_utils import config, finetune, instructions, lora_checkpoints, predictions, splits
+from dualrec_utils.config import CASE, ITEM, USER
+from dualrec_utils.errors import StudyError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ASKED = {"seed": 4, "n_recent": 3, "n_titles": 3}
+
+
+@pytest.fixture
+def settings(tiny, tmp_path):
+    """A section `lora_finetuning`, and hints where the stage `lstm` would have put them."""
+    folder = config.model_dir("ml-100k", "lstm")
+    folder.mkdir(parents=True)
+    items = predictions.load_items("ml-100k")[ITEM]
+    hints = pd.DataFrame({USER: sorted(splits.load_histories("ml-100k", "train"))})
+    hints = hints.assign(**{ITEM: items.iloc[0], "in_sample_item_id": items.iloc[1]})
+    hints.to_parquet(folder / "hints_lora_train.parquet")
+    cases = predictions.load_cases("ml-100k", "window_of_five", "validation")[[CASE]]
+    cases.assign(**{ITEM: items.iloc[2]}).to_parquet(folder / "hints_window_of_five_validation.parquet")
+    base = tiny_models.tiny_mistral(tmp_path / "base", chat=True)
+    model = {"backend": "local", "model": str(base), "revision": None}
+    model |= {"dtype": "float32", "quantization": "none"}
+    schedule = {
+        "n_epochs": 1,
+        "batch_size": 2,
+        "accumulation": 4,
+        "learning_rate": 0.01,
+        "max_tokens": 1024,
+    }
+    schedule |= {"precision": "auto", "gradient_checkpointing": False, "checkpoint_steps": 2}
+    shape = {"rank": 2, "alpha": 4, "dropout": 0.1}
+    return {"dataset": "ml-100k", "models": {"small": model}, **ASKED, **schedule, **shape}
+
+
+def test_lessons_differ_in_what_their_name_says(settings):
+    taught = finetune.lessons("ml-100k", **ASKED)
+    assert list(taught) == ["lora", "lora_permuted", "lora_no_hint"]
+    lora, permuted, no_hint = taught.values()
+    for split in ("train", "validation"):
+        assert lora[split][USER].tolist() == sorted(splits.load_histories("ml-100k", split))
+        assert lora[split]["prompt"].str.contains("LSTM").all()
+        assert not no_hint[split]["prompt"].str.contains("LSTM").any()
+        assert no_hint[split]["answer"].tolist() == lora[split]["answer"].tolist()
+    assert permuted["train"]["prompt"].tolist() == lora["train"]["prompt"].tolist()
+    assert (permuted["train"][instructions.TARGET_USER] != permuted["train"][USER]).all()
+    pd.testing.assert_frame_equal(permuted["validation"], lora["validation"])
+
+
+def test_every_adapter_ends_in_a_checkpoint_that_the_notebook_takes_up(settings, capsys):
+    finetune.train_all(settings, names=["small"])
+    for ending, lesson in finetune.lessons("ml-100k", **ASKED).items():
+        name = f"small_{ending}"
+        folder = lora_checkpoints.checkpoint_dir("ml-100k", name)
+        assert lora_checkpoints.is_finished(lora_checkpoints.last_complete(folder))
+        before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+        base = settings["models"]["small"]
+        model, _, curve = finetune.train_adapter(lesson, name=name, base=base, settings=settings)
+        assert curve["epoch"].tolist() == [0, 1]
+        assert any((w != 0).any() for key, w in model.state_dict().items() if "lora_B" in key)
+        assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
+    with pytest.raises(StudyError, match="no 'large'; it has small"):
+        finetune.train_all(settings, names=["large"])
+
+
+TWO = """
+import json, sys
+import pandas as pd
+import torch
+from dualrec_utils import finetune
+torch.set_num_threads(1)
+settings = json.loads(sys.argv[1])
+lesson = {split: pd.read_pickle(f"{sys.argv[2]}/{split}.pickle") for split in ("train", "validation")}
+base = settings["models"]["small"]
+model, _, curve = finetune.train_adapter(lesson, name="two", base=base, settings=settings)
+weights = [w.double().sum().item() for key, w in model.named_parameters() if "lora_" in key]
+print("RESULT", json.dumps([weights, curve["validation_loss"].tolist()]), flush=True)
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU the two would share it")
+def test_two_processes_reach_one_adapter(settings, tmp_path):
+    import json
+
+    lesson = finetune.lessons("ml-100k", **ASKED)["lora"]
+    for split, examples in lesson.items():
+        examples.to_pickle(tmp_path / f"{split}.pickle")
+    (tmp_path / "two.py").write_text(TWO)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "two.py"), json.dumps(settings), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | {"DUALREC_ROOT": str(config.ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    assert len(said) == 2 and said[0] == said[1]
+    checkpoint = lora_checkpoints.last_complete(lora_checkpoints.checkpoint_dir("ml-100k", "two"))
+    state = lora_checkpoints.read_state(checkpoint)
+    # Every process takes 2 x 4 examples of a step: half the steps that one process needs.
+    n_steps = -(-len(lesson["train"]) // 16)
+    assert state["global_step"] == state["max_steps"] == n_steps
