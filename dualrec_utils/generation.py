@@ -150,7 +150,6 @@ def complete(
     ends = [*(own if isinstance(own, list) else [own] if own is not None else [])]
     if stop_token is not None:
         ends.append(stop_token)
-    ending = {*ends, tokenizer.pad_token_id}
     order = sorted(range(len(ids)), key=lambda row: (len(ids[row]), row))
     written: list[list[int]] = [[] for _ in ids]
     with tqdm(total=len(ids), desc=label, unit="prompt") as bar:
@@ -170,8 +169,7 @@ def complete(
                     stopping_criteria=StoppingCriteriaList(counting),
                 )
             for row, new in zip(rows, output[:, start:].tolist(), strict=True):
-                end = next((place for place, token in enumerate(new) if token in ending), len(new))
-                written[row] = new[:end]
+                written[row] = _ended(new, ends, pad=tokenizer.pad_token_id)
             bar.update(len(rows))
     return written
 
@@ -199,6 +197,15 @@ class _EnoughLines(StoppingCriteria):
                 text = self.tokenizer.decode(input_ids[row, self.start :], skip_special_tokens=True)
                 enough[row] = _n_complete(text) >= self.n_lines
         return torch.tensor(enough, device=input_ids.device)
+
+
+def _ended(new: list[int], ends: Sequence[int], *, pad: int) -> list[int]:
+    """A row of a batch up to the token that ended it, or up to the padding where lines did."""
+    length = next((place for place, token in enumerate(new) if token in ends), len(new))
+    if length == len(new):
+        while length and new[length - 1] == pad:
+            length -= 1
+    return new[:length]
 
 
 def _n_complete(text: str) -> int:

@@ -1,13 +1,15 @@
 """Generation with a real tiny model, and answers read into predictions."""
 
+import copy
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny_models import tiny_mistral, tiny_qwen2
 
-from dualrec_utils import config, files, generation, loading, movielm, predictions, responses
+from dualrec_utils import chat, config, files, generation, loading, movielm, predictions, responses
 from dualrec_utils.errors import StudyError
 from dualrec_utils.matching import TitleMatcher
 
@@ -86,31 +88,166 @@ def test_max_new_tokens_cuts_an_answer(folder):
     assert n_new <= 3
 
 
-def test_loading_says_what_is_wrong(folder, tmp_path):
-    with pytest.raises(StudyError, match="holds no language model"):
-        loading.load_model(tmp_path)
-    with pytest.raises(StudyError, match="holds no language model"):
-        loading.load_model(tmp_path / "missing")
-    with pytest.raises(StudyError, match="dtype 'float8' is unknown; allowed"):
-        loading.load_model(folder, dtype="float8")
-    with pytest.raises(StudyError, match="holds no adapter"):
-        loading.load_model(folder, adapter=tmp_path)
-    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
-    with pytest.raises(StudyError, match="without its tokenizer"):
-        loading.load_model(tmp_path)
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory, one_thread):
+    """Name -> (model, tokenizer) of tiny checkpoints with random weights."""
+    folder = tmp_path_factory.mktemp("tiny")
+    written = {
+        "mistral": tiny_mistral(folder / "mistral", chat=False),
+        "mistral_chat": tiny_mistral(folder / "mistral_chat", chat=True),
+        "qwen2_reasoning": tiny_qwen2(folder / "qwen2", reasoning=True),
+    }
+    return {name: loading.load_model(path) for name, path in written.items()}
 
 
-def test_a_hub_id_out_of_reach_says_so(monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(StudyError, match="no language model 'nobody/no-such-model'"):
-        loading.load_model("nobody/no-such-model")
+SETTINGS = {"max_new_tokens": 24, "label": "test"}
 
 
-def test_loaded_for_generation(folder):
-    model, tokenizer = loading.load_model(folder)
-    assert not model.training
-    assert next(model.parameters()).dtype == torch.float32
-    assert tokenizer.padding_side == "left"
+@pytest.mark.parametrize("name", ["mistral", "mistral_chat", "qwen2_reasoning"])
+@pytest.mark.parametrize("n_thoughts", [0, 9])
+def test_batches_answer_as_prompts_alone_do(tiny, name, n_thoughts):
+    texts = [*PROMPTS, header("Alpha (1990)"), "Short.\n\n", header(*["Delta (1993)"] * 20)]
+    settings = SETTINGS | {"max_thinking_tokens": n_thoughts}
+    alone = generation.generate(*tiny[name], texts, batch_size=1, **settings)
+    assert len(set(alone)) > 1
+    for batch_size in (2, 4):
+        assert generation.generate(*tiny[name], texts, batch_size=batch_size, **settings) == alone
+
+
+def test_answers_are_the_most_likely_tokens_one_after_another(tiny):
+    model, tokenizer = tiny["mistral_chat"]
+    ids = chat.prompt_ids(tokenizer, PROMPTS[0])
+    new = []
+    with torch.inference_mode():
+        while len(new) < 10 and (not new or new[-1] != tokenizer.eos_token_id):
+            new.append(int(model(torch.tensor([ids + new])).logits[0, -1].argmax()))
+    written = generation.complete(model, tokenizer, [ids], max_new_tokens=10, batch_size=1, label="test")
+    assert written == [[token for token in new if token != tokenizer.eos_token_id]]
+
+
+def test_thoughts_end_at_their_limit_and_an_answer_follows(tiny):
+    model, tokenizer = tiny["qwen2_reasoning"]
+    calls = []
+
+    def recorded(ids, **limits):
+        written = generation.complete(model, tokenizer, ids, batch_size=3, **limits)
+        calls.append((ids, written))
+        return written
+
+    answers = generation.answer(
+        recorded, tokenizer, PROMPTS, context=1024, max_thinking_tokens=7, **SETTINGS
+    )
+    (asked, thoughts), (closed, written) = calls
+    assert asked == [chat.prompt_ids(tokenizer, text, thinking=True) for text in PROMPTS]
+    assert max(map(len, thoughts)) == 7
+    end = tokenizer("\n</think>\n\n-", add_special_tokens=False)["input_ids"]
+    assert closed == [before + thought + end for before, thought in zip(asked, thoughts, strict=True)]
+    for text, thought, new in zip(answers, thoughts, written, strict=True):
+        inside = tokenizer.decode(thought, skip_special_tokens=True).rstrip()
+        answer = tokenizer.decode(new, skip_special_tokens=True)
+        assert text == f"<think>\n{inside}\n</think>\n\n-{answer}"
+    settings = SETTINGS | {"batch_size": 3}
+    assert generation.generate(model, tokenizer, PROMPTS, max_thinking_tokens=7, **settings) == answers
+    at_once = generation.generate(model, tokenizer, PROMPTS, **settings)
+    assert all(text.startswith("-") and "</think>" not in text for text in at_once)
+
+
+def test_thoughts_end_where_the_model_ends_them(tiny):
+    model, tokenizer = tiny["qwen2_reasoning"]
+    close = tokenizer.convert_tokens_to_ids(chat.CLOSE)
+    bias = torch.zeros(len(tokenizer))
+    bias[close] = 1e6
+    hook = model.lm_head.register_forward_hook(
+        lambda module, inputs, logits: logits + bias[: logits.shape[-1]]
+    )
+    try:
+        ids = [chat.prompt_ids(tokenizer, text, thinking=True) for text in PROMPTS]
+        settings = {"max_new_tokens": 9, "batch_size": 3, "label": "test"}
+        assert generation.complete(model, tokenizer, ids, stop_token=close, **settings) == [[], [], []]
+        assert generation.complete(model, tokenizer, ids, **settings) == [[close] * 9] * 3
+    finally:
+        hook.remove()
+
+
+def test_models_that_do_not_reason_have_no_thoughts(tiny):
+    model, tokenizer = tiny["mistral_chat"]
+    settings = SETTINGS | {"batch_size": 3}
+    assert generation.generate(
+        model, tokenizer, PROMPTS, max_thinking_tokens=50, **settings
+    ) == generation.generate(model, tokenizer, PROMPTS, **settings)
+
+
+def test_a_prompt_longer_than_the_context_names_itself(tiny):
+    model, tokenizer = tiny["qwen2_reasoning"]
+    long = header(*["Alpha (1990)"] * 300)
+    n_tokens = len(chat.prompt_ids(tokenizer, long))
+    with pytest.raises(
+        StudyError,
+        match=f"prompt 2 of 3 has {n_tokens} tokens; with 24 of an answer that is more than the 1024 .*"
+        "lower n_recent, max_new_tokens$",
+    ):
+        generation.generate(model, tokenizer, [PROMPTS[0], long, PROMPTS[1]], batch_size=1, **SETTINGS)
+    with pytest.raises(StudyError, match=r"and 1005 of thoughts .* or max_thinking_tokens$"):
+        generation.generate(
+            model, tokenizer, PROMPTS[:1], batch_size=1, max_thinking_tokens=1000, **SETTINGS
+        )
+
+
+def test_the_longest_prompt_that_fits_is_answered(tiny):
+    model, tokenizer = tiny["mistral"]
+    room = 1024 - 24
+    ids = [[5] * room]
+
+    def answer(context):
+        return generation.answer(
+            lambda ids, **limits: [[] for _ in ids], tokenizer, ["x" * 9], context=context, **SETTINGS
+        )
+
+    n_tokens = len(chat.prompt_ids(tokenizer, "x" * 9))
+    assert answer(n_tokens + 24) == ["-"]
+    with pytest.raises(StudyError, match="more than the"):
+        answer(n_tokens + 23)
+    assert len(generation.complete(model, tokenizer, ids, batch_size=1, **SETTINGS)[0]) <= 24
+
+
+def test_the_tokenizers_own_limit_counts_too(tiny):
+    model, tokenizer = tiny["mistral"]
+    assert generation.context_length(model.config, tokenizer) == 1024
+    short = copy.copy(tokenizer)
+    short.model_max_length = 300
+    assert generation.context_length(model.config, short) == 300
+
+
+def test_memory_that_runs_out_within_a_batch_names_batch_size(tiny):
+    model, tokenizer = tiny["mistral"]
+    hook = model.lm_head.register_forward_pre_hook(
+        lambda module, inputs: torch.empty(2**55, dtype=torch.uint8)
+    )
+    try:
+        with pytest.raises(StudyError, match=r"out of memory: lower batch_size \(2\)"):
+            generation.generate(model, tokenizer, PROMPTS, batch_size=2, **SETTINGS)
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize(
+    ("text", "n_lines", "wanted"),
+    [
+        (" A\n- B\n- C\n- D", 3, " A\n- B\n- C\n"),
+        (" A\n- B\n", 3, " A\n- B\n"),
+        ("\n\n A\n \n B\n\n", 2, "\n\n A\n \n B\n"),
+        ("", 1, ""),
+        (" A", 1, " A"),
+    ],
+)
+def test_an_answer_ends_after_its_last_line_though_a_token_reaches_beyond(tiny, text, n_lines, wanted):
+    _, tokenizer = tiny["mistral"]
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    answers = generation.answer(
+        lambda asked, **limits: [ids], tokenizer, ["x"], context=99, max_new_tokens=9, label="test",
+        n_lines=n_lines,
+    )  # fmt: skip
+    assert answers == ["-" + wanted]
 
 
 def read(answers, hints=None, limit=3):

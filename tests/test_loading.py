@@ -1,0 +1,226 @@
+"""Loading of models, tokenizers and adapters that a user brings, good ones and bad ones."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from tiny_models import tiny_mistral
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from dualrec_utils import generation, loading, lora
+from dualrec_utils.errors import StudyError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+GENERATION = {"max_new_tokens": 12, "batch_size": 2, "label": "test"}
+PROMPTS = ["- Toy Story (1995)\n", "- Film 01 (1961)\n- Film 02 (1962)\n"]
+
+
+@pytest.fixture(scope="module")
+def mistral(tmp_path_factory, one_thread):
+    return tiny_mistral(tmp_path_factory.mktemp("models") / "mistral", chat=True)
+
+
+@pytest.fixture
+def copied(mistral, tmp_path):
+    """A copy to spoil."""
+    return shutil.copytree(mistral, tmp_path / "mistral")
+
+
+def adapter_of(base, folder, *, name=None, rank=4):
+    """A saved adapter whose products are not zero."""
+    model, _ = loading.load_model(base)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        settings = LoraConfig(
+            r=rank, lora_alpha=64, target_modules=list(lora.TARGET_MODULES), init_lora_weights=False
+        )
+        adapted = get_peft_model(model, settings)
+    return lora.save(adapted, folder, base=name or base.name)
+
+
+def test_loading_says_what_is_wrong(mistral, tmp_path):
+    with pytest.raises(StudyError, match="holds no language model"):
+        loading.load_model(tmp_path)
+    with pytest.raises(StudyError, match="holds no language model"):
+        loading.load_model(tmp_path / "missing")
+    with pytest.raises(StudyError, match="dtype 'float8' is unknown; allowed"):
+        loading.load_model(mistral, dtype="float8")
+    with pytest.raises(StudyError, match="holds no adapter"):
+        loading.load_model(mistral, adapter=tmp_path)
+    (tmp_path / "config.json").write_text((mistral / "config.json").read_text())
+    with pytest.raises(StudyError, match="without its tokenizer"):
+        loading.load_model(tmp_path)
+
+
+def test_a_hub_id_out_of_reach_says_so(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(StudyError, match="no language model 'nobody/no-such-model'"):
+        loading.load_model("nobody/no-such-model")
+
+
+def test_loaded_for_generation(mistral):
+    model, tokenizer = loading.load_model(mistral)
+    assert not model.training
+    assert next(model.parameters()).dtype == torch.float32
+    assert tokenizer.padding_side == "left"
+
+
+@pytest.mark.parametrize("dtype", loading.DTYPES)
+def test_every_dtype_answers(mistral, dtype):
+    model, tokenizer = loading.load_model(mistral, dtype=dtype)
+    assert {weight.dtype for weight in model.parameters()} == {getattr(torch, dtype)}
+    assert len(generation.generate(model, tokenizer, PROMPTS, **GENERATION)) == 2
+
+
+def test_a_relative_folder_is_a_folder(mistral, monkeypatch):
+    monkeypatch.chdir(mistral.parent)
+    model, _ = loading.load_model("mistral")
+    assert model.config.model_type == "mistral"
+
+
+def test_sampling_settings_of_a_checkpoint_do_not_count(copied):
+    model, tokenizer = loading.load_model(copied)
+    wanted = generation.generate(model, tokenizer, PROMPTS, **GENERATION)
+    own = {"do_sample": True, "temperature": 3.0, "repetition_penalty": 5.0, "no_repeat_ngram_size": 1}
+    GenerationConfig(**own, eos_token_id=tokenizer.eos_token_id).save_pretrained(copied)
+    model, tokenizer = loading.load_model(copied)
+    assert generation.generate(model, tokenizer, PROMPTS, **GENERATION) == wanted
+    # They would have counted.
+    plain = AutoModelForCausalLM.from_pretrained(copied)
+    assert generation.generate(plain, tokenizer, PROMPTS, **GENERATION) != wanted
+
+
+def test_padding_tokens_without_embedding_are_replaced(copied):
+    bare = AutoTokenizer.from_pretrained(copied)
+    bare.add_special_tokens({"pad_token": "[PAD]"})
+    bare.save_pretrained(copied)
+    model, tokenizer = loading.load_model(copied)
+    rows = model.get_input_embeddings().num_embeddings
+    assert bare.pad_token_id >= rows > tokenizer.pad_token_id
+    assert len(generation.generate(model, tokenizer, PROMPTS, **GENERATION)) == 2
+
+
+def test_a_tokenizer_without_end_of_text_is_refused(copied):
+    path = copied / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps(settings | {"eos_token": None}))
+    with pytest.raises(StudyError, match="names no end-of-text token"):
+        loading.load_model(copied)
+
+
+def test_cut_off_weights_are_refused(copied):
+    weights = copied / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(StudyError, match=r"no language model .*mistral"):
+        loading.load_model(copied)
+
+
+def test_missing_weights_are_not_made_up(copied):
+    weights = load_file(copied / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(StudyError, match=r"lacks 1 weights .* model.layers.1.mlp.up_proj.weight first"):
+        loading.load_model(copied)
+
+
+def test_weights_of_another_width_are_refused(copied, tmp_path):
+    wide = tiny_mistral(tmp_path / "wide", chat=True, width=48)
+    shutil.copy(wide / "model.safetensors", copied)
+    with pytest.raises(StudyError, match=r"no language model .*mistral"):
+        loading.load_model(copied)
+
+
+def test_a_model_beyond_the_memory_is_refused_before_its_weights_are_read(copied):
+    settings = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(settings | {"vocab_size": 10**12}))
+    (copied / "model.safetensors").unlink()
+    with pytest.raises(StudyError, match=r"take \d+\.\d GB \(bfloat16\); .* GB free: set dtype"):
+        loading.load_model(copied, dtype="bfloat16")
+
+
+def test_running_out_of_memory_says_what_to_change():
+    with (
+        pytest.raises(StudyError, match=r"out of memory: lower batch_size"),
+        loading.memory_errors("lower batch_size"),
+    ):
+        torch.empty(2**55, dtype=torch.uint8)
+    with pytest.raises(StudyError, match="lower batch_size"), loading.memory_errors("lower batch_size"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    with pytest.raises(RuntimeError, match="size mismatch"), loading.memory_errors("lower batch_size"):
+        raise RuntimeError("size mismatch")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+def test_four_bits_need_a_gpu(mistral):
+    with pytest.raises(StudyError, match="nf4 needs a CUDA GPU and there is none: set it to none or auto"):
+        loading.load_model(mistral, quantization="nf4")
+    model, _ = loading.load_model(mistral, quantization="auto")
+    assert not getattr(model, "is_loaded_in_4bit", False)
+    with pytest.raises(StudyError, match="quantization 'int8' is unknown; allowed: none, nf4, auto"):
+        loading.load_model(mistral, quantization="int8")
+
+
+@pytest.mark.parametrize(
+    ("quantization", "gib", "wanted"),
+    [("auto", 15, True), ("auto", 24, False), ("nf4", 80, True), ("none", 8, False)],
+)
+def test_auto_means_four_bits_on_small_gpus_alone(monkeypatch, quantization, gib, wanted):
+    gpu = type("Gpu", (), {"total_memory": gib * 2**30})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
+    monkeypatch.setattr(loading, "find_spec", lambda name: "there")
+    assert loading.quantized(quantization) == wanted
+    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    if wanted:
+        with pytest.raises(StudyError, match="pip install bitsandbytes"):
+            loading.quantized(quantization)
+    else:
+        assert not loading.quantized(quantization)
+
+
+def test_an_adapter_counts_apart_and_merged(mistral, tmp_path):
+    folder = adapter_of(mistral, tmp_path / "adapter")
+    base, tokenizer = loading.load_model(mistral)
+    apart, _ = loading.load_model(mistral, adapter=folder)
+    merged, _ = loading.load_model(mistral, adapter=folder, merge=True)
+    assert type(merged) is type(base)
+    ids = torch.tensor([tokenizer("- Toy Story")["input_ids"]])
+    with torch.inference_mode():
+        plain, one, two = (model(ids).logits for model in (base, apart, merged))
+    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(plain, one, atol=0.1)
+
+
+def test_adapters_of_other_models_are_refused(mistral, tmp_path):
+    advice = "train an adapter for this one"
+    named = adapter_of(mistral, tmp_path / "named", name="someone/other-7B")
+    with pytest.raises(StudyError, match=f"belongs to someone/other-7B, the model is mistral.*{advice}"):
+        loading.load_model(mistral, adapter=named)
+    wide = tiny_mistral(tmp_path / "wide" / "mistral", chat=True, width=48)
+    deep = tiny_mistral(tmp_path / "deep" / "mistral", chat=True, n_layers=3)
+    shallow = tiny_mistral(tmp_path / "shallow" / "mistral", chat=True, n_layers=1)
+    for name, base, what in (
+        ("a", wide, "size mismatch|shape"),
+        ("b", deep, r"8 matrices .*layers\.2"),
+        ("c", shallow, r"8 matrices .*layers\.1"),
+    ):
+        folder = adapter_of(base, tmp_path / name)
+        with pytest.raises(StudyError, match=f"does not fit .*({what}).*{advice}"):
+            loading.load_model(mistral, adapter=folder)
+
+
+def test_a_damaged_adapter_is_refused(mistral, tmp_path):
+    folder = adapter_of(mistral, tmp_path / "adapter")
+    (folder / "adapter_model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(StudyError, match="does not fit"):
+        loading.load_model(mistral, adapter=folder)
+
+
+def test_merging_into_four_bits_is_refused(mistral, monkeypatch):
+    monkeypatch.setattr(loading, "quantized", lambda quantization: True)
+    with pytest.raises(StudyError, match="merging rounds an adapter to 4 bits"):
+        loading.load_model(mistral, quantization="nf4", adapter="any", merge=True)
