@@ -93,6 +93,26 @@ def build_prompts(
     return prompts
 
 
+def build_history_prompts(
+    cases: pd.DataFrame, items: pd.DataFrame, *, n_recent: int, genres: bool
+) -> list[str]:
+    """The header and the last movies of every case, nothing asked: the text `movielm` was trained on.
+
+    Args:
+        cases, items, n_recent: as :func:`build_prompts`.
+        genres: write the genres behind each movie.
+
+    Returns:
+        One prompt a case, ending after the line break of the last movie; the next line follows.
+    """
+    plain = {item: f"- {name}" for item, name in names_of(items).items()}
+    lines = lines_of(items) if genres else plain
+    return [
+        "\n".join([HEADER, *(lines[item] for item in list(history)[-n_recent:])]) + "\n"
+        for history in cases[HISTORY]
+    ]
+
+
 def format_answer(titles: Sequence[str]) -> str:
     """An answer as a model is taught to give it: one "- Title (year)" a line, the last one ended too.
 

@@ -1,0 +1,283 @@
+"""Decoding constrained to the catalog, against every title scored by a forward pass of its own."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_models
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dualrec_utils import chat, constrained, loading, movielm_data, predictions, prompts, trie
+from dualrec_utils.config import CASE, HISTORY, ITEM, TEXT
+from dualrec_utils.errors import StudyError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TITLES = [
+    ("Alien", 1979), ("Aliens", 1986), ("Alien 3", 1992), ("Alien", None), ("Fargo", 1996),
+    ("Film", 1961), ("Film 01", 1961), ("Film 02", 1962), ("Film 03", 1962), ("Toy Story", 1995),
+    ("Toy", 1995), ("'Til There Was You", 1997), ("Amélie", 2001), ("187", 1997), ("¡Átame!", 1990),
+]  # fmt: skip
+ITEMS = pd.DataFrame(
+    {
+        "item_id": np.arange(len(TITLES)) * 3 + 5,
+        "title": [title for title, _ in TITLES],
+        "year": pd.array([year for _, year in TITLES], dtype="Int64"),
+        "genres": [["Drama"]] * len(TITLES),
+    }
+)
+NAMES = list(prompts.names_of(ITEMS).values())
+CASES = pd.DataFrame(
+    {
+        CASE: ["a", "b", "c", "d"],
+        HISTORY: [np.array([5]), np.array([5, 8, 11]), np.array([17, 20]), np.array([47, 44, 41, 38, 35])],
+    }
+)
+PROMPTS = prompts.build_prompts(CASES, ITEMS, hints=pd.Series({"a": 5, "b": 20, "c": 8, "d": 47}))
+ARCHITECTURES = ("mistral", "mistral with a chat template", "qwen2", "qwen2 that reasons")
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def pair(request, tmp_path_factory):
+    """A tiny random model and its tokenizer, loaded as a user's own would be."""
+    folder = tmp_path_factory.mktemp("model")
+    if request.param.startswith("mistral"):
+        tiny_models.tiny_mistral(folder, chat="chat" in request.param)
+    else:
+        tiny_models.tiny_qwen2(folder, reasoning="reasons" in request.param)
+    return loading.load_model(folder)
+
+
+@pytest.fixture(scope="module")
+def mistral(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mistral")
+    return loading.load_model(tiny_models.tiny_mistral(folder, chat=False))
+
+
+@pytest.fixture(scope="module")
+def full(mistral):
+    """Scores of the whole catalog."""
+    return score(mistral)
+
+
+def brute_force(model, tokenizer, texts, names=NAMES):
+    """Title scores, one full forward pass a title and nothing shared."""
+    scores = np.zeros((len(texts), len(names)))
+    for row, text in enumerate(texts):
+        start = len(chat.prompt_ids(tokenizer, text))
+        for column, name in enumerate(names):
+            ids = chat.prompt_ids(tokenizer, text, prefix=prompts.format_answer([name]))
+            with torch.inference_mode():
+                logits = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(-1)
+            scores[row, column] = sum(float(logits[at - 1, ids[at]]) for at in range(start, len(ids)))
+    return scores
+
+
+def rank(pair, texts=PROMPTS, items=ITEMS, **settings):
+    return constrained.rank_titles(*pair, texts, items, label="test", **settings)
+
+
+def score(pair, texts=PROMPTS, items=ITEMS, **settings):
+    return constrained.score_titles(*pair, texts, items, label="test", **settings)
+
+
+def best(scores, k):
+    return np.argsort(-scores, axis=1)[:, :k]
+
+
+@pytest.mark.parametrize("batch_size, titles_at_once", [(1, 1), (3, 4), (4, 64)])
+def test_scores_are_those_of_brute_force(pair, batch_size, titles_at_once):
+    scores = score(pair, batch_size=batch_size, titles_at_once=titles_at_once)
+    np.testing.assert_allclose(scores, brute_force(*pair, PROMPTS), atol=1e-4, rtol=0)
+
+
+def test_exact_search_finds_the_best_by_brute_force(pair):
+    truth = brute_force(*pair, PROMPTS)
+    for k, width in ((1, 1), (4, 2), (10, 16), (15, 3)):
+        found = rank(pair, k=k, width=width, batch_size=3)
+        np.testing.assert_array_equal(best(found, k), best(truth, k))
+        listed = np.isfinite(found)
+        assert (listed.sum(axis=1) >= k).all()
+        np.testing.assert_allclose(found[listed], truth[listed], atol=1e-4, rtol=0)
+
+
+def test_excluded_movies_are_skipped_and_the_next_best_take_their_place(pair):
+    truth = brute_force(*pair, PROMPTS)
+    for row, history in enumerate(CASES[HISTORY]):
+        truth[row, np.searchsorted(ITEMS[ITEM], history)] = -np.inf
+    for method in constrained.METHODS:
+        found = rank(pair, k=10, width=15, excluded=constrained.seen_movies(CASES), method=method)
+        np.testing.assert_array_equal(best(found, 10), best(truth, 10))
+        assert not np.isfinite(found[~np.isfinite(truth)]).any()
+
+
+def test_a_beam_as_wide_as_the_catalog_is_exact_and_a_narrow_one_is_full_of_real_movies(pair):
+    truth = brute_force(*pair, PROMPTS)
+    wide = rank(pair, k=10, width=60, method="beam")
+    np.testing.assert_array_equal(best(wide, 10), best(truth, 10))
+    narrow = rank(pair, k=5, width=5, method="beam")
+    listed = np.isfinite(narrow)
+    assert (listed.sum(axis=1) >= 5).all()
+    np.testing.assert_allclose(narrow[listed], truth[listed], atol=1e-4, rtol=0)
+
+
+def test_a_beam_never_lists_better_than_the_exact_search(mistral):
+    exact = rank(mistral, k=6, width=6)
+    beam = rank(mistral, k=6, width=6, method="beam")
+    best_of = [np.sort(scores, axis=1)[:, -6:] for scores in (beam, exact)]
+    assert (best_of[0] <= best_of[1] + 1e-4).all()
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(list(ITEMS[ITEM])), unique=True, max_size=15), min_size=4, max_size=4)
+)
+def test_candidates_may_differ_from_prompt_to_prompt(mistral, full, candidates):
+    scores = score(mistral, candidates=candidates, titles_at_once=4)
+    wanted = np.array([ITEMS[ITEM].isin(chosen) for chosen in candidates])
+    np.testing.assert_array_equal(np.isfinite(scores), wanted)
+    np.testing.assert_allclose(scores[wanted], full[wanted], atol=1e-4, rtol=0)
+
+
+@settings(max_examples=25)
+@given(st.sets(st.sampled_from(list(ITEMS[ITEM])), max_size=15))
+def test_whatever_is_excluded_the_rest_is_ranked_exactly(mistral, full, excluded):
+    rest = np.where(ITEMS[ITEM].isin(excluded), -np.inf, full[:1])
+    found = rank(mistral, PROMPTS[:1], k=3, width=2, excluded=[sorted(excluded)])
+    n = min(3, len(ITEMS) - len(excluded))
+    np.testing.assert_array_equal(best(found, n), best(rest, n))
+    assert np.isfinite(found).sum() >= n
+
+
+def test_everything_excluded_leaves_nothing(mistral):
+    found = rank(mistral, PROMPTS[:1], excluded=[list(ITEMS[ITEM])])
+    assert not np.isfinite(found).any()
+    lists = constrained.ranked_lists(found, CASES[:1], ITEMS, seed=1)
+    assert len(lists) == 0
+
+
+def test_order_and_batches_of_the_prompts_change_nothing(mistral):
+    together = rank(mistral, k=5, batch_size=4)
+    np.testing.assert_array_equal(together, rank(mistral, k=5, batch_size=4))
+    alone = rank(mistral, PROMPTS[::-1], k=5, batch_size=1)[::-1]
+    np.testing.assert_array_equal(best(together, 5), best(alone, 5))
+    assert rank(mistral, []).shape == (0, len(ITEMS))
+    assert score(mistral, []).shape == (0, len(ITEMS))
+
+
+def test_lists_are_predictions_with_titles(full):
+    lists = constrained.ranked_lists(full, CASES, ITEMS, seed=4)
+    predictions.check(lists, CASES, ITEMS[ITEM].to_numpy())
+    names = dict(zip(ITEMS[ITEM], NAMES, strict=True))
+    assert lists[TEXT].tolist() == [names[item] for item in lists[ITEM]]
+    assert lists.groupby(CASE).size().tolist() == [10, 10, 10, 10]
+    seen = dict(zip(CASES[CASE], CASES[HISTORY], strict=True))
+    assert not any(item in seen[case] for case, item in zip(lists[CASE], lists[ITEM], strict=True))
+    kept = constrained.ranked_lists(full, CASES, ITEMS, seed=4, exclude_seen=False)
+    np.testing.assert_array_equal(
+        kept[ITEM].to_numpy(dtype=int).reshape(4, 10), ITEMS[ITEM].to_numpy()[best(full, 10)]
+    )
+
+
+def test_score_frame_holds_what_was_scored():
+    scores = np.full((4, len(ITEMS)), -np.inf)
+    scores[2, 1] = -3.5
+    frame = constrained.score_frame(scores, CASES, ITEMS)
+    assert frame.to_dict("records") == [{"case_id": "c", "item_id": 8, "log_probability": -3.5}]
+
+
+def test_overlap_by_hand():
+    exact = np.array([[-1.0, -2.0, -3.0, -4.0], [-4.0, -3.0, -2.0, -1.0]])
+    other = np.array([[-1.0, -np.inf, -np.inf, -9.0], [-np.inf, -5.0, -6.0, -np.inf]])
+    assert constrained.overlap(other, exact, k=2) == (1 / 2 + 1 / 2) / 2
+    assert constrained.overlap(exact, exact, k=3) == 1
+
+
+def test_what_movielm_reads_is_what_it_was_trained_on():
+    tokenizer = movielm_data.train_tokenizer(ITEMS, vocabulary=350)
+    documents = movielm_data.Documents(ITEMS, tokenizer, max_tokens=512)
+    history = CASES[HISTORY][3]
+    for genres in (False, True):
+        prompt = prompts.build_history_prompts(CASES, ITEMS, n_recent=4, genres=genres)[3]
+        (line,) = trie.encode_lines(tokenizer, [NAMES[0]], prompt)
+        read = chat.prompt_ids(tokenizer, prompt) + line
+        taught, _ = documents.document(history[-4:], genres=genres, budget=512)
+        assert read == taught + documents.plain[5]
+
+
+def test_trie_by_hand():
+    tree = trie.build_trie([[7, 9], [7, 8, 9], [5, 9]], ["A", "B", "C"])
+    # Root; 5 and 7; 9 after 5, 8 and 9 after 7; 9 after 8.
+    assert tree.tokens.tolist() == [0, 5, 7, 9, 8, 9, 9]
+    assert tree.depth.tolist() == [0, 1, 1, 2, 2, 2, 3]
+    assert tree.n_children.tolist() == [2, 1, 2, 0, 1, 0, 0]
+    assert tree.first_child[[0, 1, 2, 4]].tolist() == [1, 3, 4, 6]
+    assert tree.paths.tolist() == [[2, 5, -1], [2, 4, 6], [1, 3, -1]]
+    assert tree.leaves.tolist() == [5, 6, 3]
+    assert tree.order.tolist() == [2, 1, 0]
+    assert (tree.first_leaf[2], tree.end_leaf[2]) == (1, 3)
+
+
+@given(st.sets(st.lists(st.integers(1, 3), max_size=5).map(tuple), min_size=1, max_size=30))
+def test_every_path_of_a_trie_spells_its_title(titles):
+    lines = [[*line, 9] for line in sorted(titles, reverse=True)]
+    tree = trie.build_trie(lines, [str(line) for line in lines])
+    for line, path in zip(lines, tree.paths, strict=True):
+        assert tree.tokens[path[path >= 0]].tolist() == line
+    for node in range(len(tree.tokens)):
+        below = tree.order[tree.first_leaf[node] : tree.end_leaf[node]]
+        assert set(below) == {t for t in range(len(lines)) if node == 0 or node in tree.paths[t]}
+        own = range(tree.first_child[node], tree.first_child[node] + tree.n_children[node])
+        assert [tree.depth[child] for child in own] == [tree.depth[node] + 1] * len(own)
+
+
+def test_titles_that_cannot_be_told_apart_are_refused(mistral):
+    with pytest.raises(StudyError, match="'Fargo' and 'Fargo' are written alike"):
+        trie.build_trie([[1, 2], [1, 2]], ["Fargo", "Fargo"])
+    with pytest.raises(StudyError, match="'Alien' and 'Aliens' begin alike"):
+        trie.build_trie([[1], [1, 2]], ["Alien", "Aliens"])
+    with pytest.raises(StudyError, match="no movie"):
+        trie.build_trie([], [])
+    twice = ITEMS.assign(title="Fargo", year=1996)
+    with pytest.raises(StudyError, match=r"'Fargo \(1996\)' and 'Fargo \(1996\)' are written alike"):
+        rank(mistral, items=twice)
+    with pytest.raises(StudyError, match="holds a line break"):
+        rank(mistral, items=ITEMS.assign(title=[f"{name}\nmore" for name in ITEMS["title"]]))
+
+
+def test_a_tokenizer_that_joins_the_prefix_to_the_title_is_refused(mistral, monkeypatch):
+    monkeypatch.setattr(trie, "format_answer", lambda names: f"—{names[0]}\n")
+    with pytest.raises(StudyError, match="joins the answer prefix '-' to 'Alien"):
+        rank(mistral)
+
+
+def test_bad_arguments_are_refused_by_name(mistral):
+    with pytest.raises(StudyError, match="method 'greedy' is unknown; allowed: exact, beam"):
+        rank(mistral, method="greedy")
+    with pytest.raises(StudyError, match="width 5 cannot hold 10 movies"):
+        rank(mistral, method="beam", width=5)
+    with pytest.raises(StudyError, match="prompt 1 names movie 999, not in the catalog"):
+        score(mistral, candidates=[[5], [8, 999], [], []])
+    with pytest.raises(StudyError, match=r"take \d{4,5} tokens, the model reads 1024: show fewer movies"):
+        rank(mistral, [PROMPTS[0] * 40])
+
+
+def test_an_attention_without_masks_of_its_own_is_refused(mistral, monkeypatch):
+    monkeypatch.setattr(mistral[0].config, "_attn_implementation_internal", "flash_attention_2")
+    with pytest.raises(StudyError, match="cannot use attention 'flash_attention_2'; allowed: sdpa, eager"):
+        rank(mistral)
+
+
+def test_a_sliding_window_shorter_than_the_prompt_is_refused(mistral, monkeypatch):
+    monkeypatch.setattr(mistral[0].config, "sliding_window", 40)
+    with pytest.raises(StudyError, match="the model reads 40"):
+        rank(mistral)
+
+
+def test_eager_attention_gives_the_same_scores(mistral, full):
+    model, _ = mistral
+    model.set_attn_implementation("eager")
+    try:
+        np.testing.assert_allclose(score(mistral), full, atol=1e-4, rtol=0)
+    finally:
+        model.set_attn_implementation("sdpa")
