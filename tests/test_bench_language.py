@@ -1,0 +1,28 @@
+"""The benchmark of the language side on a tiny data set: what it counts, not how fast this machine is."""
+
+import pandas as pd
+import pytest
+from tiny_models import tiny_mistral
+
+from dualrec_utils import bench_language, config, files, predictions
+from dualrec_utils.errors import StudyError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_both_ways_answer_the_same_prompts(tiny, monkeypatch):
+    tiny_mistral(config.model_dir("ml-100k", "movielm"), chat=False)
+    cases = predictions.load_cases("ml-100k", "next_item", "validation")
+    first = predictions.load_items("ml-100k")["item_id"].iloc[0]
+    hints = pd.DataFrame({"case_id": cases["case_id"], "item_id": first})
+    files.write_parquet(hints, config.model_dir("ml-100k", "lstm") / "hints_next_item_validation.parquet")
+    monkeypatch.setattr(bench_language, "REPEATS", 2)
+    found = bench_language.bench_generation("ml-100k", n_prompts=4, batch_size=2, max_new_tokens=8)
+    assert found["n_different"] == 0
+    assert found["ratio_lowest"] <= found["ratio"] <= found["ratio_highest"]
+    table = bench_language.generation_table(found)
+    assert table["answering"].tolist() == ["one by one", "batched, 2 at once"]
+    assert table["times as fast"].tolist() == [1.0, round(found["ratio"], 1)]
+    files.write_json(found, config.REPORTS / "bench.json")
+    with pytest.raises(StudyError, match=f"{len(cases)} validation cases; n_prompts is 1000: lower it"):
+        bench_language.bench_generation("ml-100k", n_prompts=1000)
