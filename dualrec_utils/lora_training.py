@@ -123,16 +123,20 @@ def precision_of(model: PreTrainedModel | PeftModel, wanted: str) -> str:
 
     Args:
         model: on the device where it will be trained.
-        wanted: one of `auto`, `float32`, `bfloat16`, `float16`. `auto` is the weights' own where they
-            are half precision; for others float32 on a CPU, on a GPU bfloat16 where it computes in it
-            and float16 (the paper's, section 4.2.3) elsewhere.
+        wanted: one of `auto`, `float32`, `bfloat16`, `float16`. `auto` takes what half-precision weights
+            have, or 4-bit weights are computed in; else float32 on a CPU, and on a GPU bfloat16 where it
+            computes in it, float16 (the paper's, section 4.2.3) where not.
 
     Raises:
         StudyError: for another name, or float16 on a CPU, where gradients cannot be scaled.
     """
     if wanted not in PRECISIONS:
         raise StudyError(f"precision {wanted!r} is unknown; allowed: {', '.join(PRECISIONS)}")
-    on_gpu, weights = model.device.type == "cuda", str(model.dtype).removeprefix("torch.")
+    # Weights in 4 bits say elsewhere what they are computed in.
+    computed = getattr(
+        getattr(model.config, "quantization_config", None), "bnb_4bit_compute_dtype", model.dtype
+    )
+    on_gpu, weights = model.device.type == "cuda", str(computed).removeprefix("torch.")
     precision = wanted
     if wanted == "auto" and weights in ("bfloat16", "float16"):
         precision = weights

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_instructions import examples
 from test_lora import LORA, write_base
+from transformers import BitsAndBytesConfig
 
 from dualrec_utils import instructions, loading, lora, lora_checkpoints, lora_training
 from dualrec_utils.errors import StudyError
@@ -194,6 +195,12 @@ def test_a_base_in_half_precision_is_trained_in_its_own(base):
     assert set(weights.values()) == {torch.float32}
     curve = lora_training.train(adapted, tokenizer, encoded, encoded[:4], **TRAINING, label="test")
     assert curve["validation_loss"].iloc[-1] < curve["validation_loss"].iloc[0]
+
+
+def test_a_base_in_4_bits_is_trained_in_what_it_is_computed_in(base):
+    model, _, _ = prepared(base)
+    model.config.quantization_config = BitsAndBytesConfig(bnb_4bit_compute_dtype=torch.bfloat16)
+    assert lora_training.precision_of(model, "auto") == "bfloat16"
 
 
 def test_too_little_memory_names_what_to_change(base):
