@@ -173,13 +173,15 @@ def test_no_trade_off_is_chosen_on_test_users(tiny):
             diversity.trade_off_curve(**{**own, "cases": cases}, **SETTINGS)
 
 
-def by_hand(hits: list[float]) -> pd.DataFrame:
-    """Both re-rankers at 0, 0.2, 0.4: ever more diverse, with the hit rates given."""
+def by_hand(hits: list[float], gains: tuple = (0.1, 0.1, 0.1)) -> pd.DataFrame:
+    """Both re-rankers at 0, 0.2, 0.4: ever more diverse, with the hit rates and NDCG given."""
     rows = []
     for name in diversity.RERANKERS:
-        for trade_off, hit, step in zip((0.0, 0.2, 0.4), hits, range(3), strict=True):
+        for step, (hit, gain) in enumerate(zip(hits, gains, strict=True)):
+            trade_off = (0.0, 0.2, 0.4)[step]
             rows += [
                 (name, trade_off, "hit_rate@5", hit),
+                (name, trade_off, "ndcg@5", gain),
                 (name, trade_off, diversity.SIMILARITY, 0.4 - step / 10),
                 (name, trade_off, diversity.COVERAGE, 0.3 + step / 10),
             ]
@@ -188,12 +190,18 @@ def by_hand(hits: list[float]) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("hits", "chosen"),
-    [([0.2, 0.195, 0.185], 0.2), ([0.2, 0.18, 0.195], 0.4), ([0.2, 0.18, 0.17], 0.0)],
+    ("hits", "gains", "chosen"),
+    [
+        ([0.2, 0.195, 0.185], (0.1, 0.1, 0.1), 0.2),
+        ([0.2, 0.18, 0.195], (0.1, 0.1, 0.1), 0.4),
+        ([0.2, 0.18, 0.17], (0.1, 0.1, 0.1), 0.0),
+        # Hits that only move down the list cost NDCG.
+        ([0.2, 0.2, 0.2], (0.1, 0.095, 0.08), 0.2),
+    ],
 )
-def test_the_most_diverse_affordable_setting_is_chosen(hits, chosen):
+def test_the_most_diverse_affordable_setting_is_chosen(hits, gains, chosen):
     for name in diversity.RERANKERS:
-        curve = by_hand(hits)
+        curve = by_hand(hits, gains)
         assert diversity.choose_trade_off(curve, reranker=name, tolerance=0.01) == chosen
 
 

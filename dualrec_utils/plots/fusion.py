@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dualrec_utils.plots.style import COLORS, WIDE, caption, study_style
 
@@ -28,12 +28,12 @@ PANELS = {
     "mmr": (
         "sbert_similarity@5",
         "Maximal marginal relevance",
-        "mean cosine of titles among the first five (less is more diverse)",
+        "intra-list similarity@5 (← more diverse)",
     ),
     "genres": (
         "genre_coverage@5",
         "Genre coverage",
-        "share of the 18 genres among the first five (more is more diverse)",
+        "genre coverage@5 (more diverse →)",
     ),
 }
 
@@ -104,6 +104,7 @@ def trade_off(curve: pd.DataFrame, *, chosen: Mapping[str, float], tolerance: fl
             lowest = up["value"][0.0] - tolerance
             axes.axhline(lowest, color=COLORS["grey"], linestyle=":")
             axes.set(title=title, xlabel=xlabel)
+            axes.xaxis.set_major_locator(MaxNLocator(5))
         panels[0].set_ylabel("HR@5")
         panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
