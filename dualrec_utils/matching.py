@@ -185,3 +185,36 @@ def measure_thresholds(
         rows.append(shares.reset_index().assign(threshold=threshold))
     table = pd.concat(rows, ignore_index=True)
     return table[["threshold", "kind", "n", "right", "wrong", "refused"]]
+
+
+def precision_recall(thresholds: pd.DataFrame, *, outside: str = "not in catalog") -> pd.DataFrame:
+    """Precision and recall of the matches made at each threshold, over all kinds of text together.
+
+    Args:
+        thresholds: table from :func:`measure_thresholds`.
+        outside: beginning of the kinds of text that name no movie of the catalog.
+
+    Returns:
+        One row a threshold: `precision` (right matches / all matches made, those of outsiders included;
+        1 where none is made), `recall` (right matches / texts that name a catalog movie), `n_matches`
+        and `n_texts`.
+
+    Raises:
+        ValueError: when no text names a catalog movie.
+    """
+    inside = ~thresholds["kind"].str.startswith(outside)
+    counts = pd.DataFrame(
+        {
+            "threshold": thresholds["threshold"],
+            "n_texts": thresholds["n"].where(inside, 0),
+            # For outsiders `right` is the share refused, which is no match.
+            "right": (thresholds["n"] * thresholds["right"]).where(inside, 0).round(),
+            "n_matches": (thresholds["n"] * (1 - thresholds["refused"])).round(),
+        }
+    )
+    sums = counts.groupby("threshold", sort=False).sum().astype(int).reset_index()
+    if (sums["n_texts"] == 0).any():
+        raise ValueError("no text names a movie of the catalog: there is nothing to recall")
+    sums["precision"] = (sums["right"] / sums["n_matches"]).where(sums["n_matches"] > 0, 1.0)
+    sums["recall"] = sums["right"] / sums["n_texts"]
+    return sums[["threshold", "precision", "recall", "n_matches", "n_texts"]]

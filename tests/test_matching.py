@@ -87,6 +87,31 @@ def test_measured_shares_on_three_texts():
     assert table.loc[(101, "outside"), ["right", "refused"]].tolist() == [1.0, 1.0]
 
 
+def test_precision_and_recall_on_five_texts():
+    texts = pd.DataFrame(
+        {
+            "kind": ["a", "a", "b", "not in catalog", "not in catalog, no year"],
+            "text": ["The Matrix (1999)", "Sabrina", "Usual Suspect", "The Matrixx (1999)", "Elsewhere"],
+            "item_id": pd.array([1, 3, 8, None, None], dtype="Int64"),
+        }
+    )
+    table = matching.measure_thresholds(ITEMS, texts, thresholds=[80, 101])
+    measured = matching.precision_recall(table).set_index("threshold")
+    # At 80: right are The Matrix and the Usual Suspects; wrong the other Sabrina and the outsider Matrixx.
+    assert measured.loc[80, ["precision", "recall"]].tolist() == pytest.approx([2 / 4, 2 / 3])
+    assert measured.loc[80, ["n_matches", "n_texts"]].tolist() == [4, 3]
+    # At 101 only equal forms match: The Matrix, and a Sabrina.
+    assert measured.loc[101, ["precision", "recall"]].tolist() == pytest.approx([1 / 2, 1 / 3])
+
+
+def test_precision_without_a_match_is_one_and_recall_needs_a_movie():
+    row = {"threshold": 101, "kind": "typo", "n": 2, "right": 0.0, "wrong": 0.0, "refused": 1.0}
+    measured = matching.precision_recall(pd.DataFrame([row]))
+    assert measured[["precision", "recall"]].to_numpy().tolist() == [[1.0, 0.0]]
+    with pytest.raises(ValueError, match="no text"):
+        matching.precision_recall(pd.DataFrame([row | {"kind": "not in catalog"}]))
+
+
 def test_perturbed_titles_are_the_same_for_the_same_seed():
     outside = catalog((50, "Elsewhere", 1990))
     first = matching.perturbed_titles(ITEMS, outside, seed=1)
