@@ -153,10 +153,8 @@ class HostedBackend:
                     future.result()
                     bar.update()
             finally:
-                # Where all went well, nothing is left to stop. Requests under way come to their end: they
-                # are paid for.
+                # What has not begun ends at once; requests under way come to their end, they are paid for.
                 stop.set()
-                pool.shutdown(cancel_futures=True)
         return [self._replies[p].answer if p in self._replies else "" for p in prompts]
 
     def records(self, prompts: Sequence[str]) -> list[dict[str, Any]]:
