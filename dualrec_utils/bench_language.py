@@ -19,7 +19,7 @@ def bench_generation(
     *,
     model: str = "movielm",
     n_prompts: int = 128,
-    batch_size: int = 32,
+    batch_size: int = 64,
     max_new_tokens: int = 60,
     n_recent: int = 5,
     n_titles: int = 3,

@@ -125,6 +125,16 @@ def test_answers_are_the_most_likely_tokens_one_after_another(tiny):
     assert written == [[token for token in new if token != tokenizer.eos_token_id]]
 
 
+@pytest.mark.parametrize("name", ["mistral", "qwen2_reasoning"])
+def test_the_library_writes_the_same_tokens(tiny, name):
+    model, tokenizer = tiny[name]
+    ids = [chat.prompt_ids(tokenizer, text) for text in PROMPTS]
+    written = generation.complete(model, tokenizer, ids, batch_size=3, **SETTINGS)
+    for before, new in zip(ids, written, strict=True):
+        output = model.generate(torch.tensor([before]), max_new_tokens=24)[0, len(before) :].tolist()
+        assert new == output[: output.index(tokenizer.eos_token_id)] if len(new) < 24 else new == output
+
+
 def test_thoughts_end_at_their_limit_and_an_answer_follows(tiny):
     model, tokenizer = tiny["qwen2_reasoning"]
     calls = []
