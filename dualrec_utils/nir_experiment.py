@@ -6,8 +6,10 @@ left. It writes `reports/tables/nir/results.csv` and `reports/metrics/nir.json`.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,6 +28,10 @@ MOVIES = "ml-100k"
 PARAMS = config.PACKAGE_ROOT / "optional" / STAGE / "params.yaml"
 FILTERS = ("user filtering", "item filtering")
 _FUZZY = 85
+_KEYS = {
+    "item_knn": {"query_length", "n_neighbours"},
+    "local_model": {"model", "revision", "dtype", "max_new_tokens", "batch_size"},
+}
 
 
 def run(
@@ -230,11 +236,28 @@ def _processed(name: str) -> pd.DataFrame:
     return files.read_parquet_of("data", config.processed_dir(MOVIES) / f"{name}.parquet")
 
 
+def read_settings(path: Path) -> dict:
+    """The keywords of :func:`run` from a YAML file.
+
+    Raises:
+        StudyError: naming the keys that are missing or unknown.
+    """
+    settings = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
+    for section, wanted in {"": set(inspect.signature(run).parameters), **_KEYS}.items():
+        found = settings.get(section) if section else settings
+        if not isinstance(found, dict) or set(found) != wanted:
+            wrong = sorted(wanted.symmetric_difference(found)) if isinstance(found, dict) else [section]
+            raise StudyError(
+                f"{path}: missing or unknown: {', '.join(map(str, wrong))}; the keys of"
+                f" {section or 'the file'} are {', '.join(sorted(wanted))}"
+            )
+    return settings
+
+
 def main() -> int:
     """Run with `optional/nir/params.yaml`; returns the exit status, 2 after a clear message."""
     try:
-        settings = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
-        table = run(**settings)
+        table = run(**read_settings(PARAMS))
     except StudyError as error:
         print(f"dualrec: nir: {error}", file=sys.stderr)
         return 2

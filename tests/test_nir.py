@@ -253,6 +253,23 @@ def test_the_committed_table_holds_the_published_figure_and_its_ceiling():
     assert np.allclose(table["hit_rate@10"] * table["users"], table["hits"], atol=0.05)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right", "message"),
+    [
+        ("sede: 1", "seed: 2025", "sede, seed; the keys of the file"),
+        ("  size: 3", "  query_length: 3", "query_length, size; the keys of item_knn"),
+        ("  dtyp: float32", "  dtype: float32", "dtyp, dtype; the keys of local_model"),
+    ],
+)
+def test_settings_are_complete_and_known(tmp_path, wrong, right, message):
+    text = nir_experiment.PARAMS.read_text(encoding="utf-8")
+    assert nir_experiment.read_settings(nir_experiment.PARAMS)["local_model"]["model"] == "movielm"
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(right, wrong), encoding="utf-8")
+    with pytest.raises(StudyError, match=message):
+        nir_experiment.read_settings(path)
+
+
 def test_the_stage_stands_outside_the_default_pipeline_and_names_what_it_imports():
     from test_pipeline_definition import closure
 
