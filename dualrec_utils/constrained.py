@@ -38,7 +38,7 @@ def rank_titles(
     excluded: Sequence[Sequence[int]] | None = None,
     k: int = 10,
     method: str = "exact",
-    width: int = 10,
+    width: int = 20,
     batch_size: int = 64,
     label: str,
 ) -> np.ndarray:

@@ -10,12 +10,18 @@ from dualrec_utils.errors import StudyError
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_both_ways_answer_the_same_prompts(tiny, monkeypatch):
+@pytest.fixture
+def cases(tiny):
+    """Validation cases of a tiny study with a model and hints."""
     tiny_mistral(config.model_dir("ml-100k", "movielm"), chat=False)
     cases = predictions.load_cases("ml-100k", "next_item", "validation")
     first = predictions.load_items("ml-100k")["item_id"].iloc[0]
     hints = pd.DataFrame({"case_id": cases["case_id"], "item_id": first})
     files.write_parquet(hints, config.model_dir("ml-100k", "lstm") / "hints_next_item_validation.parquet")
+    return cases
+
+
+def test_both_ways_answer_the_same_prompts(cases, monkeypatch):
     monkeypatch.setattr(bench_language, "REPEATS", 2)
     found = bench_language.bench_generation("ml-100k", n_prompts=4, batch_size=2, max_new_tokens=8)
     assert found["n_different"] == 0
@@ -26,3 +32,15 @@ def test_both_ways_answer_the_same_prompts(tiny, monkeypatch):
     files.write_json(found, config.REPORTS / "bench.json")
     with pytest.raises(StudyError, match=f"{len(cases)} validation cases; n_prompts is 1000: lower it"):
         bench_language.bench_generation("ml-100k", n_prompts=1000)
+
+
+def test_a_beam_as_wide_as_the_catalog_overlaps_fully(cases):
+    found = bench_language.bench_constrained(
+        "ml-100k", n_prompts=4, n_scored=2, k=5, width=200, batch_size=2
+    )
+    assert [row["overlap"] for row in found["rows"]] == [1.0] * 4
+    assert [row["n_prompts"] for row in found["rows"]] == [4, 2, 4, 4]
+    table = bench_language.constrained_table(found)
+    assert table.columns.tolist() == ["prompt", "way", "prompts", "users/min", "overlap@5"]
+    assert (table["users/min"] > 0).all()
+    files.write_json(found, config.REPORTS / "bench.json")
