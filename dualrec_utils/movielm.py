@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,11 +43,14 @@ def token_losses(model: MistralForCausalLM, ids: torch.Tensor, labels: torch.Ten
     Returns:
         (n_documents, n_tokens - 1).
     """
-    logits = model(input_ids=ids[:, :-1], use_cache=False).logits.float()
+    wanted = labels[:, 1:]
+    counted = wanted != IGNORED
+    states = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+    # The vocabulary's scores are over half of the work: they are made for labelled tokens alone.
     losses = functional.cross_entropy(
-        logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="none"
+        model.lm_head(states[counted]).float(), wanted[counted], reduction="none"
     )
-    return losses.view(labels[:, 1:].shape)
+    return torch.zeros(wanted.shape).masked_scatter(counted, losses)
 
 
 @torch.inference_mode()
@@ -124,7 +127,7 @@ def train(
         noise_share: share of documents interrupted by random tokens.
         n_epochs: passes over all movies. batch_size: documents a step.
         learning_rate: peak, reached after a twentieth of all steps, then a cosine down to a tenth.
-        weight_decay: AdamW's, on matrices only. dropout: of attention weights.
+        weight_decay: of both optimizers, on matrices only. dropout: of attention weights.
 
     Returns:
         (model, tokenizer, curve): the curve has one row an epoch, `epoch`, `step`, `train_loss` (per
@@ -140,7 +143,7 @@ def train(
         model = new_model(
             tokenizer, hidden_size=hidden_size, n_layers=n_layers, n_heads=n_heads, dropout=dropout
         )
-        optimizer = _optimizer(model, weight_decay=weight_decay)
+        optimizers = _optimizers(model, weight_decay=weight_decay)
         plan = []
         for epoch in range(n_epochs):
             rng = np.random.default_rng([seed, epoch])
@@ -152,9 +155,8 @@ def train(
                 model.train()
                 losses = []
                 for ids, labels in steps:
-                    for group in optimizer.param_groups:
-                        group["lr"] = learning_rate * _schedule(step / n_steps)
-                    losses.append(_train_step(model, optimizer, ids, labels))
+                    rate = learning_rate * _schedule(step / n_steps)
+                    losses.append(_train_step(model, optimizers, ids, labels, learning_rate=rate))
                     step += 1
                     bar.update()
                 row = {"epoch": epoch, "step": step, "train_loss": float(np.mean(losses))}
@@ -195,11 +197,22 @@ def new_model(
     return MistralForCausalLM(settings)
 
 
-def _optimizer(model: torch.nn.Module, *, weight_decay: float) -> torch.optim.AdamW:
-    matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
-    rest = [weight for weight in model.parameters() if weight.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.95))
+def _optimizers(model: MistralForCausalLM, *, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, AdamW for embedding and norms.
+
+    Muon's updates are scaled to the size of AdamW's (arXiv 2502.16982, section 2.2), so that one
+    learning rate and one weight decay serve both.
+    """
+    layers = [weight for weight in model.model.layers.parameters() if weight.ndim == 2]
+    norms = [weight for weight in model.parameters() if weight.ndim < 2]
+    groups = [
+        {"params": [model.model.embed_tokens.weight], "weight_decay": weight_decay},
+        {"params": norms, "weight_decay": 0.0},
+    ]
+    return [
+        torch.optim.Muon(layers, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(groups, betas=(0.9, 0.95)),
+    ]
 
 
 def _schedule(progress: float) -> float:
@@ -210,14 +223,22 @@ def _schedule(progress: float) -> float:
 
 
 def _train_step(
-    model: MistralForCausalLM, optimizer: torch.optim.Optimizer, ids: torch.Tensor, labels: torch.Tensor
+    model: MistralForCausalLM,
+    optimizers: Sequence[torch.optim.Optimizer],
+    ids: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    learning_rate: float,
 ) -> float:
     """One step on the mean loss over the batch's labels, gradients clipped at norm 1."""
     loss = token_losses(model, ids, labels).sum() / (labels[:, 1:] != IGNORED).sum()
-    optimizer.zero_grad(set_to_none=True)
+    model.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        optimizer.step()
     return float(loss.detach())
 
 

@@ -128,6 +128,36 @@ def test_untrained_model_guesses_uniformly_and_padding_costs_nothing(items):
     assert losses[0, 0].item() == pytest.approx(losses[1, 0].item(), abs=1e-5)
 
 
+def test_losses_at_labelled_tokens_are_those_of_the_whole_document(items):
+    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
+    torch.manual_seed(0)
+    model = movielm.new_model(tokenizer, hidden_size=32, n_layers=1, n_heads=2, dropout=0.0).eval()
+    ids = torch.tensor([[1, 10, 11, 12, 13], [1, 20, 21, 22, 3]])
+    labels = torch.tensor([[1, 10, -100, 12, 13], [1, -100, 21, -100, -100]])
+    losses = movielm.token_losses(model, ids, labels).detach()
+    chances = torch.log_softmax(model(input_ids=ids).logits.detach(), dim=-1)
+    for row in range(2):
+        for place in range(4):
+            wanted = labels[row, place + 1]
+            own = 0.0 if wanted == -100 else -chances[row, place, wanted].item()
+            assert losses[row, place].item() == pytest.approx(own, abs=1e-5)
+
+
+def test_every_weight_has_one_optimizer_and_norms_do_not_decay(items):
+    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
+    model = movielm.new_model(tokenizer, hidden_size=32, n_layers=2, n_heads=2, dropout=0.0)
+    groups = [
+        group
+        for optimizer in movielm._optimizers(model, weight_decay=0.1)
+        for group in optimizer.param_groups
+    ]
+    owned = [id(weight) for group in groups for weight in group["params"]]
+    assert sorted(owned) == sorted(id(weight) for weight in model.parameters())
+    for group in groups:
+        for weight in group["params"]:
+            assert group["weight_decay"] == (0.1 if weight.ndim == 2 else 0.0)
+
+
 def test_training_learns_the_ring_and_is_the_same_again(items, histories):
     runs = [
         movielm.train(histories, {99: histories[3]}, items, seed=7, **SETTINGS | {"n_epochs": 30})
