@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import log_softmax, logsumexp
 from scipy.stats import rankdata
 
-from dualrec_utils import config, predictions
+from dualrec_utils import predictions
 from dualrec_utils.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, TEXT
 from dualrec_utils.errors import StudyError
 
@@ -27,29 +27,6 @@ METHODS = ("log_linear", "mixture", "reciprocal_rank")
 RANX_METHODS = {"rrf": None, "isr": None, "sum": "min-max", "mnz": "min-max"}
 # Of reciprocal rank fusion, as its authors set it (Cormack, Clarke and Buettcher, SIGIR 2009).
 _RECIPROCAL_K = 60
-
-
-def load_lstm_scores(dataset: str, protocol: str, split: str) -> np.ndarray:
-    """The LSTM's log-probabilities, written by stage `lstm`.
-
-    Returns:
-        float64, shape (n_cases, n_items): rows as :func:`predictions.load_cases`, columns as
-        :func:`predictions.load_items`.
-
-    Raises:
-        StudyError: when the file is not there or belongs to other cases or another catalog.
-    """
-    path = config.model_dir(dataset, "lstm") / f"scores_{protocol}_{split}.npy"
-    if not path.is_file():
-        raise StudyError(f"{path} is not there: run `dvc repro lstm` first")
-    scores = np.load(path).astype(np.float64)
-    wanted = (
-        len(predictions.load_cases(dataset, protocol, split)),
-        len(predictions.load_items(dataset)),
-    )
-    if scores.shape != wanted:
-        raise StudyError(f"{path} has shape {scores.shape}, expected {wanted}: run `dvc repro lstm` anew")
-    return scores
 
 
 def title_score_matrix(frame: pd.DataFrame, cases: pd.DataFrame, items: pd.DataFrame) -> np.ndarray:

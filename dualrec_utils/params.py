@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from ruamel.yaml import YAML, YAMLError
 
 from dualrec_utils import config
@@ -105,8 +105,30 @@ class LanguageModel(_Section):
     quantization: Literal["none", "nf4", "auto"]
 
 
+class Hosted(_Section):
+    """How a provider of hosted models is asked; :class:`dualrec_utils.hosted.HostedSettings`."""
+
+    base_url: str = Field(pattern=r"^https?://")
+    key_variable: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
+    concurrency: int = Field(ge=1, le=64)
+    timeout_seconds: float = Field(ge=1, le=3_600)
+    n_retries: int = Field(ge=0, le=20)
+    longest_wait_seconds: float = Field(ge=0, le=86_400)
+    max_requests: int = Field(ge=1, le=10_000_000)
+    max_run_tokens: int = Field(ge=1, le=10_000_000_000)
+    max_unreadable: int = Field(ge=0, le=1_000_000)
+    prices: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]]
+    extra_body: dict[str, Any]
+
+
 # The name of a language model begins the names of its systems.
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+def _at_least_n_ranked(width: int, about: ValidationInfo) -> int:
+    if width < about.data.get("n_ranked", 0):
+        raise ValueError(f"a beam of width {width} cannot hold the {about.data['n_ranked']} of n_ranked")
+    return width
 
 
 class ZeroShotLlm(_Section):
@@ -116,8 +138,28 @@ class ZeroShotLlm(_Section):
     n_recent: int = Field(ge=1, le=50)
     n_titles: int = Field(ge=1, le=20)
     max_new_tokens: int = Field(ge=8, le=1_024)
+    max_thinking_tokens: int = Field(ge=0, le=32_768)
     batch_size: int = Field(ge=1, le=512)
     match_threshold: float = Field(ge=0, le=101)
+    n_ranked: int = Field(ge=5, le=100)
+    beam_width: int = Field(ge=5, le=1_000)
+    n_history: int = Field(ge=1, le=1_000)
+    n_candidates: int = Field(ge=5, le=100)
+    n_checked: int = Field(ge=10, le=10_000)
+    hosted: Hosted
+
+    @field_validator("models")
+    @classmethod
+    def _looked_into(cls, models: dict) -> dict:
+        first = next(iter(models))
+        if models[first].backend != "local":
+            raise ValueError(f"the first model, {first}, is not local; notebook 04 looks inside it")
+        return models
+
+    @field_validator("beam_width")
+    @classmethod
+    def _wide_enough(cls, width: int, about: ValidationInfo) -> int:
+        return _at_least_n_ranked(width, about)
 
 
 class LoraFinetuning(_Section):
@@ -143,17 +185,33 @@ class LoraFinetuning(_Section):
     accumulation: int = Field(ge=1, le=512)
     learning_rate: float = Field(gt=0, le=1)
     max_tokens: int = Field(ge=64, le=32_768)
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    gradient_checkpointing: bool
+    checkpoint_steps: int = Field(ge=1, le=100_000)
     max_new_tokens: int = Field(ge=8, le=1_024)
     generation_batch_size: int = Field(ge=1, le=512)
     match_threshold: float = Field(ge=0, le=101)
+    n_ranked: int = Field(ge=5, le=100)
+    beam_width: int = Field(ge=5, le=1_000)
+
+    @field_validator("beam_width")
+    @classmethod
+    def _wide_enough(cls, width: int, about: ValidationInfo) -> int:
+        return _at_least_n_ranked(width, about)
 
 
 class RerankAblation(_Section):
     """Notebook 06."""
 
-    model: str = Field(min_length=1)
+    model: ModelName
     sbert: str = Field(min_length=1)
     n_examples: int = Field(ge=1, le=20)
+    fusion_methods: list[Literal["log_linear", "mixture", "reciprocal_rank"]] = Field(min_length=1)
+    fusion_grid: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=2)
+    n_candidates: int = Field(ge=5, le=100)
+    trade_offs: list[Share] = Field(min_length=1)
+    n_diversified: int = Field(ge=5, le=100)
+    tolerance: float = Field(ge=0, le=0.2)
 
 
 class Results(_Section):

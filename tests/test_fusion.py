@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualrec_utils import config, fusion, fusion_weights, predictions
+from dualrec_utils import candidates, config, fusion, fusion_weights, predictions
 from dualrec_utils.errors import StudyError
 from dualrec_utils.plots import fusion as figures
 
@@ -225,15 +225,15 @@ def test_scores_of_other_cases_are_refused(tiny):
     cases, items = of_split("test")["cases"], predictions.load_items("ml-100k")
     folder = config.model_dir("ml-100k", "lstm")
     with pytest.raises(StudyError, match="dvc repro lstm"):
-        fusion.load_lstm_scores("ml-100k", "next_item", "test")
+        candidates.load_lstm_scores("ml-100k", "next_item", "test")
     folder.mkdir(parents=True)
     for n_cases in (len(cases) + 1, len(cases)):
         matrix = np.zeros((n_cases, len(items)), dtype=np.float16)
         np.save(folder / "scores_next_item_test.npy", matrix)
         if n_cases > len(cases):
             with pytest.raises(StudyError, match="expected"):
-                fusion.load_lstm_scores("ml-100k", "next_item", "test")
-    assert fusion.load_lstm_scores("ml-100k", "next_item", "test").shape == matrix.shape
+                candidates.load_lstm_scores("ml-100k", "next_item", "test")
+    assert candidates.load_lstm_scores("ml-100k", "next_item", "test").shape == matrix.shape
 
 
 @pytest.fixture
