@@ -12,7 +12,7 @@ from dualrec_utils import constrained, generation, loading, predictions, prompts
 from dualrec_utils.config import ITEM
 from dualrec_utils.errors import StudyError
 
-REPEATS = 3
+REPEATS = 5
 ONE_BY_ONE, BATCHED = "one by one", "batched"
 
 
