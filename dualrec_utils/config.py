@@ -18,6 +18,8 @@ NOTEBOOKS = PACKAGE_ROOT / "notebooks"
 REPORTS = ROOT / "reports"
 FIGURES = REPORTS / "figures"
 TABLES = REPORTS / "tables"
+# Tables that no run of the pipeline makes anew: what was tried by hand, and optional studies.
+STUDY_TABLES = PACKAGE_ROOT / "reports" / "tables"
 METRICS = REPORTS / "metrics"
 TIMINGS = REPORTS / "timings"
 NOTEBOOK_REPORTS = REPORTS / "notebooks"

@@ -17,6 +17,8 @@ from dualrec_utils.errors import StudyError
 
 FOLDER = config.PACKAGE_ROOT / "profiles"
 _ABOVE = "../../"
+# What stages read that belongs to the repository and to no profile.
+_SHARED = ("dualrec_utils/", "notebooks/", "reports/tables/movielm_trials.csv", "reports/tables/nir/")
 _HEADER = (
     "# Written from the default profile's dvc.yaml by `python -m dualrec_utils.profiles`: do not edit.\n"
 )
@@ -40,7 +42,8 @@ def pipeline(default: str) -> str:
         The same stages: code and notebooks two folders up, all else inside the profile's folder, which
         the commands name as the root of what they read and write.
     """
-    text = re.sub(r"^(      - )(dualrec_utils/|notebooks/)", rf"\1{_ABOVE}\2", default, flags=re.M)
+    shared = "|".join(map(re.escape, _SHARED))
+    text = re.sub(rf"^(      - )({shared})", rf"\1{_ABOVE}\2", default, flags=re.M)
     return _HEADER + re.sub(r"^(    cmd: )(python )", r'\1DUALREC_ROOT="$PWD" \2', text, flags=re.M)
 
 
