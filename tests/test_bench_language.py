@@ -38,8 +38,8 @@ def test_a_beam_as_wide_as_the_catalog_overlaps_fully(cases):
     found = bench_language.bench_constrained(
         "ml-100k", n_prompts=4, n_scored=2, k=5, width=200, batch_size=2
     )
-    assert [row["overlap"] for row in found["rows"]] == [1.0] * 4
-    assert [row["n_prompts"] for row in found["rows"]] == [4, 2, 4, 4]
+    assert [row["overlap"] for row in found["rows"]] == [1.0] * 5
+    assert [row["n_prompts"] for row in found["rows"]] == [4, 4, 4, 4, 2]
     table = bench_language.constrained_table(found)
     assert table.columns.tolist() == ["prompt", "way", "prompts", "users/min", "overlap@5"]
     assert (table["users/min"] > 0).all()

@@ -139,6 +139,13 @@ def test_candidates_may_differ_from_prompt_to_prompt(mistral, full, candidates):
     np.testing.assert_allclose(scores[wanted], full[wanted], atol=1e-4, rtol=0)
 
 
+def test_lines_with_genres_are_scored_as_histories_write_them(mistral):
+    names = [f"{name} (Drama)" for name in NAMES]
+    truth = brute_force(*mistral, PROMPTS, names)
+    np.testing.assert_allclose(score(mistral, genres=True), truth, atol=1e-4, rtol=0)
+    np.testing.assert_array_equal(best(rank(mistral, k=4, genres=True), 4), best(truth, 4))
+
+
 @settings(max_examples=25)
 @given(st.sets(st.sampled_from(list(ITEMS[ITEM])), max_size=15))
 def test_whatever_is_excluded_the_rest_is_ranked_exactly(mistral, full, excluded):
