@@ -177,7 +177,36 @@ def _run_lstm(*, short: bool) -> None:
         print("the losses after so few passes say little; without `--short` both sides train to the end")
 
 
-SECTIONS: dict[str, Callable[..., None]] = {"lstm": _run_lstm}
+def _run_generation(*, short: bool) -> None:
+    from dualrec_utils import bench_language
+
+    settings = params.section("zero_shot_llm")
+    shape = {name: settings[name] for name in ("batch_size", "max_new_tokens", "n_recent", "n_titles")}
+    found = bench_language.bench_generation(settings["dataset"], **shape)
+    path = files.write_json(found, config.BENCH / "generation.json")
+    print(bench_language.generation_table(found).to_string(index=False))
+    print(
+        f"batched is {found['ratio']:.1f} times as fast (repeats: {found['ratio_lowest']:.1f} to"
+        f" {found['ratio_highest']:.1f}); {found['n_different']} answers differ; written to {path}"
+    )
+
+
+def _run_constrained(*, short: bool) -> None:
+    from dualrec_utils import bench_language
+
+    settings = params.section("zero_shot_llm")
+    shape = {"k": settings["n_ranked"], "width": settings["beam_width"], "n_recent": settings["n_recent"]}
+    found = bench_language.bench_constrained(settings["dataset"], **shape)
+    path = files.write_json(found, config.BENCH / "constrained.json")
+    print(bench_language.constrained_table(found).to_string(index=False))
+    print(f"lists of {found['k']} catalog movies, beams of {found['width']}; written to {path}")
+
+
+SECTIONS: dict[str, Callable[..., None]] = {
+    "lstm": _run_lstm,
+    "generation": _run_generation,
+    "constrained": _run_constrained,
+}
 
 
 def main() -> int:
@@ -186,7 +215,9 @@ def main() -> int:
     parser.add_argument(
         "sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)}; default all"
     )
-    parser.add_argument("--short", action="store_true", help="train for one pass, not for all epochs")
+    parser.add_argument(
+        "--short", action="store_true", help="train the LSTM for one pass, not for all epochs"
+    )
     arguments = parser.parse_args()
     try:
         for name in arguments.sections or SECTIONS:

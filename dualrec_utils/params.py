@@ -142,6 +142,7 @@ class ZeroShotLlm(_Section):
     batch_size: int = Field(ge=1, le=512)
     match_threshold: float = Field(ge=0, le=101)
     n_ranked: int = Field(ge=5, le=100)
+    ranking: Literal["exact", "beam"]
     beam_width: int = Field(ge=5, le=1_000)
     n_history: int = Field(ge=1, le=1_000)
     n_candidates: int = Field(ge=5, le=100)
@@ -192,6 +193,7 @@ class LoraFinetuning(_Section):
     generation_batch_size: int = Field(ge=1, le=512)
     match_threshold: float = Field(ge=0, le=101)
     n_ranked: int = Field(ge=5, le=100)
+    ranking: Literal["exact", "beam"]
     beam_width: int = Field(ge=5, le=1_000)
 
     @field_validator("beam_width")

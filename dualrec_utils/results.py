@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from tqdm import tqdm
 
-from dualrec_utils import config, evaluation, paper, predictions, systems, tables
+from dualrec_utils import config, evaluation, files, paper, predictions, systems, tables
 from dualrec_utils.config import PROTOCOL, SYSTEM
 from dualrec_utils.errors import StudyError
 
@@ -203,7 +203,22 @@ def side_by_side(table: pd.DataFrame, *, protocol: str, metrics: Sequence[str]) 
     return pd.DataFrame(columns)
 
 
-def beside_paper(table: pd.DataFrame, *, protocol: str) -> pd.DataFrame:
+def reasons_not_run() -> dict[str, str]:
+    """Language models of this profile that the machine could not run: name -> reason.
+
+    Read from the metrics of the notebooks that tried.
+    """
+    reasons = {}
+    for stage in ("zero_shot_llm", "lora_finetuning"):
+        path = config.METRICS / f"{stage}.json"
+        flat = files.read_json(path) if path.is_file() else {}
+        reasons |= {
+            key.removeprefix("not_run/"): value for key, value in flat.items() if key.startswith("not_run/")
+        }
+    return reasons
+
+
+def beside_paper(table: pd.DataFrame, *, protocol: str, reasons: Mapping[str, str]) -> pd.DataFrame:
     """The paper's Figure 4 as a table, our values under one protocol beside the paper's.
 
     Every system of the paper has its row; what was not run says why. The rows of ours come last and
@@ -211,6 +226,7 @@ def beside_paper(table: pd.DataFrame, *, protocol: str) -> pd.DataFrame:
 
     Args:
         table: from :func:`summarise`.
+        reasons: from :func:`reasons_not_run`.
 
     Returns:
         Frame with `system`, `paper <metric>` (float, empty for our own rows), `paper's values from`,
@@ -222,6 +238,9 @@ def beside_paper(table: pd.DataFrame, *, protocol: str) -> pd.DataFrame:
         ours = COUNTERPARTS.get(name, "")
         cells = _cells(table, protocol=protocol, system=ours)
         reason = NOT_RUN["baseline" if row["family"] == "baseline" else name]
+        model, _ = systems.split(ours)
+        if model in reasons:
+            reason = f"not run: {reasons[model]}"
         remark = f"our {ours}" if cells else reason
         source = SOURCES[row["family"]]
         rows.append(_figure_4_row(name, paper_values=row, source=source, cells=cells, remark=remark))
