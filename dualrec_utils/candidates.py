@@ -9,6 +9,9 @@ from dualrec_utils import config, predictions
 from dualrec_utils.config import CASE, ITEM
 from dualrec_utils.errors import StudyError
 
+# Column of a language model's title scores in files (nats).
+LOG_PROBABILITY = "log_probability"
+
 
 def load_lstm_scores(dataset: str, protocol: str, split: str) -> np.ndarray:
     """The LSTM's log-probabilities, written by stage `lstm`.

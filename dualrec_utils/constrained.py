@@ -20,6 +20,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dualrec_utils import chat, predictions
+from dualrec_utils.candidates import LOG_PROBABILITY
 from dualrec_utils.config import CASE, HISTORY, ITEM, TEXT
 from dualrec_utils.errors import StudyError
 from dualrec_utils.loading import memory_errors
@@ -27,7 +28,6 @@ from dualrec_utils.prompts import format_answer, lines_of, names_of
 from dualrec_utils.tree_decoding import Step, TreeDecoder
 from dualrec_utils.trie import Trie, build_trie, encode_lines
 
-LOG_PROBABILITY = "log_probability"
 METHODS = ("exact", "beam")
 # Nodes read at once when the search only has to prove that nothing better is left.
 _MOST_NODES = 256

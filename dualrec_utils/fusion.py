@@ -17,11 +17,11 @@ from scipy.special import log_softmax, logsumexp
 from scipy.stats import rankdata
 
 from dualrec_utils import predictions
+from dualrec_utils.candidates import LOG_PROBABILITY
 from dualrec_utils.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, TEXT
 from dualrec_utils.errors import StudyError
 
 SYSTEM_NAME = "dualrec_fusion"
-LOG_PROBABILITY = "log_probability"
 METHODS = ("log_linear", "mixture", "reciprocal_rank")
 # Normalisation that each of ranx's methods without a weight is defined with.
 RANX_METHODS = {"rrf": None, "isr": None, "sum": "min-max", "mnz": "min-max"}

@@ -35,7 +35,7 @@ TITLES = {
     "movielm": "The small language model",
     "zero_shot_llm": "Stage 2: prompting",
     "lora_finetuning": "Stage 3: fine-tuning with LoRA",
-    "rerank_ablation": "Stage 3: re-ranking",
+    "rerank_ablation": "Stage 3: re-ranking; fusion and diversity",
     "results": "Results",
 }
 # Stages shown one after the other below the results, each with its figures and tables.
@@ -58,6 +58,9 @@ CAPTIONS = {
     "lora_finetuning/differences": "What fine-tuning changes",
     "rerank_ablation/differences": "What re-ranking changes",
     "rerank_ablation/right_by_similarity": "Similarity to the LSTM's title, and being right",
+    "rerank_ablation/fusion_weights": "Fusing LSTM and language model: the weight, on validation users",
+    "rerank_ablation/fusion_differences": "What fusion and diversity change, on test users",
+    "rerank_ablation/diversity": "What diversity costs, on validation users",
     "lstm/figure_3": "The paper's Figure 3: loss, accuracy and top-5 accuracy by epoch",
 }
 LONGEST_TABLE = 40
