@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from dualrec_utils import baselines, evaluation, predictions
-from dualrec_utils.baselines.base import Baseline
+from dualrec_utils.baselines.base import Baseline, Scorer
 from dualrec_utils.config import HELDOUT_SPLITS, HISTORY, ITEM, PROTOCOLS, USER
 
 # What hyperparameters are chosen by, on the validation cases of next_item.
 CHOSEN_BY = "ndcg@5"
+
+
+def validation(dataset: str, *, seed: int) -> Callable[[Scorer], dict[str, float]]:
+    """How a model that is fitted, or being fitted, is measured on validation users.
+
+    Returns:
+        A function that lets a scorer answer the validation cases of `next_item`, movies already seen
+        left out, and gives means over users: `hit_rate@5` and `ndcg@5`. The scorer is handed histories
+        and nothing else.
+    """
+    cases = predictions.load_cases(dataset, "next_item", "validation")
+    items = predictions.load_items(dataset)
+    item_ids, targets = items[ITEM].to_numpy(), evaluation.load_targets(dataset, "next_item")
+
+    def measure(score: Scorer) -> dict[str, float]:
+        # Nothing here looks beyond the top five, so the lists need be no longer.
+        lists = predictions.from_scores(score(cases[HISTORY]), cases, item_ids, seed=seed, length=5)
+        scored = evaluation.score_lists(lists, cases, targets, items)
+        return scored.groupby(USER)[["hit_rate@5", CHOSEN_BY]].mean().mean().to_dict()
+
+    return measure
 
 
 def try_all(
@@ -30,16 +51,12 @@ def try_all(
         One row a combination: the hyperparameters, `hit_rate@5` and `ndcg@5` (means over validation
         users, `next_item`, movies already seen left out), best `ndcg@5` first, ties in grid order.
     """
-    cases = predictions.load_cases(dataset, "next_item", "validation")
-    items = predictions.load_items(dataset)
-    item_ids, targets = items[ITEM].to_numpy(), evaluation.load_targets(dataset, "next_item")
+    items, measure = predictions.load_items(dataset), validation(dataset, seed=seed)
     rows = []
     for keywords in tqdm(baselines.combinations(name, grid), desc=name):
-        model = baselines.build(name, item_ids, seed=seed, **keywords).fit(histories)
-        # The choice looks at the top five alone, so the lists need be no longer.
-        lists = predictions.from_scores(model.score(cases[HISTORY]), cases, item_ids, seed=seed, length=5)
-        scored = evaluation.score_lists(lists, cases, targets, items)
-        rows.append(keywords | scored.groupby(USER)[["hit_rate@5", CHOSEN_BY]].mean().mean().to_dict())
+        model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **keywords)
+        model.fit(histories, validate=lambda score: measure(score)[CHOSEN_BY])
+        rows.append(keywords | measure(model.score))
     return pd.DataFrame(rows).sort_values(CHOSEN_BY, ascending=False, kind="stable", ignore_index=True)
 
 
