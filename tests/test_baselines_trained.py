@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualrec_utils import baselines, evaluation, predictions, splits
-from dualrec_utils.baselines import experiment, gce_gnn, hide, sequences, unisrec
+from dualrec_utils.baselines import experiment, gce_gnn, hide, search, sequences, unisrec
 from dualrec_utils.baselines.base import Diverged
 from dualrec_utils.config import ITEM
 from dualrec_utils.errors import StudyError
@@ -428,3 +428,51 @@ def test_validation_hands_out_histories_and_takes_scores(tiny):
     place = {"dataset": "ml-100k", "stage": "baselines", "protocol": "next_item", "split": "validation"}
     cases = evaluation.per_case("gru4rec", **place)
     assert cases.groupby("user_id")["ndcg@5"].mean().mean() == pytest.approx(table["ndcg@5"].iloc[0])
+
+
+def test_settings_that_diverge_leave_the_others(tiny, monkeypatch):
+    kind = baselines.model_class("gru4rec")
+    real = kind._loss
+
+    def broken(self, *arrays):
+        return real(self, *arrays) * (float("nan") if self.learning_rate == 0.5 else 1)
+
+    monkeypatch.setattr(kind, "_loss", broken)
+    histories = list(splits.load_histories("ml-100k", "train").values())
+    good = SETTINGS["gru4rec"] | {"max_epochs": 1}
+    place = {"dataset": "ml-100k", "seed": 1}
+    table = experiment.try_each("gru4rec", [good | {"learning_rate": 0.5}, good], histories, **place)
+    assert table["learning_rate"].tolist() == [0.01, 0.5]
+    assert table["ndcg@5"].isna().tolist() == [False, True]
+    with pytest.raises(Diverged, match=r"'learning_rate': 0\.5"):
+        experiment.try_each("gru4rec", [good | {"learning_rate": 0.5}], histories, **place)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_search_draws_settings_that_the_model_has(name):
+    found = search.draws(name, SETTINGS[name], n_draws=8, seed=3)
+    assert found[0] == SETTINGS[name]
+    assert len({str(keywords) for keywords in found}) == 8
+    assert found == search.draws(name, SETTINGS[name], n_draws=8, seed=3)
+    assert found[1:] != search.draws(name, SETTINGS[name], n_draws=8, seed=4)[1:]
+    assert all(keywords["max_epochs"] == SETTINGS[name]["max_epochs"] for keywords in found)
+
+
+def test_every_space_belongs_to_a_baseline_and_names_its_hyperparameters():
+    for name, space in search.SPACES.items():
+        assert set(space) <= set(baselines.model_class(name).hyperparameters())
+
+
+def test_a_model_without_a_space_has_its_defaults_alone():
+    assert search.draws("most_popular", {}, n_draws=5, seed=1) == [{}]
+    with pytest.raises(StudyError, match="n_draws is 0"):
+        search.draws("most_popular", {}, n_draws=0, seed=1)
+
+
+@given(st.integers(1, 50), st.integers(0, 50), st.booleans(), st.integers(0, 99))
+def test_draws_lie_in_their_range(low, width, log, seed):
+    draw = np.random.default_rng(seed)
+    value = search.Between(low, low + width, log=log).draw(draw)
+    assert type(value) is int and low <= value <= low + width
+    share = search.Between(low / 64, (low + width) / 64, log=log).draw(draw)
+    assert type(share) is float and low / 64 * 0.994 <= share <= (low + width) / 64 * 1.006
