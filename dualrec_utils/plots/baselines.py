@@ -80,7 +80,7 @@ def learning_curves(curves: pd.DataFrame, *, note: str, columns: int = 4) -> Fig
             own = curves[curves[SYSTEM] == system]
             loss, value = own[own["part"] == "train"], own[own["part"] == "validation"]
             axes.plot(loss["epoch"], loss["value"], linestyle="--", color=COLORS["grey"])
-            axes.set(title=system)
+            axes.set(title=system, xlabel="epoch")
             right = axes.twinx()
             right.plot(value["epoch"], value["value"], color=COLORS["vermilion"])
             best = value.loc[[value["value"].idxmax()]] if len(value) else value
