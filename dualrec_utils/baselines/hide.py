@@ -23,9 +23,8 @@ from dualrec_utils.baselines.sequences import (
 )
 from dualrec_utils.errors import StudyError
 
-# Of the authors' code: share of a history that an intent holds, scale of scores, weight of the loss that
-# keeps intents apart.
-_INTENT_SHARE, _SCALE, _APART = 0.4, 10.0, 1e-4
+# Of the authors' code: share of a history that an intent holds, weight of the loss that keeps intents apart.
+_INTENT_SHARE, _APART = 0.4, 1e-4
 _SLOPE = 0.2
 _WINDOW, _TRANSITION, _INTENT = 0, 1, 2
 
@@ -34,7 +33,8 @@ class HIDE(PrefixBaseline):
     """Attention from movies to hyperedges and back, in each part of the vectors by itself.
 
     Departs from the authors' code: an intent's hyperedge is seen by its own part of the vectors only, as
-    the paper has it; padding belongs to no hyperedge; the classifier that keeps intents apart reads the
+    the paper has it; padding belongs to no hyperedge; scores are not multiplied with ten, which kept
+    training on small data at its starting point; the classifier that keeps intents apart reads the
     intents' prototypes. `dropout` is on item vectors that are read; the authors' code has none.
 
     Args:
@@ -158,7 +158,7 @@ class _Network(nn.Module):
         return (self.readout(torch.sigmoid(asked)) * real * nodes).sum(1, keepdim=True)
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
-        return _SCALE * states @ self.items.weight[1:].T
+        return states @ self.items.weight[1:].T
 
     def _propagated(self, rows: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Vectors after one pass to the hyperedges and back: (batch, time, size)."""

@@ -91,7 +91,12 @@ SPACES: dict[str, Space] = {
     },
     "atten_mixer": _SEQUENCE | {"n_heads": [1, 2, 4], "n_levels": Between(1, 8), "max_length": [20, 30]},
     "gce_gnn": _PREFIX | {"n_neighbours": [6, 12, 20]},
-    "hide": _PREFIX | {"n_intents": [1, 2, 4], "longest_window": Between(2, 6)},
+    "hide": _PREFIX
+    | {
+        "learning_rate": Between(3e-3, 3e-2, log=True),
+        "n_intents": [1, 2, 4],
+        "longest_window": Between(2, 6),
+    },
     "unisrec": _SEQUENCE
     | {
         "n_layers": [1, 2],
