@@ -23,7 +23,7 @@ from dualrec_utils.baselines.sequences import (
 )
 from dualrec_utils.errors import StudyError
 
-# Of the authors' code: share of a history that an intent holds, weight of the loss that keeps intents apart.
+# Of the authors' code: share of a history in an intent, weight of the loss that tells intents apart.
 _INTENT_SHARE, _APART = 0.4, 1e-4
 _SLOPE = 0.2
 _WINDOW, _TRANSITION, _INTENT = 0, 1, 2
