@@ -52,13 +52,22 @@ def imported(source, module=None):
     return {name for name in found if file_of(name)}
 
 
+def named_by(source, module):
+    """Modules of a package that its __init__ imports by name: any of them, for it does not say which."""
+    path = file_of(module)
+    if path.name != "__init__.py" or "importlib.import_module" not in source:
+        return set()
+    return {f"{module}.{other.stem}" for other in path.parent.glob("*.py") if other != path}
+
+
 def closure(source):
     """All modules that a piece of code reaches, runners apart, as paths relative to the root."""
     reached, waiting = set(), imported(source) - RUNNERS
     while waiting:
         module = waiting.pop()
         reached.add(module)
-        waiting |= imported(file_of(module).read_text(encoding="utf-8"), module) - RUNNERS - reached
+        source = file_of(module).read_text(encoding="utf-8")
+        waiting |= (imported(source, module) | named_by(source, module)) - RUNNERS - reached
     files = {file_of(module) for module in reached}
     return {str(path.relative_to(ROOT)) for path in files if path.read_text(encoding="utf-8").strip()}
 
@@ -90,6 +99,17 @@ def test_imports_are_followed_to_the_end(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     found = closure(f"import pandas\nfrom {PACKAGE} import a\n")
     assert found == {f"{PACKAGE}/{name}.py" for name in ("a", "b", "c/d")}
+
+
+def test_what_a_package_imports_by_name_is_followed(tmp_path, monkeypatch):
+    package = tmp_path / PACKAGE / "kinds"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("import importlib\nf = importlib.import_module\n")
+    (package / "one.py").write_text(f"from {PACKAGE} import two\n")
+    (tmp_path / PACKAGE / "two.py").write_text("x = 1\n")
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    found = closure(f"from {PACKAGE} import kinds\n")
+    assert found == {f"{PACKAGE}/{name}.py" for name in ("kinds/__init__", "kinds/one", "two")}
 
 
 def test_stages_sections_and_notebooks_are_the_same_list():

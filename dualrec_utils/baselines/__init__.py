@@ -4,50 +4,88 @@ hyperparameters in `params.yaml` under `baselines.models`."""
 from __future__ import annotations
 
 import difflib
+import importlib
 import inspect
 import itertools
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from dualrec_utils.baselines.base import Baseline
-from dualrec_utils.baselines.item_knn import ItemKNN
-from dualrec_utils.baselines.markov import Markov
-from dualrec_utils.baselines.most_popular import MostPopular
-from dualrec_utils.baselines.random_order import RandomOrder
 from dualrec_utils.errors import StudyError
 
-REGISTRY: dict[str, type[Baseline]] = {
-    "random": RandomOrder,
-    "most_popular": MostPopular,
-    "markov": Markov,
-    "item_knn": ItemKNN,
+# Where each baseline is written. Not imported before it is built: most of them bring torch.
+REGISTRY: dict[str, str] = {
+    "random": "random_order.RandomOrder",
+    "most_popular": "most_popular.MostPopular",
+    "markov": "markov.Markov",
+    "item_knn": "item_knn.ItemKNN",
+    "sknn": "sknn.SKNN",
+    "vsknn": "sknn.VSKNN",
+    "slim": "slim.SLIM",
+    "ease": "ease.EASE",
+    "fpmc": "fpmc.FPMC",
+    "gru4rec": "gru4rec.GRU4Rec",
+    "sasrec": "sasrec.SASRec",
+    "bert4rec": "bert4rec.BERT4Rec",
+    "narm": "narm.NARM",
+    "stamp": "stamp.STAMP",
+    "gce_gnn": "gce_gnn.GCEGNN",
+    "mcprn": "mcprn.MCPRN",
+    "hide": "hide.HIDE",
+    "atten_mixer": "atten_mixer.AttenMixer",
+    "unisrec": "unisrec.UniSRec",
+    "lstm_tuned": "lstm_tuned.TunedLSTM",
 }
 
 
-def build(name: str, item_ids: np.ndarray, *, seed: int, **hyperparameters: float) -> Baseline:
+def model_class(name: str) -> type[Baseline]:
+    """The class of a baseline.
+
+    Args:
+        name: a key of :data:`REGISTRY`.
+
+    Raises:
+        StudyError: on an unknown name.
+    """
+    if name not in REGISTRY:
+        raise StudyError(f"there is no baseline {name!r}; {_suggest(name, list(REGISTRY))}")
+    module, kind = REGISTRY[name].split(".")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), kind)
+
+
+def build(
+    name: str,
+    item_ids: np.ndarray,
+    *,
+    seed: int,
+    items: pd.DataFrame | None = None,
+    **hyperparameters: float,
+) -> Baseline:
     """Make an unfitted baseline.
 
     Args:
         name: a key of :data:`REGISTRY`.
         item_ids: shape (n_items,), the catalog, ascending.
         seed: of everything random in the model.
+        items: the catalog's titles, years and genres, row i belonging to item_ids[i]; only models that
+            read them look at it, and those cannot be fitted without it.
         hyperparameters: exactly those of the model.
 
     Raises:
         StudyError: on an unknown name, an unknown, missing or impossible hyperparameter.
     """
-    if name not in REGISTRY:
-        raise StudyError(f"there is no baseline {name!r}; {_suggest(name, list(REGISTRY))}")
-    signature = inspect.signature(REGISTRY[name].__init__)
-    known = [key for key in signature.parameters if key not in ("self", "item_ids", "seed")]
+    kind = model_class(name)
+    known = kind.hyperparameters()
     for key in hyperparameters:
         if key not in known:
             raise StudyError(f"{name} has no hyperparameter {key!r}; {_suggest(key, known)}")
     missing = [key for key in known if key not in hyperparameters]
     if missing:
         raise StudyError(f"{name} needs the hyperparameters {known}; missing: {missing}")
-    return REGISTRY[name](item_ids, seed=seed, **hyperparameters)
+    reads = {"items": items} if "items" in inspect.signature(kind.__init__).parameters else {}
+    return kind(item_ids, seed=seed, **reads, **hyperparameters)
 
 
 def combinations(name: str, grid: dict[str, Sequence]) -> list[dict]:

@@ -2,45 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from dualrec_utils import baselines, evaluation, predictions
-from dualrec_utils.baselines.base import Baseline
+from dualrec_utils.baselines.base import Baseline, Diverged, Scorer
 from dualrec_utils.config import HELDOUT_SPLITS, HISTORY, ITEM, PROTOCOLS, USER
 
 # What hyperparameters are chosen by, on the validation cases of next_item.
 CHOSEN_BY = "ndcg@5"
 
 
-def try_all(
-    name: str, grid: dict[str, list], histories: list[np.ndarray], *, dataset: str, seed: int
-) -> pd.DataFrame:
-    """Fit every combination of a grid on training histories and evaluate it on validation users.
-
-    Args:
-        name: a key of :data:`dualrec_utils.baselines.REGISTRY`.
-        grid: hyperparameter -> values to try.
-        histories: one array of item ids for each training user, oldest first.
+def validation(dataset: str, *, seed: int) -> Callable[[Scorer], dict[str, float]]:
+    """How a model that is fitted, or being fitted, is measured on validation users.
 
     Returns:
-        One row a combination: the hyperparameters, `hit_rate@5` and `ndcg@5` (means over validation
-        users, `next_item`, movies already seen left out), best `ndcg@5` first, ties in grid order.
+        A function that lets a scorer answer the validation cases of `next_item`, movies already seen
+        left out, and gives means over users: `hit_rate@5` and `ndcg@5`. The scorer is handed histories
+        and nothing else.
     """
     cases = predictions.load_cases(dataset, "next_item", "validation")
     items = predictions.load_items(dataset)
     item_ids, targets = items[ITEM].to_numpy(), evaluation.load_targets(dataset, "next_item")
-    rows = []
-    for keywords in tqdm(baselines.combinations(name, grid), desc=name):
-        model = baselines.build(name, item_ids, seed=seed, **keywords).fit(histories)
-        # The choice looks at the top five alone, so the lists need be no longer.
-        lists = predictions.from_scores(model.score(cases[HISTORY]), cases, item_ids, seed=seed, length=5)
+
+    def measure(score: Scorer) -> dict[str, float]:
+        # Nothing here looks beyond the top five, so the lists need be no longer.
+        lists = predictions.from_scores(score(cases[HISTORY]), cases, item_ids, seed=seed, length=5)
         scored = evaluation.score_lists(lists, cases, targets, items)
-        rows.append(keywords | scored.groupby(USER)[["hit_rate@5", CHOSEN_BY]].mean().mean().to_dict())
-    return pd.DataFrame(rows).sort_values(CHOSEN_BY, ascending=False, kind="stable", ignore_index=True)
+        return scored.groupby(USER)[["hit_rate@5", CHOSEN_BY]].mean().mean().to_dict()
+
+    return measure
+
+
+def try_all(
+    name: str, grid: dict[str, list], histories: list[np.ndarray], *, dataset: str, seed: int
+) -> pd.DataFrame:
+    """:func:`try_each` over every combination of a grid (hyperparameter -> values to try)."""
+    return try_each(name, baselines.combinations(name, grid), histories, dataset=dataset, seed=seed)
+
+
+def try_each(
+    name: str, settings: Sequence[dict], histories: list[np.ndarray], *, dataset: str, seed: int
+) -> pd.DataFrame:
+    """Fit a baseline with each of some settings and evaluate it on validation users.
+
+    Args:
+        name: a key of :data:`dualrec_utils.baselines.REGISTRY`.
+        settings: keywords for :func:`dualrec_utils.baselines.build`, at least one.
+        histories: one array of item ids for each training user, oldest first.
+
+    Returns:
+        One row a setting: the hyperparameters, `hit_rate@5` and `ndcg@5` (means over validation users,
+        `next_item`, movies already seen left out; NaN where the loss diverged), best `ndcg@5` first,
+        ties in the order given.
+
+    Raises:
+        Diverged: when no setting is left, naming the last one.
+    """
+    items, measure = predictions.load_items(dataset), validation(dataset, seed=seed)
+    rows, diverged = [], None
+    for keywords in tqdm(settings, desc=name):
+        model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **keywords)
+        try:
+            model.fit(histories, validate=lambda score: measure(score)[CHOSEN_BY])
+            found = measure(model.score)
+        except Diverged as error:
+            diverged, found = error, {"hit_rate@5": np.nan, CHOSEN_BY: np.nan}
+        rows.append(keywords | found)
+    table = pd.DataFrame(rows)
+    if diverged is not None and table[CHOSEN_BY].isna().all():
+        raise diverged
+    return table.sort_values(CHOSEN_BY, ascending=False, kind="stable", ignore_index=True)
 
 
 def best(table: pd.DataFrame, grid: dict[str, list]) -> dict:

@@ -7,9 +7,8 @@ algorithms"; Deshpande and Karypis (2004), "Item-based top-N recommendation algo
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 
-from dualrec_utils.baselines.base import Baseline, in_range, popularity
+from dualrec_utils.baselines.base import Baseline, Validate, in_range, incidence, popularity
 
 # Far below any sum of cosines that differ: popularity only orders movies that are otherwise equal.
 _TIE = 1e-9
@@ -32,9 +31,9 @@ class ItemKNN(Baseline):
         self.query_length = in_range("query_length", query_length, low=1, high=1_000, integer=True)
         self.n_neighbours = in_range("n_neighbours", n_neighbours, low=1, high=100_000, integer=True)
 
-    def _fit(self, histories: list[np.ndarray]) -> None:
+    def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
         self._popularity = popularity(histories, self.n_items)
-        watched = self._counts(histories).sign()
+        watched = incidence(histories, self.n_items).sign()
         lengths = np.sqrt(np.maximum(watched.sum(axis=0), 1))
         cosines = (watched.T @ watched).toarray() / np.outer(lengths, lengths)
         np.fill_diagonal(cosines, 0.0)
@@ -43,13 +42,6 @@ class ItemKNN(Baseline):
         np.put_along_axis(cosines, farther, 0.0, axis=1)
         self._similarity = cosines
 
-    def _score(self, histories: list[np.ndarray]) -> np.ndarray:
-        queries = self._counts([history[-self.query_length :] for history in histories])
+    def _score(self, histories: list[np.ndarray], users: np.ndarray) -> np.ndarray:
+        queries = incidence([history[-self.query_length :] for history in histories], self.n_items)
         return queries @ self._similarity + _TIE * self._popularity
-
-    def _counts(self, histories: list[np.ndarray]) -> sparse.csr_array:
-        """How often each history holds each column: shape (n_histories, n_items)."""
-        rows = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
-        columns = np.concatenate([np.empty(0, dtype=int), *histories])
-        shape = (len(histories), self.n_items)
-        return sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape=shape).tocsr()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from dualrec_utils.baselines.base import Baseline, in_range, popularity
+from dualrec_utils.baselines.base import Baseline, Validate, in_range, popularity
 
 
 class Markov(Baseline):
@@ -27,7 +27,7 @@ class Markov(Baseline):
         super().__init__(item_ids, seed=seed)
         self.smoothing = in_range("smoothing", smoothing, low=0.001, high=100_000)
 
-    def _fit(self, histories: list[np.ndarray]) -> None:
+    def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
         self._popularity = popularity(histories, self.n_items)
         before = np.concatenate([history[:-1] for history in histories])
         after = np.concatenate([history[1:] for history in histories])
@@ -35,7 +35,7 @@ class Markov(Baseline):
         self._counts = sparse.coo_array((np.ones(len(before)), (before, after)), shape=shape).tocsr()
         self._totals = self._counts.sum(axis=1)
 
-    def _score(self, histories: list[np.ndarray]) -> np.ndarray:
+    def _score(self, histories: list[np.ndarray], users: np.ndarray) -> np.ndarray:
         scores = np.tile(self._popularity, (len(histories), 1))
         rows = np.array([row for row, history in enumerate(histories) if len(history)], dtype=int)
         last = np.array([history[-1] for history in histories if len(history)], dtype=int)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from dualrec_utils.baselines.base import Baseline, popularity
+from dualrec_utils.baselines.base import Baseline, Validate, popularity
 
 
 class MostPopular(Baseline):
     """Score = share of all training interactions. The history, empty or not, plays no part."""
 
-    def _fit(self, histories: list[np.ndarray]) -> None:
+    def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
         self._popularity = popularity(histories, self.n_items)
 
-    def _score(self, histories: list[np.ndarray]) -> np.ndarray:
+    def _score(self, histories: list[np.ndarray], users: np.ndarray) -> np.ndarray:
         return np.tile(self._popularity, (len(histories), 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammaln
 
-from dualrec_utils.baselines.base import Baseline
+from dualrec_utils.baselines.base import Baseline, Validate
 
 
 class RandomOrder(Baseline):
@@ -15,10 +15,10 @@ class RandomOrder(Baseline):
     stand beside it. An empty history is a history like any other.
     """
 
-    def _fit(self, histories: list[np.ndarray]) -> None:
+    def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
         """Nothing to learn."""
 
-    def _score(self, histories: list[np.ndarray]) -> np.ndarray:
+    def _score(self, histories: list[np.ndarray], users: np.ndarray) -> np.ndarray:
         draws = [np.random.default_rng([self.seed, *h]).random(self.n_items) for h in histories]
         return np.array(draws).reshape(len(histories), self.n_items)
 

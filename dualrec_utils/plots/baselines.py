@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dualrec_utils.config import SYSTEM
 from dualrec_utils.plots.style import COLORS, caption, study_style
@@ -48,5 +49,44 @@ def with_intervals(
         axes.set_yticks(range(len(systems)), systems)
         axes.set(xlabel=xlabel, xlim=(0, rows["high"].max() * 1.15), ylim=(len(systems) - 0.5, -0.5))
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(groups))
+        caption(figure, note)
+    return figure
+
+
+def learning_curves(curves: pd.DataFrame, *, note: str, columns: int = 4) -> Figure:
+    """One small panel a model: its training loss and its value on validation users over epochs.
+
+    Args:
+        curves: `system`, `epoch` (from 1), `part`, `metric`, `value`, as
+            :class:`dualrec_utils.baselines.neural.NeuralBaseline` keeps them, for one or more systems.
+        note: caption: data set, users, what the values are means over.
+        columns: panels side by side.
+
+    Returns:
+        The figure; a star stands at the best epoch, whose weights are kept.
+    """
+    systems = list(dict.fromkeys(curves[SYSTEM]))
+    columns = min(columns, len(systems))
+    with study_style():
+        figure, panels = plt.subplots(
+            -(-len(systems) // columns),
+            columns,
+            figsize=(0.6 + 2.3 * columns, 0.5 + 1.8 * -(-len(systems) // columns)),
+            squeeze=False,
+        )
+        for axes in panels.flat[len(systems) :]:
+            axes.remove()
+        for axes, system in zip(panels.flat, systems, strict=False):
+            own = curves[curves[SYSTEM] == system]
+            loss, value = own[own["part"] == "train"], own[own["part"] == "validation"]
+            axes.plot(loss["epoch"], loss["value"], linestyle="--", color=COLORS["grey"])
+            axes.set(title=system, xlabel="epoch")
+            right = axes.twinx()
+            right.plot(value["epoch"], value["value"], color=COLORS["vermilion"])
+            best = value.loc[[value["value"].idxmax()]] if len(value) else value
+            right.plot(best["epoch"], best["value"], marker="*", markersize=11, color=COLORS["vermilion"])
+            right.spines["right"].set_visible(True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+        figure.supylabel("training loss (dashed, left), validation ndcg@5 (solid, right)", fontsize=9)
         caption(figure, note)
     return figure
