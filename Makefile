@@ -28,7 +28,7 @@ IN_FOLDER := cd $(FOLDER) && export DUALREC_ROOT="$$PWD"
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint lab report bench verify nir lock clean
+.PHONY: help setup repro test lint lab report bench verify nir search lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ bench: $(INSTALLED)  ## measure how fast and how well the LSTM trains, two ways 
 
 verify: $(INSTALLED)  ## run everything again in a scratch copy and compare with the committed metrics
 	@python -m dualrec_utils.verify
+
+search: $(INSTALLED)  ## search the baselines' hyperparameters on validation users; after repro, an hour
+	@cd optional/baseline_search && dvc repro
 
 nir: $(INSTALLED)  ## reproduce NIR (GPT-3's recorded answers, yardsticks, a local model); after repro, 2 min
 	@cd optional/nir && dvc repro

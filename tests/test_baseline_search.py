@@ -1,0 +1,54 @@
+"""The search gives every model as many settings, writes one table each, and names what is wrong."""
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from dualrec_utils import baseline_search, baselines, config
+from dualrec_utils.errors import StudyError
+
+FOLDER = config.PACKAGE_ROOT / "optional" / "baseline_search"
+
+
+def stages():
+    return YAML(typ="safe").load((FOLDER / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+def test_every_baseline_that_has_hyperparameters_is_searched_alike():
+    settings = baseline_search.read_settings(baseline_search.PARAMS)
+    assert set(settings["models"]) == set(baselines.REGISTRY) - {"random", "most_popular"}
+    assert stages()["search"]["foreach"] == list(settings["models"])
+
+
+def test_a_stage_depends_on_what_it_imports():
+    from test_pipeline_definition import closure
+
+    deps = stages()["search"]["do"]["deps"]
+    listed = {dep for dep in deps if dep.startswith("dualrec_utils")}
+    assert listed == closure("import dualrec_utils.baseline_search")
+
+
+def test_a_search_tries_the_defaults_and_others_and_writes_its_table(tiny):
+    models = {"markov": {"smoothing": 100}}
+    found = baseline_search.run("markov", seed=1, n_draws=4, models=models)
+    table = pd.read_csv(config.TABLES / "baseline_search" / "markov.csv")
+    assert list(table) == ["smoothing", "hit_rate@5", "ndcg@5"]
+    assert table["smoothing"].nunique() == len(found) == 4 and 100 in set(table["smoothing"])
+    assert table["ndcg@5"].is_monotonic_decreasing
+    again = baseline_search.run("markov", seed=1, n_draws=4, models=models)
+    pd.testing.assert_frame_equal(found, again)
+    with pytest.raises(StudyError, match="no model 'sasrec'; it has markov"):
+        baseline_search.run("sasrec", seed=1, n_draws=4, models=models)
+
+
+UNUSABLE = ["", "seed: 1\nn_draws: many\nmodels: {}", "seed: 1\nn_draws: 1\nmodel: {}"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "seed: 1\nn_draws: many\nmodels: {}", "seed: 1\nn_draws: 1\nmodel: {}"]
+)
+def test_unusable_settings_are_named(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StudyError, match="must hold seed and n_draws"):
+        baseline_search.read_settings(path)
