@@ -1,253 +1,23 @@
-"""What `params.yaml` may say: one class a section, every value with its range.
-
-A section is a DVC stage, and its keys (with `dataset` and `seed`) are the parameters of the stage's
-notebook. There are no defaults here: `params.yaml` is the one place where a value stands.
-"""
+"""Read and check `params.yaml` against :mod:`dualrec_utils.schemas`, every slip named with its place."""
 
 from __future__ import annotations
 
 import difflib
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import ValidationError
 from ruamel.yaml import YAML, YAMLError
 
 from dualrec_utils import config
 from dualrec_utils.errors import StudyError
+from dualrec_utils.schemas import Params, Section
 
-Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-class _Section(BaseModel):
-    # Strict: `true` is no number and "10" is no integer; an integer may stand for a float.
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Data(_Section):
-    """Stage `data`: fetch, filter, split, cut cases."""
-
-    n_items: int = Field(ge=10, le=20_000)
-    min_interactions: int = Field(ge=6, le=1_000)
-    train_share: Share
-    validation_share: Share
-    cases_per_user: int = Field(ge=1, le=50)
-
-
-class Eda(_Section):
-    """Notebook 01."""
-
-    window: int = Field(ge=2, le=1_000)
-    last_ratings: int = Field(ge=2, le=100)
-
-
-class Lstm(_Section):
-    """Notebook 02."""
-
-    training: Literal["every_position", "window"]
-    epochs: int = Field(ge=1, le=200)
-    batch_size: int = Field(ge=1, le=4_096)
-    learning_rate: float = Field(gt=0, le=0.1)
-    dropout: float = Field(ge=0, lt=1)
-    chunk_length: int = Field(ge=1, le=1_000)
-    context: int = Field(ge=0, le=1_000)
-    window: int = Field(ge=2, le=1_000)
-    max_history: int = Field(ge=1, le=5_000)
-    title_vocabulary: int = Field(ge=3, le=100_000)
-    title_length: int = Field(ge=1, le=50)
-    n_folds: int = Field(ge=2, le=20)
-
-
-class Baselines(_Section):
-    """Notebook 03."""
-
-    # baseline -> hyperparameter -> the values to try; the registry of baselines knows what is allowed.
-    models: dict[str, dict[str, Any]] = Field(min_length=1)
-
-    @field_validator("models")
-    @classmethod
-    def _known(cls, models: dict) -> dict:
-        from dualrec_utils import baselines
-
-        for name, grid in models.items():
-            try:
-                baselines.combinations(name, grid)
-            except StudyError as error:
-                raise ValueError(str(error)) from None
-        return models
-
-
-class Movielm(_Section):
-    """Stage `movielm`: the small language model trained in the pipeline."""
-
-    vocabulary: int = Field(ge=300, le=50_000)
-    hidden_size: int = Field(ge=16, le=2_048)
-    n_layers: int = Field(ge=1, le=32)
-    n_heads: int = Field(ge=1, le=32)
-    max_tokens: int = Field(ge=96, le=1_024)
-    genre_share: float = Field(ge=0, le=1)
-    noise_share: float = Field(ge=0, le=1)
-    n_epochs: int = Field(ge=1, le=100)
-    batch_size: int = Field(ge=1, le=512)
-    learning_rate: float = Field(gt=0, le=0.1)
-    weight_decay: float = Field(ge=0, le=1)
-    dropout: float = Field(ge=0, lt=1)
-
-
-class LanguageModel(_Section):
-    """One language model: where it answers and what is loaded."""
-
-    backend: Literal["local", "hosted", "replay"]
-    model: str = Field(min_length=1)
-    revision: str | None
-    dtype: Literal["float32", "bfloat16", "float16"]
-    quantization: Literal["none", "nf4", "auto"]
-
-
-class Hosted(_Section):
-    """How a provider of hosted models is asked; :class:`dualrec_utils.hosted.HostedSettings`."""
-
-    base_url: str = Field(pattern=r"^https?://")
-    key_variable: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
-    concurrency: int = Field(ge=1, le=64)
-    timeout_seconds: float = Field(ge=1, le=3_600)
-    n_retries: int = Field(ge=0, le=20)
-    longest_wait_seconds: float = Field(ge=0, le=86_400)
-    max_requests: int = Field(ge=1, le=10_000_000)
-    max_run_tokens: int = Field(ge=1, le=10_000_000_000)
-    max_unreadable: int = Field(ge=0, le=1_000_000)
-    prices: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]]
-    extra_body: dict[str, Any]
-
-
-# The name of a language model begins the names of its systems.
-ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-
-
-def _at_least_n_ranked(width: int, about: ValidationInfo) -> int:
-    if width < about.data.get("n_ranked", 0):
-        raise ValueError(f"a beam of width {width} cannot hold the {about.data['n_ranked']} of n_ranked")
-    return width
-
-
-class ZeroShotLlm(_Section):
-    """Notebook 04."""
-
-    models: dict[ModelName, LanguageModel] = Field(min_length=1)
-    n_recent: int = Field(ge=1, le=50)
-    n_titles: int = Field(ge=1, le=20)
-    max_new_tokens: int = Field(ge=8, le=1_024)
-    max_thinking_tokens: int = Field(ge=0, le=32_768)
-    batch_size: int = Field(ge=1, le=512)
-    match_threshold: float = Field(ge=0, le=101)
-    n_ranked: int = Field(ge=5, le=100)
-    ranking: Literal["exact", "beam"]
-    beam_width: int = Field(ge=5, le=1_000)
-    n_history: int = Field(ge=1, le=1_000)
-    n_candidates: int = Field(ge=5, le=100)
-    n_checked: int = Field(ge=10, le=10_000)
-    hosted: Hosted
-
-    @field_validator("models")
-    @classmethod
-    def _looked_into(cls, models: dict) -> dict:
-        first = next(iter(models))
-        if models[first].backend != "local":
-            raise ValueError(f"the first model, {first}, is not local; notebook 04 looks inside it")
-        return models
-
-    @field_validator("beam_width")
-    @classmethod
-    def _wide_enough(cls, width: int, about: ValidationInfo) -> int:
-        return _at_least_n_ranked(width, about)
-
-
-class LoraFinetuning(_Section):
-    """Notebook 05."""
-
-    models: dict[ModelName, LanguageModel] = Field(min_length=1)
-
-    @field_validator("models")
-    @classmethod
-    def _local(cls, models: dict) -> dict:
-        for name, model in models.items():
-            if model.backend != "local":
-                raise ValueError(f"{name} has backend {model.backend!r}; only local models are fine-tuned")
-        return models
-
-    n_recent: int = Field(ge=1, le=50)
-    n_titles: int = Field(ge=1, le=5)
-    rank: int = Field(ge=1, le=256)
-    alpha: int = Field(ge=1, le=1_024)
-    dropout: float = Field(ge=0, lt=1)
-    n_epochs: int = Field(ge=1, le=100)
-    batch_size: int = Field(ge=1, le=512)
-    accumulation: int = Field(ge=1, le=512)
-    learning_rate: float = Field(gt=0, le=1)
-    max_tokens: int = Field(ge=64, le=32_768)
-    precision: Literal["auto", "float32", "bfloat16", "float16"]
-    gradient_checkpointing: bool
-    checkpoint_steps: int = Field(ge=1, le=100_000)
-    max_new_tokens: int = Field(ge=8, le=1_024)
-    generation_batch_size: int = Field(ge=1, le=512)
-    match_threshold: float = Field(ge=0, le=101)
-    n_ranked: int = Field(ge=5, le=100)
-    ranking: Literal["exact", "beam"]
-    beam_width: int = Field(ge=5, le=1_000)
-
-    @field_validator("beam_width")
-    @classmethod
-    def _wide_enough(cls, width: int, about: ValidationInfo) -> int:
-        return _at_least_n_ranked(width, about)
-
-
-class RerankAblation(_Section):
-    """Notebook 06."""
-
-    model: ModelName
-    sbert: str = Field(min_length=1)
-    n_examples: int = Field(ge=1, le=20)
-    fusion_methods: list[Literal["log_linear", "mixture", "reciprocal_rank"]] = Field(min_length=1)
-    fusion_grid: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=2)
-    n_candidates: int = Field(ge=5, le=100)
-    trade_offs: list[Share] = Field(min_length=1)
-    n_diversified: int = Field(ge=5, le=100)
-    tolerance: float = Field(ge=0, le=0.2)
-
-
-class Results(_Section):
-    """Notebook 07."""
-
-    n_bootstrap: int = Field(ge=100, le=100_000)
-    confidence: float = Field(ge=0.5, le=0.999)
-
-
-class Report(_Section):
-    """Stage `report`: the page a reader opens first."""
-
-
-class Params(_Section):
-    """All of `params.yaml`."""
-
-    dataset: Literal["ml-100k", "ml-1m"]
-    seed: int = Field(ge=0, le=2**32 - 1)
-    data: Data
-    eda: Eda
-    lstm: Lstm
-    baselines: Baselines
-    movielm: Movielm
-    zero_shot_llm: ZeroShotLlm
-    lora_finetuning: LoraFinetuning
-    rerank_ablation: RerankAblation
-    results: Results
-    report: Report
-
-
-SECTIONS: dict[str, type[_Section]] = {
+SECTIONS: dict[str, type[Section]] = {
     name: field.annotation
     for name, field in Params.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, _Section)
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 }
 
 
@@ -343,10 +113,10 @@ def _explain(problem: dict[str, Any]) -> str:
     return f"{place} is {value!r}; allowed: {_allowed(model, key)}{hint}"
 
 
-def _section_in(annotation: Any) -> type[_Section] | None:
+def _section_in(annotation: Any) -> type[Section] | None:
     """The section that a value is or, for a mapping of them, holds."""
     kinds = (annotation, *get_args(annotation))
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, _Section)), None)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
 
 
 def _is_number(text: str) -> bool:
@@ -364,7 +134,7 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"{question}known names: {', '.join(known) or 'none, this section is empty'}"
 
 
-def _allowed(model: type[_Section], key: Any) -> str:
+def _allowed(model: type[Section], key: Any) -> str:
     """A value's type and range in words, from its schema."""
     schema = model.model_json_schema()["properties"].get(key, {})
     return _in_words(schema)

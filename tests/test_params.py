@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualrec_utils import config, params, stages
+from dualrec_utils import config, params, schemas, stages
 from dualrec_utils.errors import StudyError
 
 TEXT = (config.PACKAGE_ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -104,7 +104,7 @@ def test_an_unknown_section_is_named():
 
 @given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=12))
 def test_no_unknown_name_passes(tmp_path_factory, name):
-    if name in params.Data.model_fields:
+    if name in schemas.Data.model_fields:
         return
     message = refused(tmp_path_factory.mktemp("p"), changed("\ndata:", f"\ndata:\n  {name}: 1"))
     # YAML reads a few words (null, true) as something else than a name.
@@ -116,10 +116,10 @@ def test_shares_outside_zero_and_one_never_pass(value, key):
     good = {"n_items": 10, "min_interactions": 10, "train_share": 0.5, "validation_share": 0.2}
     values = good | {"cases_per_user": 1, key: value}
     if 0 < value < 1:
-        assert getattr(params.Data(**values), key) == value
+        assert getattr(schemas.Data(**values), key) == value
     else:
         with pytest.raises(ValueError):
-            params.Data(**values)
+            schemas.Data(**values)
 
 
 def test_the_command_checks_the_whole_file_before_dvc_begins(tmp_path, monkeypatch, capsys):

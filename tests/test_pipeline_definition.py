@@ -16,7 +16,7 @@ ROOT = config.PACKAGE_ROOT
 PIPELINE = ROOT / "dvc.yaml"
 PACKAGE = "dualrec_utils"
 # They start the stages and change no result.
-RUNNERS = {"params", "stages", "run_notebook", "run_stage"}
+RUNNERS = {"params", "schemas", "stages", "run_notebook", "run_stage"}
 # What run_stage calls for the stages without a notebook.
 ENTRIES = {"data": "prepare", "movielm": "movielm", "report": "report"}
 
