@@ -122,7 +122,7 @@ def fusion(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
         f"minus {words} {points(flat, key)}, {reading(flat, key)}" for words, key in keys.items()
     )
     return (
-        "Adding up the probabilities of LSTM and language model, this study's own proposal, reaches"
+        "Fusing the scores of LSTM and language model, this study's own proposal, reaches"
         f" {percent(flat, f'{protocol}/dualrec_fusion/hit_rate@5')} on HR@5: {told}."
     )
 
