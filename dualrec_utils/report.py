@@ -50,6 +50,7 @@ CAPTIONS = {
     "eda/rating_values": "Rating values",
     "eda/weeks": "Ratings over time",
     "baselines/hit_rate_at_5": "The baselines on HR@5",
+    "baselines/learning_curves": "Training of the baselines that are trained in epochs",
     "zero_shot_llm/answers": "What becomes of the titles that the language model writes",
     "zero_shot_llm/matcher": "Matching titles to movies: precision and recall by threshold",
     "zero_shot_llm/movielm_loss": "Training the small language model",

@@ -14,13 +14,23 @@ from dualrec_utils.errors import StudyError
 # The paper's rows, and the system of this study that answers each where it was run.
 COUNTERPARTS = {
     "MostPop": "most_popular",
+    "SLIM": "slim",
+    "FPMC": "fpmc",
+    "NARM": "narm",
+    "STAMP": "stamp",
+    "GCE-GNN": "gce_gnn",
+    "MCPRN": "mcprn",
+    "HIDE": "hide",
+    "Atten-Mixer": "atten_mixer",
+    "UniSRec": "unisrec",
     "DUALRec – DS V3": "deepseek_v3_zero_shot_reranked",
     "DUALRec – Mistral 8B": "ministral_8b_zero_shot_reranked",
     "DUALRec – DS Qwen Finetuned": "deepseek_qwen_1_5b_lora_reranked",
     "DUALRec – Mistral 7B Finetuned": "mistral_7b_lora_reranked",
 }
 NOT_RUN = {
-    "baseline": "not run: baseline not yet implemented",
+    "baseline": "not run: not in the default run yet",
+    "NIR": "not run: a study of its own, on other users and candidates (notebook 04)",
     "DUALRec – DS V3": "not run: hosted model, needs a network and a key",
     "DUALRec – Mistral 8B": "not run: hosted model, needs a network and a key",
     "DUALRec – DS Qwen Finetuned": "not run: 1.5 billion parameters, needs a GPU and the Hub",
@@ -237,7 +247,7 @@ def beside_paper(table: pd.DataFrame, *, protocol: str, reasons: Mapping[str, st
         name = row[SYSTEM]
         ours = COUNTERPARTS.get(name, "")
         cells = _cells(table, protocol=protocol, system=ours)
-        reason = NOT_RUN["baseline" if row["family"] == "baseline" else name]
+        reason = NOT_RUN.get(name, NOT_RUN["baseline"])
         model, _ = systems.split(ours)
         if model in reasons:
             reason = f"not run: {reasons[model]}"

@@ -239,11 +239,11 @@ def test_the_best_simple_baseline_is_the_one_compared_with(study):
     cases, table = evaluate()
     flat = results.flatten(table, results.compare(cases, **COMPARED), results.list_lengths(cases))
     # Both have HR@5 = 1: nothing to tell apart.
-    assert verdict.simple_rivals(flat) == (
-        "The best of the simple baselines, Item kNN, reaches 100.0% [100.0, 100.0]; LSTM minus that is"
+    assert verdict.rivals(flat) == (
+        "The best of the baselines, Item kNN, reaches 100.0% [100.0, 100.0]; LSTM minus that is"
         " +0.0 points [+0.0, +0.0]: the two cannot be told apart."
     )
-    assert verdict.simple_rivals({}) == ""
+    assert verdict.rivals({}) == ""
 
 
 def test_a_verdict_without_metrics_makes_no_claim():
