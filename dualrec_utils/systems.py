@@ -36,7 +36,7 @@ _BASELINES = {
 }
 _BEFORE = _BASELINES | {"lstm": "LSTM alone (Stage 1)"}
 # The strongest published recommenders of sequences and of items among them.
-_FOR_FUSION = ("ease", "gru4rec", "sasrec")
+TRAINED_RIVALS = ("ease", "gru4rec", "sasrec")
 _AFTER = {
     "dualrec_fusion": "LSTM and language model fused (ours)",
     "dualrec_fusion_mmr": "fused, diversified by MMR",
@@ -114,7 +114,7 @@ def headline(model: str) -> tuple[str, ...]:
     """The systems a reader meets first: README, head of the report."""
     kinds = ("zero_shot", "lora", "lora_reranked", "lora_lstm_first", "lora_constrained")
     of_model = [f"{model}_{kind}" for kind in (*kinds, "history_constrained")]
-    return ("most_popular", "item_knn", *_FOR_FUSION, "lstm", *of_model, "dualrec_fusion")
+    return ("most_popular", "item_knn", *TRAINED_RIVALS, "lstm", *of_model, "dualrec_fusion")
 
 
 def rivals() -> list[str]:
@@ -139,5 +139,5 @@ def comparisons(model: str) -> tuple[tuple[str, str, str], ...]:
         ("Does fusion beat its LSTM?", "dualrec_fusion", "lstm"),
         ("Does fusion beat its language model?", "dualrec_fusion", f"{model}_history_constrained"),
         ("Does fusion beat the paper's hybrid?", "dualrec_fusion", f"{model}_lora_reranked"),
-        *(("Does fusion beat a trained baseline?", "dualrec_fusion", name) for name in _FOR_FUSION),
+        *(("Does fusion beat a trained baseline?", "dualrec_fusion", name) for name in TRAINED_RIVALS),
     )

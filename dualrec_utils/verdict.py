@@ -111,13 +111,19 @@ def hybrid(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
 
 
 def fusion(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
-    """One sentence: the study's fusion against its two parts on HR@5, empty where it was not run."""
+    """One sentence: the study's fusion on HR@5 against its two parts and the trained baselines that ran.
+
+    Empty where the fusion or a part was not run.
+    """
     parts = {"the LSTM": "lstm", "its language model": f"{model_of(flat)}_history_constrained"}
     keys = {
         words: f"{protocol}/difference/dualrec_fusion-{part}/hit_rate@5" for words, part in parts.items()
     }
     if not set(keys.values()) <= flat.keys():
         return ""
+    for name in systems.TRAINED_RIVALS:
+        if (key := f"{protocol}/difference/dualrec_fusion-{name}/hit_rate@5") in flat:
+            keys[systems.label(name)] = key
     told = "; ".join(
         f"minus {words} {points(flat, key)}, {reading(flat, key)}" for words, key in keys.items()
     )
