@@ -122,13 +122,24 @@ class Hosted(Section):
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
-def _at_least_n_ranked(width: int, about: ValidationInfo) -> int:
-    if width < about.data.get("n_ranked", 0):
-        raise ValueError(f"a beam of width {width} cannot hold the {about.data['n_ranked']} of n_ranked")
-    return width
+class _Ranking(Section):
+    """How lists that may hold catalog movies only are searched."""
+
+    n_ranked: int = Field(ge=5, le=100)
+    ranking: Literal["exact", "beam"]
+    beam_width: int = Field(ge=5, le=1_000)
+
+    @field_validator("beam_width")
+    @classmethod
+    def _wide_enough(cls, width: int, about: ValidationInfo) -> int:
+        if width < about.data.get("n_ranked", 0):
+            raise ValueError(
+                f"a beam of width {width} cannot hold the {about.data['n_ranked']} of n_ranked"
+            )
+        return width
 
 
-class ZeroShotLlm(Section):
+class ZeroShotLlm(_Ranking):
     """Notebook 04."""
 
     models: dict[ModelName, LanguageModel] = Field(min_length=1)
@@ -138,9 +149,6 @@ class ZeroShotLlm(Section):
     max_thinking_tokens: int = Field(ge=0, le=32_768)
     batch_size: int = Field(ge=1, le=512)
     match_threshold: float = Field(ge=0, le=101)
-    n_ranked: int = Field(ge=5, le=100)
-    ranking: Literal["exact", "beam"]
-    beam_width: int = Field(ge=5, le=1_000)
     n_history: int = Field(ge=1, le=1_000)
     n_candidates: int = Field(ge=5, le=100)
     n_checked: int = Field(ge=10, le=10_000)
@@ -154,13 +162,8 @@ class ZeroShotLlm(Section):
             raise ValueError(f"the first model, {first}, is not local; notebook 04 looks inside it")
         return models
 
-    @field_validator("beam_width")
-    @classmethod
-    def _wide_enough(cls, width: int, about: ValidationInfo) -> int:
-        return _at_least_n_ranked(width, about)
 
-
-class LoraFinetuning(Section):
+class LoraFinetuning(_Ranking):
     """Notebook 05."""
 
     models: dict[ModelName, LanguageModel] = Field(min_length=1)
@@ -189,14 +192,6 @@ class LoraFinetuning(Section):
     max_new_tokens: int = Field(ge=8, le=1_024)
     generation_batch_size: int = Field(ge=1, le=512)
     match_threshold: float = Field(ge=0, le=101)
-    n_ranked: int = Field(ge=5, le=100)
-    ranking: Literal["exact", "beam"]
-    beam_width: int = Field(ge=5, le=1_000)
-
-    @field_validator("beam_width")
-    @classmethod
-    def _wide_enough(cls, width: int, about: ValidationInfo) -> int:
-        return _at_least_n_ranked(width, about)
 
 
 class RerankAblation(Section):

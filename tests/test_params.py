@@ -142,6 +142,7 @@ def test_the_command_checks_the_whole_file_before_dvc_begins(tmp_path, monkeypat
         ),
         ("movielm: {", "Movie-LM: {", "lora_finetuning.models has the name 'Movie-LM'; allowed: ^[a-z]"),
         ("backend: local, ", "backend: hosted, ", "only local models are fine-tuned"),
+        ("n_ranked: 10", "n_ranked: 21", "beam_width: a beam of width 20 cannot hold the 21 of n_ranked"),
     ],
 )
 def test_a_slip_within_a_language_model_is_named_with_its_place(tmp_path, old, new, message):
