@@ -104,7 +104,7 @@ lock:  ## write requirements.txt from requirements.in
 	@echo "lock: requirements.txt has $$(grep -c == requirements.txt) packages"
 
 clean:  ## remove the products under data/ and .venv; keep fetched data and reports
-	@rm -rf $(VENV) data/processed data/models data/generations data/predictions data/.state
+	@rm -rf $(VENV) data/processed data/models data/generations data/predictions data/checkpoints data/.state
 	@rm -rf reports/notebooks
 	@echo "clean: removed .venv and the products under data/; kept data/raw (fetched once), DVC's cache"
 	@echo "       (so that \`dvc repro\` restores in seconds; rm -rf .dvc/cache to recompute) and reports/"

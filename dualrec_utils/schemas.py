@@ -59,17 +59,19 @@ class Lstm(Section):
 class Baselines(Section):
     """Notebook 03."""
 
-    # baseline -> hyperparameter -> the values to try; the registry of baselines knows what is allowed.
-    models: dict[str, dict[str, Any]] = Field(min_length=1)
+    # baseline -> hyperparameter -> value; the registry of baselines knows what is allowed.
+    models: dict[str, dict[str, int | float]] = Field(min_length=1)
 
     @field_validator("models")
     @classmethod
     def _known(cls, models: dict) -> dict:
+        import numpy as np
+
         from dualrec_utils import baselines
 
-        for name, grid in models.items():
+        for name, settings in models.items():
             try:
-                baselines.combinations(name, grid)
+                baselines.build(name, np.array([1]), seed=0, **settings)
             except StudyError as error:
                 raise ValueError(str(error)) from None
         return models

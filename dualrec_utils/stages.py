@@ -63,7 +63,7 @@ STAGES = (
     Stage("data", None, 60),
     Stage("eda", 1, 60),
     Stage("lstm", 2, 300),
-    Stage("baselines", 3, 400),
+    Stage("baselines", 3, 900),
     Stage("movielm", None, 360),
     Stage("zero_shot_llm", 4, 240),
     Stage("lora_finetuning", 5, 180),

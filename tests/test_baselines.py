@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -307,29 +306,15 @@ def test_a_catalog_out_of_order_is_refused(catalog):
         baselines.build("random", np.array(catalog, dtype=int), seed=1)
 
 
-def test_combinations():
-    found = baselines.combinations("item_knn", {"query_length": [1, 2], "n_neighbours": [5, 9]})
-    assert len(found) == 4
-    assert {"query_length": 2, "n_neighbours": 9} in found
-    assert baselines.combinations("random", {}) == [{}]
-
-
-@pytest.mark.parametrize("values", [[], 10, "10"])
-def test_a_grid_without_values_is_refused(values):
-    with pytest.raises(StudyError, match=r"markov\.smoothing is .*; give a list of the values to try"):
-        baselines.combinations("markov", {"smoothing": values})
-
-
-GRID = {"query_length": [1, 3], "n_neighbours": [2, 20]}
+TRIED = [{"query_length": q, "n_neighbours": n} for q in (1, 3) for n in (2, 20)]
 
 
 def test_the_choice_is_the_best_on_validation_users(tiny):
     histories = list(splits.load_histories("ml-100k", "train").values())
-    table = experiment.try_all("item_knn", GRID, histories, dataset="ml-100k", seed=1)
+    table = experiment.try_each("item_knn", TRIED, histories, dataset="ml-100k", seed=1)
     assert len(table) == 4
     assert table["ndcg@5"].is_monotonic_decreasing
-    chosen = experiment.best(table, GRID)
-    assert all(type(value) is int for value in chosen.values())
+    chosen = {key: int(table[key].iloc[0]) for key in TRIED[0]}
     # The value in the table is the one evaluation finds in the written predictions.
     catalog = predictions.load_items("ml-100k")[ITEM].to_numpy()
     model = baselines.build("item_knn", catalog, seed=1, **chosen).fit(histories)
@@ -348,13 +333,17 @@ def test_the_choice_never_reads_test_cases(tiny, monkeypatch):
 
     monkeypatch.setattr(predictions, "load_cases", noting)
     histories = list(splits.load_histories("ml-100k", "train").values())
-    experiment.try_all("markov", {"smoothing": [1, 10]}, histories, dataset="ml-100k", seed=1)
+    tried = [{"smoothing": 1}, {"smoothing": 10}]
+    experiment.try_each("markov", tried, histories, dataset="ml-100k", seed=1)
     assert set(asked) == {"validation"}
 
 
-def test_equal_combinations_keep_the_order_of_the_grid():
-    table = pd.DataFrame({"smoothing": [10, 1], "ndcg@5": [0.2, 0.2]})
-    assert experiment.best(table, {"smoothing": [10, 1]}) == {"smoothing": 10}
+def test_equal_settings_keep_the_order_given(tiny):
+    histories = list(splits.load_histories("ml-100k", "train").values())
+    same = [{"smoothing": 1e-3}, {"smoothing": 2e-3}]
+    table = experiment.try_each("markov", same, histories, dataset="ml-100k", seed=1)
+    assert table["ndcg@5"].iloc[0] == table["ndcg@5"].iloc[1]
+    assert table["smoothing"].tolist() == [1e-3, 2e-3]
 
 
 def test_predictions_are_written_with_and_without_seen_movies(tiny):

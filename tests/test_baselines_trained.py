@@ -416,11 +416,10 @@ def test_impossible_hyperparameters_are_named(name, changes, message):
 def test_validation_hands_out_histories_and_takes_scores(tiny):
     items = predictions.load_items("ml-100k")
     histories = list(splits.load_histories("ml-100k", "train").values())
-    settings = {key: [value] for key, value in SETTINGS["gru4rec"].items()} | {"max_epochs": [3]}
-    table = experiment.try_all("gru4rec", settings, histories, dataset="ml-100k", seed=1)
+    chosen = SETTINGS["gru4rec"] | {"max_epochs": 3}
+    table = experiment.try_each("gru4rec", [chosen], histories, dataset="ml-100k", seed=1)
     # The value by which training stopped is the one that evaluation finds in written predictions.
     measure = experiment.validation("ml-100k", seed=1)
-    chosen = {key: values[0] for key, values in settings.items()}
     model = baselines.build("gru4rec", items[ITEM].to_numpy(), seed=1, items=items, **chosen)
     model.fit(histories, validate=lambda score: measure(score)["ndcg@5"])
     assert table["ndcg@5"].tolist() == [model.curves.query("metric == 'ndcg@5'")["value"].max()]

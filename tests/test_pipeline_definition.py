@@ -1,6 +1,5 @@
 """dvc.yaml, params.yaml and the notebooks tell one story, and each stage depends on what it imports."""
 
-import ast
 import re
 import shutil
 import subprocess
@@ -10,66 +9,20 @@ import nbformat
 import pytest
 from ruamel.yaml import YAML
 
-from dualrec_utils import config, params, stages
+from dualrec_utils import config, imports, params, stages
 
 ROOT = config.PACKAGE_ROOT
 PIPELINE = ROOT / "dvc.yaml"
 PACKAGE = "dualrec_utils"
 # They start the stages and change no result.
-RUNNERS = {"params", "schemas", "stages", "run_notebook", "run_stage"}
+RUNNERS = frozenset({"params", "schemas", "stages", "run_notebook", "run_stage"})
 # What run_stage calls for the stages without a notebook.
 ENTRIES = {"data": "prepare", "movielm": "movielm", "report": "report"}
 
 
-def file_of(module):
-    """The file of `dualrec_utils.<module>`, or None where no such module is."""
-    base = ROOT / PACKAGE / module.replace(".", "/")
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
-
-
-def imported(source, module=None):
-    """Modules of the package that a piece of code imports, anywhere in it: names without the package's.
-
-    `module` is the importing module's own name, for the packages above what it imports.
-    """
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{module}: relative imports are not followed"
-            names.add(node.module)
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    found = set()
-    for name in names:
-        parts = name.split(".")
-        if parts[0] == PACKAGE:
-            # Importing a.b runs a's __init__ too.
-            found |= {".".join(parts[1:end]) for end in range(2, len(parts) + 1)}
-    return {name for name in found if file_of(name)}
-
-
-def named_by(source, module):
-    """Modules of a package that its __init__ imports by name: any of them, for it does not say which."""
-    path = file_of(module)
-    if path.name != "__init__.py" or "importlib.import_module" not in source:
-        return set()
-    return {f"{module}.{other.stem}" for other in path.parent.glob("*.py") if other != path}
-
-
-def closure(source):
+def closure(source, **place):
     """All modules that a piece of code reaches, runners apart, as paths relative to the root."""
-    reached, waiting = set(), imported(source) - RUNNERS
-    while waiting:
-        module = waiting.pop()
-        reached.add(module)
-        source = file_of(module).read_text(encoding="utf-8")
-        waiting |= (imported(source, module) | named_by(source, module)) - RUNNERS - reached
-    files = {file_of(module) for module in reached}
-    return {str(path.relative_to(ROOT)) for path in files if path.read_text(encoding="utf-8").strip()}
+    return imports.closure(source, without=RUNNERS, **place)
 
 
 def source_of(stage):
@@ -86,7 +39,7 @@ def pipeline():
     return YAML(typ="safe").load(PIPELINE.read_text(encoding="utf-8"))["stages"]
 
 
-def test_imports_are_followed_to_the_end(tmp_path, monkeypatch):
+def test_imports_are_followed_to_the_end(tmp_path):
     """A planted chain: notebook -> a -> b (inside a function) -> package c.d; a runner is not followed."""
     package = tmp_path / PACKAGE
     (package / "c").mkdir(parents=True)
@@ -96,20 +49,23 @@ def test_imports_are_followed_to_the_end(tmp_path, monkeypatch):
     (package / "c/d.py").write_text("thing = 1\n")
     (package / "stages.py").write_text(f"import {PACKAGE}.hidden\n")
     (package / "hidden.py").write_text("x = 1\n")
-    monkeypatch.setitem(globals(), "ROOT", tmp_path)
-    found = closure(f"import pandas\nfrom {PACKAGE} import a\n")
+    found = closure(f"import pandas\nfrom {PACKAGE} import a\n", root=tmp_path)
     assert found == {f"{PACKAGE}/{name}.py" for name in ("a", "b", "c/d")}
 
 
-def test_what_a_package_imports_by_name_is_followed(tmp_path, monkeypatch):
+def test_what_a_package_imports_by_name_is_followed(tmp_path):
     package = tmp_path / PACKAGE / "kinds"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("import importlib\nf = importlib.import_module\n")
     (package / "one.py").write_text(f"from {PACKAGE} import two\n")
     (tmp_path / PACKAGE / "two.py").write_text("x = 1\n")
-    monkeypatch.setitem(globals(), "ROOT", tmp_path)
-    found = closure(f"from {PACKAGE} import kinds\n")
+    found = closure(f"from {PACKAGE} import kinds\n", root=tmp_path)
     assert found == {f"{PACKAGE}/{name}.py" for name in ("kinds/__init__", "kinds/one", "two")}
+
+
+def test_a_relative_import_is_refused():
+    with pytest.raises(ValueError, match="relative imports are not followed"):
+        closure("from . import x")
 
 
 def test_stages_sections_and_notebooks_are_the_same_list():

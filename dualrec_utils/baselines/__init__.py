@@ -6,8 +6,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import itertools
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -86,29 +84,6 @@ def build(
         raise StudyError(f"{name} needs the hyperparameters {known}; missing: {missing}")
     reads = {"items": items} if "items" in inspect.signature(kind.__init__).parameters else {}
     return kind(item_ids, seed=seed, **reads, **hyperparameters)
-
-
-def combinations(name: str, grid: dict[str, Sequence]) -> list[dict]:
-    """Every combination of the candidate values of one baseline, checked.
-
-    Args:
-        name: a key of :data:`REGISTRY`.
-        grid: hyperparameter -> the values to try; empty for a baseline that has none.
-
-    Returns:
-        One dict of keywords for :func:`build` for each combination, the last hyperparameter
-        moving fastest.
-
-    Raises:
-        StudyError: as :func:`build`, or when a hyperparameter has no value to try.
-    """
-    for key, values in grid.items():
-        if not isinstance(values, list | tuple) or not values:
-            raise StudyError(f"{name}.{key} is {values!r}; give a list of the values to try, at least one")
-    found = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    for keywords in found:
-        build(name, np.array([1]), seed=0, **keywords)
-    return found
 
 
 def _suggest(name: str, known: list[str]) -> str:

@@ -36,9 +36,14 @@ class Baseline(ABC):
         item_ids: shape (n_items,), the catalog, ascending; column j of every score is item_ids[j].
         seed: of everything random in the model.
 
+    Attributes:
+        trained_on: what one training example is, in words for tables.
+
     Raises:
         StudyError: when the catalog is empty, unsorted or repeats an item.
     """
+
+    trained_on = "whole histories"
 
     def __init__(self, item_ids: np.ndarray, *, seed: int) -> None:
         self.item_ids = np.array(item_ids, dtype=np.int64)

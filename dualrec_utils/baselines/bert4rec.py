@@ -32,6 +32,8 @@ class BERT4Rec(SequenceBaseline):
         mask_share: of a piece's movies masked in training, 0.01 to 0.9.
     """
 
+    trained_on = "masked movies"
+
     def __init__(
         self,
         item_ids: np.ndarray,

@@ -37,13 +37,6 @@ def validation(dataset: str, *, seed: int) -> Callable[[Scorer], dict[str, float
     return measure
 
 
-def try_all(
-    name: str, grid: dict[str, list], histories: list[np.ndarray], *, dataset: str, seed: int
-) -> pd.DataFrame:
-    """:func:`try_each` over every combination of a grid (hyperparameter -> values to try)."""
-    return try_each(name, baselines.combinations(name, grid), histories, dataset=dataset, seed=seed)
-
-
 def try_each(
     name: str, settings: Sequence[dict], histories: list[np.ndarray], *, dataset: str, seed: int
 ) -> pd.DataFrame:
@@ -76,12 +69,6 @@ def try_each(
     if diverged is not None and table[CHOSEN_BY].isna().all():
         raise diverged
     return table.sort_values(CHOSEN_BY, ascending=False, kind="stable", ignore_index=True)
-
-
-def best(table: pd.DataFrame, grid: dict[str, list]) -> dict:
-    """The hyperparameters of the first row of :func:`try_all`, as they stand in the grid."""
-    # A frame turns an integer column beside floats into NumPy numbers; the grid has the plain ones.
-    return {key: next(v for v in values if v == table[key].iloc[0]) for key, values in grid.items()}
 
 
 def write_predictions(

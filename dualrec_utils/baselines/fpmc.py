@@ -28,6 +28,8 @@ class FPMC(NeuralBaseline):
         embedding_size: of each of the four tables, 1 to 4,096.
     """
 
+    trained_on = "consecutive movies"
+
     def __init__(self, item_ids: np.ndarray, *, seed: int, embedding_size: int, **training: float) -> None:
         super().__init__(item_ids, seed=seed, **training)
         self.embedding_size = in_range("embedding_size", embedding_size, low=1, high=4_096, integer=True)

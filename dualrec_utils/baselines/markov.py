@@ -23,6 +23,8 @@ class Markov(Baseline):
         smoothing: weight of popularity in pseudo-transitions, 0.001 to 100,000.
     """
 
+    trained_on = "consecutive movies"
+
     def __init__(self, item_ids: np.ndarray, *, seed: int, smoothing: float) -> None:
         super().__init__(item_ids, seed=seed)
         self.smoothing = in_range("smoothing", smoothing, low=0.001, high=100_000)

@@ -15,6 +15,8 @@ class RandomOrder(Baseline):
     stand beside it. An empty history is a history like any other.
     """
 
+    trained_on = "nothing"
+
     def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
         """Nothing to learn."""
 

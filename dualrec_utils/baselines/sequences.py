@@ -32,6 +32,8 @@ class SequenceBaseline(NeuralBaseline):
         dropout: share, 0 to 0.95; each model says of what.
     """
 
+    trained_on = "a target at every position"
+
     def __init__(
         self, item_ids: np.ndarray, *, seed: int, max_length: int, dropout: float, **training: float
     ) -> None:
@@ -82,6 +84,7 @@ class PrefixBaseline(SequenceBaseline):
         self.prefixes_per_user = in_range(
             "prefixes_per_user", prefixes_per_user, low=1, high=10_000, integer=True
         )
+        self.trained_on = f"{prefixes_per_user} prefixes a user and epoch"
 
     def _examples(self, histories: list[np.ndarray], draw: np.random.Generator) -> tuple[np.ndarray, ...]:
         rows, targets = [], []

@@ -1,0 +1,96 @@
+"""A baseline's piece is used again as long as nothing it hangs on changed, and only then."""
+
+import shutil
+
+import pytest
+
+from dualrec_utils import baseline_pieces as pieces
+from dualrec_utils import baselines, config, files, predictions, splits
+from dualrec_utils.baselines.base import Diverged
+from dualrec_utils.config import HELDOUT_SPLITS, PROTOCOLS
+
+PLACE = {"dataset": "ml-100k", "stage": "baselines"}
+TRAINED = {
+    "embedding_size": 8,
+    "n_layers": 1,
+    "max_length": 10,
+    "dropout": 0.0,
+    "learning_rate": 0.01,
+    "weight_decay": 0.0,
+    "batch_size": 8,
+    "max_epochs": 2,
+    "patience": 2,
+}
+
+
+@pytest.fixture
+def histories(tiny):
+    return list(splits.load_histories("ml-100k", "train").values())
+
+
+def lists_of(system):
+    return {
+        (protocol, split): predictions.read(system, protocol=protocol, split=split, **PLACE)
+        for protocol in PROTOCOLS
+        for split in HELDOUT_SPLITS
+    }
+
+
+def test_a_second_run_restores_what_the_first_wrote(histories):
+    first = pieces.obtain("gru4rec", TRAINED, histories, seed=1, **PLACE)
+    assert first.fitted and first.systems == ["gru4rec", "gru4rec_seen_kept"]
+    assert first.curves["epoch"].max() == first.cost["n_epochs"] == 2
+    assert first.cost["trained_on"] == "a target at every position"
+    assert first.cost["fit_seconds"] > 0 and first.cost["peak_memory_mb"] > 10
+    before = lists_of("gru4rec_seen_kept")
+    # What DVC does before a stage runs.
+    shutil.rmtree(config.predictions_dir("ml-100k", "baselines"))
+    again = pieces.obtain("gru4rec", TRAINED, histories, seed=1, **PLACE)
+    assert not again.fitted
+    assert again.cost == first.cost and again.systems == first.systems
+    assert again.curves.equals(first.curves)
+    after = lists_of("gru4rec_seen_kept")
+    assert all(after[key].equals(before[key]) for key in before)
+
+
+@pytest.mark.parametrize("change", ["settings", "seed", "data", "code", "half_written"])
+def test_what_a_piece_hangs_on_fits_it_anew(histories, tmp_path, monkeypatch, change):
+    settings, seed = {"smoothing": 10}, 1
+    assert pieces.obtain("markov", settings, histories, seed=seed, **PLACE).fitted
+    assert not pieces.obtain("markov", settings, histories, seed=seed, **PLACE).fitted
+    if change == "settings":
+        settings = {"smoothing": 11}
+    elif change == "seed":
+        seed = 2
+    elif change == "data":
+        summary = config.processed_dir("ml-100k") / "summary.json"
+        files.write_json(files.read_json(summary) | {"order_sha256": "another"}, summary)
+    elif change == "code":
+        package = tmp_path / "code" / "dualrec_utils"
+        shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package)
+        changed = package / "baselines" / "markov.py"
+        changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+        monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
+    else:
+        (pieces.piece_dir("ml-100k", "markov") / "about.json").unlink()
+    assert pieces.obtain("markov", settings, histories, seed=seed, **PLACE).fitted
+
+
+def test_another_models_code_is_no_matter(histories, tmp_path, monkeypatch):
+    assert pieces.obtain("markov", {"smoothing": 10}, histories, seed=1, **PLACE).fitted
+    package = tmp_path / "code" / "dualrec_utils"
+    shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package)
+    for name in ("ease.py", "__init__.py"):
+        changed = package / "baselines" / name
+        changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
+    assert not pieces.obtain("markov", {"smoothing": 10}, histories, seed=1, **PLACE).fitted
+
+
+def test_a_model_that_diverges_keeps_nothing(histories, monkeypatch):
+    kind = baselines.model_class("gru4rec")
+    real = kind._loss
+    monkeypatch.setattr(kind, "_loss", lambda self, *arrays: real(self, *arrays) * float("nan"))
+    with pytest.raises(Diverged, match="lower the learning rate"):
+        pieces.obtain("gru4rec", TRAINED, histories, seed=1, **PLACE)
+    assert not pieces.piece_dir("ml-100k", "gru4rec").exists()
