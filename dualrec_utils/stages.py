@@ -26,6 +26,7 @@ from dualrec_utils.errors import StudyError
 # An orphan of a killed run is gone within two polls; a lock held for longer belongs to a live run.
 LOCK_SECONDS = 15
 POLL_SECONDS = 0.5
+BUDGETS = "budgets.json"
 # What the notebook kernels and the stages run with. Two programs that spin while they wait for each
 # other's threads make a 2-core machine ten times slower, hence PASSIVE; the cuBLAS setting is what
 # torch asks for to be deterministic on a GPU.
@@ -86,6 +87,22 @@ def find(name: str) -> Stage:
     raise StudyError(f"there is no stage {name!r}; stages: {', '.join(NAMES)}")
 
 
+def budget(stage: Stage) -> int:
+    """Seconds that a stage may take on 2 CPU cores with the parameters at hand.
+
+    A profile whose stages work longer says so in a file of its own, :data:`BUDGETS` beside its
+    `params.yaml`: stage -> seconds. Stages it does not name have the default profile's budget.
+
+    Raises:
+        StudyError: when that file names a stage that does not exist.
+    """
+    path = config.ROOT / BUDGETS
+    own = files.read_json(path) if path.is_file() else {}
+    for name in own:
+        find(name)
+    return own.get(stage.name, stage.budget_seconds)
+
+
 def machine() -> dict[str, str | int]:
     """What the last digits of a result can hang on: processor, cores, Python and torch."""
     return {
@@ -122,11 +139,11 @@ def headline(stage: Stage) -> str:
     left = 0.0
     for one in STAGES[place:]:
         taken = last_seconds(one)
-        left += one.budget_seconds if taken is None else taken
+        left += budget(one) if taken is None else taken
     before = "not run here before" if last is None else f"last time {last:.0f} s"
     rest = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
     return (
-        f"[{place + 1}/{len(STAGES)}] {stage.name}: budget {stage.budget_seconds} s, {before};"
+        f"[{place + 1}/{len(STAGES)}] {stage.name}: budget {budget(stage)} s, {before};"
         f" at most about {rest} left of the whole run"
     )
 
@@ -265,16 +282,15 @@ def running(name: str) -> Iterator[None]:
         files.write_json(
             {
                 "seconds": round(seconds, 1),
-                "budget_seconds": stage.budget_seconds,
+                "budget_seconds": budget(stage),
                 "peak_memory_mb": round(megabytes),
                 "machine": machine(),
             },
             config.TIMINGS / f"{stage.name}.json",
         )
-        over = " (OVER BUDGET)" if seconds > stage.budget_seconds else ""
+        over = " (OVER BUDGET)" if seconds > budget(stage) else ""
         print(
-            f"{stage.name}: {seconds:.0f} s of {stage.budget_seconds} s{over},"
-            f" peak memory {megabytes:.0f} MB",
+            f"{stage.name}: {seconds:.0f} s of {budget(stage)} s{over}, peak memory {megabytes:.0f} MB",
             flush=True,
         )
 

@@ -83,6 +83,21 @@ def test_what_is_left_comes_from_last_times_else_budgets(root):
     )
 
 
+def test_a_profiles_own_budgets_stand_in_its_folder(root, monkeypatch, capfd):
+    monkeypatch.setattr(config, "ROOT", root)
+    assert stages.budget(stages.find("report")) == 30
+    (root / "budgets.json").write_text('{"report": 70}')
+    assert stages.budget(stages.find("report")) == 70
+    assert stages.budget(stages.find("results")) == 90
+    assert stages.headline(stages.find("report")).endswith("at most about 70 s left of the whole run")
+    assert stages.carry_out("report", lambda: None) == 0
+    assert "report: budget 70 s" in capfd.readouterr().out
+    assert json.loads((root / "reports/timings/report.json").read_text())["budget_seconds"] == 70
+    (root / "budgets.json").write_text('{"reprot": 70}')
+    assert stages.carry_out("report", lambda: pytest.fail("began")) == 2
+    assert "there is no stage 'reprot'; stages: data, eda" in capfd.readouterr().err
+
+
 def test_a_stage_held_by_a_live_process_is_refused_with_its_pid(root, monkeypatch, capfd):
     monkeypatch.setattr(stages, "LOCK_SECONDS", 0.2)
     code = f"""
