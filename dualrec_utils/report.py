@@ -1,13 +1,15 @@
 """The page a reader opens first, and the README's results: both written from the metrics files.
 
-`build_stage` writes `reports/index.html` (one file, no script, nothing fetched) and renews the block
-between two markers of `README.md`. `python -m dualrec_utils.report --print` prints the results table.
+`build_stage` writes `reports/index.html` (one file; its one script sorts a table, and nothing is fetched)
+and renews the block between two markers of `README.md`. `python -m dualrec_utils.report --print` prints
+the results table.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,20 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from dualrec_utils import config, files, paper, stages, systems, tables, verdict
+from dualrec_utils import (
+    config,
+    files,
+    first_screen,
+    page_parts,
+    paper,
+    systems,
+    tables,
+    verdict,
+    walkthrough,
+)
 from dualrec_utils.errors import StudyError
+from dualrec_utils.plots.figure_4 import draw_figure_4
+from dualrec_utils.plots.style import save_figure
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 NOT_RUN = "not run"
@@ -27,46 +41,10 @@ COLUMNS = (
     ("window_of_five", "hit_rate@1", "HR@1"),
     ("window_of_five", "hit_rate@5", "HR@5"),
 )
-TITLES = {
-    "data": "Data: fetched, merged, split",
-    "eda": "The data",
-    "lstm": "Stage 1: the LSTM",
-    "baselines": "Baselines",
-    "movielm": "The small language model",
-    "zero_shot_llm": "Stage 2: prompting",
-    "lora_finetuning": "Stage 3: fine-tuning with LoRA",
-    "rerank_ablation": "Stage 3: re-ranking; fusion and diversity",
-    "results": "Results",
-}
 # Stages shown one after the other below the results, each with its figures and tables.
 ROOMS = ("eda", "lstm", "baselines", "movielm", "zero_shot_llm", "lora_finetuning", "rerank_ablation")
-# What a figure shows, where its file name does not say it.
-CAPTIONS = {
-    "eda/genres": "Genres of the catalog and of what users rate",
-    "eda/history_lengths": "Movies a user rated",
-    "eda/order": "What order means: time between ratings, and the span of a user's last ones",
-    "eda/parts": "How training, validation and test users compare",
-    "eda/popularity": "Popularity of the movies, and what the catalog keeps",
-    "eda/rating_values": "Rating values",
-    "eda/weeks": "Ratings over time",
-    "baselines/hit_rate_at_5": "The baselines on HR@5",
-    "baselines/learning_curves": "Training of the baselines that are trained in epochs",
-    "zero_shot_llm/answers": "What becomes of the titles that the language model writes",
-    "zero_shot_llm/matcher": "Matching titles to movies: precision and recall by threshold",
-    "zero_shot_llm/movielm_loss": "Training the small language model",
-    "lora_finetuning/losses": "Training and validation loss of the adapters",
-    "lora_finetuning/answers": "What becomes of the titles that the adapters write",
-    "lora_finetuning/differences": "What fine-tuning changes",
-    "rerank_ablation/differences": "What re-ranking changes",
-    "rerank_ablation/right_by_similarity": "Similarity to the LSTM's title, and being right",
-    "rerank_ablation/fusion_weights": "Fusing LSTM and language model: the weight, on validation users",
-    "rerank_ablation/fusion_differences": "What fusion and diversity change, on test users",
-    "rerank_ablation/diversity": "What diversity costs, on validation users",
-    "lstm/figure_3": "The paper's Figure 3: loss, accuracy and top-5 accuracy by epoch",
-}
-LONGEST_TABLE = 40
-# NDCG@1 equals HR@1 and stands in the saved table only.
-FIGURE_4_METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
+# Tables of notebook 07 that the page shows in a form of its own.
+_SHOWN_APART = ("deviations", "figure_4_next_item", "figure_4_window_of_five")
 
 
 def read_metrics() -> dict[str, Any]:
@@ -116,16 +94,41 @@ def basis(flat: Mapping[str, Any]) -> str:
     )
 
 
+def claims_table(flat: Mapping[str, Any]) -> pd.DataFrame:
+    """The reader's questions with answer and difference, one row each."""
+    rows = [
+        {
+            "question (next_item)": claim["question"],
+            "answer": claim["answer"],
+            "difference": f"{claim['difference']}: {claim['compared']}" if claim["difference"] else "",
+        }
+        for claim in verdict.claims(flat)
+    ]
+    return pd.DataFrame(rows)
+
+
 def readme_block(flat: Mapping[str, Any]) -> str:
     """What stands between the README's markers, the markers left out."""
+    others = first_screen.other_runs()
+    rows = page_parts.read_figure_4("next_item")
     note = (
         "Values are `value [low, high]`. `next_item`: the one next movie; `window_of_five`: any of the"
         " last five. A language model answers with three titles, so its HR@5 is HR@3; `catalog only` lists"
         " have ten."
     )
-    found = f"**What the study found so far.** {' '.join(verdict.headline(flat))}"
-    parts = [found, tables.to_markdown(results_table(flat)), f"{basis(flat)} {note}"]
-    return "\n\n".join([*parts, " ".join(verdict.caveats(flat))])
+    sections = {
+        "What was reproduced.": first_screen.reproduced(flat, others=others),
+        "What was not, and why.": first_screen.not_reproduced(flat, rows=rows, others=others),
+        "Which numbers to trust.": first_screen.trust(flat),
+    }
+    parts = [
+        f"**What the study found.** {verdict.summary(flat) or basis(flat)} {verdict.ORDER_CAVEAT}",
+        tables.to_markdown(claims_table(flat)),
+        *(f"**{title}** {' '.join(lines)}" for title, lines in sections.items()),
+        tables.to_markdown(results_table(flat)),
+        f"{basis(flat)} {note} {' '.join(verdict.caveats(flat)[:-1])}".strip(),
+    ]
+    return "\n\n".join(parts)
 
 
 def with_block(readme: str, block: str) -> str:
@@ -156,144 +159,122 @@ def update_readme(flat: Mapping[str, Any], path: Path | None = None) -> bool:
     return new != old
 
 
-def read_table(path: Path) -> dict[str, Any]:
-    """A saved table for the page: `title`, `columns`, `rows` (text), `n_left_out`."""
-    frame = pd.read_csv(path)
-    numbers = frame.select_dtypes("float").columns
-    shown = frame.head(LONGEST_TABLE).astype(object)
-    shown[numbers] = shown[numbers].map(lambda value: "" if pd.isna(value) else f"{value:.4g}")
-    return {
-        "title": words(path.stem),
-        "columns": [str(name) for name in frame.columns],
-        "rows": shown.where(shown.notna(), "").astype(str).to_numpy().tolist(),
-        "numeric": [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes],
-        "n_left_out": max(0, len(frame) - LONGEST_TABLE),
-    }
-
-
-def read_figure_4(protocol: str) -> list[dict[str, Any]]:
-    """Rows of the saved Figure 4 table: `system`, `source`, `remark`, and (paper, ours) of each metric.
-
-    Empty where notebook 07 has not run.
-    """
-    path = config.TABLES / "results" / f"figure_4_{protocol}.csv"
-    if not path.is_file():
-        return []
+def full_table(flat: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the sortable table: `name`, `cells` (text), `keys` (sorted by these; empty when not run)."""
+    names = all_systems(flat)
+    frame = results_table(flat, names=names)
     rows = []
-    for row in pd.read_csv(path).to_dict("records"):
-        printed = [row[f"paper {metric}"] for metric in FIGURE_4_METRICS]
-        values = ["" if pd.isna(value) else f"{value:.4f}" for value in printed]
-        ours = [row[f"ours {metric}"] for metric in FIGURE_4_METRICS]
-        source = row["paper's values from"]
+    for at, name in enumerate(names):
+        keys = [f"{protocol}/{name}/{metric}" for protocol, metric, _ in COLUMNS]
+        keys += [f"next_item/{name}/genre_jaccard"]
+        longest = f"next_item/{name}/list_length_max"
         rows.append(
             {
-                "system": row["system"],
-                "source": "" if pd.isna(source) else source,
-                "remark": row["remark"],
-                "pairs": list(zip(values, ours, strict=True)),
+                "name": systems.label(name),
+                "cells": [*frame.iloc[at, 1:], cell(flat, keys[-1]), str(flat.get(longest, ""))],
+                "keys": [flat.get(key, "") for key in [*keys, longest]],
             }
         )
     return rows
 
 
-def read_figure(path: Path) -> dict[str, str]:
-    """A saved picture for the page: `name`, `title`, `source` (a data URL)."""
-    encoded = base64.b64encode(path.read_bytes()).decode("ascii")
-    title = CAPTIONS.get(f"{path.parent.name}/{path.stem}", words(path.stem))
-    return {"name": path.stem, "title": title, "source": f"data:image/png;base64,{encoded}"}
+def other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Headline tables of other profiles: `name`, `basis`, `summary`, `results`."""
+    return [
+        {
+            "name": name,
+            "basis": basis(flat),
+            "summary": verdict.summary(flat),
+            "results": results_table(flat).to_dict("split"),
+        }
+        for name, flat in others.items()
+    ]
 
 
-def words(stem: str) -> str:
-    """A file name as a title: `figure_5a` -> `Figure 5a`."""
-    text = stem.replace("_", " ")
-    return text[:1].upper() + text[1:]
+def save_figure_4(flat: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Draw Figure 4 beside ours under `reports/figures/report/`; None without results."""
+    if not flat:
+        return None
+    figure, drawn = draw_figure_4(flat)
+    return page_parts.read_figure(save_figure(figure, drawn, "figure_4", stage="report"))
 
 
-def facts(stage: str) -> list[tuple[str, Any]]:
-    """The numbers of a stage's metrics file as (key, value), where it comes from left out."""
-    path = config.METRICS / f"{stage}.json"
-    flat = files.read_json(path) if path.is_file() else {}
-    return [(key, value) for key, value in flat.items() if isinstance(value, (int, float))]
-
-
-def room(stage: str) -> dict[str, Any]:
-    """One stage's figures, tables and notebook, for the page; its metrics where it has no notebook."""
-    notebook = stages.find(stage).notebook
-    page = f"notebooks/{Path(notebook).stem}.html" if notebook else ""
+def follow_user(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[str, Any]:
+    """The user followed through the system, or `missing`: the systems that were not run."""
+    model = verdict.model_of(flat)
+    missing = walkthrough.missing(model, dataset=dataset)
+    if missing:
+        return {"missing": missing}
     return {
-        "name": stage,
-        "title": TITLES[stage],
-        "notebook": page if page and (config.REPORTS / page).is_file() else "",
-        "facts": [] if notebook else facts(stage),
-        "figures": [read_figure(path) for path in sorted((config.FIGURES / stage).glob("*.png"))],
-        "tables": [read_table(path) for path in sorted((config.TABLES / stage).glob("*.csv"))],
+        "missing": [],
+        "rule": walkthrough.RULE,
+        **walkthrough.follow(dataset=dataset, seed=seed, model=model),
     }
-
-
-def timings() -> list[dict[str, Any]]:
-    """Budget, time taken (seconds) and peak memory (GiB) of every stage, `None` where not measured."""
-    rows = []
-    for stage in stages.STAGES:
-        path = config.TIMINGS / f"{stage.name}.json"
-        taken = files.read_json(path) if path.is_file() else {}
-        memory = taken.get("peak_memory_mb")
-        rows.append(
-            {
-                "stage": stage.name,
-                "budget": stage.budget_seconds,
-                "seconds": taken.get("seconds"),
-                "memory": None if memory is None else memory / 1024,
-                "processor": taken.get("cpu", ""),
-            }
-        )
-    return rows
 
 
 def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[str, Any]:
-    """Everything the template shows."""
-    rooms = {stage: room(stage) for stage in (*ROOMS, "results")}
+    """Everything the template shows but Figure 4 as a picture and the user followed."""
+    rooms = {stage: page_parts.room(stage) for stage in (*ROOMS, "results", "audit")}
     figures = {figure["name"]: figure for figure in rooms["results"]["figures"]}
     saved = {table["title"]: table for table in rooms["results"]["tables"]}
-    names = [*all_systems(flat)]
+    others = first_screen.other_runs()
+    timings = page_parts.timings()
+    figure_4 = {protocol: page_parts.read_figure_4(protocol) for protocol in config.PROTOCOLS}
     return {
         "dataset": dataset,
         "seed": seed,
         "source": flat.get("source", "not fetched yet"),
         "basis": basis(flat),
+        "summary": verdict.summary(flat),
+        "claims": verdict.claims(flat),
+        "order_caveat": verdict.ORDER_CAVEAT,
+        "reproduced": first_screen.reproduced(flat, others=others),
+        "not_reproduced": first_screen.not_reproduced(flat, rows=figure_4["next_item"], others=others),
+        "trust": first_screen.trust(flat),
+        "minutes": first_screen.minutes(timings),
         "verdicts": verdict.headline(flat),
         "caveats": [*reversed(verdict.caveats(flat)), verdict.PROTOCOL_CAVEAT],
         "comparisons": verdict.comparisons(flat),
-        "results": results_table(flat, names=tuple(names)).to_dict("split"),
-        "lengths": [flat.get(f"next_item/{name}/list_length_max", "") for name in names],
-        "genre": [cell(flat, f"next_item/{name}/genre_jaccard") for name in names],
+        "headline": results_table(flat).to_dict("split"),
+        "full": full_table(flat),
         "figures": figures,
-        "figure_4": {protocol: read_figure_4(protocol) for protocol in config.PROTOCOLS},
+        "figure_4": figure_4,
         "deviations": saved.get("Deviations"),
+        "statistics": page_parts.read_tables(config.TABLES / "results", without=_SHOWN_APART),
+        "audit": rooms["audit"],
+        "leave_one_out": page_parts.read_tables(config.STUDY_TABLES / "leave_one_out"),
+        "peers": page_parts.read_tables(config.PACKAGE_ROOT / "reports" / "peers"),
+        "others": other_results(others),
         "rooms": [rooms[stage] for stage in ROOMS],
         "results_room": rooms["results"],
-        "timings": timings(),
+        "timings": timings,
         "figure_3": paper.FIGURE_3,
     }
 
 
 def render(context: Mapping[str, Any]) -> str:
-    """The page as HTML. All text is escaped: some of it was written by a language model."""
-    loader = jinja2.PackageLoader("dualrec_utils")
+    """The page as HTML. All text is escaped: some of it was written by a language model.
+
+    The page's policy allows the one script by its hash and no request at all, so that nothing a model
+    wrote could run or fetch.
+    """
     environment = jinja2.Environment(
-        loader=loader,
+        loader=jinja2.PackageLoader("dualrec_utils"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(context)
+    script = environment.get_template("sort.js.j2").render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return environment.get_template("report.html.j2").render(context, script=script, script_digest=digest)
 
 
 def build_stage(*, dataset: str, seed: int) -> Path:
-    """Stage `report`: write `reports/index.html` and renew the README's block.
+    """Stage `report`: write `reports/index.html` and Figure 4, and renew the README's block.
 
     Args:
-        dataset, seed: shown on the page.
+        dataset, seed: of the run; the seed draws the user who is followed.
 
     Returns:
         Where the page lies.
@@ -307,9 +288,12 @@ def build_stage(*, dataset: str, seed: int) -> Path:
             f"reports/metrics/results.json is of {flat['dataset']!r}, params.yaml says {dataset!r}:"
             " run `dvc repro results` first"
         )
-    path = files.write_text(
-        render(page_context(flat, dataset=dataset, seed=seed)), config.REPORTS / "index.html"
-    )
+    context = page_context(flat, dataset=dataset, seed=seed)
+    context |= {
+        "picture_4": save_figure_4(flat),
+        "user": follow_user(flat, dataset=dataset, seed=seed),
+    }
+    path = files.write_text(render(context), config.REPORTS / "index.html")
     update_readme(flat)
     return path
 

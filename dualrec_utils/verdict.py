@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from dualrec_utils import systems
@@ -20,6 +21,9 @@ PROTOCOL_CAVEAT = (
     " Xu et al. (2025), measured under another protocol: values of paper and study stand side by side"
     " for orientation, not for a contest."
 )
+
+_MODELS = {"movielm": "a small model trained here (movielm)"}
+DATASETS = {"ml-100k": "MovieLens 100K", "ml-1m": "MovieLens 1M"}
 
 
 def model_of(flat: Mapping[str, float]) -> str:
@@ -50,6 +54,96 @@ def reading(flat: Mapping[str, float], key: str) -> str:
     if flat[f"{key}/high"] < 0:
         return "lower"
     return "not told apart from zero"
+
+
+def claims(flat: Mapping[str, float], *, protocol: str = "next_item") -> list[dict[str, str]]:
+    """The questions a reader comes with, each answered by one paired difference.
+
+    HR@1 where a side is a list of three titles, HR@5 between full rankings.
+
+    Returns:
+        Rows of `question`, `answer` (`yes`, `no: worse`, `cannot be told`, `not run`), `compared`
+        (system minus system, metric), `difference` (points with interval, empty where not run).
+    """
+    model = model_of(flat)
+    rows = [
+        ("Does the order of a user's movies predict the next one?", "lstm", "most_popular", "hit_rate@5"),
+        (
+            "Does the LSTM's suggestion help the language model?",
+            f"{model}_zero_shot", f"{model}_zero_shot_no_hint", "hit_rate@1",
+        ),
+        ("Does fine-tuning help?", f"{model}_lora", f"{model}_zero_shot", "hit_rate@1"),
+        (
+            "Does fine-tuning teach more than the format?",
+            f"{model}_lora", f"{model}_lora_permuted", "hit_rate@1",
+        ),
+        ("Does re-ranking help?", f"{model}_lora_reranked", f"{model}_lora", "hit_rate@1"),
+        ("Do the paper's three stages beat their LSTM?", f"{model}_lora_reranked", "lstm", "hit_rate@1"),
+        ("Does fusing both models' scores (ours) beat the LSTM?", "dualrec_fusion", "lstm", "hit_rate@5"),
+    ]  # fmt: skip
+    if best := best_rival(flat, protocol=protocol):
+        rows.append(
+            (
+                "Does the fusion beat the best baseline it was compared with?",
+                "dualrec_fusion",
+                best,
+                "hit_rate@5",
+            )
+        )
+    answers = {"higher": "yes", "lower": "no: worse", "not told apart from zero": "cannot be told"}
+    found = []
+    for question, system, other, metric in rows:
+        key = f"{protocol}/difference/{system}-{other}/{metric}"
+        # Labels without their remarks in brackets, which the reader meets further down.
+        names = [re.sub(r" \(.*?\)", "", systems.label(name)) for name in (system, other)]
+        sides = f"{' minus '.join(names)}, {metric.replace('hit_rate', 'HR')}"
+        found.append(
+            {
+                "question": question,
+                "answer": answers[reading(flat, key)] if key in flat else "not run",
+                "compared": sides,
+                "difference": points(flat, key) if key in flat else "",
+            }
+        )
+    return found
+
+
+def best_rival(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
+    """The baseline with the highest HR@5 among those the fusion was compared with; empty without any."""
+    values = {
+        name: flat[f"{protocol}/{name}/hit_rate@5"]
+        for name in systems.rivals()
+        if f"{protocol}/difference/dualrec_fusion-{name}/hit_rate@5" in flat
+    }
+    return max(values, key=values.get, default="")
+
+
+def summary(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
+    """The verdict in one sentence; empty where the LSTM was not run."""
+    model = model_of(flat)
+    told = {
+        "higher": "better than",
+        "lower": "worse than",
+        "not told apart from zero": "not told apart from",
+    }
+
+    def words(system: str, other: str, metric: str) -> str:
+        key = f"{protocol}/difference/{system}-{other}/{metric}"
+        return told[reading(flat, key)] if key in flat else "not compared with"
+
+    if f"{protocol}/lstm/hit_rate@5" not in flat:
+        return ""
+    parts = [
+        f"the LSTM alone is {words('lstm', 'most_popular', 'hit_rate@5')} popularity",
+        f"the paper's three stages, with {_MODELS.get(model, model)} as the language model, are"
+        f" {words(f'{model}_lora_reranked', 'lstm', 'hit_rate@1')} that LSTM",
+        "fusing both models' scores, this study's own proposal, is"
+        f" {words('dualrec_fusion', 'lstm', 'hit_rate@5')} it",
+    ]
+    if best := best_rival(flat, protocol=protocol):
+        against = words("dualrec_fusion", best, "hit_rate@5")
+        parts[-1] += f", and {against} the best baseline it was compared with, {systems.label(best)}"
+    return f"On {DATASETS.get(flat['dataset'], flat['dataset'])}, {'; '.join(parts)}."
 
 
 def stage_1(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:

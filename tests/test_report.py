@@ -1,5 +1,7 @@
 """The report page: complete, self-contained, escaped, and honest about what was not run."""
 
+import base64
+import hashlib
 import os
 import re
 import subprocess
@@ -11,11 +13,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
-from dualrec_utils import config, files, report, stages, systems, tables
+from dualrec_utils import config, files, first_screen, page_parts, report, stages, systems, tables, verdict
 from dualrec_utils.errors import StudyError
 from dualrec_utils.plots.style import save_figure
 
+ROOT = config.PACKAGE_ROOT
 README = f"# Study\n\n{report.BEGIN}\nold\n{report.END}\n\nrest\n"
 
 
@@ -37,8 +41,9 @@ def metrics():
 def study(tmp_path, monkeypatch):
     """A scratch study with metrics, one figure, and a README with markers."""
     monkeypatch.setattr(config, "ROOT", tmp_path)
-    for name in ("REPORTS", "FIGURES", "TABLES", "METRICS", "TIMINGS"):
-        folder = getattr(config, name).relative_to(config.PACKAGE_ROOT)
+    monkeypatch.setattr(config, "PACKAGE_ROOT", tmp_path)
+    for name in ("REPORTS", "FIGURES", "TABLES", "STUDY_TABLES", "METRICS", "TIMINGS"):
+        folder = getattr(config, name).relative_to(ROOT)
         monkeypatch.setattr(config, name, tmp_path / folder)
     (tmp_path / "README.md").write_text(README)
     files.write_json(metrics(), config.METRICS / "results.json")
@@ -76,13 +81,23 @@ def build(**changes):
     return Page(report.build_stage(**settings).read_text())
 
 
-def test_the_page_is_one_file_without_script_or_request(study):
+def test_the_page_is_one_file_that_fetches_nothing(study):
     page = build()
-    assert "script" not in page.tags and "iframe" not in page.tags
+    assert page.tags.count("script") == 1 and "iframe" not in page.tags
     assert any(tag == "img" for tag, _ in page.addresses)
     for tag, address in page.addresses:
-        assert address.startswith(("data:", "#", "notebooks/")), f"{tag} asks for {address}"
+        reader_goes = tag == "a" and address.startswith(("#", "notebooks/", "https://arxiv.org/"))
+        assert address.startswith("data:") or reader_goes, f"{tag} asks for {address}"
     assert not re.search(r"url\(|@import", (study / "reports" / "index.html").read_text())
+
+
+def test_the_policy_allows_the_one_script_by_its_hash(study):
+    build()
+    html = (study / "reports" / "index.html").read_text()
+    script = re.search(r"<script>(.*?)</script>", html, re.S)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)[1]
+    assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
 
 
 def test_every_link_inside_the_page_arrives(study):
@@ -101,6 +116,7 @@ def test_without_any_metrics_the_page_makes_no_claim(study):
     (config.METRICS / "results.json").unlink()
     words = build().words
     assert "The results are not there yet" in words and "were not both run" in words
+    assert "Nothing yet" in words and "None yet" in words
     assert not re.search(r"0\.\d{3} \[", words)
 
 
@@ -108,13 +124,13 @@ def test_text_of_a_language_model_is_escaped(study):
     answer = '<script>alert("x")</script><img src=http://x.example/a.png>'
     tables.save_table(pd.DataFrame({"answer": [answer]}), "answers", stage="rerank_ablation")
     page = build()
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1
     assert answer in "".join(page.text)
     assert all("x.example" not in address for _, address in page.addresses)
 
 
 def test_a_long_table_says_what_it_leaves_out(study):
-    tables.save_table(pd.DataFrame({"n": range(report.LONGEST_TABLE + 7)}), "long", stage="eda")
+    tables.save_table(pd.DataFrame({"n": range(page_parts.LONGEST_TABLE + 7)}), "long", stage="eda")
     assert "7 more rows in the saved table" in build().words
 
 
@@ -127,9 +143,10 @@ def test_executed_notebooks_are_linked_where_they_exist(study):
 
 
 def test_times_stand_beside_their_budgets(study):
-    taken = {"seconds": 123.4, "budget_seconds": 300, "peak_memory_mb": 2048, "cpu": "Test CPU"}
+    taken = {"seconds": 123.4, "budget_seconds": 300, "peak_memory_mb": 2048}
+    taken |= {"machine": {"cpu": "Test CPU", "cores": 2}}
     files.write_json(taken, config.TIMINGS / "lstm.json")
-    rows = {row["stage"]: row for row in report.timings()}
+    rows = {row["stage"]: row for row in page_parts.timings()}
     assert list(rows) == list(stages.NAMES)
     assert (rows["lstm"]["seconds"], rows["lstm"]["memory"]) == (123.4, 2.0)
     assert rows["eda"]["seconds"] is None
@@ -185,7 +202,7 @@ def test_only_the_block_changes(before, old, after, block):
 
 
 def test_the_block_has_a_row_for_each_headline_system():
-    block = report.readme_block(metrics())
+    block = report.readme_block(metrics()).split("| system |")[1]
     headline = systems.headline("movielm")
     for name in headline:
         assert f"| {systems.label(name)} |" in block
@@ -201,3 +218,104 @@ def test_the_command_prints_the_table_and_the_place(study):
     build()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert f"Report: {study / 'reports' / 'index.html'}" in done.stdout
+
+
+def test_the_verdict_says_what_each_interval_says(study):
+    """Planted differences: above zero, on both sides of it, below it, and one that was not run."""
+    flat = metrics() | {"language_model": "movielm"}
+    whole = "next_item/movielm_lora_reranked/hit_rate@1"
+    flat |= {whole: 0.01, f"{whole}/low": 0.0, f"{whole}/high": 0.02}
+    for pair, (value, low, high) in {
+        "movielm_lora-movielm_zero_shot/hit_rate@1": (0.01, -0.01, 0.03),
+        "movielm_lora_reranked-lstm/hit_rate@1": (-0.02, -0.03, -0.01),
+    }.items():
+        key = f"next_item/difference/{pair}"
+        flat |= {key: value, f"{key}/low": low, f"{key}/high": high}
+    answers = {claim["question"]: claim["answer"] for claim in verdict.claims(flat)}
+    assert answers["Does the order of a user's movies predict the next one?"] == "yes"
+    assert answers["Does fine-tuning help?"] == "cannot be told"
+    assert answers["Do the paper's three stages beat their LSTM?"] == "no: worse"
+    assert answers["Does re-ranking help?"] == "not run"
+    said = verdict.summary(flat)
+    assert "the LSTM alone is better than popularity" in said and "are worse than that LSTM" in said
+    assert "is not compared with it" in said
+    files.write_json(flat, config.METRICS / "results.json")
+    words = build().words
+    assert said in words and "✗ no: worse -2.0 points [-3.0, -1.0]" in words
+
+
+def test_the_best_rival_is_one_that_the_fusion_met():
+    flat = {
+        f"next_item/{name}/hit_rate@5": value
+        for name, value in (("ease", 0.2), ("narm", 0.9), ("sasrec", 0.3))
+    }
+    assert verdict.best_rival(flat) == ""
+    flat |= {f"next_item/difference/dualrec_fusion-{name}/hit_rate@5": 0.0 for name in ("ease", "sasrec")}
+    assert verdict.best_rival(flat) == "sasrec"
+
+
+def test_what_was_not_reproduced_is_grouped_by_reason(study):
+    rows = [
+        {"system": "A", "remark": "not run: no key"},
+        {"system": "B", "remark": "our b"},
+        {"system": "C", "remark": "not run: no key"},
+    ]
+    lines = first_screen.not_reproduced(metrics(), rows=rows, others={})
+    assert lines[0] == "A, C: no key." and "MovieLens 1M" in lines[1] and "B" not in lines[0]
+    lines = first_screen.not_reproduced(metrics(), rows=rows, others={"big": {"dataset": "ml-1m"}})
+    assert len(lines) == 2, "a profile has run MovieLens 1M"
+
+
+def test_another_profile_stands_on_the_page(study):
+    folder = study / "profiles" / "big" / "reports" / "metrics"
+    other = {
+        key: 0.345 if key == "next_item/lstm/hit_rate@5" else value for key, value in metrics().items()
+    }
+    files.write_json(other | {"dataset": "ml-1m"}, folder / "results.json")
+    words = build().words
+    assert "Profile big" in words and "0.345 [0.190, 0.210]" in words
+
+
+def test_optional_tables_are_shown_where_they_are(study):
+    assert build().words.count("Not run.") >= 3
+    for folder, name in (
+        ("tables/audit", "steps"),
+        ("tables/leave_one_out", "ours"),
+        ("peers", "libraries"),
+    ):
+        frame = pd.DataFrame({"system": ["lstm"], "value": [0.25], "low": [0.2], "high": [0.3]})
+        path = study / "reports" / folder / f"{name}.csv"
+        path.parent.mkdir(parents=True)
+        frame.to_csv(path, index=False)
+    words = build().words
+    assert words.count("LSTM alone (Stage 1) 0.250 [0.200, 0.300]") == 3
+    assert all(f"Table: {name}" in words for name in ("Steps", "Ours", "Libraries"))
+
+
+def test_the_sortable_table_has_every_system_with_what_it_is_sorted_by(study):
+    rows = {row["name"]: row for row in report.full_table(metrics())}
+    assert set(rows) >= {systems.label(name) for name in systems.expected("movielm")}
+    assert rows["SASRec"]["cells"][0] == "not run" and set(rows["SASRec"]["keys"]) == {""}
+    assert rows["Most popular"]["keys"][:2] == [0.1, 0.1]
+
+
+def test_figure_4_is_drawn_beside_its_data(study):
+    build()
+    drawn = pd.read_csv(config.FIGURES / "report" / "figure_4.csv")
+    printed = drawn[(drawn["row"] == "MostPop") & (drawn["metric"] == "hit_rate@5")].set_index("protocol")[
+        "value"
+    ]
+    assert printed.to_dict() == {"paper": 0.007, "next_item": 0.1, "window_of_five": 0.1}
+    assert (config.FIGURES / "report" / "figure_4.png").is_file()
+
+
+def test_the_user_followed_is_not_run_without_predictions(study):
+    words = build().words
+    assert "One user through the whole system Not run: lstm, movielm_lora_seen_kept" in words
+
+
+def test_citation_and_card_are_there():
+    text = YAML(typ="safe").load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(text)
+    assert "2507.13957" in str(text["references"])
+    assert (ROOT / "reports" / "CARD.md").is_file()

@@ -1,0 +1,126 @@
+"""What a newcomer should know within a minute: what was reproduced, what not and why, what to trust."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dualrec_utils import config, files, paper, results, systems, verdict
+
+
+def _ran(flat: Mapping[str, Any], system: str) -> bool:
+    return f"next_item/{system}/hit_rate@5" in flat
+
+
+def other_runs() -> dict[str, dict[str, Any]]:
+    """Results of the profiles that have committed any: name -> flat metrics; empty inside a profile."""
+    if config.ROOT != config.PACKAGE_ROOT:
+        return {}
+    found = sorted((config.ROOT / "profiles").glob("*/reports/metrics/results.json"))
+    return {path.parents[2].name: files.read_json(path) for path in found}
+
+
+def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What ran, in sentences.
+
+    Args:
+        flat: metrics of notebook 07.
+        others: from :func:`other_runs`.
+    """
+    model = verdict.model_of(flat)
+    stages = {
+        "the LSTM": "lstm",
+        "prompting": f"{model}_zero_shot",
+        "fine-tuning with LoRA": f"{model}_lora",
+        "re-ranking": f"{model}_lora_reranked",
+    }
+    there = [words for words, system in stages.items() if _ran(flat, system)]
+    if not there:
+        return ["Nothing yet: run make repro."]
+    whole = "every stage of the method" if len(there) == len(stages) else "a part of the method"
+    dataset = verdict.DATASETS.get(flat["dataset"], flat["dataset"])
+    lines = [f"On {dataset}, {whole}: {', '.join(there)}. The language model is {_described(model)}."]
+    asked = [name for name, system in results.COUNTERPARTS.items() if system in systems.rivals()]
+    asked.append("MostPop")
+    ran = [name for name in asked if _ran(flat, results.COUNTERPARTS[name])]
+    total = (paper.figure_4()["family"] == "baseline").sum()
+    own = [
+        name for name in systems.rivals() if name not in results.COUNTERPARTS.values() and _ran(flat, name)
+    ]
+    lines.append(
+        f"{len(ran)} of the paper's {total} baselines, trained here and not copied, and {len(own)} more, on"
+        " the same cases as every other system."
+    )
+    if line := _figure_3(config.METRICS / "lstm.json", dataset):
+        lines.append(line)
+    lines += [
+        f"Profile {name}: {verdict.DATASETS.get(other['dataset'], other['dataset'])}, below."
+        for name, other in others.items()
+    ]
+    return lines
+
+
+def _described(model: str) -> str:
+    small = "movielm, a small one trained here on titles alone, without knowledge of the world"
+    return small if model == "movielm" else model
+
+
+def _figure_3(path: Path, dataset: str) -> str:
+    """Stage 1 beside the paper's curve; empty where notebook 02 has not run."""
+    key = "curves/validation/top5_accuracy"
+    curves = files.read_json(path) if path.is_file() else {}
+    if key not in curves:
+        return ""
+    return (
+        f"Stage 1's training (Figure 3): top-5 accuracy {curves[key]:.1%} on validation users of {dataset};"
+        f" the paper prints {paper.FIGURE_3['top5_accuracy']['validation']:.1%} on MovieLens 1M."
+    )
+
+
+def not_reproduced(
+    flat: Mapping[str, Any], *, rows: Sequence[Mapping[str, Any]], others: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """What did not run and why, and what cannot be checked at all.
+
+    Args:
+        flat: metrics of notebook 07.
+        rows: of the saved Figure 4 table, with `system` and `remark`.
+        others: from :func:`other_runs`.
+    """
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row["remark"].startswith("not run: "):
+            reasons.setdefault(row["remark"].removeprefix("not run: "), []).append(row["system"])
+    lines = [f"{', '.join(names)}: {reason}." for reason, names in reasons.items()]
+    datasets = {flat.get("dataset"), *(other["dataset"] for other in others.values())}
+    if "ml-1m" not in datasets:
+        lines.append("MovieLens 1M, the paper's dataset: no results yet (make repro PROFILE=ml-1m).")
+    best = paper.figure_4().query("family == 'dualrec'").nlargest(1, "hit_rate@1").iloc[0]
+    lines.append(
+        f"The paper's best value, HR@1 {best['hit_rate@1']:.4f}, cannot be checked like for like: its"
+        " ground truth is not stated, and its baselines were copied from a paper with another protocol."
+    )
+    return lines
+
+
+def trust(flat: Mapping[str, Any]) -> list[str]:
+    """Which numbers to trust, and which not to compare."""
+    cases, users = flat.get("next_item/lstm/n_cases"), flat.get("next_item/lstm/n_users")
+    windows = flat.get("window_of_five/lstm/n_cases")
+    if None in (cases, users, windows):
+        return ["None yet: nothing was run."]
+    return [
+        f"Most: differences under next_item whose interval excludes zero. Both systems answered the same"
+        f" {cases:,} cases, the whole catalog was ranked, and the {users} users were resampled.",
+        f"Less: window_of_five, the released code's count, with {windows} cases and wide intervals; and"
+        " small differences, since every interval covers other users, not another seed or split.",
+        "Not: our columns against the paper's; next_item against window_of_five; a list of three titles"
+        " against a full ranking on HR@5.",
+    ]
+
+
+def minutes(timings: Sequence[Mapping[str, Any]]) -> int | None:
+    """Minutes that all stages took the last time, rounded up; None where one was never run."""
+    seconds = [row["seconds"] for row in timings if row["stage"] != "report"]
+    return None if None in seconds else -int(-sum(seconds) // 60)

@@ -1,0 +1,197 @@
+"""Saved tables, figures and facts of the stages, as the report page shows them."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dualrec_utils import config, files, stages, systems, tables
+
+TITLES = {
+    "data": "Data: fetched, merged, split",
+    "eda": "The data",
+    "lstm": "Stage 1: the LSTM",
+    "baselines": "Baselines",
+    "movielm": "The small language model",
+    "zero_shot_llm": "Stage 2: prompting",
+    "lora_finetuning": "Stage 3: fine-tuning with LoRA",
+    "rerank_ablation": "Stage 3: re-ranking; fusion and diversity",
+    "results": "Results",
+    "audit": "The audit: from the paper's setting to the strict one",
+}
+# What a figure shows, where its file name does not say it.
+CAPTIONS = {
+    "audit/ladder": "The ladder: the same lists, counted from the paper's setting to the strict one",
+    "eda/genres": "Genres of the catalog and of what users rate",
+    "eda/history_lengths": "Movies a user rated",
+    "eda/order": "What order means: time between ratings, and the span of a user's last ones",
+    "eda/parts": "How training, validation and test users compare",
+    "eda/popularity": "Popularity of the movies, and what the catalog keeps",
+    "eda/rating_values": "Rating values",
+    "eda/weeks": "Ratings over time",
+    "baselines/hit_rate_at_5": "The baselines on HR@5",
+    "baselines/learning_curves": "Training of the baselines that are trained in epochs",
+    "zero_shot_llm/answers": "What becomes of the titles that the language model writes",
+    "zero_shot_llm/matcher": "Matching titles to movies: precision and recall by threshold",
+    "zero_shot_llm/movielm_loss": "Training the small language model",
+    "lora_finetuning/losses": "Training and validation loss of the adapters",
+    "lora_finetuning/answers": "What becomes of the titles that the adapters write",
+    "lora_finetuning/differences": "What fine-tuning changes",
+    "rerank_ablation/differences": "What re-ranking changes",
+    "rerank_ablation/right_by_similarity": "Similarity to the LSTM's title, and being right",
+    "rerank_ablation/fusion_weights": "Fusing LSTM and language model: the weight, on validation users",
+    "rerank_ablation/fusion_differences": "What fusion and diversity change, on test users",
+    "rerank_ablation/diversity": "What diversity costs, on validation users",
+    "lstm/figure_3": "The paper's Figure 3: loss, accuracy and top-5 accuracy by epoch",
+}
+# Rows and columns that a reader still takes in; the saved table has all of them.
+LONGEST_TABLE = 40
+# NDCG@1 equals HR@1 and stands in the saved table only.
+FIGURE_4_METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
+_ESTIMATES = ("value", "difference", "gain", "estimate")
+_PNG_SIZE = struct.Struct(">II")
+
+
+def words(stem: str) -> str:
+    """A file name as a title: `figure_5a` -> `Figure 5a`."""
+    text = stem.replace("_", " ")
+    return text[:1].upper() + text[1:]
+
+
+def heading(column: str) -> str:
+    """A column's name for readers: `hit_rate@5` -> `HR@5`, `n_users` -> `n users`."""
+    return column.replace("hit_rate", "HR").replace("ndcg", "NDCG").replace("mrr", "MRR").replace("_", " ")
+
+
+def _with_intervals(frame: pd.DataFrame) -> pd.DataFrame:
+    """An estimate and its bounds `low` and `high` as one column of text."""
+    name = next((column for column in _ESTIMATES if column in frame), None)
+    if name is None or not {"low", "high"} <= set(frame.columns):
+        return frame
+    bounds = frame[[name, "low", "high"]]
+    if any(not pd.api.types.is_numeric_dtype(kind) for kind in bounds.dtypes):
+        return frame
+    cells = [
+        "" if pd.isna(value) else f"{value:.3f}" if pd.isna(low) else tables.with_interval(value, low, high)
+        for value, low, high in bounds.itertuples(index=False)
+    ]
+    return frame.assign(**{name: cells}).drop(columns=["low", "high"])
+
+
+def _text(value: Any, *, column: str) -> str:
+    """A cell for readers: four significant digits, systems in words, yes and no."""
+    if pd.isna(value):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return systems.label(str(value)) if column in ("system", "other", "model") else str(value)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """A saved table for the page: `title`, `columns`, `rows` (text), `numeric`, `n_left_out`."""
+    frame = _with_intervals(pd.read_csv(path))
+    shown = frame.head(LONGEST_TABLE)
+    columns = [[_text(value, column=name) for value in shown[name].tolist()] for name in shown]
+    return {
+        "title": words(path.stem),
+        "columns": [heading(str(name)) for name in frame.columns],
+        "rows": [list(row) for row in zip(*columns, strict=True)],
+        "numeric": [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes],
+        "n_left_out": max(0, len(frame) - LONGEST_TABLE),
+    }
+
+
+def read_tables(folder: Path, *, without: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Every saved table of a folder, by name; `without` are stems of those shown elsewhere."""
+    return [read_table(path) for path in sorted(folder.glob("*.csv")) if path.stem not in without]
+
+
+def read_figure(path: Path) -> dict[str, Any]:
+    """A saved picture (PNG) for the page: `name`, `title`, `source` (a data URL), `width`, `height`."""
+    content = path.read_bytes()
+    width, height = _PNG_SIZE.unpack(content[16:24])
+    encoded = base64.b64encode(content).decode("ascii")
+    return {
+        "name": path.stem,
+        "title": CAPTIONS.get(f"{path.parent.name}/{path.stem}", words(path.stem)),
+        "source": f"data:image/png;base64,{encoded}",
+        "width": width,
+        "height": height,
+    }
+
+
+def read_figures(folder: Path) -> list[dict[str, Any]]:
+    """Every saved picture of a folder, by name."""
+    return [read_figure(path) for path in sorted(folder.glob("*.png"))]
+
+
+def read_figure_4(protocol: str) -> list[dict[str, Any]]:
+    """Rows of the saved Figure 4 table: `system`, `source`, `remark`, and (paper, ours) of each metric.
+
+    Empty where notebook 07 has not run.
+    """
+    path = config.TABLES / "results" / f"figure_4_{protocol}.csv"
+    if not path.is_file():
+        return []
+    rows = []
+    for row in pd.read_csv(path).to_dict("records"):
+        printed = [row[f"paper {metric}"] for metric in FIGURE_4_METRICS]
+        values = ["" if pd.isna(value) else f"{value:.4f}" for value in printed]
+        ours = [row[f"ours {metric}"] for metric in FIGURE_4_METRICS]
+        source = row["paper's values from"]
+        rows.append(
+            {
+                "system": row["system"],
+                "source": "" if pd.isna(source) else source,
+                "remark": row["remark"],
+                "pairs": list(zip(values, ours, strict=True)),
+            }
+        )
+    return rows
+
+
+def facts(stage: str) -> list[tuple[str, Any]]:
+    """Numbers of a stage without a notebook, from its metrics file."""
+    path = config.METRICS / f"{stage}.json"
+    flat: Mapping[str, Any] = files.read_json(path) if path.is_file() else {}
+    return [(heading(key), value) for key, value in flat.items() if isinstance(value, (int, float))]
+
+
+def room(stage: str) -> dict[str, Any]:
+    """What one stage shows: its title, notebook's page, figures, tables, and facts."""
+    notebook = next((found.notebook for found in stages.STAGES if found.name == stage), None)
+    page = f"notebooks/{Path(notebook).stem}.html" if notebook else ""
+    return {
+        "name": stage,
+        "title": TITLES[stage],
+        "notebook": page if page and (config.REPORTS / page).is_file() else "",
+        "facts": [] if notebook else facts(stage),
+        "figures": read_figures(config.FIGURES / stage),
+        "tables": read_tables(config.TABLES / stage),
+    }
+
+
+def timings() -> list[dict[str, Any]]:
+    """Budget, time taken (seconds) and peak memory (GiB) of every stage, `None` where not measured."""
+    rows = []
+    for stage in stages.STAGES:
+        path = config.TIMINGS / f"{stage.name}.json"
+        taken = files.read_json(path) if path.is_file() else {}
+        memory = taken.get("peak_memory_mb")
+        rows.append(
+            {
+                "stage": stage.name,
+                "budget": stage.budget_seconds,
+                "seconds": taken.get("seconds"),
+                "memory": None if memory is None else memory / 1024,
+                "processor": taken.get("machine", {}).get("cpu", ""),
+            }
+        )
+    return rows

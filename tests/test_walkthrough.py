@@ -1,0 +1,92 @@
+"""One user followed: the draw is blind to targets, every title's fate is told, every step agrees."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dualrec_utils import files, predictions, walkthrough
+from dualrec_utils.config import CASE, ITEM, RANK, SCORE, SEED, TEXT
+
+NAMES = {1: "Heat (1995)", 2: "Fargo (1996)", 3: "Big (1988)", 4: "Alien (1979)"}
+
+
+def lists(rows):
+    """Predictions from (case, rank, item, score, text)."""
+    frame = pd.DataFrame(rows, columns=[CASE, RANK, ITEM, SCORE, TEXT]).assign(**{SEED: 0})
+    return frame.astype(predictions.COLUMNS)
+
+
+def test_the_draw_takes_a_case_with_two_movies_and_follows_the_seed():
+    rows = [("a", 1, 1, 1.0, "x"), ("a", 2, 1, 0.5, "x"), ("b", 1, 1, 1.0, "x"), ("b", 2, None, 0.5, "y")]
+    rows += [(case, rank, rank, 1 / rank, "z") for case in ("c", "d", "e") for rank in (1, 2)]
+    drawn = {walkthrough.draw(lists(rows), seed=seed) for seed in range(40)}
+    assert drawn == {"c", "d", "e"}
+    assert walkthrough.draw(lists(rows), seed=3) == walkthrough.draw(lists(rows[::-1]), seed=3)
+    with pytest.raises(ValueError, match="two movies"):
+        walkthrough.draw(lists(rows[:4]), seed=1)
+
+
+def test_every_title_written_has_a_fate():
+    texts = ["Heat", "Gone (2050)", "Big", "Heat again"]
+    rows = [
+        ("a", rank, item, 1 / rank, text)
+        for rank, (item, text) in enumerate(zip([1, None, 3, 1], texts, strict=True), 1)
+    ]
+    found = walkthrough.fates(lists(rows), np.array([3, 4]), NAMES)
+    assert [row["fate"].split(":")[0] for row in found] == [
+        "kept", "matches no movie of the catalog", "rated before", "named before",
+    ]  # fmt: skip
+    assert [row["movie"] for row in found] == ["Heat (1995)", "", "Big (1988)", "Heat (1995)"]
+    assert [row["written"] for row in found] == texts
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run with one case: history 4, target 2, the answer names 1, 3 and 1 again."""
+    from dualrec_utils import config
+
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    folder = config.processed_dir("ml-100k")
+    items = pd.DataFrame({ITEM: list(NAMES), "title": ["Heat", "Fargo", "Big", "Alien"],
+                          "year": [1995, 1996, 1988, 1979], "genres": [["Crime"]] * 4})  # fmt: skip
+    files.write_parquet(items, folder / "items.parquet")
+    case = pd.DataFrame({CASE: ["a"], "user_id": [7], "split": ["test"], "history": [[4]]})
+    files.write_parquet(case, folder / "cases_next_item.parquet")
+    target = pd.DataFrame({CASE: ["a"], ITEM: [2], "target_order": [0]})
+    files.write_parquet(target, folder / "targets_next_item.parquet")
+    hints = pd.DataFrame({CASE: ["a"], ITEM: [3]})
+    files.write_parquet(hints, config.model_dir("ml-100k", "lstm") / "hints_next_item_test.parquet")
+    said = {CASE: "a", "prompt": "Watched: Alien\n\n", "answer": "- Heat\n- Big\n- Heat\n"}
+    files.write_jsonl(
+        [said], config.generations_dir("ml-100k", "lora_finetuning") / "m_lora_next_item_test.jsonl"
+    )
+    answer = [("a", 1, 1, 1.0, "Heat"), ("a", 2, 3, 0.5, "Big"), ("a", 3, 1, 0.3, "Heat")]
+    after = [("a", 1, 3, 1.0, "Big"), ("a", 2, 1, 0.2, "Heat"), ("a", 3, 1, 0.2, "Heat")]
+    ranked = [("a", rank, item, float(np.log(0.5 / rank)), None) for rank, item in enumerate([3, 2, 1], 1)]
+    steps = dict(
+        lstm=ranked, written=answer, kept=answer, reranked=after, language=ranked[:1], fused=ranked
+    )
+    for step, (stage, system) in walkthrough.sources("m").items():
+        path = predictions.path_of(
+            system, dataset="ml-100k", stage=stage, protocol="next_item", split="test"
+        )
+        files.write_parquet(lists(steps[step]), path)
+    return tmp_path
+
+
+def test_the_steps_of_a_user_agree(run):
+    assert walkthrough.missing("m", dataset="ml-100k") == []
+    told = walkthrough.follow(dataset="ml-100k", seed=1, model="m")
+    assert (told["n_rated"], told["recent"], told["hint"]) == (1, ["Alien (1979)"], "Big (1988)")
+    assert (told["prompt"], told["answer"]) == ("Watched: Alien", "- Heat\n- Big\n- Heat")
+    moves = [(row["title"], row["before"], row["after"]) for row in told["reranked"]]
+    assert moves == [("Big (1988)", 2, 1), ("Heat (1995)", 1, 2), ("Heat (1995)", 3, 3)]
+    assert told["rankings"]["lstm"][0] == {"title": "Big (1988)", "score": pytest.approx(0.5)}
+    assert told["fused"][1] == {"title": "Fargo (1996)", "lstm": 2, "language": None}
+    assert told["target"] == "Fargo (1996)"
+    assert told["found"] == {"lstm": 2, "kept": None, "reranked": None, "language": None, "fused": 2}
+
+
+def test_what_was_not_run_is_named(run):
+    (run / "data/predictions/ml-100k/rerank_ablation/next_item/test/dualrec_fusion.parquet").unlink()
+    assert walkthrough.missing("m", dataset="ml-100k") == ["dualrec_fusion"]
