@@ -28,7 +28,7 @@ IN_FOLDER := cd $(FOLDER) && export DUALREC_ROOT="$$PWD"
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint lab report bench verify nir search lock clean
+.PHONY: help setup repro test lint lab report bench verify nir search peers lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,23 @@ search: $(INSTALLED)  ## search the baselines' hyperparameters on validation use
 
 nir: $(INSTALLED)  ## reproduce NIR (GPT-3's recorded answers, yardsticks, a local model); after repro, 2 min
 	@cd optional/nir && dvc repro
+
+# RecBole needs older libraries, so it has an environment of its own, and a Python they have wheels for.
+PEERS_VENV := .venv-peers
+PEERS_PYTHON ?= python3.11
+
+$(PEERS_VENV)/.installed: $(wildcard optional/peers/requirements*.txt)
+	@$(PEERS_PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || { \
+	  echo "dualrec: peers: RecBole needs Python 3.11 or 3.12, and $(PEERS_PYTHON) is neither; name one" \
+	    "with: make peers PEERS_PYTHON=python3.12" >&2; exit 2; }
+	@echo "peers: creating $(PEERS_VENV); a few minutes"
+	@$(PEERS_PYTHON) -m venv $(PEERS_VENV)
+	@$(PEERS_VENV)/bin/python -m pip install --quiet -r optional/peers/requirements.txt
+	@$(PEERS_VENV)/bin/python -m pip install --quiet --no-deps -r optional/peers/requirements-recbole.txt
+	@touch $@
+
+peers: $(INSTALLED) $(PEERS_VENV)/.installed  ## run eight baselines and RecBole's versions of them on the same data; an hour
+	@cd optional/peers && dvc repro
 
 # uv resolves for every platform and Python version at once, in an environment of its own. Versions
 # already in requirements.txt are kept where requirements.in allows them. What torch alone pulls in
