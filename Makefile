@@ -28,7 +28,7 @@ IN_FOLDER := cd $(FOLDER) && export DUALREC_ROOT="$$PWD"
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint lab report bench verify nir search peers lock clean
+.PHONY: help setup repro test lint lab report bench verify nir search peers loo lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ $(PEERS_VENV)/.installed: $(wildcard optional/peers/requirements*.txt)
 
 peers: $(INSTALLED) $(PEERS_VENV)/.installed  ## run eight baselines and RecBole's versions of them on the same data; an hour
 	@cd optional/peers && dvc repro
+
+loo: $(INSTALLED)  ## run baselines on the field's leave-one-out track, beside published figures; two hours
+	@cd optional/leave_one_out && dvc repro
 
 # uv resolves for every platform and Python version at once, in an environment of its own. Versions
 # already in requirements.txt are kept where requirements.in allows them. What torch alone pulls in

@@ -1,0 +1,303 @@
+"""The field's track: what is kept and left out, what a rank is, its tables beside published figures."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+from test_pipeline_definition import closure
+
+from dualrec_utils import baselines, config, datasets, leave_one_out_run, leave_one_out_tables, predictions
+from dualrec_utils import leave_one_out as loo
+from dualrec_utils.errors import StudyError
+
+FOLDER = config.PACKAGE_ROOT / "optional" / "leave_one_out"
+DATASETS = {"ml-100k": (943, 1349), "ml-1m": (6040, 3416)}
+
+
+def ratings(rows, *, position=False):
+    """(user, item, when) rows as parsed; `when` is the place in the order file's own order if asked."""
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "position" if position else "timestamp"])
+    return frame.assign(rating=3)
+
+
+def track(histories):
+    """A track of users 1, 2, ... with the histories given."""
+    return loo.Track(
+        dataset="none",
+        source="by hand",
+        order_sha256="",
+        item_ids=np.unique(np.concatenate(histories)),
+        user_ids=np.arange(1, len(histories) + 1),
+        histories=tuple(np.array(history) for history in histories),
+    )
+
+
+def raw_folder(dataset):
+    """Where the real files lie, if anywhere on this machine."""
+    places = [config.raw_dir(dataset), Path(os.environ.get("DUALREC_DATA", "nowhere")) / dataset]
+    return next((place for place in places if place.is_dir()), None)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_real_files_give_the_users_and_items_of_the_field(dataset):
+    folder = raw_folder(dataset)
+    if folder is None:
+        pytest.skip(f"{dataset} is not on this machine")
+    found = loo.make_track(datasets.parse(dataset, folder)[0], dataset=dataset, source="files")
+    assert (len(found.user_ids), len(found.item_ids)) == DATASETS[dataset]
+
+
+def test_rare_users_and_items_are_dropped_and_counted_once():
+    # Item 9 has four ratings, user 6 too. Without user 6, item 5 keeps four: it stays all the same.
+    rows = [(user, item, 10 * item) for user in range(1, 5) for item in (1, 2, 3, 4, 5, 9)]
+    rows += [(5, item, 10 * item) for item in (1, 2, 3, 4, 7)] + [(6, item, 1) for item in (1, 2, 4, 5)]
+    found = loo.make_track(ratings(rows), dataset="none", source="by hand")
+    assert found.user_ids.tolist() == [1, 2, 3, 4, 5] and found.item_ids.tolist() == [1, 2, 3, 4, 5]
+    assert [history.tolist() for history in found.histories] == [[1, 2, 3, 4, 5]] * 4 + [[1, 2, 3, 4]]
+
+
+def test_order_is_by_time_ties_by_item_unless_the_file_has_its_own():
+    when = {1: 7, 2: 5, 3: 7, 4: 1, 5: 9}
+    by_time = [(user, item, when[item]) for user in range(5) for item in (3, 1, 2, 5, 4)]
+    found = loo.make_track(ratings(by_time), dataset="none", source="by hand")
+    assert found.histories[0].tolist() == [4, 2, 1, 3, 5]
+    own = [(user, item, place) for user in range(5) for place, item in enumerate((3, 1, 2))]
+    found = loo.make_track(ratings(own, position=True), dataset="none", source="by hand")
+    # Three ratings a user: the order file is not filtered again.
+    assert found.histories[4].tolist() == [3, 1, 2]
+
+
+def test_a_track_without_histories_to_split_is_refused():
+    with pytest.raises(StudyError, match="nobody is left"):
+        loo.make_track(ratings([(1, 1, 1)]), dataset="none", source="by hand")
+    with pytest.raises(StudyError, match="user 1 keeps 2"):
+        loo.make_track(ratings([(1, 1, 0), (1, 2, 1)], position=True), dataset="none", source="by hand")
+    with pytest.raises(StudyError, match="no data set 'ml-2m'; known: ml-100k, ml-1m"):
+        loo.load("ml-2m")
+
+
+@given(lengths=st.lists(st.integers(3, 9), min_size=1, max_size=8), data=st.data())
+def test_a_split_takes_every_history_apart_without_loss(lengths, data):
+    whole = track([np.random.default_rng(length).permutation(12)[:length] for length in lengths])
+    n_validation = data.draw(st.integers(1, len(lengths)))
+    split = loo.split(whole, n_validation=n_validation, seed=3)
+    assert len(split.validation.user_ids) == n_validation
+    asked = dict(zip(split.validation.user_ids, split.validation.targets, strict=True))
+    for row, user in enumerate(split.user_ids):
+        held = [asked[user]] if user in asked else []
+        parts = [split.training[row], held, [split.test.targets[row]]]
+        assert np.concatenate(parts).tolist() == whole.histories[row].tolist()
+        assert split.test.histories[row].tolist() == whole.histories[row][:-1].tolist()
+    for user, history in zip(split.validation.user_ids, split.validation.histories, strict=True):
+        assert history.tolist() == split.training[user - 1].tolist()
+
+
+def test_validation_users_are_drawn_by_the_seed_alone():
+    whole = track([[1, 2, 3, 4]] * 50)
+    drawn = [loo.split(whole, n_validation=9, seed=seed).validation.user_ids.tolist() for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    for n_validation in (0, 51):
+        with pytest.raises(StudyError, match=f"n_validation is {n_validation}; allowed: 1 to 50"):
+            loo.split(whole, n_validation=n_validation, seed=1)
+
+
+def test_ranks_worked_by_hand():
+    items, scores = np.array([2, 3, 5, 7]), np.array([[4.0, 3.0, 2.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
+    # Items 2 and 3 lie before 5, but 2 has been rated; among equals the lower id comes first.
+    found = loo.target_ranks(scores, [np.array([2]), np.array([3])], np.array([5, 7]), items)
+    assert found.tolist() == [2, 3]
+    assert scores[0, 0] == 4.0
+    nan = np.where(scores > 3, np.nan, scores)
+    with pytest.raises(StudyError, match="not a number"):
+        loo.target_ranks(nan, [np.array([2])] * 2, np.array([5, 7]), items)
+    with pytest.raises(StudyError, match=r"shape \(2, 4\), expected \(1, 4\)"):
+        loo.target_ranks(scores, [np.array([2])], np.array([5]), items)
+
+
+@given(seed=st.integers(0, 10_000), n_levels=st.integers(1, 20))
+def test_ranks_are_those_of_the_lists_that_all_systems_write(seed, n_levels):
+    draw = np.random.default_rng(seed)
+    items = np.sort(draw.choice(50, size=12, replace=False))
+    shuffled = np.stack([draw.permutation(items) for _ in range(5)])
+    histories, targets = list(shuffled[:, :4]), shuffled[:, 4]
+    # Few levels: ties abound.
+    scores = draw.integers(n_levels, size=(5, 12)).astype(float)
+    cases = pd.DataFrame({"case_id": list("abcde"), "history": histories})
+    lists = predictions.from_scores(scores, cases, items, seed=0)
+    wanted = pd.DataFrame({"case_id": list("abcde"), "item_id": targets})
+    assert (
+        loo.target_ranks(scores, histories, targets, items).tolist()
+        == lists.merge(wanted).sort_values("case_id")["rank"].tolist()
+    )
+
+
+def test_a_scorer_sees_histories_and_users_and_no_target(monkeypatch):
+    whole = track([np.random.default_rng(user).permutation(9) for user in range(20)])
+    split = loo.split(whole, n_validation=5, seed=0)
+    asked = []
+
+    def score(histories, *, user_ids):
+        asked.extend(zip(user_ids, histories, strict=True))
+        return np.random.default_rng(len(histories[0])).random((len(histories), 9))
+
+    for cases, length in ((split.test, 8), (split.validation, 7)):
+        asked.clear()
+        found = loo.evaluate(score, cases, split.item_ids)
+        assert [user for user, _ in asked] == found["user_id"].tolist() == cases.user_ids.tolist()
+        for (_, history), target in zip(asked, cases.targets, strict=True):
+            assert len(history) == length and target not in history
+
+
+def test_values_worked_by_hand_and_chunks_change_nothing(monkeypatch):
+    whole = track([[1, 2, 3, 4, 5, user] for user in (6, 7, 8)])
+    split = loo.split(whole, n_validation=3, seed=0)
+    # 8 before 7 before 6; so the targets stand at ranks 3, 2 and 1.
+    score = baselines.build("most_popular", split.item_ids, seed=0)
+
+    def by_id(histories, *, user_ids):
+        return np.tile(split.item_ids.astype(float), (len(histories), 1))
+
+    found = loo.evaluate(by_id, split.test, split.item_ids)
+    assert found["first_hit"].tolist() == [3, 2, 1]
+    assert found["hit_rate@1"].tolist() == [0, 0, 1]
+    assert found["ndcg@5"].tolist() == pytest.approx([0.5, 1 / np.log2(3), 1])
+    summary = loo.summarise(found, seed=1)
+    assert summary.loc["hit_rate@1", "value"] == pytest.approx(1 / 3)
+    assert summary.loc["hit_rate@1", "low"] == 0 and summary.loc["hit_rate@1", "n_users"] == 3
+    monkeypatch.setattr(loo, "_CHUNK", 2)
+    pd.testing.assert_frame_equal(found, loo.evaluate(by_id, split.test, split.item_ids))
+    score.fit(split.training, user_ids=split.user_ids)
+    assert loo.evaluate(score.score, split.test, split.item_ids)["first_hit"].tolist() == [1, 2, 3]
+
+
+SETTINGS = {
+    "split_seed": 1,
+    "n_validation": 10,
+    "seeds": [5, 6],
+    "models": {
+        "markov": {"smoothing": 10},
+        "gru4rec": {
+            "embedding_size": 8, "n_layers": 1, "max_length": 10, "dropout": 0.1, "learning_rate": 0.01,
+            "weight_decay": 0.0, "batch_size": 16, "max_epochs": 2, "patience": 2,
+        },
+    },
+}  # fmt: skip
+
+
+def test_a_run_writes_one_row_a_seed_and_repeats_exactly(root, tiny_folder, one_thread):
+    found = leave_one_out_run.run("ml-100k", "gru4rec", settings=SETTINGS)
+    assert found["seed"].tolist() == [5, 6] and found["epochs"].tolist() == [2, 2]
+    assert found["ndcg@10"].nunique() == 2
+    curve = json.loads(found["validation_ndcg@5"][0])
+    assert len(curve) == 2 and found["best_epoch"][0] == int(np.argmax(curve)) + 1
+    saved = pd.read_csv(config.TABLES / "leave_one_out" / "ml-100k" / "gru4rec.csv")
+    assert saved["seconds_per_epoch"].between(0, 60).all() and (saved["peak_memory_mb"] > 10).all()
+    assert saved["n_users"].unique() == 40 and saved["source"].unique() == "folder"
+    again = leave_one_out_run.run("ml-100k", "gru4rec", settings=SETTINGS)
+    same = [*loo.METRICS, "best_epoch", "validation_ndcg@5", "order_sha256"]
+    pd.testing.assert_frame_equal(found[same], again[same])
+    # Nothing random: one seed is enough.
+    assert len(leave_one_out_run.run("ml-100k", "markov", settings=SETTINGS)) == 1
+
+
+def test_a_run_that_cannot_be_leaves_nothing(root, tiny_folder):
+    with pytest.raises(StudyError, match="no model 'sasrec'; it has markov, gru4rec"):
+        leave_one_out_run.run("ml-100k", "sasrec", settings=SETTINGS)
+    wrong = SETTINGS | {"models": {"markov": {"smoothing": -1}}}
+    with pytest.raises(StudyError, match="smoothing is -1"):
+        leave_one_out_run.run("ml-100k", "markov", settings=wrong)
+    assert not config.TABLES.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must hold split_seed"),
+        ("split_seed: 1\nml-100k: {}", "it has \\['ml-100k'\\]"),
+        ("split_seed: 1\nml-1m: {n_validation: 5, seeds: [1]}", "look at models"),
+        ("split_seed: 1\nml-1m: {n_validation: 5, seeds: [one], models: {}}", "look at seeds"),
+        ("split_seed: 1\nml-1m: {n_validation: 5, seeds: [1], models: {}, model: 1}", "look at model$"),
+    ],
+)
+def test_unusable_settings_are_named(tmp_path, text, message):
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StudyError, match=message):
+        leave_one_out_run.read_settings(path, "ml-1m")
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_model_of_the_project_can_be_built_and_has_a_stage(dataset):
+    settings = leave_one_out_run.read_settings(leave_one_out_run.PARAMS, dataset)
+    for name, hyperparameters in settings["models"].items():
+        baselines.build(name, np.arange(5), seed=0, **hyperparameters)
+    listed = stages()["fit"]["foreach"].values()
+    own = [item["model"] for item in listed if item["dataset"] == dataset]
+    assert own == list(settings["models"])
+    tables = [f"reports/tables/leave_one_out/{dataset}/{name}.csv" for name in own]
+    assert set(tables) <= set(stages()["tables"]["deps"])
+
+
+def stages():
+    return YAML(typ="safe").load((FOLDER / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+def test_stages_depend_on_what_they_import_and_on_the_one_model_they_fit():
+    fit = stages()["fit"]
+    listed = set(fit["do"]["deps"])
+    needed = closure("import dualrec_utils.leave_one_out_run", by_name=False)
+    for item in fit["foreach"].values():
+        own = f"import dualrec_utils.baselines.{item['model']}"
+        missing = closure(own, by_name=False) - {
+            dep.replace("${item.model}", item["model"]) for dep in listed
+        }
+        assert not missing, item["model"]
+        needed |= closure(own, by_name=False) - {f"dualrec_utils/baselines/{item['model']}.py"}
+    assert listed - {"dualrec_utils/baselines/${item.model}.py"} == needed
+    code = {dep for dep in stages()["tables"]["deps"] if dep.startswith("dualrec_utils")}
+    assert code == closure("import dualrec_utils.leave_one_out_tables", by_name=False)
+
+
+def rows(model, ndcg, *, hit_rate=0.31):
+    """Rows as a run writes them, one for each value of ndcg@10."""
+    values = {f"{m}{end}": 0.2 for m in loo.METRICS for end in ("", "_low", "_high")}
+    costs = dict.fromkeys(("best_epoch", "epochs", "seconds_per_epoch", "fit_seconds", "peak_memory_mb"), 1)
+    shared = {**values, **costs, "model": model, "hyperparameters": "{}", "hit_rate@10": hit_rate}
+    return pd.DataFrame([shared | {"seed": seed, "ndcg@10": v} for seed, v in enumerate(ndcg)])
+
+
+def test_tables_average_seeds_and_place_values_in_bands():
+    both = pd.concat([rows("markov", [0.1]), rows("sasrec", [0.16, 0.18])], ignore_index=True)
+    found = leave_one_out_tables.by_model(both)
+    assert found["model"].tolist() == ["sasrec", "markov"] and found["n_seeds"].tolist() == [2, 1]
+    assert found["ndcg@10"].tolist() == ["0.170 [0.200, 0.200]", "0.100 [0.200, 0.200]"]
+    assert found["ndcg@10_of_seeds"][0] == "0.1600 to 0.1800"
+    figure = {"kind": "published", "source": "someone", "hit_rate@10": 0.3, "ndcg@10": 0.18}
+    published = {
+        "sasrec": {"band": {"hit_rate@10": [0.3, 0.32], "ndcg@10": [0.175, 0.186]}, "figures": [figure]},
+        "gru4rec": {"figures": [figure]},
+        "markov": {"figures": [figure]},
+    }
+    beside = leave_one_out_tables.beside_published(both, published).set_index("model")
+    assert beside.index.tolist() == ["sasrec", "markov"]
+    assert beside.loc["sasrec", "hit_rate@10_verdict"] == "inside"
+    assert beside.loc["sasrec", "ndcg@10_verdict"] == "below"
+    assert pd.isna(beside.loc["markov", "ndcg@10_verdict"])
+    assert leave_one_out_tables.place(0.19, [0.175, 0.186]) == "above"
+
+
+def test_figures_of_others_name_their_source_and_kind(root):
+    published = YAML(typ="safe").load(leave_one_out_tables.PUBLISHED.read_text(encoding="utf-8"))
+    assert set(published) <= set(baselines.REGISTRY)
+    for theirs in published.values():
+        for figure in theirs["figures"]:
+            assert figure["kind"] in ("published", "count") and figure["source"]
+            assert all(0 < figure[metric] < 1 for metric in leave_one_out_tables.COMPARED)
+    with pytest.raises(StudyError, match="has no table"):
+        leave_one_out_tables.write_all()
