@@ -1,0 +1,160 @@
+"""`python -m dualrec_utils.seeds lstm gru4rec`: how far results move with the seed of the training.
+
+The run itself has one seed. Here a model is trained again, with the run's own settings, from other seeds:
+weights, dropout and order of the batches change; users, cases and catalog stay. One table a model,
+`reports/tables/seeds/<model>.csv`, is written after each training, and a second run trains what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils import baselines, config, evaluation, files, params, predictions, splits, stages, tables
+from dualrec_utils.baselines import experiment
+from dualrec_utils.config import HISTORY, ITEM, SEED, USER
+from dualrec_utils.errors import StudyError
+
+STAGE, LSTM = "seeds", "lstm"
+# After the run's own seed.
+N_MORE = 2
+METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
+_MADE_FROM = "made_from"
+
+# From histories (item ids, oldest first) to scores (n, n_items).
+Scorer = Callable[[list[np.ndarray]], np.ndarray]
+
+
+def train_lstm(settings: dict, *, dataset: str, seed: int) -> Scorer:
+    """Train notebook 02's network from a seed.
+
+    Args:
+        settings: section `lstm` of `params.yaml`.
+    """
+    # Only this model needs Keras.
+    from dualrec_utils import lstm, lstm_scores
+    from dualrec_utils.features import item_features, rows_of
+
+    items = predictions.load_items(dataset)
+    words = {name: settings[name] for name in ("title_vocabulary", "title_length")}
+    cut = {name: settings[name] for name in ("training", "chunk_length", "context", "window")}
+    learn = {name: settings[name] for name in ("epochs", "batch_size", "learning_rate", "dropout")}
+    known = [rows_of(history, items) for history in splits.load_histories(dataset, "train").values()]
+    model = lstm_scores.train_on(
+        known,
+        f"lstm, seed {seed}",
+        features=item_features(items, **words),
+        cut=cut,
+        learn=learn | {"seed": seed},
+    )
+
+    def score(histories: list[np.ndarray]) -> np.ndarray:
+        rows = [rows_of(history, items) for history in histories]
+        # Half precision, as notebook 02 saves and ranks them.
+        found = lstm.log_probabilities(model, rows, max_history=settings["max_history"])
+        return found.astype(np.float16)
+
+    return score
+
+
+def train_baseline(name: str, settings: dict, *, dataset: str, seed: int) -> Scorer:
+    """Train a baseline of notebook 03 from a seed; `settings` are its hyperparameters."""
+    items, measure = predictions.load_items(dataset), experiment.validation(dataset, seed=seed)
+    model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
+    histories = list(splits.load_histories(dataset, "train").values())
+    model.fit(histories, validate=lambda score: measure(score)[experiment.CHOSEN_BY])
+    return model.score
+
+
+def measured(score: Scorer, *, dataset: str, seed: int) -> dict[str, float]:
+    """:data:`METRICS` on the test cases of `next_item`, seen movies left out: means over users."""
+    cases, items = predictions.load_cases(dataset, "next_item", "test"), predictions.load_items(dataset)
+    lists = predictions.from_scores(score(list(cases[HISTORY])), cases, items[ITEM].to_numpy(), seed=seed)
+    scored = evaluation.score_lists(lists, cases, evaluation.load_targets(dataset, "next_item"), items)
+    return scored.groupby(USER)[list(METRICS)].mean().mean().to_dict()
+
+
+def run(name: str, *, n_more: int = N_MORE) -> pd.DataFrame:
+    """Train a model from the run's seed and the `n_more` seeds after it, or keep what is there.
+
+    Args:
+        name: `lstm`, or a baseline of `params.yaml` that is trained.
+
+    Returns:
+        One row a seed: `seed`, :data:`METRICS`, `seconds` of training, `device`, and `made_from`, a
+        digest of settings and data: rows made from others are made again.
+
+    Raises:
+        StudyError: for a model that the run does not have, or that no seed touches.
+    """
+    settings, own = _settings(name)
+    dataset, first = own["dataset"], own["seed"]
+    made_from, machine = _digest(settings, dataset=dataset), stages.machine()
+    device = f"{machine['cpu']}, {machine['cores']} cores"
+    path = config.TABLES / STAGE / f"{name}.csv"
+    kept = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=[SEED, _MADE_FROM])
+    rows = kept[kept[_MADE_FROM] == made_from].to_dict("records")
+    for seed in range(first, first + n_more + 1):
+        if seed in [row[SEED] for row in rows]:
+            continue
+        started = time.perf_counter()
+        train = train_lstm if name == LSTM else lambda *args, **where: train_baseline(name, *args, **where)
+        score = train(settings, dataset=dataset, seed=seed)
+        seconds = round(time.perf_counter() - started, 1)
+        found = measured(score, dataset=dataset, seed=seed)
+        about = {"seconds": seconds, "device": device, _MADE_FROM: made_from}
+        rows.append({SEED: seed} | found | about)
+        tables.save_table(pd.DataFrame(rows).sort_values(SEED), name, stage=STAGE)
+    return pd.DataFrame(rows).sort_values(SEED, ignore_index=True)
+
+
+def spread(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean, standard deviation (n - 1) and range over seeds: one row a metric."""
+    values = table[list(METRICS)]
+    frame = values.agg(["mean", "std", "min", "max"]).T.rename_axis("metric").reset_index()
+    return frame.assign(n_seeds=len(table))
+
+
+def _settings(name: str) -> tuple[dict, dict]:
+    """A model's own settings, and `dataset` and `seed` of the run."""
+    section = params.section(LSTM if name == LSTM else "baselines")
+    own = {key: section.pop(key) for key in ("dataset", "seed")}
+    if name == LSTM:
+        return section, own
+    trained = {model: given for model, given in section["models"].items() if "max_epochs" in given}
+    if name not in trained:
+        raise StudyError(f"no seed touches {name!r} in this run; models: {LSTM}, {', '.join(trained)}")
+    return trained[name], own
+
+
+def _digest(settings: dict, *, dataset: str) -> str:
+    summary = files.read_json(config.processed_dir(dataset) / "summary.json")
+    about = json.dumps([settings, summary], sort_keys=True)
+    return hashlib.sha256(about.encode()).hexdigest()[:12]
+
+
+def main() -> int:
+    """Parse the command line and train; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", metavar="model")
+    try:
+        for name in parser.parse_args().models:
+            table = run(name)
+            print(
+                name, table.to_string(index=False), spread(table).round(4).to_string(index=False), sep="\n"
+            )
+    except StudyError as error:
+        print(f"dualrec: {STAGE}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
