@@ -217,6 +217,35 @@ class Results(Section):
     confidence: float = Field(ge=0.5, le=0.999)
 
 
+class Audit(Section):
+    """Notebook 08."""
+
+    model: ModelName
+    sbert: str = Field(min_length=1)
+    baselines: list[str] = Field(min_length=1)
+    n_negatives: int = Field(ge=1, le=1_000)
+    n_sessions: int = Field(ge=1, le=100_000)
+    n_draws: int = Field(ge=1, le=50)
+    thresholds: list[Share] = Field(min_length=1)
+    adapters: list[Literal["q_and_v_only", "in_sample_hints", "loss_everywhere"]]
+    reordered: list[str]
+    n_cases: int = Field(ge=1, le=50)
+    n_bootstrap: int = Field(ge=100, le=100_000)
+    confidence: float = Field(ge=0.5, le=0.999)
+
+    @field_validator("baselines", "reordered")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        from dualrec_utils import baselines
+
+        try:
+            for name in names:
+                baselines.model_class(name)
+        except StudyError as error:
+            raise ValueError(str(error)) from None
+        return names
+
+
 class Report(Section):
     """Stage `report`: the page a reader opens first."""
 
@@ -235,4 +264,5 @@ class Params(Section):
     lora_finetuning: LoraFinetuning
     rerank_ablation: RerankAblation
     results: Results
+    audit: Audit
     report: Report

@@ -47,7 +47,7 @@ def test_a_stage_is_timed_and_its_lock_let_go(root, capfd):
     assert timing["peak_memory_mb"] > 10
     assert timing["machine"] == stages.machine()
     out = capfd.readouterr().out
-    assert out.startswith("[2/10] eda: budget 60 s, not run here before; at most about ")
+    assert out.startswith("[2/11] eda: budget 60 s, not run here before; at most about ")
     assert "eda: 0 s of 60 s, peak memory" in out
     assert stages.carry_out("eda", lambda: None) == 0
 
@@ -79,7 +79,7 @@ def test_what_is_left_comes_from_last_times_else_budgets(root):
     (root / "reports/timings").mkdir(parents=True)
     (root / "reports/timings/results.json").write_text('{"seconds": 12.0}')
     assert stages.headline(stages.find("results")) == (
-        "[9/10] results: budget 90 s, last time 12 s; at most about 42 s left of the whole run"
+        "[9/11] results: budget 90 s, last time 12 s; at most about 5 min left of the whole run"
     )
 
 

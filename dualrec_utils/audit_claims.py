@@ -1,0 +1,128 @@
+"""What of the paper's claims holds here: five claims, what bears on each, and the wording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from dualrec_utils import systems, verdict
+from dualrec_utils.config import PROTOCOL, SYSTEM
+
+CLAIMS = {
+    "i": "The LSTM helps the language model",
+    "ii": "Fine-tuning helps, beyond the form of the answer",
+    "iii": "Re-ranking helps",
+    "iv": "The hybrid beats the baselines",
+    "v": "HR@5 is close to HR@1 because lists lack diversity",
+}
+_WORDS = {
+    "holds": "yes",
+    "partly": "in part",
+    "not shown": "not shown",
+    "fails": "no",
+}
+
+
+def comparisons(model: str, *, best_baseline: str) -> tuple[tuple[str, str, str, str], ...]:
+    """(claim, system, other, metric) of the first four claims: the difference is system minus other.
+
+    Args:
+        model: name of the language model.
+        best_baseline: the baseline best on validation users.
+    """
+    return (
+        ("i", f"{model}_zero_shot", f"{model}_zero_shot_no_hint", "hit_rate@1"),
+        ("i", f"{model}_zero_shot", f"{model}_zero_shot_no_hint", "hit_rate@5"),
+        ("i", f"{model}_lora", f"{model}_lora_no_hint", "hit_rate@1"),
+        ("i", f"{model}_lora", f"{model}_lora_no_hint", "hit_rate@5"),
+        ("ii", f"{model}_lora", f"{model}_zero_shot", "hit_rate@1"),
+        ("ii", f"{model}_lora", f"{model}_zero_shot", "hit_rate@5"),
+        ("ii", f"{model}_lora", f"{model}_lora_permuted", "hit_rate@1"),
+        ("ii", f"{model}_lora", f"{model}_lora_permuted", "hit_rate@5"),
+        ("iii", f"{model}_zero_shot_reranked", f"{model}_zero_shot", "hit_rate@1"),
+        ("iii", f"{model}_lora_reranked", f"{model}_lora", "hit_rate@1"),
+        ("iii", f"{model}_lora_reranked", f"{model}_lora_random_order", "hit_rate@1"),
+        ("iv", f"{model}_lora_reranked", best_baseline, "hit_rate@1"),
+        ("iv", f"{model}_lora_reranked", best_baseline, "hit_rate@5"),
+        ("iv", f"{model}_lora_reranked", "lstm", "hit_rate@1"),
+    )
+
+
+def readings(rows: pd.DataFrame) -> list[str]:
+    """`higher`, `lower` or `not told apart from zero` of each row with `difference`, `low`, `high`."""
+    return [
+        verdict.reading({"d": value, "d/low": low, "d/high": high}, "d")
+        for value, low, high in rows[["difference", "low", "high"]].itertuples(index=False)
+    ]
+
+
+def judgement(rows: pd.DataFrame) -> str:
+    """`holds` (all differences above zero), `partly` (some above, none below), `not shown` (none told from
+    zero) or `fails` (some below zero), from the rows of one claim.
+
+    A difference below zero weighs more than one above: a claim of gain that costs elsewhere fails.
+    """
+    found = set(readings(rows))
+    if "lower" in found:
+        return "fails"
+    if found == {"higher"}:
+        return "holds"
+    return "partly" if "higher" in found else "not shown"
+
+
+def sentence(claim: str, rows: pd.DataFrame) -> str:
+    """A claim, what becomes of it, and the differences it rests on, in one sentence.
+
+    Args:
+        claim: a key of :data:`CLAIMS`, i to iv.
+        rows: its comparisons: `system`, `other`, `protocol`, `metric`, `difference`, `low`, `high`.
+    """
+    parts = []
+    for (_, row), told in zip(rows.iterrows(), readings(rows), strict=True):
+        flat = {"d": row["difference"], "d/low": row["low"], "d/high": row["high"]}
+        short = row["metric"].replace("hit_rate", "HR")
+        names = f"{systems.label(row[SYSTEM])} minus {systems.label(row['other'])}"
+        parts.append(f"{names}, {short} {verdict.points(flat, 'd')}, {told}")
+    protocol = rows[PROTOCOL].iloc[0]
+    head = f"**({claim}) {CLAIMS[claim]}: {_WORDS[judgement(rows)]}.**"
+    return f"{head} Under {protocol}: " + "; ".join(parts) + "."
+
+
+def sentence_v(shares: Mapping[str, Mapping[str, float]], gains: Mapping[str, Mapping[str, float]]) -> str:
+    """The fifth claim: HR@1 over HR@5 of one set of lists under settings that change other things than
+    diversity, and of the more and the less diverse half of longer lists.
+
+    Args:
+        shares: `honest` and `leaking` (lists of three), `long`, `alike` and `varied` (lists of ten), each
+            with `value`, `low`, `high`.
+        gains: `leak` (leaking minus honest), `length` (honest, of three, minus long) and `diversity`
+            (alike minus varied), each with `value`, `low`, `high`.
+    """
+
+    def told(name: str) -> str:
+        part = gains[name]
+        return verdict.reading({"d": part["value"], "d/low": part["low"], "d/high": part["high"]}, "d")
+
+    def share(name: str) -> str:
+        part = shares[name]
+        return f"{part['value']:.0%} [{100 * part['low']:.0f}, {100 * part['high']:.0f}]"
+
+    causes = {
+        "the ranking sees the answers": told("leak"),
+        "lists are three titles long": told("length"),
+        "lists lack diversity": told("diversity"),
+    }
+    shown = [cause for cause, reading in causes.items() if reading == "higher"]
+    open_ = [cause for cause, reading in causes.items() if reading != "higher"]
+    ends = [f"shown here: {' and '.join(shown)}"] if shown else []
+    ends += [f"not shown here: {' and '.join(open_)}"] if open_ else []
+    word = "yes" if told("diversity") == "higher" else "not shown"
+    return (
+        f"**(v) {CLAIMS['v']}: {word}.** HR@1 is {share('honest')} of HR@5 when lists of three are"
+        f" re-ranked without the answers and {share('leaking')} when the answers stand in the reference"
+        f" (difference {told('leak')}), while titles, hence diversity, are the same; it is"
+        f" {share('long')} in lists of ten (three minus ten: {told('length')}). Of those ten, the less"
+        f" diverse half has {share('alike')} and the more diverse half {share('varied')}"
+        f" ({told('diversity')}). Reasons for HR@1 near HR@5, {'; '.join(ends)}."
+    )

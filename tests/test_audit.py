@@ -1,0 +1,194 @@
+"""Tests of dualrec_utils.audit and audit_claims: intervals, differences, sentences."""
+
+import ast
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualrec_utils import audit, audit_claims, config, evaluation, files
+from dualrec_utils.errors import StudyError
+
+STATS = {"seed": 3, "n_bootstrap": 300, "confidence": 0.95}
+
+
+def frame_of(hits: dict[int, list[float]]) -> pd.DataFrame:
+    """A per-case frame from user -> ranks of the first hits of their cases."""
+    rows = [
+        (f"u{user}_p{place}", user, rank) for user, own in hits.items() for place, rank in enumerate(own)
+    ]
+    cases = pd.DataFrame(rows, columns=["case_id", "user_id", "rank"])
+    return audit.per_case(cases, cases["rank"])
+
+
+def test_per_case_by_hand():
+    frame = frame_of({1: [1.0, 2.0], 2: [np.inf, 6.0]})
+    assert frame["hit_rate@1"].tolist() == [1, 0, 0, 0]
+    assert frame["hit_rate@5"].tolist() == [1, 1, 0, 0]
+    assert frame["ndcg@5"].tolist() == pytest.approx([1, 1 / np.log2(3), 0, 0])
+
+
+ranks = st.lists(st.sampled_from([1.0, 2.0, 7.0, np.inf]), min_size=1, max_size=3)
+
+
+@given(st.dictionaries(st.integers(1, 9), st.tuples(ranks, st.integers(0, 99)), min_size=2, max_size=6))
+def test_without_missing_users_the_difference_is_that_of_evaluation(users):
+    one = frame_of({user: own for user, (own, _) in users.items()})
+    shuffled = np.random.default_rng(1).permutation(one["first_hit"])
+    other = audit.per_case(one, shuffled)
+    gain = audit.difference(one, other, **STATS)
+    for metric in audit.METRICS:
+        paired = evaluation.paired_difference(one, other, metric=metric, **STATS)
+        row = gain.loc[metric]
+        assert row["difference"] == pytest.approx(paired["difference"], abs=1e-12)
+        assert [row["low"], row["high"]] == pytest.approx([paired["low"], paired["high"]], abs=1e-12)
+        assert row["n_users"] == paired["n_users"]
+
+
+def test_a_side_without_some_users_is_the_mean_of_those_it_has():
+    whole = frame_of({1: [1.0], 2: [np.inf], 3: [np.inf], 4: [1.0]})
+    some = whole[whole["user_id"].isin([1, 2, 4])]
+    row = audit.difference(some, whole, **STATS).loc["hit_rate@1"]
+    assert row["difference"] == pytest.approx(2 / 3 - 1 / 2)
+    assert row["low"] <= row["difference"] <= row["high"] and row["n_users"] == 4
+
+
+def test_protocols_with_other_cases_of_the_same_users_are_paired():
+    many = frame_of({1: [1.0, np.inf], 2: [1.0, 1.0]})
+    one = frame_of({1: [1.0], 2: [np.inf]})
+    assert audit.difference(many, one, **STATS).loc["hit_rate@1", "difference"] == pytest.approx(0.25)
+
+
+def test_the_first_setting_is_what_the_others_are_held_against():
+    good, bad = frame_of({1: [1.0], 2: [1.0]}), frame_of({1: [np.inf], 2: [1.0]})
+    measured = {
+        audit.Key("seen", "lstm", "left out", "next_item"): good,
+        audit.Key("seen", "lstm", "kept", "next_item"): bad,
+        audit.Key("seen", "ease", "left out", "next_item"): bad,
+        audit.Key("seen", "ease", "kept", "next_item"): good,
+    }
+    gains = audit.differences(measured, **STATS).set_index(["system", "metric"])
+    assert len(gains) == 2 * len(audit.METRICS)
+    assert gains.loc[("lstm", "hit_rate@1"), "difference"] == -0.5
+    assert gains.loc[("ease", "hit_rate@1"), ["difference", "against"]].tolist() == [0.5, "left out"]
+    values = audit.summarise(measured, **STATS)
+    flat = audit.flatten(values, gains.reset_index())
+    assert flat["audit/seen/next_item/lstm/left_out/hit_rate@1"] == 1
+    assert flat["audit/seen/difference/next_item/lstm/kept/hit_rate@1"] == -0.5
+    assert flat["audit/seen/next_item/ease/kept/n_users"] == 2
+    lines = audit.told(measured, "seen", metric="hit_rate@1", **STATS).splitlines()
+    assert lines[0].startswith(
+        "- LSTM alone (Stage 1) (next_item), kept minus left out, HR@1: -50.0 points ["
+    )
+    assert "higher" not in lines[0] and len(lines) == 2
+    assert "section 9" in audit.told(measured, "candidates", **STATS)
+
+
+def test_protocols_are_compared_with_each_other_in_the_step_about_them_alone():
+    frame = frame_of({1: [1.0], 2: [np.inf]})
+    protocols = ("next_item", "window_of_five")
+    measured = {audit.Key("ground_truth", "lstm", p, p): frame for p in protocols}
+    measured |= {audit.Key("seen", "lstm", s, p): frame for p in protocols for s in ("left out", "kept")}
+    gains = audit.differences(measured, **STATS)
+    counted = gains[gains["metric"] == "ndcg@5"].groupby("step")["against"].agg(list).to_dict()
+    assert counted == {"ground_truth": ["next_item"], "seen": ["left out", "left out"]}
+
+
+def test_a_step_without_words_is_refused():
+    with pytest.raises(StudyError, match="no step 'sean'"):
+        audit.summarise({audit.Key("sean", "a", "b", "next_item"): frame_of({1: [1.0]})}, **STATS)
+
+
+def test_draws_are_averaged_case_by_case_and_their_spread_kept():
+    one, two = frame_of({1: [1.0], 2: [1.0]}), frame_of({1: [np.inf], 2: [1.0]})
+    mean = audit.mean_over_draws([one, two])
+    assert mean.set_index("user_id")["hit_rate@1"].to_dict() == {1: 0.5, 2: 1.0}
+    spread = audit.over_draws([one, two])
+    assert (spread["hit_rate@1/least"], spread["hit_rate@1/greatest"]) == (0.5, 1.0)
+
+
+def test_share_first_by_hand():
+    frame = frame_of({1: [1.0], 2: [3.0], 3: [1.0], 4: [np.inf]})
+    share = audit.share_first(frame, **STATS)
+    assert share["value"] == pytest.approx(2 / 3) and 0 <= share["low"] <= share["high"] <= 1
+    all_first = frame_of({1: [1.0], 2: [1.0], 3: [1.0], 4: [np.inf]})
+    gain = audit.share_first(all_first, frame, **STATS)
+    assert gain["value"] == pytest.approx(1 / 3) and gain["high"] <= 1
+    assert np.isnan(audit.share_first(frame_of({1: [np.inf]}), **STATS)["value"])
+
+
+def test_chosen_hyperparameters_come_from_notebook_03(root):
+    with pytest.raises(StudyError, match="dvc repro baselines"):
+        audit.chosen_baselines(["markov"])
+    files.write_json({"chosen/markov/smoothing": 10}, config.METRICS / "baselines.json")
+    assert audit.chosen_baselines(["markov", "most_popular"]) == {
+        "markov": {"smoothing": 10},
+        "most_popular": {},
+    }
+    with pytest.raises(StudyError, match="ease/query_length"):
+        audit.chosen_baselines(["ease"])
+
+
+def claim_rows(*intervals):
+    rows = [
+        ("movielm_lora", "movielm_zero_shot", "next_item", "hit_rate@1", (low + high) / 2, low, high)
+        for low, high in intervals
+    ]
+    columns = ["system", "other", "protocol", "metric", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "judgement"),
+    [
+        ([(0.01, 0.02), (0.1, 0.2)], "holds"),
+        ([(0.01, 0.02), (-0.1, 0.2)], "partly"),
+        ([(-0.01, 0.02)], "not shown"),
+        ([(0.01, 0.02), (-0.2, -0.1)], "fails"),
+    ],
+)
+def test_what_becomes_of_a_claim_hangs_on_the_intervals(intervals, judgement):
+    assert audit_claims.judgement(claim_rows(*intervals)) == judgement
+
+
+def test_the_sentences_of_the_claims_say_what_the_numbers_say():
+    text = audit_claims.sentence("ii", claim_rows((0.01, 0.03)))
+    assert (
+        "form of the answer: yes.** Under next_item: " in text
+        and "HR@1 +2.0 points [+1.0, +3.0], higher" in text
+    )
+    lists = ("honest", "leaking", "long", "alike", "varied")
+    shares = {name: {"value": 0.5, "low": 0.4, "high": 0.6} for name in lists}
+    gains = {
+        "leak": {"value": 0.2, "low": 0.1, "high": 0.3},
+        "length": {"value": 0.1, "low": -0.1, "high": 0.3},
+        "diversity": {"value": -0.2, "low": -0.3, "high": -0.1},
+    }
+    text = audit_claims.sentence_v(shares, gains)
+    assert "shown here: the ranking sees the answers;" in text
+    assert "not shown here: lists are three titles long and lists lack diversity" in text
+
+
+def test_the_comparisons_name_systems_of_the_study():
+    for claim, system, other, metric in audit_claims.comparisons("movielm", best_baseline="ease"):
+        assert claim in audit_claims.CLAIMS and metric in audit.METRICS and system != other
+
+
+def test_nothing_else_imports_the_rooms_of_the_audit():
+    """They let targets into a ranking; whoever imported them could do so too."""
+    folder = config.PACKAGE_ROOT / "dualrec_utils"
+    own = {"audit", "audit_lists", "audit_protocols", "audit_language", "audit_claims"}
+    for path in folder.rglob("*.py"):
+        if path.stem in own:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            guilty = {f"dualrec_utils.{room}" for room in own} & set(names)
+            # The figures of the audit name it in their docstrings only.
+            assert not guilty, (path.name, guilty)

@@ -1,0 +1,135 @@
+"""Tests of dualrec_utils.audit_protocols: candidates, sessions, orders."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualrec_utils import audit_protocols as protocols
+from dualrec_utils import evaluation, predictions, splits
+from dualrec_utils.errors import StudyError
+
+CATALOG = np.arange(1, 31)
+CASES = pd.DataFrame(
+    {
+        "case_id": [f"c{i:03d}" for i in range(300)],
+        "user_id": np.arange(300),
+        "history": [np.array([1 + i % 5, 6 + i % 7]) for i in range(300)],
+    }
+)
+TARGETS = pd.Series({case: [20 + i % 10] for i, case in enumerate(CASES["case_id"])})
+
+
+def test_negatives_are_neither_seen_nor_the_target_and_differ_by_seed():
+    drawn = protocols.sample_negatives(CASES, TARGETS, CATALOG, n_negatives=19, seed=4)
+    assert drawn.shape == (300, 19)
+    for row, case, history in zip(CATALOG[drawn], CASES["case_id"], CASES["history"], strict=True):
+        assert len(set(row)) == 19 and not set(row) & {*history, *TARGETS[case]}
+    again = protocols.sample_negatives(CASES, TARGETS, CATALOG, n_negatives=19, seed=4)
+    other = protocols.sample_negatives(CASES, TARGETS, CATALOG, n_negatives=19, seed=5)
+    assert (drawn == again).all() and (drawn != other).any()
+    with pytest.raises(StudyError, match="leaves 27 movies"):
+        protocols.sample_negatives(CASES, TARGETS, CATALOG, n_negatives=28, seed=4)
+
+
+def sampled(scores):
+    negatives = protocols.sample_negatives(CASES, TARGETS, CATALOG, n_negatives=19, seed=4)
+    return protocols.sampled(scores, CASES, TARGETS, CATALOG, negatives=negatives)
+
+
+def test_among_candidates_a_tie_never_favours_the_target():
+    assert (sampled(np.zeros((300, 30)))["first_hit"] == 20).all()
+
+
+def test_an_oracle_is_first_and_a_random_order_at_chance():
+    truth = np.zeros((300, 30))
+    truth[np.arange(300), [TARGETS[case][0] - 1 for case in CASES["case_id"]]] = 1
+    assert (sampled(truth)["first_hit"] == 1).all()
+    rng = np.random.default_rng(0)
+    found = np.mean([sampled(rng.random((300, 30)))["hit_rate@5"].mean() for _ in range(10)])
+    assert found == pytest.approx(protocols.chance(20, 5), abs=0.03)
+    assert protocols.chance(20, 1) == 0.05
+
+
+@given(st.integers(0, 10_000))
+def test_the_full_ranking_is_that_of_the_lists(seed):
+    rng = np.random.default_rng(seed)
+    # Few distinct scores, so that ties occur.
+    scores = rng.integers(0, 5, size=(20, 30)).astype(float)
+    some, items = CASES.head(20), pd.DataFrame({"item_id": CATALOG, "genres": [["War"]] * 30})
+    lists = predictions.from_scores(scores, some, CATALOG, seed=0)
+    expected = evaluation.score_lists(lists, some, TARGETS, items)["first_hit"].tolist()
+    assert protocols.full_ranking(scores, some, TARGETS, CATALOG)["first_hit"].tolist() == expected
+
+
+def interactions():
+    day = 86_400
+    rows = [
+        (1, 11, 0 * day + 5), (1, 12, 0 * day + 9), (1, 13, 1 * day),
+        (2, 21, 3 * day - 1), (2, 22, 3 * day), (2, 23, 3 * day), (2, 24, 3 * day + 7),
+        (3, 31, 0), (3, 32, 1),
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    return frame.assign(position=frame.groupby("user_id").cumcount())
+
+
+SPLITS = pd.DataFrame({"user_id": [1, 2, 3], "split": ["train", "train", "test"]})
+
+
+def test_sessions_are_days_of_training_users_with_two_movies_at_least():
+    sessions = protocols.day_sessions(interactions(), SPLITS)
+    assert [session.tolist() for session in sessions] == [[11, 12], [22, 23, 24]]
+    drawn = protocols.drawn_sessions(sessions, n_sessions=1, seed=0)
+    assert len(drawn) == 1
+    with pytest.raises(StudyError, match="2 sessions, 3 wanted"):
+        protocols.drawn_sessions(sessions, n_sessions=3, seed=0)
+
+
+def test_other_orders_move_ties_and_nothing_else():
+    frame = interactions()
+    own = protocols.reordered(frame, "by item id", seed=0)
+    assert own["item_id"].tolist() == frame["item_id"].tolist()
+    reverse = protocols.reordered(frame.sample(frac=1, random_state=1), "by item id, reversed", seed=0)
+    assert reverse["item_id"].tolist() == [11, 12, 13, 21, 23, 22, 24, 31, 32]
+    assert reverse["position"].tolist() == [0, 1, 2, 0, 1, 2, 3, 0, 1]
+    drawn = [protocols.reordered(frame, "drawn by the seed", seed=n)["item_id"].tolist() for n in range(9)]
+    assert {tuple(order) for order in drawn} == {tuple(own["item_id"]), tuple(reverse["item_id"])}
+    with pytest.raises(StudyError, match="no order 'by title'"):
+        protocols.reordered(frame, "by title", seed=0)
+
+
+def test_times_are_there_or_not():
+    frame = interactions()
+    assert protocols.has_times(frame)
+    assert not protocols.has_times(frame.astype({"timestamp": "Int64"}).assign(timestamp=pd.NA))
+    assert not protocols.has_times(frame.drop(columns="timestamp"))
+    assert protocols.tied_share(frame) == 0
+    assert protocols.tied_share(frame[frame["item_id"] != 24]) == pytest.approx(1 / 3)
+
+
+def test_the_studys_own_order_cuts_the_studys_own_cases(tiny):
+    frame, user_splits = protocols.load_interactions("ml-100k"), splits.load_splits("ml-100k")
+    own = protocols.reordered(frame, "by item id", seed=0)
+    histories, cases, targets = protocols.recut(own, user_splits, cases_per_user=3)
+    expected = predictions.load_cases("ml-100k", "next_item", "test")
+    assert cases["case_id"].tolist() == expected["case_id"].tolist()
+    assert all((a == b).all() for a, b in zip(cases["history"], expected["history"], strict=True))
+    stored = evaluation.load_targets("ml-100k", "next_item")
+    assert targets[cases["case_id"]].tolist() == stored[cases["case_id"]].tolist()
+    known = splits.load_histories("ml-100k", "train").values()
+    assert all((a == b).all() for a, b in zip(histories, known, strict=True))
+
+
+def test_an_lstm_that_was_not_trained_is_named(tiny):
+    cases = predictions.load_cases("ml-100k", "next_item", "test")
+    with pytest.raises(StudyError, match="dvc repro lstm"):
+        protocols.lstm_scores(cases, dataset="ml-100k")
+
+
+def test_a_fitted_baseline_scores_the_cases(tiny):
+    items = predictions.load_items("ml-100k")
+    cases = predictions.load_cases("ml-100k", "next_item", "test")
+    known = list(splits.load_histories("ml-100k", "train").values())
+    scores = protocols.fitted_scores("markov", {"smoothing": 1.0}, known, cases, items, seed=0)
+    assert scores.shape == (len(cases), len(items)) and np.isfinite(scores).all()
