@@ -215,6 +215,16 @@ class Results(Section):
 
     n_bootstrap: int = Field(ge=100, le=100_000)
     confidence: float = Field(ge=0.5, le=0.999)
+    n_permutations: int = Field(ge=1_000, le=1_000_000)
+    power: float = Field(ge=0.5, le=0.99)
+    contrast: list[Share] = Field(min_length=2, max_length=2)
+
+    @field_validator("contrast")
+    @classmethod
+    def _two(cls, contrast: list[float]) -> list[float]:
+        if contrast[0] == contrast[1]:
+            raise ValueError(f"two different hit rates are to be told apart, not {contrast[0]} from itself")
+        return contrast
 
 
 class Audit(Section):

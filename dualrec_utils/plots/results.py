@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dualrec_utils import config, evaluation, paper, results, systems
 from dualrec_utils.config import PROTOCOL, SYSTEM
+from dualrec_utils.plots.rows import SHORT, blank, intervals, label_rows
 from dualrec_utils.plots.style import COLORS, PAPER_LINE, caption, study_style
 
-SHORT = {"hit_rate@1": "HR@1", "hit_rate@5": "HR@5", "ndcg@1": "NDCG@1", "ndcg@5": "NDCG@5"}
 MARKERS = {"hit_rate@1": "o", "hit_rate@5": "s", "ndcg@1": "x", "ndcg@5": "D"}
 METRIC_COLORS = dict(
     zip(SHORT, (COLORS["blue"], COLORS["vermilion"], COLORS["black"], COLORS["green"]), strict=True)
@@ -27,33 +25,11 @@ PROTOCOL_LOOKS = {
 PAPER_VARIANT = "DUALRec – "
 
 
-def _blank(size: tuple[float, float]) -> Figure:
-    """An empty figure that a notebook shows where it is named, not once more at the end of the cell."""
-    figure = plt.figure(figsize=size)
-    plt.close(figure)
-    return figure
-
-
 def _sizes(rows: pd.DataFrame) -> str:
     """How many users and cases a figure stands on."""
     cases = rows.groupby(PROTOCOL, sort=False)["n_cases"].max()
     counts = ", ".join(f"{count:,} cases {protocol}" for protocol, count in cases.items())
     return f"{rows['n_users'].max()} test users, {counts}; intervals over users"
-
-
-def _rows(axes: Axes, names: Sequence[str]) -> None:
-    """Label one row a name, first on top, with faint lines to guide the eye."""
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.grid(axis="y", color="#EEEEEE", linewidth=0.8)
-    axes.tick_params(axis="y", length=0)
-    axes.set_axisbelow(True)
-
-
-def _interval(axes: Axes, rows: pd.DataFrame, places: np.ndarray, *, value: str = "value", **look) -> None:
-    """Points with horizontal intervals."""
-    errors = np.abs(rows[[value]].to_numpy() - rows[["low", "high"]].to_numpy()).T
-    axes.errorbar(rows[value], places, xerr=errors, linestyle="none", markersize=5, elinewidth=1.1, **look)
 
 
 @study_style()
@@ -74,7 +50,7 @@ def draw_systems(table: pd.DataFrame, *, metric: str = "hit_rate@5") -> tuple[Fi
     )
     order = systems.in_order(drawn["name"])
     place = {name: at for at, name in enumerate(order)}
-    figure = _blank((9.0, 0.7 + 0.33 * len(order)))
+    figure = blank((9.0, 0.7 + 0.33 * len(order)))
     panels = figure.subplots(1, len(config.PROTOCOLS), sharey=True)
     for axes, protocol in zip(panels, config.PROTOCOLS, strict=True):
         own = drawn[drawn[PROTOCOL] == protocol]
@@ -85,11 +61,11 @@ def draw_systems(table: pd.DataFrame, *, metric: str = "hit_rate@5") -> tuple[Fi
             part = own[own["setting"] == setting]
             places = part["name"].map(place).to_numpy(float) + shift
             look = {"color": COLORS["blue"], "markerfacecolor": face, "marker": "o", "label": setting}
-            _interval(axes, part, places, **look)
+            intervals(axes, part, places, **look)
         axes.set_title(protocol)
         axes.set_xlabel(SHORT.get(metric, metric))
         axes.set_xlim(left=0)
-        _rows(axes, [systems.label(name) for name in order])
+        label_rows(axes, [systems.label(name) for name in order])
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
     caption(figure, _sizes(drawn))
@@ -116,7 +92,7 @@ def draw_differences(
         f"{row.question}\n{systems.label(row.system)} − {systems.label(row.other)}"
         for row in pairs.itertuples()
     ]
-    figure = _blank((9.0, 0.9 + 0.48 * len(pairs)))
+    figure = blank((9.0, 0.9 + 0.48 * len(pairs)))
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
         axes.axvline(0, color=COLORS["black"], linewidth=0.8)
@@ -129,9 +105,9 @@ def draw_differences(
                 chosen = (rows["excludes_zero"] == sure).to_numpy()
                 named = {"label": protocol} if sure else {}
                 filled = {"markerfacecolor": face, **look, **named}
-                _interval(axes, rows[chosen], places[chosen] + shift, value="difference", **filled)
+                intervals(axes, rows[chosen], places[chosen] + shift, value="difference", **filled)
         axes.set_title(f"difference of {SHORT.get(metric, metric)}")
-        _rows(axes, names)
+        label_rows(axes, names)
         axes.locator_params(axis="x", nbins=5)
         axes.tick_params(axis="y", labelsize=8)
     handles, labels = panels[-1].get_legend_handles_labels()
@@ -160,7 +136,7 @@ def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str]) -> tuple[Figure
     order = {"the paper's (ml-1m)": list(dict.fromkeys(reported[SYSTEM]))}
     order |= {f"ours, {protocol}": list(names) for protocol in config.PROTOCOLS}
     heights = [len(order["the paper's (ml-1m)"]), len(names), len(names)]
-    figure = _blank((9.0, 1.4 + 0.30 * sum(heights)))
+    figure = blank((9.0, 1.4 + 0.30 * sum(heights)))
     panels = figure.subplots(3, 1, sharex=True, height_ratios=heights)
     for axes, (panel, own) in zip(panels, order.items(), strict=True):
         for metric in evaluation.PAPER_METRICS:
@@ -171,9 +147,9 @@ def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str]) -> tuple[Figure
             if rows["low"].isna().all():
                 axes.plot(rows["value"], places, linestyle="none", markersize=5, **look)
             else:
-                _interval(axes, rows, places, **look)
+                intervals(axes, rows, places, **look)
         axes.set_title(panel)
-        _rows(axes, [systems.label(name).removeprefix(PAPER_VARIANT) for name in own])
+        label_rows(axes, [systems.label(name).removeprefix(PAPER_VARIANT) for name in own])
     # The panels share their axis: setting one side in the loop would fix the other for those to come.
     axes.set_xlim(0, 1.05 * drawn[["value", "high"]].max(axis=None))
     panels[-1].set_xlabel("HR or NDCG")
@@ -202,11 +178,11 @@ def draw_figure_5b(table: pd.DataFrame, *, names: Sequence[str]) -> tuple[Figure
     ]
     reported = pd.DataFrame({SYSTEM: list(paper.FIGURE_5B), "value": list(paper.FIGURE_5B.values())})
     drawn = pd.concat([rows, reported.assign(metric="genre_jaccard", **{PROTOCOL: "the paper's (ml-1m)"})])
-    figure = _blank((9.0, 1.2 + 0.32 * len(names)))
+    figure = blank((9.0, 1.2 + 0.32 * len(names)))
     axes = figure.subplots()
     places = rows[SYSTEM].map(list(names).index).to_numpy(float)
-    _interval(axes, rows, places, color=COLORS["blue"], marker="o")
-    _rows(axes, [systems.label(name) for name in names])
+    intervals(axes, rows, places, color=COLORS["blue"], marker="o")
+    label_rows(axes, [systems.label(name) for name in names])
     axes.set_xlim(0, 0.72)
     axes.set_xlabel("genre Jaccard similarity of the first recommendation")
     # Two of the paper's values lie within a line's width: their names go to either side.

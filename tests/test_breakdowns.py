@@ -1,0 +1,138 @@
+"""Groups of cases, coverage and novelty, worked by hand on a catalog of six."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from dualrec_utils import breakdowns, predictions, splits
+from dualrec_utils.config import CASE, GENRE_LIST, HISTORY, ITEM, RANK, USER
+from dualrec_utils.plots import breakdowns as plots
+
+ITEMS = pd.DataFrame(
+    {
+        ITEM: [1, 2, 3, 4, 5, 6],
+        GENRE_LIST: [["Drama"], ["Drama", "War"], ["Comedy"], [], ["War"], ["Horror"]],
+    }
+)
+COUNTS = pd.Series([40, 30, 20, 15, 15, 0], index=pd.Index(ITEMS[ITEM], name=ITEM))
+SETTINGS = {"seed": 1, "n_bootstrap": 200, "confidence": 0.9}
+
+
+def cases(lengths):
+    names = [f"c{i:02d}" for i in range(len(lengths))]
+    histories = [np.arange(n) for n in lengths]
+    return pd.DataFrame({CASE: names, USER: range(len(lengths)), HISTORY: histories})
+
+
+def lists(rows):
+    frame = pd.DataFrame(rows, columns=[CASE, RANK, ITEM]).assign(score=1.0, text=None, seed=1)
+    return frame.astype(predictions.COLUMNS)
+
+
+def test_classes_hold_a_third_of_the_ratings_each():
+    # 120 ratings: before each movie stand 0, 40, 70, 90, 105 and 120 of them; cuts at 40 and 80.
+    found = breakdowns.popularity_classes(COUNTS)
+    assert found.tolist() == ["head", "middle", "middle", "tail", "tail", "tail"]
+    # The order of the catalog does not matter, nor which of two equals comes first but for its id.
+    assert breakdowns.popularity_classes(COUNTS[::-1]).equals(found[::-1])
+
+
+def test_groups_by_hand():
+    own = cases([1, 2, 3, 4, 5, 6])
+    targets = pd.Series({case: [item] for case, item in zip(own[CASE], [1, 2, 4, 6, 2, 3], strict=True)})
+    found = breakdowns.case_groups(own, targets, ITEMS, COUNTS)
+    members = found.groupby(["by", "group"], sort=False)[CASE].agg(list).to_dict()
+    assert members == {
+        (breakdowns.POPULARITY, "head: 1 movies"): ["c00"],
+        (breakdowns.POPULARITY, "middle: 2 movies"): ["c01", "c04", "c05"],
+        (breakdowns.POPULARITY, "tail: 3 movies"): ["c02", "c03"],
+        (breakdowns.LENGTH, "1 to 2 movies"): ["c00", "c01"],
+        (breakdowns.LENGTH, "3 to 4 movies"): ["c02", "c03"],
+        (breakdowns.LENGTH, "5 to 6 movies"): ["c04", "c05"],
+        # The target of c02 has no genre; a target with two counts under both.
+        (breakdowns.GENRE, "Comedy"): ["c05"],
+        (breakdowns.GENRE, "Drama"): ["c00", "c01", "c04"],
+        (breakdowns.GENRE, "Horror"): ["c03"],
+        (breakdowns.GENRE, "War"): ["c01", "c04"],
+    }
+
+
+def test_a_group_averages_users_first_and_gives_no_interval_for_few():
+    hits = [1, 1, 0, 1] + [0] * 11
+    users = [1, 1, 1, 2, *range(3, 14)]
+    frame = pd.DataFrame({CASE: [f"c{i}" for i in range(15)], USER: users, "hit_rate@5": hits}).astype(
+        {"hit_rate@5": float}
+    )
+    groups = pd.DataFrame(
+        {"by": "x", "group": ["few"] * 4 + ["all"] * 15, CASE: [*frame[CASE].head(4), *frame[CASE]]}
+    )
+    found = breakdowns.by_group({"a": frame, "b": frame}, groups, metric="hit_rate@5", **SETTINGS)
+    assert found["system"].tolist() == ["a", "b"] * 2 and found["group"].tolist()[:2] == ["few", "few"]
+    few, everyone = found.iloc[0], found.iloc[2]
+    assert few["value"] == pytest.approx((2 / 3 + 1) / 2)
+    assert (few["n_users"], few["n_cases"]) == (2, 4) and np.isnan([few["low"], few["high"]]).all()
+    assert everyone["value"] == pytest.approx((2 / 3 + 1) / 13)
+    assert everyone["low"] <= everyone["value"] <= everyone["high"]
+
+
+def test_self_information_in_bits():
+    found = breakdowns.self_information(pd.Series([80, 40, 10, 1, 0]), n_users=80)
+    # All of 80 users; half; an eighth; one; none counts as one.
+    assert found.tolist() == pytest.approx([0, 1, 3, np.log2(80), np.log2(80)])
+
+
+def test_coverage_and_novelty_by_hand():
+    own = cases([1, 1, 1])
+    information = pd.Series([0.0, 1, 2, 3, 4, 5], index=ITEMS[ITEM])
+    ranked = lists(
+        # An unmatched title names no movie; the sixth place is beyond the first five; c02 has no list.
+        [("c00", 1, 1), ("c00", 2, None), ("c00", 3, 3), ("c00", 6, 6), ("c01", 1, 1)]
+    )
+    row = breakdowns.coverage_and_novelty({"a": ranked}, own, information, **SETTINGS).iloc[0]
+    assert row["coverage"] == pytest.approx(2 / 6)
+    assert row["novelty"] == pytest.approx((1 + 0) / 2)
+    assert (row["n_users"], row["n_cases"]) == (2, 2)
+    targets = pd.Series({"c00": [2], "c01": [4], "c02": [6]})
+    assert breakdowns.novelty_of_targets(own, targets, information) == 3
+    flat = breakdowns.flatten(pd.DataFrame([row]))
+    assert flat["next_item/a/coverage@5"] == row["coverage"] and len(flat) == 4
+
+
+def test_counts_are_of_training_users_alone(tiny):
+    counts, n_users = breakdowns.training_counts("ml-100k")
+    histories = splits.load_histories("ml-100k", "train")
+    assert n_users == len(histories) == tiny["n_users_train"]
+    assert counts.sum() == sum(map(len, histories.values()))
+    movie = counts.idxmax()
+    assert counts[movie] == sum(movie in history for history in histories.values())
+    assert counts.index.tolist() == predictions.load_items("ml-100k")[ITEM].tolist()
+
+
+def test_figures_draw_every_row_and_leave_the_style_alone(tmp_path):
+    own = cases(range(10, 46))
+    targets = pd.Series({case: [1 + i % 6] for i, case in enumerate(own[CASE])})
+    groups = breakdowns.case_groups(own, targets, ITEMS, COUNTS)
+    rng = np.random.default_rng(0)
+    scored = {
+        name: own[[CASE, USER]].assign(**{"hit_rate@5": (rng.random(36) < 0.4).astype(float)})
+        for name in ("most_popular", "lstm")
+    }
+    table = breakdowns.by_group(scored, groups, metric="hit_rate@5", **SETTINGS)
+    overall = pd.DataFrame({"system": list(scored), "protocol": "next_item", "metric": "hit_rate@5"})
+    overall = overall.assign(value=0.4, n_cases=36)
+    before = dict(mpl.rcParams)
+    figure, drawn = plots.draw_by_group(table, by=breakdowns.LENGTH, names=list(scored), note="thirds")
+    assert len(figure.axes) == 3 and len(drawn) == 6
+    figure.savefig(tmp_path / "one.png")
+    figure, drawn = plots.draw_by_genre(table, overall, names=list(scored))
+    # Six targets in turn: Drama and War have 12 cases; Comedy and Horror 6 and no interval.
+    assert set(drawn["group"]) == {"Drama", "War"} and len(figure.axes) == 2
+    figure.savefig(tmp_path / "two.png")
+    catalog = pd.DataFrame(
+        {"system": list(scored), "coverage": 0.5, "novelty": 2.0, "low": 1.5, "high": 2.5}
+    )
+    figure, drawn = plots.draw_catalog(catalog.assign(n_users=3, n_cases=9), targets=3.0)
+    assert len(drawn) == 2 and drawn["novelty"].tolist() == [2, 2]
+    figure.savefig(tmp_path / "three.png")
+    assert dict(mpl.rcParams) == before
