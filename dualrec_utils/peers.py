@@ -178,14 +178,27 @@ def verdict(difference: float, spread: float, *, capped: bool) -> str:
     return "better" if difference > spread + slack else "within spread"
 
 
-def report(settings: dict, track: Track) -> pd.DataFrame:
-    """Collect all runs, and write `runs.csv`, `peers.csv` and `README.md` under `reports/peers/`."""
+def collect(settings: dict, track: Track, folder: Path = RUNS) -> pd.DataFrame:
+    """Runs of the models that both sides have finished with all their seeds: frame of :data:`RUN_COLUMNS`.
+
+    Raises:
+        StudyError: when there is none.
+    """
     test, rows = split(track).test, []
     for model, own in settings["models"].items():
-        rows += [files.read_json(RUNS / "ours" / model / f"{seed}.json") for seed in settings["seeds"]]
-        folder = RUNS / "recbole" / model
-        rows += [from_recbole(folder, model, seed, test, track.item_ids) for seed in own["seeds"]]
-    runs = pd.DataFrame(rows)[list(RUN_COLUMNS)]
+        ours = [folder / "ours" / model / f"{seed}.json" for seed in settings["seeds"]]
+        theirs = folder / "recbole" / model
+        if all(path.is_file() for path in [*ours, *(theirs / f"{seed}.json" for seed in own["seeds"])]):
+            rows += [files.read_json(path) for path in ours]
+            rows += [from_recbole(theirs, model, seed, test, track.item_ids) for seed in own["seeds"]]
+    if not rows:
+        raise StudyError(f"{folder} has no model that both sides have finished: run `make peers` first")
+    return pd.DataFrame(rows)[list(RUN_COLUMNS)]
+
+
+def report(settings: dict, track: Track) -> pd.DataFrame:
+    """Collect all runs, and write `runs.csv`, `peers.csv` and `README.md` under `reports/peers/`."""
+    runs = collect(settings, track)
     table = compare(runs, list(settings["models"]))
     for name, frame in {"runs": runs, "peers": table}.items():
         with files.replacing(REPORT / f"{name}.csv") as temporary:
@@ -208,6 +221,7 @@ def page(table: pd.DataFrame, settings: dict, track: Track) -> str:
         differs=tables.to_markdown(_differs(table, settings)),
         capped=list(table.loc[table["recbole_stopped"] == "time", "model"]),
         worse=list(table.loc[table["ndcg@10/verdict"] == "worse", "model"]),
+        unfinished=[model for model in settings["models"] if model not in set(table["model"])],
         slower=list(table.loc[table["seconds_per_epoch/ratio"] > 1, "model"]),
     )
 
