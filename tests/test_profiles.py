@@ -52,7 +52,8 @@ def test_ml_1m_asks_nothing_that_the_default_profile_does_not_have():
     default = params.load(ROOT / "params.yaml")
     assert own.data.model_copy(update={"cases_per_user": 8}) == default.data
     # Hyperparameters of the baselines are those found on ml-100k.
-    assert own.baselines == default.baselines
+    for name, settings in own.baselines.models.items():
+        assert settings == default.baselines.models[name], name
 
 
 def test_its_pieces_take_an_hour_and_a_half_at_most(monkeypatch):
