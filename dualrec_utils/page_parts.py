@@ -188,7 +188,7 @@ def timings() -> list[dict[str, Any]]:
         rows.append(
             {
                 "stage": stage.name,
-                "budget": stage.budget_seconds,
+                "budget": stages.budget(stage),
                 "seconds": taken.get("seconds"),
                 "memory": None if memory is None else memory / 1024,
                 "processor": taken.get("machine", {}).get("cpu", ""),
