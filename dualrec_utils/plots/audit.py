@@ -18,6 +18,7 @@ _LOOKS = (
     {"marker": "s", "color": COLORS["vermilion"]},
     {"marker": "D", "color": COLORS["green"]},
 )
+_WHERE = {"next_item": "", "window_of_five": " (any of five)"}
 _SHORT = {"hit_rate@1": "HR@1", "hit_rate@5": "HR@5", "ndcg@5": "NDCG@5"}
 
 
@@ -79,58 +80,50 @@ def steps(
     *,
     words: Mapping[str, str],
     metrics: Mapping[str, str],
-    columns: Sequence[Sequence[str]],
     note: str,
 ) -> tuple[Figure, pd.DataFrame]:
-    """Every comparison of the audit: the other setting minus the study's, with its interval.
+    """Comparisons of the audit: the other setting minus the study's, with its interval.
 
     Args:
         gains: from :func:`dualrec_utils.audit.differences`.
-        words: step -> question.
+        words: step -> question, the steps drawn, in order; those without a row are left out.
         metrics: step -> the metric drawn.
-        columns: the steps of each panel, in order; a panel has a scale of its own.
         note: caption.
 
     Returns:
         The figure and the rows it draws.
     """
-    drawn = gains[gains["metric"] == gains["step"].map(metrics)]
-    present = [[step for step in column if (drawn["step"] == step).any()] for column in columns]
-    height = max(sum(1.5 + (drawn["step"] == step).sum() for step in column) for column in present)
+    drawn = gains[gains["step"].isin(words) & (gains["metric"] == gains["step"].map(metrics))]
     with study_style():
-        figure, panels = plt.subplots(
-            1, len(columns), figsize=(11.0, 0.9 + 0.2 * height), squeeze=False, sharey=False
-        )
-        for axes, column in zip(panels[0], present, strict=True):
-            at, ticks, names = 0.0, [], []
-            for step in column:
-                question = f"{words[step]} ({_SHORT[metrics[step]]})"
-                axes.annotate(
-                    question, (0, at), xycoords=("axes fraction", "data"), xytext=(-150, 0),
-                    textcoords="offset points", fontsize=8.5, weight="bold", va="center",
-                    annotation_clip=False,
-                )  # fmt: skip
-                for row in drawn[drawn["step"] == step].itertuples():
-                    at += 1
-                    ticks.append(at)
-                    names.append(_row_name(row))
-                    _mark(axes, row, at)
-                at += 1.5
-            axes.axvline(0, color=COLORS["black"], linewidth=0.8)
-            axes.set_yticks(ticks, names, fontsize=7.5)
-            axes.set_ylim(height - 0.2, -0.9)
-            axes.set_xlabel("the other setting minus the study's")
-            axes.tick_params(axis="y", length=0)
-            axes.locator_params(axis="x", nbins=5)
-            axes.spines["left"].set_visible(False)
+        figure, axes = plt.subplots(figsize=(9.0, 1.0 + 0.21 * (len(drawn) + 2 * drawn["step"].nunique())))
+        names, bold, at = {}, [], 0.0
+        for step in words:
+            rows = drawn[drawn["step"] == step]
+            if len(rows):
+                bold.append(len(names))
+                names[at] = f"{words[step]} ({_SHORT[metrics[step]]})"
+            for row in rows.itertuples():
+                at += 1
+                names[at] = _row_name(row)
+                _mark(axes, row, at)
+            at += 1.6 if len(rows) else 0
+        axes.axvline(0, color=COLORS["black"], linewidth=0.8)
+        axes.set_yticks(list(names), list(names.values()), fontsize=8)
+        for place in bold:
+            axes.get_yticklabels()[place].set_fontweight("bold")
+        axes.set_ylim(at - 0.6, -0.9)
+        axes.set_xlabel("the other setting minus the study's")
+        axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
         caption(figure, note)
     plt.close(figure)
     return figure, drawn
 
 
 def _row_name(row) -> str:
-    five = " (any of five)" if row.protocol == "window_of_five" and row.step != "ground_truth" else ""
-    return f"{label(row.system)}{five}: {row.setting}"
+    where = "" if row.step == "ground_truth" else _WHERE.get(row.protocol, f" ({row.protocol})")
+    return f"{label(row.system)}{where}: {row.setting}"
 
 
 def _mark(axes: Axes, row, place: float) -> None:
