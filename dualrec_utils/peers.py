@@ -117,12 +117,13 @@ def row(side: str, model: str, seed: int, values: dict) -> dict:
     return {c: ({"model": model, "side": side, SEED: seed} | values)[c] for c in RUN_COLUMNS}
 
 
-def compare(runs: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+def compare(runs: pd.DataFrame, models: Sequence[str], *, n_users: int) -> pd.DataFrame:
     """Join both sides: one row a model.
 
     Args:
         runs: frame with :data:`RUN_COLUMNS`.
         models: in the order wanted; those without a run of either side are left out.
+        n_users: asked in the test; no spread counts as less than one user, 1 / n_users.
 
     Returns:
         For each metric `ours`, `spread` (highest minus lowest seed of ours), `recbole` (mean over its
@@ -147,7 +148,9 @@ def compare(runs: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
                 f"{metric}/spread": spread,
                 f"{metric}/recbole": peer[metric].mean(),
                 f"{metric}/difference": difference,
-                f"{metric}/verdict": verdict(difference, spread, capped=stopped == "time"),
+                f"{metric}/verdict": verdict(
+                    difference, max(spread, 1 / n_users), capped=stopped == "time"
+                ),
             }
         seconds, theirs = own["seconds_per_epoch"].mean(), peer["seconds_per_epoch"].mean()
         found |= {
@@ -199,7 +202,7 @@ def collect(settings: dict, track: Track, folder: Path = RUNS) -> pd.DataFrame:
 def report(settings: dict, track: Track) -> pd.DataFrame:
     """Collect all runs, and write `runs.csv`, `peers.csv` and `README.md` under `reports/peers/`."""
     runs = collect(settings, track)
-    table = compare(runs, list(settings["models"]))
+    table = compare(runs, list(settings["models"]), n_users=len(track.user_ids))
     for name, frame in {"runs": runs, "peers": table}.items():
         with files.replacing(REPORT / f"{name}.csv") as temporary:
             frame.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")

@@ -136,7 +136,7 @@ RUNS = pd.DataFrame(
 
 
 def test_the_table_joins_both_sides():
-    table = peers.compare(RUNS, ["gru4rec", "narm", "sasrec", "slim"]).set_index("model")
+    table = peers.compare(RUNS, ["gru4rec", "narm", "sasrec", "slim"], n_users=200).set_index("model")
     # NARM has no peer yet.
     assert list(table.index) == ["gru4rec", "sasrec", "slim"]
     gru = table.loc["gru4rec"]
@@ -151,10 +151,13 @@ def test_the_table_joins_both_sides():
     assert table.loc["sasrec", "ndcg@10/verdict"] == "capped"
     assert table.loc["sasrec", "recbole_stopped"] == "time"
     assert table.loc["slim", "ndcg@10/verdict"] == "within spread"
+    # Of 50 users, one is 0.02: more than the gap of 0.015.
+    few = peers.compare(RUNS, ["gru4rec"], n_users=50)
+    assert few["ndcg@10/verdict"].tolist() == ["within spread"]
 
 
 def test_the_page_names_who_is_behind_slower_or_cut_short():
-    table, settings = peers.compare(RUNS, ["gru4rec", "sasrec", "slim"]), peers.read_settings()
+    table, settings = peers.compare(RUNS, ["gru4rec", "sasrec", "slim"], n_users=200), peers.read_settings()
     page = peers.page(table, settings, TRACK)
     assert "ours is worse for gru4rec." in page
     assert "Capped: sasrec. Not run yet: most_popular, fpmc, stamp, narm, bert4rec." in page

@@ -73,8 +73,9 @@ class TimedTrainer(Trainer):
         return value, {}
 
     def out_of_time(self, *_) -> None:
-        """Called after each epoch: leave when the next would end too late."""
-        if sum(self.epoch_seconds) + self.epoch_seconds[-1] > self.max_seconds:
+        """Called after each epoch: leave when the next would end too late, unless there is none."""
+        last = self.cur_step > self.stopping_step or len(self.values) == self.epochs
+        if not last and sum(self.epoch_seconds) + self.epoch_seconds[-1] > self.max_seconds:
             raise OutOfTime
 
 
