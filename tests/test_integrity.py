@@ -1,0 +1,395 @@
+"""What a reader is told can be traced, recomputed by other code, and is nothing where nothing is known."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ranx import Qrels, Run, evaluate
+
+from dualrec_utils import (
+    baselines,
+    config,
+    diversity,
+    evaluation,
+    files,
+    fusion,
+    paper,
+    predictions,
+    report,
+    results,
+    systems,
+    verdict,
+)
+from dualrec_utils.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM, RANK, USER
+from dualrec_utils.errors import StudyError
+
+ROOT = config.PACKAGE_ROOT
+SOURCES = sorted(
+    [*ROOT.glob("reports/metrics/*.json"), *ROOT.glob("profiles/*/reports/metrics/*.json")],
+    key=lambda path: path.as_posix(),
+)
+RESULTS = ROOT / "reports" / "metrics" / "results.json"
+PAGE = ROOT / "reports" / "index.html"
+needs_results = pytest.mark.skipif(not RESULTS.is_file(), reason="notebook 07 has not run")
+needs_page = pytest.mark.skipif(not PAGE.is_file(), reason="the report has not been built")
+
+# A value with its interval: `13.9% [11.5, 16.5]`, `+1.4 points [+0.1, +2.7]`, `0.006 [0.002, 0.011]`.
+NUMBER = r"[+-]?\d+\.\d+"
+VALUE = re.compile(rf"({NUMBER})(%| points|) \[({NUMBER}), ({NUMBER})\]")
+# Any other number that stands by itself: not within a name (GRU4Rec, ml-100k, 7B) or a cutoff (HR@5).
+ALONE = re.compile(r"(?<![\w@.-])[+-]?\d[\d,]*(?:\.\d+)?%?(?![\w@.-]*\w)")
+
+
+# ------------------------------------------------------------------ tracing
+
+
+def metrics():
+    """Every metrics file of the repository, flat."""
+    return [files.read_json(path) for path in SOURCES]
+
+
+def rounded(value, text, scale):
+    decimals = len(text.split(".")[1])
+    return float(f"{scale * value:.{decimals}f}") == float(text)
+
+
+def is_traced(found, sources):
+    """Whether one key of one file gives this value and both its bounds, rounded as they are."""
+    value, unit, low, high = found.groups()
+    scale = 100 if unit else 1
+    for flat in sources:
+        for key, own in flat.items():
+            bounds = (own, flat.get(f"{key}/low"), flat.get(f"{key}/high"))
+            if None in bounds or (unit == " points" and "/difference/" not in key):
+                continue
+            if all(rounded(v, text, scale) for v, text in zip(bounds, (value, low, high), strict=True)):
+                return True
+    return False
+
+
+def known_alone(sources):
+    """What may stand without an interval: counts, shares, what the paper prints, how many baselines ran."""
+    values = [v for flat in sources for v in flat.values() if isinstance(v, int | float)]
+    known = {f"{v:,}" for v in values if isinstance(v, int)} | {f"{v:.0%}" for v in values}
+    # Values of the stages before the results, whose own have intervals.
+    before = [v for flat in sources if "language_model" not in flat for v in flat.values()]
+    known |= {f"{v:.1%}" for v in before if isinstance(v, float)}
+    printed = paper.figure_4()
+    figures = printed.select_dtypes("number").to_numpy().ravel().tolist()
+    figures += [v for part in paper.FIGURE_3.values() for v in part.values()]
+    known |= {f"{v:.4f}" for v in figures} | {f"{v:.1%}" for v in figures}
+    own = {key.split("/")[1] for flat in sources for key in flat if key.startswith("next_item/")}
+    theirs = printed.loc[printed["family"] == "baseline", "system"].map(results.COUNTERPARTS)
+    ran = len(own & set(theirs))
+    return known | {str(len(theirs)), str(ran), str(len(own & set(systems.rivals())) + 1 - ran)}
+
+
+def untraced(text, sources):
+    """The numbers of a text that no metrics file gives."""
+    wrong = [found.group() for found in VALUE.finditer(text) if not is_traced(found, sources)]
+    rest = VALUE.sub("", text)
+    names = {systems.label(name) for flat in sources for key in flat for name in key.split("/")[1:2]}
+    for name in sorted(names, key=len, reverse=True):
+        rest = rest.replace(name, "")
+    # Names of parts, years of publications, sizes of models.
+    rest = re.sub(r"(?:Stage|notebook|Figure) \d+|\(\d{4}\)|[\d.]+ billion", "", rest)
+    known = known_alone(sources)
+    return wrong + [found for found in ALONE.findall(rest) if found.rstrip(",") not in known]
+
+
+def readme_block():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return text.split(report.BEGIN)[1].split(report.END)[0]
+
+
+def page_verdict():
+    section = BeautifulSoup(PAGE.read_text(encoding="utf-8"), "html.parser").find(id="verdict")
+    assert section, "the page has no section `verdict`"
+    return " ".join(section.get_text(" ").split())
+
+
+@needs_results
+def test_every_number_of_the_readmes_results_comes_from_a_metrics_file():
+    block = readme_block()
+    assert len(VALUE.findall(block)) > 50
+    assert untraced(block, metrics()) == []
+
+
+@needs_results
+@needs_page
+def test_every_number_of_the_reports_verdict_comes_from_a_metrics_file():
+    text = page_verdict()
+    assert VALUE.search(text)
+    assert untraced(text, metrics()) == []
+
+
+@needs_results
+def test_every_cell_of_the_readmes_table_is_the_value_of_its_row_and_column():
+    flat = files.read_json(RESULTS)
+    by_label = {systems.label(name): name for name in report.all_systems(flat)}
+    rows = [line.strip("| ").split(" | ") for line in readme_block().splitlines() if line.startswith("| ")]
+    tables = [row for row in rows if row[0] in by_label]
+    header = next(row for row in rows if row[0] == "system")
+    assert len(tables) >= 10
+    for row in tables:
+        for column, cell in zip(header[1:], row[1:], strict=True):
+            protocol, short = column.split(" ")
+            metric = short.replace("HR", "hit_rate").replace("NDCG", "ndcg")
+            key = f"{protocol}/{by_label[row[0]]}/{metric}"
+            if key not in flat:
+                assert cell == "not run", (row[0], column)
+                continue
+            value, _, low, high = VALUE.fullmatch(cell).groups()
+            for text, own in ((value, key), (low, f"{key}/low"), (high, f"{key}/high")):
+                assert rounded(flat[own], text, 1), (own, text)
+
+
+@needs_results
+def test_a_planted_number_is_noticed():
+    sources, block = metrics(), readme_block()
+    for found in list(VALUE.finditer(block))[::7]:
+        value = found.group(1)
+        step = 10.0 ** -len(value.split(".")[1])
+        wrong = found.group().replace(value, f"{float(value) + step:.{len(value.split('.')[1])}f}", 1)
+        assert untraced(wrong, sources) == [wrong]
+    assert untraced("of 1,137 cases", sources) == ["1,137"]
+    assert untraced("a gain of 12.34 points", sources) == ["12.34"]
+    assert (
+        untraced("GRU4Rec on ml-100k with HR@5 and a 7B model, Stage 3 of Xu et al. (2025)", sources) == []
+    )
+
+
+# ------------------------------------------------------------------ recomputing
+
+
+def in_ranx(lists, targets):
+    """Hit rate and NDCG of ranx for lists and targets by case: metric -> value over all cases."""
+    rows, truth = [], []
+    # Names of one width throughout: numba compiles ranx anew for every other.
+    for at, (case, wanted) in enumerate(targets.items()):
+        # ranx wants an entry for every case, and each entry once: what repeats or names nothing is a
+        # stranger at its place.
+        own, seen = list(lists.get(case, [])) or [None], set()
+        for rank, item in enumerate(own):
+            name = f"s{rank:05d}" if item is None or item in seen else f"i{item:05d}"
+            seen.add(item)
+            rows.append((f"{at:07d}", name, float(-rank)))
+        truth += [(f"{at:07d}", f"i{item:05d}", 1) for item in wanted]
+    columns = ["q_id", "doc_id", "score"]
+    kinds = {"q_id": object, "doc_id": object}
+    run = Run.from_df(pd.DataFrame(rows, columns=columns).astype(kinds))
+    qrels = Qrels.from_df(pd.DataFrame(truth, columns=columns).astype(kinds))
+    return evaluate(
+        qrels, run, [f"{name}@{k}" for name in ("hit_rate", "ndcg") for k in evaluation.CUTOFFS]
+    )
+
+
+CATALOG = pd.DataFrame({ITEM: range(12), GENRE_LIST: [["Drama"]] * 12})
+entries = st.one_of(st.none(), st.integers(0, 11))
+one_case = st.tuples(
+    st.lists(entries, max_size=11), st.lists(st.integers(0, 11), min_size=5, max_size=5, unique=True)
+)
+
+
+def as_predictions(lists):
+    rows = [(case, r, item) for case, own in lists.items() for r, item in enumerate(own, start=1)]
+    frame = pd.DataFrame(rows, columns=[CASE, RANK, ITEM]).assign(score=1.0, text=None, seed=1)
+    return frame.astype(predictions.COLUMNS)
+
+
+@settings(max_examples=25)
+@given(st.lists(one_case, min_size=1, max_size=12))
+def test_the_studys_values_are_ranxs_whatever_the_lists(drawn):
+    names = [f"case{i}" for i in range(len(drawn))]
+    lists = {name: own for name, (own, _) in zip(names, drawn, strict=True)}
+    cases = pd.DataFrame({CASE: names, USER: range(len(names))})
+    # One target, as under next_item, and five of which any counts, as under window_of_five.
+    for n_targets in (1, 5):
+        targets = pd.Series({name: five[:n_targets] for name, (_, five) in zip(names, drawn, strict=True)})
+        ours = evaluation.score_lists(as_predictions(lists), cases, targets, CATALOG)
+        theirs = in_ranx(lists, targets)
+        compared = ["hit_rate"] if n_targets == 5 else ["hit_rate", "ndcg"]
+        for metric in (f"{name}@{k}" for name in compared for k in evaluation.CUTOFFS):
+            assert ours[metric].mean() == pytest.approx(theirs[metric], abs=1e-9), metric
+
+
+def real_runs():
+    """(system, stage) of the README's systems where the predictions behind the metrics are at hand."""
+    if not RESULTS.is_file() or config.ROOT != ROOT:
+        return []
+    flat = files.read_json(RESULTS)
+    summary = config.processed_dir(flat["dataset"]) / "summary.json"
+    if not summary.is_file() or files.read_json(summary)["order_sha256"] != flat["order_sha256"]:
+        return []
+    try:
+        found = results.discover(flat["dataset"])
+    except StudyError:
+        return []
+    wanted = ["lstm", verdict.best_rival(flat), "dualrec_fusion", f"{verdict.model_of(flat)}_lora_reranked"]
+    rows = found[(found["protocol"] == "next_item") & found["system"].isin(wanted)]
+    return list(rows[["system", "stage"]].itertuples(index=False, name=None))
+
+
+@pytest.mark.parametrize(("system", "stage"), real_runs())
+def test_the_committed_values_of_the_verdicts_systems_are_ranxs(system, stage):
+    flat = files.read_json(RESULTS)
+    where = {"dataset": flat["dataset"], "protocol": "next_item", "split": "test"}
+    own = predictions.read(system, stage=stage, **where)
+    top = own[own[RANK] <= 10].sort_values([CASE, RANK])
+    named = top[ITEM].astype(object).where(top[ITEM].notna(), None)
+    lists = named.groupby(top[CASE].to_numpy()).agg(list).to_dict()
+    targets = evaluation.load_targets(flat["dataset"], "next_item")
+    targets = targets[predictions.load_cases(**where)[CASE]]
+    # Every user has as many cases as any other: the mean over users is the mean over cases.
+    for metric, value in in_ranx(lists, targets).items():
+        key = f"next_item/{system}/{metric}"
+        assert flat[key] == pytest.approx(value, abs=1e-9), f"{key}: run `dvc repro results`"
+
+
+# ------------------------------------------------------------------ chance
+
+N_ITEMS, N_CASES, K = 80, 1_500, 5
+# False alarms of one bound: about 6 in 100,000. The draws are the same in every run.
+WIDTH = 4
+
+
+def world():
+    """Histories with favourites, and cases whose targets are drawn uniformly from the movies not seen."""
+    rng = np.random.default_rng(11)
+    taste = 1 / np.arange(1, N_ITEMS + 1)
+
+    def histories(n):
+        lengths = rng.integers(4, 20, n)
+        return [rng.choice(N_ITEMS, size=m, replace=False, p=taste / taste.sum()) for m in lengths]
+
+    items = pd.DataFrame({ITEM: np.arange(N_ITEMS), "title": [f"Film {i}" for i in range(N_ITEMS)]})
+    items = items.assign(year=2000, **{GENRE_LIST: [[GENRES[i % 18]] for i in range(N_ITEMS)]})
+    train, own = histories(150), histories(N_CASES)
+    cases = pd.DataFrame({CASE: [f"c{i:04d}" for i in range(N_CASES)], USER: range(N_CASES), HISTORY: own})
+    unseen = [np.setdiff1d(items[ITEM], history) for history in own]
+    targets = pd.Series([[int(rng.choice(free))] for free in unseen], index=cases[CASE])
+    return train, cases, items, targets
+
+
+@pytest.fixture(scope="module")
+def uniform(one_thread):
+    return world()
+
+
+def chance(lists, cases):
+    """Each case's chance of a hit: distinct movies among its first K over the movies not seen."""
+    top = lists[(lists[RANK] <= K) & lists[ITEM].notna()]
+    named = top.groupby(CASE)[ITEM].nunique().reindex(cases[CASE], fill_value=0).to_numpy(dtype=float)
+    return named / (N_ITEMS - cases[HISTORY].map(len).to_numpy())
+
+
+def distance(lists, uniform):
+    """Hits minus those expected by chance, in standard deviations of a sum of independent draws."""
+    _, cases, items, targets = uniform
+    predictions.check(lists, cases, items[ITEM].to_numpy())
+    hits = evaluation.score_lists(lists, cases, targets, items)[f"hit_rate@{K}"].sum()
+    p = chance(lists, cases)
+    return (hits - p.sum()) / np.sqrt((p * (1 - p)).sum())
+
+
+NETWORK = {
+    "embedding_size": 8, "n_layers": 1, "dropout": 0.0, "max_length": 10, "learning_rate": 0.01,
+    "weight_decay": 0.0, "batch_size": 32, "max_epochs": 1, "patience": 1,
+}  # fmt: skip
+RANKERS = {
+    "random": {}, "most_popular": {}, "markov": {"smoothing": 1.0},
+    "item_knn": {"query_length": 5, "n_neighbours": 10}, "ease": {"query_length": 5, "l2": 10.0},
+    "vsknn": {"query_length": 5, "n_neighbours": 10, "idf_weight": 1}, "gru4rec": NETWORK,
+}  # fmt: skip
+
+
+def scores_of(name, uniform):
+    train, cases, items, _ = uniform
+    model = baselines.build(name, items[ITEM].to_numpy(), seed=1, **RANKERS[name]).fit(train)
+    return model.score(list(cases[HISTORY]))
+
+
+def ranked(scores, uniform):
+    _, cases, items, _ = uniform
+    return predictions.from_scores(scores, cases, items[ITEM].to_numpy(), seed=1, length=20)
+
+
+@pytest.mark.parametrize("name", RANKERS)
+def test_with_uniform_targets_a_baseline_is_at_chance(name, uniform):
+    lists = ranked(scores_of(name, uniform), uniform)
+    # Five places of the movies not seen, for every case.
+    assert chance(lists, uniform[1]) == pytest.approx(K / (N_ITEMS - uniform[1][HISTORY].map(len)))
+    assert abs(distance(lists, uniform)) < WIDTH
+
+
+def test_with_uniform_targets_answers_fusions_and_diversified_lists_are_at_chance(uniform):
+    _, cases, items, _ = uniform
+    lists = ranked(scores_of("markov", uniform), uniform)
+    # Three titles, the second of which matches no movie; every tenth case has no answer.
+    answers = lists[(lists[RANK] <= 3) & (lists[CASE].str[-1] != "0")]
+    answers = answers.assign(**{ITEM: answers[ITEM].mask(answers[RANK] == 2)})
+    assert chance(answers, cases).mean() < chance(lists, cases).mean() / 2
+    fused = fusion.fused_lists(
+        scores_of("markov", uniform), scores_of("item_knn", uniform), cases, items, weight=0.5,
+        method="reciprocal_rank", seed=1,
+    )  # fmt: skip
+    spread = diversity.diversify(
+        lists, cases, items, reranker="genres", trade_off=0.5, similarity=np.eye(N_ITEMS), n_candidates=20
+    )
+    for own in (answers, fused, spread):
+        assert abs(distance(own, uniform)) < WIDTH
+
+
+def test_a_ranker_that_peeks_is_not_at_chance(uniform):
+    targets = uniform[3]
+    scores = np.random.default_rng(2).random((N_CASES, N_ITEMS))
+    scores[np.arange(N_CASES), targets.str[0]] += 0.1
+    assert distance(ranked(scores, uniform), uniform) > WIDTH
+
+
+def test_lists_that_keep_seen_movies_have_fewer_chances_and_say_so(uniform):
+    _, cases, items, _ = uniform
+    scores = np.zeros((N_CASES, N_ITEMS))
+    for row, history in enumerate(cases[HISTORY]):
+        scores[row, history[:3]] = 1
+    kept = predictions.from_scores(scores, cases, items[ITEM].to_numpy(), seed=1, exclude_seen=False)
+    assert distance(kept, uniform) < -WIDTH
+
+
+# ------------------------------------------------------------------ refusing
+
+
+def test_predictions_of_other_cases_are_refused_with_the_first_of_them(tiny):
+    where = {"dataset": "ml-100k", "protocol": "next_item"}
+    validation = predictions.load_cases(**where, split="validation")
+    items = predictions.load_items("ml-100k")[ITEM].to_numpy()
+    strangers = predictions.from_scores(np.zeros((len(validation), len(items))), validation, items, seed=1)
+    path = predictions.path_of("lstm", stage="lstm", split="test", **where)
+    files.write_parquet(strangers, path)
+    found = results.discover("ml-100k")
+    with pytest.raises(StudyError, match=f"answer case '{validation[CASE].iloc[0]}', which the split"):
+        results.per_case(found, dataset="ml-100k")
+
+
+# ------------------------------------------------------------------ not run
+
+
+@needs_results
+def test_a_system_without_metrics_is_not_run_and_borrows_nothing():
+    flat = files.read_json(RESULTS)
+    without = {key: value for key, value in flat.items() if "/ease/" not in key and "-ease/" not in key}
+    assert len(without) < len(flat)
+    before, after = (report.results_table(own).set_index("system") for own in (flat, without))
+    assert (after.loc["EASE-R"] == "not run").all() and not (before.loc["EASE-R"] == "not run").any()
+    pd.testing.assert_frame_equal(before.drop("EASE-R"), after.drop("EASE-R"))
+    assert "EASE-R" not in " ".join(verdict.headline(without))
+    assert "| EASE-R | not run | not run |" in report.readme_block(without)
+
+
+def test_without_any_metrics_every_cell_is_not_run():
+    table = report.results_table({}).set_index("system")
+    assert len(table) >= 10 and (table == "not run").all(axis=None)
