@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dualrec_utils import config, sample_size, significance
+from dualrec_utils import config, sample_size, schemas, significance
 from dualrec_utils.config import CASE, USER
 from dualrec_utils.errors import StudyError
 from dualrec_utils.plots import significance as plots
@@ -258,3 +258,10 @@ def test_figures_return_what_they_draw(cases, tmp_path):
     assert set(drawn["design"]) == {"paired", "independent"}
     figure.savefig(tmp_path / "figure.png")
     assert dict(mpl.rcParams) == before
+
+
+def test_two_equal_hit_rates_are_refused():
+    given_values = {"n_bootstrap": 100, "confidence": 0.95, "n_permutations": 1_000, "power": 0.8}
+    schemas.Results(**given_values, contrast=[0.18, 0.16])
+    with pytest.raises(ValueError, match=r"not 0\.18 from itself"):
+        schemas.Results(**given_values, contrast=[0.18, 0.18])
