@@ -14,6 +14,7 @@ from test_pipeline_definition import closure
 
 from dualrec_utils import baselines, config, datasets, leave_one_out_run, leave_one_out_tables, predictions
 from dualrec_utils import leave_one_out as loo
+from dualrec_utils import leave_one_out_ties as ties
 from dualrec_utils.errors import StudyError
 
 FOLDER = config.PACKAGE_ROOT / "optional" / "leave_one_out"
@@ -71,6 +72,32 @@ def test_order_is_by_time_ties_by_item_unless_the_file_has_its_own():
     found = loo.make_track(ratings(own, position=True), dataset="none", source="by hand")
     # Three ratings a user: the order file is not filtered again.
     assert found.histories[4].tolist() == [3, 1, 2]
+
+
+def test_only_known_ties_of_one_user_change_their_order():
+    # Users 1 and 2 meet at time 5; user 2's unknown times tie with nothing.
+    rows = [(1, 4, 5), (1, 9, 5), (1, 2, 5), (2, 8, 5), (2, 7, None), (2, 6, None), (2, 3, 6)]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).astype({"timestamp": "Int64"})
+    expected = {"as it is": [4, 9, 2], "by item id": [2, 4, 9], "by item id, descending": [9, 4, 2]}
+    for order, tied in expected.items():
+        found = ties.reorder(frame, order, seed=0)
+        assert found["item_id"].tolist() == [*tied, 8, 7, 6, 3]
+        assert found["position"].tolist() == [0, 1, 2, 0, 1, 2, 3]
+    drawn = [ties.reorder(frame, "at random", seed=seed)["item_id"].tolist() for seed in range(9)]
+    assert len({tuple(items) for items in drawn}) > 1
+    assert all(set(items[:3]) == {2, 4, 9} and items[3:] == [8, 7, 6, 3] for items in drawn)
+    with pytest.raises(ValueError, match="not in tuple"):
+        ties.reorder(frame, "by title", seed=0)
+
+
+def test_orders_are_compared_on_the_same_users_and_items(tiny_folder):
+    raw, _ = datasets.parse("ml-100k", tiny_folder / "ml-100k")
+    found = ties.compare(raw, dataset="ml-100k", n_validation=5, seed=1).set_index(["ties", "model"])
+    assert len(found) == len(ties.ORDERS) * len(ties.MODELS)
+    moved = found["targets_moved"].groupby("ties", sort=False).first()
+    assert moved.index.tolist() == list(ties.ORDERS)
+    # Ties are by item id already; last movies of the tiny data share their minute often.
+    assert moved.tolist()[:2] == [0, 0] and 0 < moved["by item id, descending"] < 1
 
 
 def test_a_track_without_histories_to_split_is_refused():
@@ -262,6 +289,9 @@ def test_stages_depend_on_what_they_import_and_on_the_one_model_they_fit():
     assert listed - {"dualrec_utils/baselines/${item.model}.py"} == needed
     code = {dep for dep in stages()["tables"]["deps"] if dep.startswith("dualrec_utils")}
     assert code == closure("import dualrec_utils.leave_one_out_tables", by_name=False)
+    models = "".join(f"\nimport dualrec_utils.baselines.{name}" for name in ties.MODELS)
+    code = {dep for dep in stages()["ties"]["deps"] if dep.startswith("dualrec_utils")}
+    assert code == closure(f"import dualrec_utils.leave_one_out_ties{models}", by_name=False)
 
 
 def rows(model, ndcg, *, hit_rate=0.31):
