@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import struct
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
-from dualrec_utils import config, files, stages, systems, tables
+from dualrec_utils import audit_claims, config, files, stages, systems, tables
 
 TITLES = {
     "data": "Data: fetched, merged, split",
@@ -26,7 +27,9 @@ TITLES = {
 }
 # What a figure shows, where its file name does not say it.
 CAPTIONS = {
-    "audit/ladder": "The ladder: the same lists, counted from the paper's setting to the strict one",
+    "audit/ladder": "The ladder: the same lists, from the released code's setting to the strict one",
+    "audit/steps": "Each step alone: the other setting minus this study's",
+    "audit/steps_protocol": "Ground truth, candidates and training data, each alone",
     "eda/genres": "Genres of the catalog and of what users rate",
     "eda/history_lengths": "Movies a user rated",
     "eda/order": "What order means: time between ratings, and the span of a user's last ones",
@@ -47,6 +50,12 @@ CAPTIONS = {
     "rerank_ablation/fusion_weights": "Fusing LSTM and language model: the weight, on validation users",
     "rerank_ablation/fusion_differences": "What fusion and diversity change, on test users",
     "rerank_ablation/diversity": "What diversity costs, on validation users",
+    "results/all_pairs": "Every pair of systems, tested over users and corrected for their number",
+    "results/by_genre": "By genre of the next movie",
+    "results/by_history_length": "By length of the history",
+    "results/by_popularity": "By popularity of the next movie",
+    "results/catalog": "How much of the catalog is recommended, and how little known it is",
+    "results/sample_size": "How many users it takes to tell two systems apart",
     "lstm/figure_3": "The paper's Figure 3: loss, accuracy and top-5 accuracy by epoch",
 }
 # Rows and columns that a reader still takes in; the saved table has all of them.
@@ -54,7 +63,6 @@ LONGEST_TABLE = 40
 # NDCG@1 equals HR@1 and stands in the saved table only.
 FIGURE_4_METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
 _ESTIMATES = ("value", "difference", "gain", "estimate")
-_PNG_SIZE = struct.Struct(">II")
 
 
 def words(stem: str) -> str:
@@ -114,16 +122,24 @@ def read_tables(folder: Path, *, without: Sequence[str] = ()) -> list[dict[str, 
 
 
 def read_figure(path: Path) -> dict[str, Any]:
-    """A saved picture (PNG) for the page: `name`, `title`, `source` (a data URL), `width`, `height`."""
-    content = path.read_bytes()
-    width, height = _PNG_SIZE.unpack(content[16:24])
-    encoded = base64.b64encode(content).decode("ascii")
+    """A saved picture for the page: `name`, `title`, `source` (a data URL), `width`, `height`.
+
+    The page's copy has 256 colours, a third of the bytes: a chart has few, and maximum coverage keeps those
+    of few pixels, such as markers, within a few steps of 255.
+    """
+    with Image.open(path) as picture:
+        reduced = picture.convert("RGB").quantize(
+            256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
+    content = io.BytesIO()
+    reduced.save(content, "PNG")
+    encoded = base64.b64encode(content.getvalue()).decode("ascii")
     return {
         "name": path.stem,
         "title": CAPTIONS.get(f"{path.parent.name}/{path.stem}", words(path.stem)),
         "source": f"data:image/png;base64,{encoded}",
-        "width": width,
-        "height": height,
+        "width": reduced.width,
+        "height": reduced.height,
     }
 
 
@@ -155,6 +171,33 @@ def read_figure_4(protocol: str) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def read_claims() -> list[tuple[str, str]]:
+    """The audit's judgement on each claim of the paper: (claim and judgement, what it rests on)."""
+    path = config.TABLES / "audit" / "claims.csv"
+    if not path.is_file():
+        return []
+    said = [
+        audit_claims.sentence(claim, own) for claim, own in pd.read_csv(path).groupby("claim", sort=False)
+    ]
+    # The audit writes for a notebook: the judgement stands between two pairs of asterisks.
+    return [tuple(line.removeprefix("**").split("** ", 1)) for line in said]
+
+
+def read_ladder() -> list[dict[str, str]]:
+    """Both ends of the audit's ladder on HR@1: `system`, `first`, `last` (values), `from`, `to` (rungs)."""
+    path = config.TABLES / "audit" / "ladder.csv"
+    if not path.is_file():
+        return []
+    rows = pd.read_csv(path).query("metric == 'hit_rate@1'")
+    ends = []
+    for system, own in rows.groupby("system", sort=False):
+        first, last = own.iloc[0], own.iloc[-1]
+        values = [tables.with_interval(row["value"], row["low"], row["high"]) for row in (first, last)]
+        ends.append(dict(system=systems.label(system), first=values[0], last=values[1]))
+        ends[-1] |= {"from": first["rung"], "to": last["rung"]}
+    return ends
 
 
 def facts(stage: str) -> list[tuple[str, Any]]:

@@ -19,7 +19,8 @@ FOLDER = config.PACKAGE_ROOT / "profiles"
 _ABOVE = "../../"
 # What stages read that belongs to the repository and to no profile.
 _TABLES = ("baseline_search", "movielm_trials.csv", "nir/")
-_SHARED = ("dualrec_utils/", "notebooks/", "reports/bench/", *(f"reports/tables/{name}" for name in _TABLES))
+_FILES = ("reports/bench/", "reports/peers/", *(f"reports/tables/{name}" for name in _TABLES))
+_SHARED = ("dualrec_utils/", "notebooks/", *_FILES)
 _HEADER = (
     "# Written from the default profile's dvc.yaml by `python -m dualrec_utils.profiles`: do not edit.\n"
 )

@@ -29,8 +29,6 @@ from dualrec_utils import (
     walkthrough,
 )
 from dualrec_utils.errors import StudyError
-from dualrec_utils.plots.figure_4 import draw_figure_4
-from dualrec_utils.plots.style import save_figure
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 NOT_RUN = "not run"
@@ -193,6 +191,10 @@ def other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
 
 def save_figure_4(flat: Mapping[str, Any]) -> dict[str, Any] | None:
     """Draw Figure 4 beside ours under `reports/figures/report/`; None without results."""
+    # Matplotlib takes a while to import, which printing the table need not wait for.
+    from dualrec_utils.plots.figure_4 import draw_figure_4
+    from dualrec_utils.plots.style import save_figure
+
     if not flat:
         return None
     figure, drawn = draw_figure_4(flat)
@@ -242,8 +244,10 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
         "deviations": saved.get("Deviations"),
         "statistics": page_parts.read_tables(config.TABLES / "results", without=_SHOWN_APART),
         "audit": rooms["audit"],
+        "paper_claims": page_parts.read_claims(),
+        "ladder": page_parts.read_ladder(),
         "leave_one_out": page_parts.read_tables(config.STUDY_TABLES / "leave_one_out"),
-        "peers": page_parts.read_tables(config.PACKAGE_ROOT / "reports" / "peers"),
+        "peers": page_parts.read_tables(config.PACKAGE_ROOT / "reports" / "peers", without=("runs",)),
         "others": other_results(others),
         "rooms": [rooms[stage] for stage in ROOMS],
         "results_room": rooms["results"],

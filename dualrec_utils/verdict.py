@@ -62,8 +62,9 @@ def claims(flat: Mapping[str, float], *, protocol: str = "next_item") -> list[di
     HR@1 where a side is a list of three titles, HR@5 between full rankings.
 
     Returns:
-        Rows of `question`, `answer` (`yes`, `no: worse`, `cannot be told`, `not run`), `compared`
-        (system minus system, metric), `difference` (points with interval, empty where not run).
+        Rows of `question`, `answer` (`yes`, `no: worse`, `cannot be told`, `not run`; with `, not when
+        corrected` where Holm's correction for all planned comparisons undoes it), `compared` (system minus
+        system, metric), `difference` (points with interval, empty where not run).
     """
     model = model_of(flat)
     rows = [
@@ -91,6 +92,8 @@ def claims(flat: Mapping[str, float], *, protocol: str = "next_item") -> list[di
             )
         )
     answers = {"higher": "yes", "lower": "no: worse", "not told apart from zero": "cannot be told"}
+    # The level of the tests is that of the intervals.
+    level = 1 - flat.get("confidence", 0.95)
     found = []
     for question, system, other, metric in rows:
         key = f"{protocol}/difference/{system}-{other}/{metric}"
@@ -100,12 +103,20 @@ def claims(flat: Mapping[str, float], *, protocol: str = "next_item") -> list[di
         found.append(
             {
                 "question": question,
-                "answer": answers[reading(flat, key)] if key in flat else "not run",
+                "answer": answers[reading(flat, key)] + _corrected(flat, key, level)
+                if key in flat
+                else "not run",
                 "compared": sides,
                 "difference": points(flat, key) if key in flat else "",
             }
         )
     return found
+
+
+def _corrected(flat: Mapping[str, float], key: str, level: float) -> str:
+    """What the correction for many comparisons leaves of an answer; empty where it changes nothing."""
+    undone = reading(flat, key) != "not told apart from zero" and flat.get(f"{key}/p_holm", 0.0) >= level
+    return ", not when corrected" if undone else ""
 
 
 def best_rival(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import os
 import re
 import subprocess
@@ -9,15 +10,17 @@ import sys
 from html.parser import HTMLParser
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from ruamel.yaml import YAML
 
 from dualrec_utils import config, files, first_screen, page_parts, report, stages, systems, tables, verdict
 from dualrec_utils.errors import StudyError
-from dualrec_utils.plots.style import save_figure
+from dualrec_utils.plots.style import COLORS, save_figure
 
 ROOT = config.PACKAGE_ROOT
 README = f"# Study\n\n{report.BEGIN}\nold\n{report.END}\n\nrest\n"
@@ -81,6 +84,13 @@ def build(**changes):
     return Page(report.build_stage(**settings).read_text())
 
 
+def show():
+    """The page in memory, without the picture that `build` draws."""
+    flat = report.read_metrics()
+    context = report.page_context(flat, dataset="ml-100k", seed=1)
+    return Page(report.render(context | {"picture_4": None, "user": {"missing": ["this test"]}}))
+
+
 def test_the_page_is_one_file_that_fetches_nothing(study):
     page = build()
     assert page.tags.count("script") == 1 and "iframe" not in page.tags
@@ -106,7 +116,7 @@ def test_every_link_inside_the_page_arrives(study):
 
 
 def test_the_numbers_are_those_of_the_metrics_and_the_rest_is_not_run(study):
-    words = build().words
+    words = show().words
     assert "0.200 [0.190, 0.210]" in words and "The LSTM has the next movie" in words
     assert "an interval above zero" in words
     assert "not run" in words and "rating order stands in for viewing order" in words
@@ -114,7 +124,7 @@ def test_the_numbers_are_those_of_the_metrics_and_the_rest_is_not_run(study):
 
 def test_without_any_metrics_the_page_makes_no_claim(study):
     (config.METRICS / "results.json").unlink()
-    words = build().words
+    words = show().words
     assert "The results are not there yet" in words and "were not both run" in words
     assert "Nothing yet" in words and "None yet" in words
     assert not re.search(r"0\.\d{3} \[", words)
@@ -123,7 +133,7 @@ def test_without_any_metrics_the_page_makes_no_claim(study):
 def test_text_of_a_language_model_is_escaped(study):
     answer = '<script>alert("x")</script><img src=http://x.example/a.png>'
     tables.save_table(pd.DataFrame({"answer": [answer]}), "answers", stage="rerank_ablation")
-    page = build()
+    page = show()
     assert page.tags.count("script") == 1
     assert answer in "".join(page.text)
     assert all("x.example" not in address for _, address in page.addresses)
@@ -131,15 +141,15 @@ def test_text_of_a_language_model_is_escaped(study):
 
 def test_a_long_table_says_what_it_leaves_out(study):
     tables.save_table(pd.DataFrame({"n": range(page_parts.LONGEST_TABLE + 7)}), "long", stage="eda")
-    assert "7 more rows in the saved table" in build().words
+    assert "7 more rows in the saved table" in show().words
 
 
 def test_executed_notebooks_are_linked_where_they_exist(study):
-    assert "notebooks/02_lstm.html" not in dict(build().addresses).values()
+    assert "notebooks/02_lstm.html" not in dict(show().addresses).values()
     path = config.REPORTS / "notebooks" / "02_lstm.html"
     path.parent.mkdir()
     path.write_text("<p>done</p>")
-    assert ("a", "notebooks/02_lstm.html") in build().addresses
+    assert ("a", "notebooks/02_lstm.html") in show().addresses
 
 
 def test_times_stand_beside_their_budgets(study):
@@ -150,7 +160,7 @@ def test_times_stand_beside_their_budgets(study):
     assert list(rows) == list(stages.NAMES)
     assert (rows["lstm"]["seconds"], rows["lstm"]["memory"]) == (123.4, 2.0)
     assert rows["eda"]["seconds"] is None
-    assert "Test CPU" in build().words
+    assert "Test CPU" in show().words
 
 
 def test_the_same_inputs_give_the_same_bytes(study):
@@ -209,15 +219,16 @@ def test_the_block_has_a_row_for_each_headline_system():
     assert block.count("not run") >= 5 * (len(headline) - 2)
 
 
-def test_the_command_prints_the_table_and_the_place(study):
+def test_the_command_prints_the_table_and_the_place(study, monkeypatch, capsys):
     environment = {**os.environ, "DUALREC_ROOT": str(study)}
     command = [sys.executable, "-m", "dualrec_utils.report", "--print"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "0.200 [0.190, 0.210]" in done.stdout and "not run" in done.stdout
     assert "Report: not built yet" in done.stdout
     build()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert f"Report: {study / 'reports' / 'index.html'}" in done.stdout
+    monkeypatch.setattr(sys, "argv", ["report", "--print"])
+    report.main()
+    assert f"Report: {study / 'reports' / 'index.html'}" in capsys.readouterr().out
 
 
 def test_the_verdict_says_what_each_interval_says(study):
@@ -240,7 +251,7 @@ def test_the_verdict_says_what_each_interval_says(study):
     assert "the LSTM alone is better than popularity" in said and "are worse than that LSTM" in said
     assert "is not compared with it" in said
     files.write_json(flat, config.METRICS / "results.json")
-    words = build().words
+    words = show().words
     assert said in words and "✗ no: worse -2.0 points [-3.0, -1.0]" in words
 
 
@@ -272,12 +283,12 @@ def test_another_profile_stands_on_the_page(study):
         key: 0.345 if key == "next_item/lstm/hit_rate@5" else value for key, value in metrics().items()
     }
     files.write_json(other | {"dataset": "ml-1m"}, folder / "results.json")
-    words = build().words
+    words = show().words
     assert "Profile big" in words and "0.345 [0.190, 0.210]" in words
 
 
 def test_optional_tables_are_shown_where_they_are(study):
-    assert build().words.count("Not run.") >= 3
+    assert show().words.count("Not run.") >= 3
     for folder, name in (
         ("tables/audit", "steps"),
         ("tables/leave_one_out", "ours"),
@@ -287,7 +298,7 @@ def test_optional_tables_are_shown_where_they_are(study):
         path = study / "reports" / folder / f"{name}.csv"
         path.parent.mkdir(parents=True)
         frame.to_csv(path, index=False)
-    words = build().words
+    words = show().words
     assert words.count("LSTM alone (Stage 1) 0.250 [0.200, 0.300]") == 3
     assert all(f"Table: {name}" in words for name in ("Steps", "Ours", "Libraries"))
 
@@ -297,6 +308,42 @@ def test_the_sortable_table_has_every_system_with_what_it_is_sorted_by(study):
     assert set(rows) >= {systems.label(name) for name in systems.expected("movielm")}
     assert rows["SASRec"]["cells"][0] == "not run" and set(rows["SASRec"]["keys"]) == {""}
     assert rows["Most popular"]["keys"][:2] == [0.1, 0.1]
+
+
+def test_the_picture_on_the_page_looks_like_the_saved_one(study):
+    """Every pixel of a figure with small markers in all colours of the study, within 6% of its range."""
+    figure, axes = plt.subplots()
+    for place, color in enumerate(COLORS.values()):
+        axes.plot([place], [place], "o", color=color, markersize=3)
+    path = save_figure(figure, pd.DataFrame({"x": [0]}), "markers", stage="eda")
+    plt.close(figure)
+    source = page_parts.read_figure(path)["source"]
+    shown = Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).convert("RGB")
+    saved = Image.open(path).convert("RGB")
+    assert np.abs(np.asarray(shown).astype(int) - np.asarray(saved)).max() <= 15
+    assert len(source) < path.stat().st_size
+
+
+def test_the_audit_s_claims_and_ladder_are_told(study):
+    folder = study / "reports" / "tables" / "audit"
+    folder.mkdir(parents=True)
+    claim = {"claim": "iii", "system": "m_lora_reranked", "other": "m_lora", "metric": "hit_rate@1"}
+    claim |= {"protocol": "next_item", "difference": -0.02, "low": -0.03, "high": -0.01}
+    pd.DataFrame([claim]).to_csv(folder / "claims.csv", index=False)
+    same = {"metric": "hit_rate@1", "low": 0.0, "high": 0.5, "system": "lstm"}
+    rungs = [same | {"value": value, "rung": rung}
+             for value, rung in ((0.25, "as released"), (0.2, "between"), (0.125, "strict"))]  # fmt: skip
+    pd.DataFrame(rungs).to_csv(folder / "ladder.csv", index=False)
+    words = show().words
+    assert "(iii) Re-ranking helps: " in words and "-2.0 points [-3.0, -1.0], lower" in words
+    assert "**" not in words
+    assert "LSTM alone (Stage 1): HR@1 0.250 [0.000, 0.500] at the top (as released), 0.125" in words
+
+
+def test_a_correction_that_undoes_an_answer_is_said():
+    key = "next_item/difference/lstm-most_popular/hit_rate@5/p_holm"
+    said = [verdict.claims(metrics() | {key: p})[0]["answer"] for p in (0.01, 0.2)]
+    assert said == ["yes", "yes, not when corrected"]
 
 
 def test_figure_4_is_drawn_beside_its_data(study):
@@ -312,6 +359,30 @@ def test_figure_4_is_drawn_beside_its_data(study):
 def test_the_user_followed_is_not_run_without_predictions(study):
     words = build().words
     assert "One user through the whole system Not run: lstm, movielm_lora_seen_kept" in words
+
+
+def section(html, first, last):
+    """The page from one heading to another, the user and pictures in between left out."""
+    return re.sub(r'src="data:[^"]*"', "", html.split(f'id="{first}"')[1].split(f'id="{last}"')[0])
+
+
+@pytest.mark.skipif(not config.METRICS.joinpath("results.json").is_file(), reason="notebook 07 has not run")
+@pytest.mark.parametrize("first, last", [("verdict", "figure-4"), ("results", "user")])
+def test_every_number_of_the_committed_page_is_what_the_committed_metrics_give(first, last):
+    flat = report.read_metrics()
+    context = report.page_context(flat, dataset=flat["dataset"], seed=seed_of_the_run())
+    empty = {"picture_4": None, "user": {"missing": ["left out"]}}
+    fresh = section(report.render(context | empty), first, last)
+    committed = section((config.REPORTS / "index.html").read_text(encoding="utf-8"), first, last)
+    assert committed == fresh, "reports/index.html is older than reports/metrics: run `make report`"
+    moved = flat | {"next_item/lstm/hit_rate@5": flat["next_item/lstm/hit_rate@5"] + 0.001}
+    moved["next_item/difference/lstm-most_popular/hit_rate@5"] += 0.001
+    context = report.page_context(moved, dataset=flat["dataset"], seed=seed_of_the_run())
+    assert section(report.render(context | empty), first, last) != committed, "a moved digit would not show"
+
+
+def seed_of_the_run():
+    return YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))["seed"]
 
 
 def test_citation_and_card_are_there():

