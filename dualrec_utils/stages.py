@@ -70,7 +70,7 @@ STAGES = (
     Stage("lora_finetuning", 5, 180),
     Stage("rerank_ablation", 6, 120),
     Stage("results", 7, 90),
-    Stage("audit", 8, 240),
+    Stage("audit", 8, 300),
     Stage("report", None, 30),
 )
 NAMES = tuple(stage.name for stage in STAGES)

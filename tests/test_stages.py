@@ -79,7 +79,7 @@ def test_what_is_left_comes_from_last_times_else_budgets(root):
     (root / "reports/timings").mkdir(parents=True)
     (root / "reports/timings/results.json").write_text('{"seconds": 12.0}')
     assert stages.headline(stages.find("results")) == (
-        "[9/11] results: budget 90 s, last time 12 s; at most about 5 min left of the whole run"
+        "[9/11] results: budget 90 s, last time 12 s; at most about 6 min left of the whole run"
     )
 
 
