@@ -73,7 +73,8 @@ def beside_published(rows: pd.DataFrame, published: dict) -> pd.DataFrame:
 
     Returns:
         Frame in the order of `published`, models that have not been run left out. `..._verdict` says
-        whether the mean over our seeds lies inside the band, below or above; empty without one.
+        whether the mean over our seeds lies inside the band, below or above; empty without one, and beside
+        figures of another kind than `published`.
     """
     ours = by_model(rows).set_index("model")
     means = rows.groupby("model")[list(COMPARED)].mean()
@@ -85,7 +86,7 @@ def beside_published(rows: pd.DataFrame, published: dict) -> pd.DataFrame:
             row = {"model": model, "kind": figure["kind"], "source": figure["source"]}
             for metric in COMPARED:
                 row |= {f"{metric}_ours": ours.loc[model, metric], f"{metric}_theirs": figure[metric]}
-                if "band" in theirs:
+                if "band" in theirs and figure["kind"] == "published":
                     band = theirs["band"][metric]
                     row[f"{metric}_band"] = "{} to {}".format(*band)
                     row[f"{metric}_verdict"] = place(means.loc[model, metric], band)
