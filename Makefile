@@ -28,7 +28,7 @@ IN_FOLDER := cd $(FOLDER) && export DUALREC_ROOT="$$PWD"
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint lab report bench verify nir search peers loo lock clean
+.PHONY: help setup repro test lint lab report bench verify nir search peers loo seeds lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ peers: $(INSTALLED) $(PEERS_VENV)/.installed  ## run eight baselines and RecBole
 
 loo: $(INSTALLED)  ## run baselines on the field's leave-one-out track, beside published figures; two hours
 	@cd optional/leave_one_out && dvc repro
+
+seeds: $(INSTALLED)  ## train LSTM and GRU4Rec again from two more seeds; after repro, 15 min; PROFILE as above
+	@$(IN_FOLDER) && python -m dualrec_utils.seeds lstm gru4rec
 
 # uv resolves for every platform and Python version at once, in an environment of its own. Versions
 # already in requirements.txt are kept where requirements.in allows them. What torch alone pulls in

@@ -29,7 +29,7 @@ COUNTERPARTS = {
     "DUALRec – Mistral 7B Finetuned": "mistral_7b_lora_reranked",
 }
 NOT_RUN = {
-    "baseline": "not run: not in the default run yet",
+    "baseline": "not run: no entry under baselines.models of params.yaml",
     "NIR": "not run: a study of its own, on other users and candidates (notebook 04)",
     "DUALRec – DS V3": "not run: hosted model, needs a network and a key",
     "DUALRec – Mistral 8B": "not run: hosted model, needs a network and a key",
