@@ -179,7 +179,8 @@ def test_the_comparisons_name_systems_of_the_study():
 def test_nothing_else_imports_the_rooms_of_the_audit():
     """They let targets into a ranking; whoever imported them could do so too."""
     folder = config.PACKAGE_ROOT / "dualrec_utils"
-    own = {"audit", "audit_lists", "audit_protocols", "audit_language", "audit_claims"}
+    # `audit_claims` words finished tables, which the report may do as well.
+    own = {"audit", "audit_lists", "audit_protocols", "audit_language"}
     for path in folder.rglob("*.py"):
         if path.stem in own:
             continue
@@ -190,5 +191,4 @@ def test_nothing_else_imports_the_rooms_of_the_audit():
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             guilty = {f"dualrec_utils.{room}" for room in own} & set(names)
-            # The figures of the audit name it in their docstrings only.
             assert not guilty, (path.name, guilty)
