@@ -74,7 +74,8 @@ def is_traced(found, sources):
 def known_alone(sources):
     """What may stand without an interval: counts, shares, what the paper prints, how many baselines ran."""
     values = [v for flat in sources for v in flat.values() if isinstance(v, int | float)]
-    known = {f"{v:,}" for v in values if isinstance(v, int)} | {f"{v:.0%}" for v in values}
+    known = {f"{v:,}" for v in values if isinstance(v, int)}
+    known |= {f"{flat['confidence']:.0%}" for flat in sources if "confidence" in flat}
     # Values of the stages before the results, whose own have intervals.
     before = [v for flat in sources if "language_model" not in flat for v in flat.values()]
     known |= {f"{v:.1%}" for v in before if isinstance(v, float)}
