@@ -18,7 +18,7 @@ from dualrec_utils.errors import StudyError
 FOLDER = config.PACKAGE_ROOT / "profiles"
 _ABOVE = "../../"
 # What stages read that belongs to the repository and to no profile.
-_TABLES = ("baseline_search", "movielm_trials.csv", "nir/")
+_TABLES = ("baseline_search", "leave_one_out", "movielm_trials.csv", "nir/")
 _FILES = ("reports/bench/", "reports/peers/", *(f"reports/tables/{name}" for name in _TABLES))
 _SHARED = ("dualrec_utils/", "notebooks/", *_FILES)
 _HEADER = (

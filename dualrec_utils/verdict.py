@@ -92,20 +92,17 @@ def claims(flat: Mapping[str, float], *, protocol: str = "next_item") -> list[di
             )
         )
     answers = {"higher": "yes", "lower": "no: worse", "not told apart from zero": "cannot be told"}
-    # The level of the tests is that of the intervals.
-    level = 1 - flat.get("confidence", 0.95)
     found = []
     for question, system, other, metric in rows:
         key = f"{protocol}/difference/{system}-{other}/{metric}"
         # Labels without their remarks in brackets, which the reader meets further down.
         names = [re.sub(r" \(.*?\)", "", systems.label(name)) for name in (system, other)]
         sides = f"{' minus '.join(names)}, {metric.replace('hit_rate', 'HR')}"
+        answer = answers[reading(flat, key)] if key in flat else "not run"
         found.append(
             {
                 "question": question,
-                "answer": answers[reading(flat, key)] + _corrected(flat, key, level)
-                if key in flat
-                else "not run",
+                "answer": f"{answer}, not when corrected" if _corrected(flat, key) else answer,
                 "compared": sides,
                 "difference": points(flat, key) if key in flat else "",
             }
@@ -113,10 +110,13 @@ def claims(flat: Mapping[str, float], *, protocol: str = "next_item") -> list[di
     return found
 
 
-def _corrected(flat: Mapping[str, float], key: str, level: float) -> str:
-    """What the correction for many comparisons leaves of an answer; empty where it changes nothing."""
-    undone = reading(flat, key) != "not told apart from zero" and flat.get(f"{key}/p_holm", 0.0) >= level
-    return ", not when corrected" if undone else ""
+def _corrected(flat: Mapping[str, float], key: str) -> bool:
+    """Whether the correction for many comparisons undoes what a difference's interval says.
+
+    The level of the tests is that of the intervals; an untested difference is not undone.
+    """
+    level = 1 - flat.get("confidence", 0.95)
+    return flat.get(f"{key}/p_holm", 0.0) >= level and reading(flat, key) != "not told apart from zero"
 
 
 def best_rival(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
@@ -140,7 +140,11 @@ def summary(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
 
     def words(system: str, other: str, metric: str) -> str:
         key = f"{protocol}/difference/{system}-{other}/{metric}"
-        return told[reading(flat, key)] if key in flat else "not compared with"
+        if key not in flat:
+            return "not compared with"
+        return ("before correction for many comparisons " if _corrected(flat, key) else "") + told[
+            reading(flat, key)
+        ]
 
     if f"{protocol}/lstm/hit_rate@5" not in flat:
         return ""

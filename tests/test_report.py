@@ -344,6 +344,9 @@ def test_a_correction_that_undoes_an_answer_is_said():
     key = "next_item/difference/lstm-most_popular/hit_rate@5/p_holm"
     said = [verdict.claims(metrics() | {key: p})[0]["answer"] for p in (0.01, 0.2)]
     assert said == ["yes", "yes, not when corrected"]
+    assert "is before correction for many comparisons better than popularity" in verdict.summary(
+        metrics() | {key: 0.2}
+    )
 
 
 def test_figure_4_is_drawn_beside_its_data(study):
