@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from dualrec_utils import audit_claims, config, files, stages, systems, tables
+from dualrec_utils import config, files, stages, systems, tables
 
 TITLES = {
     "data": "Data: fetched, merged, split",
@@ -175,13 +175,11 @@ def read_figure_4(protocol: str) -> list[dict[str, Any]]:
 
 def read_claims() -> list[tuple[str, str]]:
     """The audit's judgement on each claim of the paper: (claim and judgement, what it rests on)."""
-    path = config.TABLES / "audit" / "claims.csv"
+    path = config.TABLES / "audit" / "conclusions.csv"
     if not path.is_file():
         return []
-    said = [
-        audit_claims.sentence(claim, own) for claim, own in pd.read_csv(path).groupby("claim", sort=False)
-    ]
     # The audit writes for a notebook: the judgement stands between two pairs of asterisks.
+    said = pd.read_csv(path)["sentence"]
     return [tuple(line.removeprefix("**").split("** ", 1)) for line in said]
 
 
@@ -217,7 +215,8 @@ def room(stage: str) -> dict[str, Any]:
         "notebook": page if page and (config.REPORTS / page).is_file() else "",
         "facts": [] if notebook else facts(stage),
         "figures": read_figures(config.FIGURES / stage),
-        "tables": read_tables(config.TABLES / stage),
+        # :func:`read_claims` shows the audit's conclusions.
+        "tables": read_tables(config.TABLES / stage, without=("conclusions",)),
     }
 
 

@@ -327,15 +327,14 @@ def test_the_picture_on_the_page_looks_like_the_saved_one(study):
 def test_the_audit_s_claims_and_ladder_are_told(study):
     folder = study / "reports" / "tables" / "audit"
     folder.mkdir(parents=True)
-    claim = {"claim": "iii", "system": "m_lora_reranked", "other": "m_lora", "metric": "hit_rate@1"}
-    claim |= {"protocol": "next_item", "difference": -0.02, "low": -0.03, "high": -0.01}
-    pd.DataFrame([claim]).to_csv(folder / "claims.csv", index=False)
+    said = ["**(iii) Re-ranking helps: no.** Minus 2.0 points.", "**(v) Diversity: not shown.** 67%, 100%."]
+    pd.DataFrame({"claim": ["iii", "v"], "sentence": said}).to_csv(folder / "conclusions.csv", index=False)
     same = {"metric": "hit_rate@1", "low": 0.0, "high": 0.5, "system": "lstm"}
     rungs = [same | {"value": value, "rung": rung}
              for value, rung in ((0.25, "as released"), (0.2, "between"), (0.125, "strict"))]  # fmt: skip
     pd.DataFrame(rungs).to_csv(folder / "ladder.csv", index=False)
     words = show().words
-    assert "(iii) Re-ranking helps: " in words and "-2.0 points [-3.0, -1.0], lower" in words
+    assert "(iii) Re-ranking helps: no." in words and "(v) Diversity: not shown. 67%, 100%." in words
     assert "**" not in words
     assert "LSTM alone (Stage 1): HR@1 0.250 [0.000, 0.500] at the top (as released), 0.125" in words
 
