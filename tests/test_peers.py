@@ -265,6 +265,9 @@ def test_stages_name_what_they_import_and_every_model():
         listed = stages[stage].get("do", stages[stage])["deps"]
         found = {dep for dep in listed if dep.endswith(".py")}
         assert found == closure(f"import dualrec_utils.{module}"), stage
+    # DVC refuses to cache what lies outside its project's folder.
+    outs = [out for stage in stages.values() for out in stage.get("do", stage)["outs"]]
+    assert all(options == {"cache": False} for out in outs for options in out.values())
 
 
 def test_the_environment_is_pinned_and_recbole_comes_without_its_dependencies():
