@@ -136,8 +136,12 @@ def comparisons(model: str) -> tuple[tuple[str, str, str], ...]:
         ("Does re-ranking help?", f"{model}_lora_reranked", f"{model}_lora"),
         ("Does the hybrid beat its LSTM?", f"{model}_lora_reranked", "lstm"),
         ("Does the hybrid beat its LSTM?", f"{model}_lora_lstm_first", "lstm"),
+        *(
+            ("Does the hybrid beat a trained baseline?", f"{model}_lora_reranked", name)
+            for name in TRAINED_RIVALS
+        ),
         ("Does fusion beat its LSTM?", "dualrec_fusion", "lstm"),
         ("Does fusion beat its language model?", "dualrec_fusion", f"{model}_history_constrained"),
         ("Does fusion beat the paper's hybrid?", "dualrec_fusion", f"{model}_lora_reranked"),
-        *(("Does fusion beat a trained baseline?", "dualrec_fusion", name) for name in TRAINED_RIVALS),
+        *(("Does fusion beat this baseline?", "dualrec_fusion", name) for name in rivals()),
     )

@@ -85,7 +85,7 @@ def claims(flat: Mapping[str, float], *, protocol: str = "next_item") -> list[di
     if best := best_rival(flat, protocol=protocol):
         rows.append(
             (
-                "Does the fusion beat the best baseline it was compared with?",
+                "Does the fusion beat the best baseline?",
                 "dualrec_fusion",
                 best,
                 "hit_rate@5",
@@ -157,7 +157,7 @@ def summary(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
     ]
     if best := best_rival(flat, protocol=protocol):
         against = words("dualrec_fusion", best, "hit_rate@5")
-        parts[-1] += f", and {against} the best baseline it was compared with, {systems.label(best)}"
+        parts[-1] += f", and {against} the best baseline, {systems.label(best)}"
     return f"On {DATASETS.get(flat['dataset'], flat['dataset'])}, {'; '.join(parts)}."
 
 
@@ -230,7 +230,8 @@ def fusion(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
     }
     if not set(keys.values()) <= flat.keys():
         return ""
-    for name in systems.TRAINED_RIVALS:
+    best = best_rival(flat, protocol=protocol)
+    for name in dict.fromkeys([*systems.TRAINED_RIVALS, *([best] if best else [])]):
         if (key := f"{protocol}/difference/dualrec_fusion-{name}/hit_rate@5") in flat:
             keys[systems.label(name)] = key
     told = "; ".join(
