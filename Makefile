@@ -106,7 +106,7 @@ $(PEERS_VENV)/.installed: $(wildcard optional/peers/requirements*.txt)
 peers: $(INSTALLED) $(PEERS_VENV)/.installed  ## run eight baselines and RecBole's versions of them on the same data; an hour
 	@cd optional/peers && dvc repro
 
-loo: $(INSTALLED)  ## run baselines on the field's leave-one-out track, beside published figures; two hours
+loo: $(INSTALLED)  ## run baselines on the field's leave-one-out track, beside published figures; an hour
 	@cd optional/leave_one_out && dvc repro
 
 seeds: $(INSTALLED)  ## train LSTM and GRU4Rec again from two more seeds; after repro, 15 min; PROFILE as above
