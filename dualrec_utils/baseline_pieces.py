@@ -20,9 +20,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from tqdm import tqdm
 
 from dualrec_utils import baselines, config, files, imports, predictions
 from dualrec_utils.baselines import experiment
+from dualrec_utils.baselines.base import Diverged
 from dualrec_utils.config import HELDOUT_SPLITS, HISTORY, ITEM, PROTOCOLS
 
 # Names models and checks their settings; changes no result.
@@ -39,7 +42,7 @@ class Piece:
         systems: names its predictions were written under.
         curves: `epoch`, `part`, `metric`, `value` of a model trained in epochs, empty for others.
         cost: `fit_seconds`, `score_seconds` (the test cases of `next_item`), `n_scored` (their number),
-            `peak_memory_mb` (of the whole process meanwhile), `n_epochs`, `best_epoch` (0 without epochs)
+            `peak_memory_mb` (of its process meanwhile), `n_epochs`, `best_epoch` (0 without epochs)
             and `trained_on`, measured when it was fitted.
         fitted: whether that was now, or before.
     """
@@ -85,6 +88,48 @@ def obtain(
     files.write_json({"systems": piece.systems, "cost": piece.cost}, kept / "left.json")
     files.write_json(about, kept / "about.json")
     return piece
+
+
+def obtain_all(
+    models: dict[str, dict],
+    histories: list[np.ndarray],
+    *,
+    dataset: str,
+    stage: str,
+    seed: int,
+    n_jobs: int | None = None,
+) -> tuple[dict[str, Piece], dict[str, str]]:
+    """:func:`obtain` for several baselines, as many at once as there are cores.
+
+    Each has a process and one thread of its own: networks of this size gain nothing from a second thread,
+    and the digits do not hang on the number of cores. A GPU takes one after the other.
+
+    Args:
+        models: baseline -> its hyperparameters.
+        n_jobs: baselines at once; None for as many as there are cores, or one with a GPU.
+
+    Returns:
+        Pieces by baseline, and for those whose loss turned NaN what :class:`Diverged` says; both in the
+        order given.
+    """
+    if n_jobs is None:
+        on_gpu = any(_device(name) != "cpu" for name in models)
+        n_jobs = 1 if on_gpu else cpu_count()
+    place = {"dataset": dataset, "stage": stage, "seed": seed}
+    tasks = [delayed(_attempt)(name, settings, histories, **place) for name, settings in models.items()]
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        found = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
+        results = dict(zip(models, tqdm(found, total=len(tasks), desc="baselines"), strict=True))
+    pieces = {name: found for name, found in results.items() if isinstance(found, Piece)}
+    return pieces, {name: found for name, found in results.items() if name not in pieces}
+
+
+def _attempt(name: str, settings: dict, histories: list[np.ndarray], **place) -> Piece | str:
+    """:func:`obtain`, or the message of a model that diverged."""
+    try:
+        return obtain(name, settings, histories, **place)
+    except Diverged as error:
+        return str(error)
 
 
 def piece_dir(dataset: str, name: str) -> Path:

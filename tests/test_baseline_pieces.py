@@ -1,6 +1,9 @@
 """A baseline's piece is used again as long as nothing it hangs on changed, and only then."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -94,3 +97,31 @@ def test_a_model_that_diverges_keeps_nothing(histories, monkeypatch):
     with pytest.raises(Diverged, match="lower the learning rate"):
         pieces.obtain("gru4rec", TRAINED, histories, seed=1, **PLACE)
     assert not pieces.piece_dir("ml-100k", "gru4rec").exists()
+
+
+def test_a_model_that_diverges_leaves_the_others(histories, monkeypatch):
+    kind = baselines.model_class("gru4rec")
+    real = kind._loss
+    monkeypatch.setattr(kind, "_loss", lambda self, *arrays: real(self, *arrays) * float("nan"))
+    models = {"gru4rec": TRAINED, "most_popular": {}}
+    found, diverged = pieces.obtain_all(models, histories, seed=1, n_jobs=1, **PLACE)
+    assert list(found) == ["most_popular"] and list(diverged) == ["gru4rec"]
+    assert "lower the learning rate" in diverged["gru4rec"]
+
+
+def test_processes_side_by_side_write_what_one_writes(histories, one_thread):
+    """In a process of its own: workers read the folder from the environment, not from this test."""
+    models = {"markov": {"smoothing": 10}, "gru4rec": TRAINED, "most_popular": {}}
+    alone, _ = pieces.obtain_all(models, histories, seed=1, n_jobs=1, **PLACE)
+    before = {system: lists_of(system) for piece in alone.values() for system in piece.systems}
+    shutil.rmtree(config.ROOT / "data" / "checkpoints")
+    code = f"""
+from dualrec_utils import baseline_pieces, splits
+histories = list(splits.load_histories("ml-100k", "train").values())
+found, _ = baseline_pieces.obtain_all({models!r}, histories, seed=1, n_jobs=2, **{PLACE!r})
+assert list(found) == {list(models)!r} and all(piece.fitted for piece in found.values())
+"""
+    environment = os.environ | {"DUALREC_ROOT": str(config.ROOT)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
+    for system, lists in before.items():
+        assert all(lists_of(system)[key].equals(lists[key]) for key in lists), system
