@@ -64,13 +64,13 @@ STAGES = (
     Stage("data", None, 60),
     Stage("eda", 1, 60),
     Stage("lstm", 2, 300),
-    Stage("baselines", 3, 900),
+    Stage("baselines", 3, 700),
     Stage("movielm", None, 360),
     Stage("zero_shot_llm", 4, 240),
     Stage("lora_finetuning", 5, 180),
     Stage("rerank_ablation", 6, 120),
     Stage("results", 7, 90),
-    Stage("audit", 8, 300),
+    Stage("audit", 8, 400),
     Stage("report", None, 30),
 )
 NAMES = tuple(stage.name for stage in STAGES)
