@@ -63,7 +63,7 @@ def claims(flat: Mapping[str, float], *, protocol: str = "next_item") -> list[di
 
     Returns:
         Rows of `question`, `answer` (`yes`, `no: worse`, `cannot be told`, `not run`; with `, not when
-        corrected` where Holm's correction for all planned comparisons undoes it), `compared` (system minus
+        corrected` where Holm's correction, made for HR@5, undoes it), `compared` (system minus
         system, metric), `difference` (points with interval, empty where not run).
     """
     model = model_of(flat)
