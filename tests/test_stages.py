@@ -78,9 +78,9 @@ def test_any_other_error_keeps_its_traceback(root):
 def test_what_is_left_comes_from_last_times_else_budgets(root):
     (root / "reports/timings").mkdir(parents=True)
     (root / "reports/timings/results.json").write_text('{"seconds": 12.0}')
-    minutes = (12 + stages.find("audit").budget_seconds + stages.find("report").budget_seconds) / 60
+    left = (12 + stages.find("audit").budget_seconds + stages.find("report").budget_seconds) / 60
     assert stages.headline(stages.find("results")) == (
-        f"[9/11] results: budget 90 s, last time 12 s; at most about {minutes:.0f} min left of the whole run"
+        f"[9/11] results: budget 90 s, last time 12 s; at most about {left:.0f} min left of the whole run"
     )
 
 
