@@ -24,6 +24,7 @@ from dualrec_utils import (
     predictions,
     responses,
     splits,
+    stages,
 )
 from dualrec_utils.config import CASE, ITEM, USER
 from dualrec_utils.errors import StudyError
@@ -136,16 +137,12 @@ def train_all(settings: Mapping, *, names: Sequence[str]) -> None:
             train_adapter(lesson, name=f"{name}_{ending}", base=models[name], settings=settings)
 
 
-def main() -> int:
-    """Parse the command line and train; returns the exit status."""
+@stages.reported("finetune")
+def main() -> None:
+    """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="model", help="of lora_finetuning.models; default all")
-    try:
-        train_all(params.section(STAGE), names=parser.parse_args().models)
-    except StudyError as error:
-        print(f"dualrec: finetune: {error}", file=sys.stderr)
-        return 2
-    return 0
+    train_all(params.section(STAGE), names=parser.parse_args().models)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Nothing here changes a result, so no stage depends on this module.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -296,19 +297,41 @@ def running(name: str) -> Iterator[None]:
         )
 
 
+def reported(name: str) -> Callable[[Callable[[], int | None]], Callable[[], int]]:
+    """Decorator: what a command's function becomes, so that it returns the exit status.
+
+    That is 2 after a :class:`StudyError`, printed as one clear message that begins with the command's
+    `name`; else what the function returns, 0 for None. Every other exception goes its way, traceback
+    and all.
+    """
+
+    def decorate(work: Callable[[], int | None]) -> Callable[[], int]:
+        @functools.wraps(work)
+        def command() -> int:
+            try:
+                return work() or 0
+            except StudyError as error:
+                print(f"dualrec: {name}: {error}", file=sys.stderr, flush=True)
+                return 2
+
+        return command
+
+    return decorate
+
+
 def carry_out(name: str, work: Callable[[], None]) -> int:
     """Do `work` as the stage `name` and return the exit status.
 
-    That is 0, 2 after a :class:`StudyError` and 130 after Ctrl-C, both printed as one clear message;
-    every other exception goes its way, traceback and all.
+    That is as :func:`reported` has it, and 130 after Ctrl-C, printed as one clear message too.
     """
-    try:
+
+    @reported(name)
+    def stage() -> None:
         with running(name):
             work()
-    except StudyError as error:
-        print(f"dualrec: {name}: {error}", file=sys.stderr, flush=True)
-        return 2
+
+    try:
+        return stage()
     except KeyboardInterrupt:
         print(f"dualrec: {name}: interrupted; `dvc repro` takes it up again", file=sys.stderr, flush=True)
         return 130
-    return 0

@@ -69,7 +69,22 @@ def test_a_study_error_is_one_line_and_status_two(root, capfd):
     assert not (root / "reports/timings/data.json").exists()
 
 
+def test_a_commands_status_is_two_after_a_study_error_else_its_own(capfd):
+    def work(status, *, known=True):
+        if not known:
+            raise StudyError("there is no model 'x'; models: y")
+        return status
+
+    command = stages.reported("seeds")
+    assert [command(lambda status=status: work(status))() for status in (None, 0, 1)] == [0, 0, 1]
+    assert capfd.readouterr() == ("", "")
+    assert command(lambda: work(0, known=False))() == 2
+    assert capfd.readouterr() == ("", "dualrec: seeds: there is no model 'x'; models: y\n")
+
+
 def test_any_other_error_keeps_its_traceback(root):
+    with pytest.raises(ZeroDivisionError):
+        stages.reported("seeds")(lambda: 1 / 0)()
     with pytest.raises(ZeroDivisionError):
         stages.carry_out("data", lambda: 1 / 0)
     assert not (root / "reports/timings/data.json").exists()
