@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from ruamel.yaml import YAML
 
-from dualrec_utils import config, splits, tables
+from dualrec_utils import config, splits, stages, tables
 from dualrec_utils.baselines import experiment, search
 from dualrec_utils.errors import StudyError
 
@@ -61,18 +61,14 @@ def run(name: str, *, seed: int, n_draws: int, models: dict[str, dict]) -> pd.Da
     return table
 
 
-def main() -> int:
-    """Parse the command line and search; returns the exit status."""
+@stages.reported(STAGE)
+def main() -> None:
+    """Parse the command line and search."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", metavar="model")
-    try:
-        settings = read_settings(PARAMS)
-        for name in parser.parse_args().models:
-            print(run(name, **settings).round(4).to_string(index=False), flush=True)
-    except StudyError as error:
-        print(f"dualrec: {STAGE}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    settings = read_settings(PARAMS)
+    for name in parser.parse_args().models:
+        print(run(name, **settings).round(4).to_string(index=False), flush=True)
 
 
 if __name__ == "__main__":

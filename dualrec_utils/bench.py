@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -209,8 +208,9 @@ SECTIONS: dict[str, Callable[..., None]] = {
 }
 
 
-def main() -> int:
-    """Parse the command line and run the sections; returns the exit status."""
+@stages.reported("bench")
+def main() -> None:
+    """Parse the command line and run the sections."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)}; default all"
@@ -219,15 +219,10 @@ def main() -> int:
         "--short", action="store_true", help="train the LSTM for one pass, not for all epochs"
     )
     arguments = parser.parse_args()
-    try:
-        for name in arguments.sections or SECTIONS:
-            if name not in SECTIONS:
-                raise StudyError(f"bench has no section {name!r}; sections: {', '.join(SECTIONS)}")
-            SECTIONS[name](short=arguments.short)
-    except StudyError as error:
-        print(f"dualrec: bench: {error}", file=sys.stderr)
-        return 2
-    return 0
+    for name in arguments.sections or SECTIONS:
+        if name not in SECTIONS:
+            raise StudyError(f"bench has no section {name!r}; sections: {', '.join(SECTIONS)}")
+        SECTIONS[name](short=arguments.short)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 from tqdm import tqdm
 
-from dualrec_utils import baselines, config, tables
+from dualrec_utils import baselines, config, stages, tables
 from dualrec_utils import leave_one_out as loo
 from dualrec_utils.baselines.base import Scorer, Validate
 from dualrec_utils.config import SEED
@@ -167,22 +167,18 @@ def _device(trained: bool) -> str:
     return f"cpu, {torch.get_num_threads()} thread(s)"
 
 
-def main() -> int:
-    """Parse the command line and run; returns the exit status."""
+@stages.reported(STAGE)
+def main() -> None:
+    """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", choices=config.DATASETS)
     parser.add_argument("models", nargs="+", metavar="model")
     arguments = parser.parse_args()
-    try:
-        settings = read_settings(PARAMS, arguments.dataset)
-        for name in arguments.models:
-            table = run(arguments.dataset, name, settings=settings)
-            shown = ["model", SEED, *loo.METRICS, "best_epoch", "epochs", "seconds_per_epoch"]
-            print(table[shown].round(4).to_string(index=False), flush=True)
-    except StudyError as error:
-        print(f"dualrec: {STAGE}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    settings = read_settings(PARAMS, arguments.dataset)
+    for name in arguments.models:
+        table = run(arguments.dataset, name, settings=settings)
+        shown = ["model", SEED, *loo.METRICS, "best_epoch", "epochs", "seconds_per_epoch"]
+        print(table[shown].round(4).to_string(index=False), flush=True)
 
 
 if __name__ == "__main__":

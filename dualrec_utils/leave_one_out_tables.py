@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from ruamel.yaml import YAML
 
-from dualrec_utils import config, tables
+from dualrec_utils import config, stages, tables
 from dualrec_utils import leave_one_out as loo
 from dualrec_utils.errors import StudyError
 from dualrec_utils.leave_one_out_run import STAGE
@@ -119,18 +119,12 @@ def write_all(published: Path = PUBLISHED) -> dict[str, pd.DataFrame]:
     return written
 
 
-def main() -> int:
-    """Write and print the tables; returns the exit status."""
+@stages.reported(STAGE)
+def main() -> None:
+    """Write and print the tables."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    try:
-        for name, table in write_all().items():
-            print(
-                f"{name}\n{table.drop(columns='hyperparameters', errors='ignore').to_string(index=False)}\n"
-            )
-    except StudyError as error:
-        print(f"dualrec: {STAGE}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    for name, table in write_all().items():
+        print(f"{name}\n{table.drop(columns='hyperparameters', errors='ignore').to_string(index=False)}\n")
 
 
 if __name__ == "__main__":

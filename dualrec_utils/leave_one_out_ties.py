@@ -12,10 +12,9 @@ import sys
 import numpy as np
 import pandas as pd
 
-from dualrec_utils import baselines, config, datasets, sources, tables
+from dualrec_utils import baselines, config, datasets, sources, stages, tables
 from dualrec_utils import leave_one_out as loo
 from dualrec_utils.config import ITEM, POSITION, TIMESTAMP, USER
-from dualrec_utils.errors import StudyError
 from dualrec_utils.leave_one_out_run import PARAMS, STAGE, read_settings
 
 ORDERS = ("as it is", "by item id", "by item id, descending", "at random")
@@ -80,26 +79,22 @@ def compare(ratings: pd.DataFrame, *, dataset: str, n_validation: int, seed: int
     return pd.DataFrame(rows)
 
 
-def main() -> int:
-    """Write and print the table of each data set; returns the exit status."""
+@stages.reported(STAGE)
+def main() -> None:
+    """Write and print the table of each data set."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    try:
-        for dataset in config.DATASETS:
-            settings = read_settings(PARAMS, dataset)
-            sources.fetch(dataset)
-            ratings, _ = datasets.parse(dataset, config.raw_dir(dataset))
-            table = compare(
-                ratings,
-                dataset=dataset,
-                n_validation=settings["n_validation"],
-                seed=settings["split_seed"],
-            )
-            tables.save_table(table.round({"targets_moved": 3}), f"{dataset}_ties", stage=STAGE)
-            print(f"{dataset}\n{table.to_string(index=False)}\n", flush=True)
-    except StudyError as error:
-        print(f"dualrec: {STAGE}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    for dataset in config.DATASETS:
+        settings = read_settings(PARAMS, dataset)
+        sources.fetch(dataset)
+        ratings, _ = datasets.parse(dataset, config.raw_dir(dataset))
+        table = compare(
+            ratings,
+            dataset=dataset,
+            n_validation=settings["n_validation"],
+            seed=settings["split_seed"],
+        )
+        tables.save_table(table.round({"targets_moved": 3}), f"{dataset}_ties", stage=STAGE)
+        print(f"{dataset}\n{table.to_string(index=False)}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ left. It writes `reports/tables/nir/results.csv` and `reports/metrics/nir.json`.
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from dualrec_utils import config, evaluation, files, nir, nir_candidates, nir_data, tables
+from dualrec_utils import config, evaluation, files, nir, nir_candidates, nir_data, stages, tables
 from dualrec_utils.baselines.item_knn import ItemKNN
 from dualrec_utils.config import CASE, HISTORY, ITEM, SPLIT, USER
 from dualrec_utils.errors import StudyError
@@ -254,15 +253,11 @@ def read_settings(path: Path) -> dict:
     return settings
 
 
-def main() -> int:
-    """Run with `optional/nir/params.yaml`; returns the exit status, 2 after a clear message."""
-    try:
-        table = run(**read_settings(PARAMS))
-    except StudyError as error:
-        print(f"dualrec: nir: {error}", file=sys.stderr)
-        return 2
+@stages.reported("nir")
+def main() -> None:
+    """Run with `optional/nir/params.yaml`."""
+    table = run(**read_settings(PARAMS))
     print(tables.to_markdown(table.drop(columns="remark")))
-    return 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import torch
 
-from dualrec_utils import baselines, files, leave_one_out, peers
+from dualrec_utils import baselines, files, leave_one_out, peers, stages
 from dualrec_utils.baselines.base import Baseline
 from dualrec_utils.config import SEED
 from dualrec_utils.errors import StudyError
@@ -79,28 +79,22 @@ def _scorer(name: str, model: Baseline, split: Split) -> leave_one_out.Scorer:
     return score
 
 
-def main() -> int:
-    """Run one model with every seed of `optional/peers/params.yaml`; returns the exit status."""
+@stages.reported("peers")
+def main() -> None:
+    """Run one model with every seed of `optional/peers/params.yaml`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     name = parser.parse_args().model
     # Seconds of both sides are one thread's.
     torch.set_num_threads(1)
-    try:
-        settings = peers.read_settings()
-        if name not in settings["models"]:
-            raise StudyError(
-                f"{peers.PARAMS} has no model {name!r}; it has {', '.join(settings['models'])}"
-            )
-        split = peers.split(leave_one_out.load(peers.DATASET))
-        for seed in settings["seeds"]:
-            found = run(name, settings["models"][name]["ours"], seed=seed, split=split)
-            files.write_json(found, peers.RUNS / "ours" / name / f"{seed}.json")
-            print({k: found[k] for k in peers.RUN_COLUMNS if k != SEED} | {SEED: seed}, flush=True)
-    except StudyError as error:
-        print(f"dualrec: peers: {error}", file=sys.stderr)
-        return 2
-    return 0
+    settings = peers.read_settings()
+    if name not in settings["models"]:
+        raise StudyError(f"{peers.PARAMS} has no model {name!r}; it has {', '.join(settings['models'])}")
+    split = peers.split(leave_one_out.load(peers.DATASET))
+    for seed in settings["seeds"]:
+        found = run(name, settings["models"][name]["ours"], seed=seed, split=split)
+        files.write_json(found, peers.RUNS / "ours" / name / f"{seed}.json")
+        print({k: found[k] for k in peers.RUN_COLUMNS if k != SEED} | {SEED: seed}, flush=True)
 
 
 if __name__ == "__main__":

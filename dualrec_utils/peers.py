@@ -18,7 +18,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
-from dualrec_utils import config, files, leave_one_out, tables
+from dualrec_utils import config, files, leave_one_out, stages, tables
 from dualrec_utils.config import ITEM, POSITION, SEED, USER
 from dualrec_utils.errors import StudyError
 from dualrec_utils.leave_one_out import Cases, Split, Track
@@ -266,20 +266,16 @@ def _differs(table: pd.DataFrame, settings: dict) -> pd.DataFrame:
     )
 
 
-def main() -> int:
-    """`export` or `report`; returns the exit status, 2 after a clear message."""
+@stages.reported("peers")
+def main() -> None:
+    """`export` or `report`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("task", choices=("export", "report"))
-    try:
-        settings, track = read_settings(), leave_one_out.load(DATASET)
-        if parser.parse_args().task == "export":
-            print(export(track, RUNS / "leave_one_out" / "leave_one_out.inter"))
-        else:
-            print(tables.to_markdown(_quality(report(settings, track))))
-    except StudyError as error:
-        print(f"dualrec: peers: {error}", file=sys.stderr)
-        return 2
-    return 0
+    settings, track = read_settings(), leave_one_out.load(DATASET)
+    if parser.parse_args().task == "export":
+        print(export(track, RUNS / "leave_one_out" / "leave_one_out.inter"))
+    else:
+        print(tables.to_markdown(_quality(report(settings, track))))
 
 
 if __name__ == "__main__":

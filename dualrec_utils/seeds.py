@@ -140,20 +140,14 @@ def _digest(settings: dict, *, dataset: str) -> str:
     return hashlib.sha256(about.encode()).hexdigest()[:12]
 
 
-def main() -> int:
-    """Parse the command line and train; returns the exit status."""
+@stages.reported(STAGE)
+def main() -> None:
+    """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", metavar="model")
-    try:
-        for name in parser.parse_args().models:
-            table = run(name)
-            print(
-                name, table.to_string(index=False), spread(table).round(4).to_string(index=False), sep="\n"
-            )
-    except StudyError as error:
-        print(f"dualrec: {STAGE}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    for name in parser.parse_args().models:
+        table = run(name)
+        print(name, table.to_string(index=False), spread(table).round(4).to_string(index=False), sep="\n")
 
 
 if __name__ == "__main__":

@@ -162,6 +162,7 @@ def rerun_in(folder: Path, *, root: Path) -> None:
         raise StudyError(f"the rerun failed (dvc repro --force ended with status {done.returncode})")
 
 
+@stages.reported("verify")
 def main() -> int:
     """Parse the command line, compare, and return the exit status: 0 only when nothing fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -171,17 +172,13 @@ def main() -> int:
         help="run nothing; compare the metrics that lie here with those committed",
     )
     arguments = parser.parse_args()
-    try:
-        if arguments.against_worktree:
-            return 0 if report_on(config.ROOT, rerun=config.ROOT) else 1
-        with tempfile.TemporaryDirectory(prefix="dualrec-verify-") as scratch:
-            copy = Path(scratch) / "study"
-            print(f"verify: running the committed state again, from nothing, in {copy}", flush=True)
-            rerun_in(copy, root=config.ROOT)
-            return 0 if report_on(config.ROOT, rerun=copy) else 1
-    except StudyError as error:
-        print(f"dualrec: verify: {error}", file=sys.stderr)
-        return 2
+    if arguments.against_worktree:
+        return 0 if report_on(config.ROOT, rerun=config.ROOT) else 1
+    with tempfile.TemporaryDirectory(prefix="dualrec-verify-") as scratch:
+        copy = Path(scratch) / "study"
+        print(f"verify: running the committed state again, from nothing, in {copy}", flush=True)
+        rerun_in(copy, root=config.ROOT)
+        return 0 if report_on(config.ROOT, rerun=copy) else 1
 
 
 if __name__ == "__main__":
