@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dualrec_utils.config import SYSTEM
+from dualrec_utils.plots.rows import SHORT, blank, label_rows
 from dualrec_utils.plots.style import COLORS, PAPER_LINE, caption, study_style
 from dualrec_utils.systems import label
 
@@ -19,16 +19,6 @@ _LOOKS = (
     {"marker": "D", "color": COLORS["green"]},
 )
 _WHERE = {"next_item": "", "window_of_five": " (any of five)"}
-_SHORT = {"hit_rate@1": "HR@1", "hit_rate@5": "HR@5", "ndcg@5": "NDCG@5"}
-
-
-def _guides(axes: Axes, names: Sequence[str]) -> None:
-    """One line a name, first on top, faint guides."""
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.grid(axis="y", color="#EEEEEE", linewidth=0.8)
-    axes.tick_params(axis="y", length=0)
-    axes.set_axisbelow(True)
 
 
 def ladder(
@@ -47,9 +37,8 @@ def ladder(
     """
     names, drawn = list(dict.fromkeys(rungs["rung"])), list(dict.fromkeys(rungs[SYSTEM]))
     with study_style():
-        figure, panels = plt.subplots(
-            1, len(metrics), figsize=(9.0, 1.9 + 0.46 * len(names)), sharey=True, squeeze=False
-        )
+        figure = blank((9.0, 1.9 + 0.46 * len(names)))
+        panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)
         for axes, metric in zip(panels[0], metrics, strict=True):
             for number, (system, look) in enumerate(zip(drawn, _LOOKS, strict=False)):
                 own = rungs[(rungs["metric"] == metric) & (rungs[SYSTEM] == system)]
@@ -65,13 +54,11 @@ def ladder(
                     **look,
                 )
             axes.axvline(paper[metric], label="the paper's best (ml-1m)", **PAPER_LINE)
-            axes.set(xlabel=_SHORT[metric], xlim=(0, None))
-            _guides(axes, [f"{place}. {name}" for place, name in enumerate(names)])
+            axes.set(xlabel=SHORT[metric], xlim=(0, None))
+            label_rows(axes, [f"{place}. {name}" for place, name in enumerate(names)])
         handles, labels = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=3)
         caption(figure, note)
-    # Shown where it is named, not once more at the end of a notebook's cell.
-    plt.close(figure)
     return figure
 
 
@@ -95,13 +82,14 @@ def steps(
     """
     drawn = gains[gains["step"].isin(words) & (gains["metric"] == gains["step"].map(metrics))]
     with study_style():
-        figure, axes = plt.subplots(figsize=(9.0, 1.0 + 0.21 * (len(drawn) + 2 * drawn["step"].nunique())))
+        figure = blank((9.0, 1.0 + 0.21 * (len(drawn) + 2 * drawn["step"].nunique())))
+        axes = figure.subplots()
         names, bold, at = {}, [], 0.0
         for step in words:
             rows = drawn[drawn["step"] == step]
             if len(rows):
                 bold.append(len(names))
-                names[at] = f"{words[step]} ({_SHORT[metrics[step]]})"
+                names[at] = f"{words[step]} ({SHORT[metrics[step]]})"
             for row in rows.itertuples():
                 at += 1
                 names[at] = _row_name(row)
@@ -117,7 +105,6 @@ def steps(
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         caption(figure, note)
-    plt.close(figure)
     return figure, drawn
 
 

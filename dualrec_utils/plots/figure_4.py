@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from dualrec_utils import config, paper, results, systems
 from dualrec_utils.config import PROTOCOL, SYSTEM
+from dualrec_utils.plots.rows import blank
 from dualrec_utils.plots.style import COLORS, caption, study_style
 
 METRICS = {"hit_rate@1": "HR@1", "hit_rate@5": "HR@5"}
@@ -66,8 +66,7 @@ def draw_figure_4(flat: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
     drawn = figure_4_values(flat)
     order = list(dict.fromkeys(drawn["row"]))
     place = {name: at for at, name in enumerate(order)}
-    figure = plt.figure(figsize=(8.4, 1.2 + 0.36 * len(order)))
-    plt.close(figure)
+    figure = blank((8.4, 1.2 + 0.36 * len(order)))
     panels = figure.subplots(1, len(METRICS), sharey=True)
     for axes, (metric, title) in zip(panels, METRICS.items(), strict=True):
         for protocol, look in _LOOKS.items():
