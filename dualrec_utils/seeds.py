@@ -77,22 +77,37 @@ def measured(score: Scorer, *, dataset: str, seed: int) -> dict[str, float]:
     """:data:`METRICS` on the test cases of `next_item`, seen movies left out: means over users."""
     cases, items = predictions.load_cases(dataset, "next_item", "test"), predictions.load_items(dataset)
     lists = predictions.from_scores(score(list(cases[HISTORY])), cases, items[ITEM].to_numpy(), seed=seed)
-    scored = evaluation.score_lists(lists, cases, evaluation.load_targets(dataset, "next_item"), items)
+    return _means(evaluation.score_lists(lists, cases, evaluation.load_targets(dataset, "next_item"), items))
+
+
+def of_the_run(name: str, *, dataset: str) -> dict[str, float]:
+    """The same of the run itself, from the predictions that it wrote.
+
+    Raises:
+        StudyError: as :func:`dualrec_utils.predictions.read`, when the run has none.
+    """
+    stage = LSTM if name == LSTM else "baselines"
+    where = {"dataset": dataset, "stage": stage, "protocol": "next_item", "split": "test"}
+    return _means(evaluation.per_case(name, **where))
+
+
+def _means(scored: pd.DataFrame) -> dict[str, float]:
     return scored.groupby(USER)[list(METRICS)].mean().mean().to_dict()
 
 
 def run(name: str, *, n_more: int = N_MORE) -> pd.DataFrame:
-    """Train a model from the run's seed and the `n_more` seeds after it, or keep what is there.
+    """Train a model from the `n_more` seeds after the run's, or keep what is there.
 
     Args:
         name: `lstm`, or a baseline of `params.yaml` that is trained.
 
     Returns:
-        One row a seed: `seed`, :data:`METRICS`, `seconds` of training, `device`, and `made_from`, a
-        digest of settings and data: rows made from others are made again.
+        One row a seed, the run's first, as the run found it: `seed`, :data:`METRICS`, `seconds` of
+        training (none for the run's), `device`, and `made_from`, a digest of settings and data: rows
+        made from others are made again.
 
     Raises:
-        StudyError: for a model that the run does not have, or that no seed touches.
+        StudyError: for a model that the run does not have, or that no seed touches, and before the run.
     """
     settings, own = _settings(name)
     dataset, first = own["dataset"], own["seed"]
@@ -100,8 +115,9 @@ def run(name: str, *, n_more: int = N_MORE) -> pd.DataFrame:
     device = f"{machine['cpu']}, {machine['cores']} cores"
     path = config.TABLES / STAGE / f"{name}.csv"
     kept = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=[SEED, _MADE_FROM])
-    rows = kept[kept[_MADE_FROM] == made_from].to_dict("records")
-    for seed in range(first, first + n_more + 1):
+    rows = kept[(kept[_MADE_FROM] == made_from) & (kept[SEED] != first)].to_dict("records")
+    rows.append({SEED: first} | of_the_run(name, dataset=dataset) | {_MADE_FROM: made_from})
+    for seed in range(first + 1, first + n_more + 1):
         if seed in [row[SEED] for row in rows]:
             continue
         started = time.perf_counter()

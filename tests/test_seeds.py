@@ -21,20 +21,38 @@ def sections(tiny, monkeypatch):
     return given
 
 
-def test_the_runs_own_seed_gives_what_the_run_found(sections):
+@pytest.fixture
+def run_before(sections):
+    """The run's own predictions of `gru4rec`."""
     histories = list(splits.load_histories("ml-100k", "train").values())
     baseline_pieces.obtain("gru4rec", TRAINED, histories, seed=TINY["seed"], **PLACE)
+
+
+def test_the_first_row_is_the_runs_own(run_before):
     found = evaluation.per_case("gru4rec", **PLACE, protocol="next_item", split="test")
     table = seeds.run("gru4rec", n_more=1)
     assert table["seed"].tolist() == [7, 8]
     for metric in seeds.METRICS:
         assert table[metric].iloc[0] == pytest.approx(found.groupby(USER)[metric].mean().mean(), abs=1e-12)
+    assert table["seconds"].isna().tolist() == [True, False]
     spread = seeds.spread(table).set_index("metric")
     assert spread.loc["ndcg@5", "n_seeds"] == 2
     low, high = sorted(table["ndcg@5"])
     # Of two values, the standard deviation (n - 1) is their distance over the root of two.
     assert spread.loc["ndcg@5", "std"] == pytest.approx((high - low) / 2**0.5)
     assert low < high
+
+
+def test_the_runs_own_seed_would_give_the_runs_numbers_again(run_before):
+    score = seeds.train_baseline("gru4rec", TRAINED, dataset="ml-100k", seed=7)
+    again = seeds.measured(score, dataset="ml-100k", seed=7)
+    assert again == pytest.approx(seeds.of_the_run("gru4rec", dataset="ml-100k"), abs=1e-12)
+
+
+def test_before_the_run_there_is_nothing_to_train_again(sections):
+    with pytest.raises(StudyError, match="gru4rec"):
+        seeds.run("gru4rec", n_more=1)
+    assert not (config.TABLES / "seeds/gru4rec.csv").exists()
 
 
 def test_the_networks_weights_follow_the_seed(sections):
@@ -46,8 +64,8 @@ def test_the_networks_weights_follow_the_seed(sections):
     assert (first != other).any()
 
 
-def test_what_is_there_is_kept_until_settings_change(sections, monkeypatch):
-    seeds.run("gru4rec", n_more=0)
+def test_what_is_there_is_kept_until_settings_change(sections, run_before, monkeypatch):
+    seeds.run("gru4rec", n_more=1)
     trained = []
     whole = seeds.train_baseline
 
@@ -56,12 +74,12 @@ def test_what_is_there_is_kept_until_settings_change(sections, monkeypatch):
         return whole(name, settings, **where)
 
     monkeypatch.setattr(seeds, "train_baseline", counted)
-    table = seeds.run("gru4rec", n_more=1)
-    assert trained == [8]
-    assert files.sha256(config.TABLES / "seeds/gru4rec.csv") and len(table) == 2
+    table = seeds.run("gru4rec", n_more=2)
+    assert trained == [9]
+    assert files.sha256(config.TABLES / "seeds/gru4rec.csv") and len(table) == 3
     sections["baselines"]["models"]["gru4rec"] = TRAINED | {"embedding_size": 4}
     seeds.run("gru4rec", n_more=1)
-    assert trained == [8, 7, 8]
+    assert trained == [9, 8]
 
 
 @pytest.mark.parametrize("name", ["ease", "gru5rec"])
