@@ -77,7 +77,8 @@ def measured(score: Scorer, *, dataset: str, seed: int) -> dict[str, float]:
     """:data:`METRICS` on the test cases of `next_item`, seen movies left out: means over users."""
     cases, items = predictions.load_cases(dataset, "next_item", "test"), predictions.load_items(dataset)
     lists = predictions.from_scores(score(list(cases[HISTORY])), cases, items[ITEM].to_numpy(), seed=seed)
-    return _means(evaluation.score_lists(lists, cases, evaluation.load_targets(dataset, "next_item"), items))
+    targets = evaluation.load_targets(dataset, "next_item")
+    return _means(evaluation.score_lists(lists, cases, targets, items))
 
 
 def of_the_run(name: str, *, dataset: str) -> dict[str, float]:
