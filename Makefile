@@ -28,7 +28,7 @@ IN_FOLDER := cd $(FOLDER) && export DUALREC_ROOT="$$PWD"
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint lab report bench verify nir search peers loo seeds lock clean
+.PHONY: help profile setup repro test lint lab report bench verify nir search peers loo seeds lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,9 +54,11 @@ endif
 	@touch $@
 	@echo "setup: done"
 
-repro: $(INSTALLED)  ## run the whole study (only what changed), print its results; PROFILE=colab: that profile
+profile:
 	@test -f $(FOLDER)/params.yaml || { echo "dualrec: there is no profile $(PROFILE); profiles:" \
 	  "$(patsubst profiles/%/params.yaml,%,$(wildcard profiles/*/params.yaml))" >&2; exit 2; }
+
+repro: profile $(INSTALLED)  ## run the whole study (only what changed), print its results; PROFILE=colab: that profile
 	@$(IN_FOLDER) && python -m dualrec_utils.params
 	@$(IN_FOLDER) && dvc repro
 	@$(IN_FOLDER) && python -m dualrec_utils.report --print
@@ -70,12 +72,12 @@ lint: $(INSTALLED)  ## check style, formatting and that notebooks are committed 
 	@nbstripout --verify --keep-id notebooks/*.ipynb || { \
 	  echo "lint: strip them with: .venv/bin/nbstripout --keep-id notebooks/*.ipynb" >&2; exit 1; }
 
-lab: $(INSTALLED)  ## open the notebooks in JupyterLab
-	@jupyter lab notebooks
+lab: profile $(INSTALLED)  ## open the notebooks in JupyterLab; PROFILE as above
+	@$(IN_FOLDER) && jupyter lab "$(CURDIR)/notebooks"
 
-report: $(INSTALLED)  ## bring the report up to date and say where it lies
-	@dvc repro report
-	@python -m dualrec_utils.report --print
+report: profile $(INSTALLED)  ## bring the report up to date and say where it lies; PROFILE as above
+	@$(IN_FOLDER) && dvc repro report
+	@$(IN_FOLDER) && python -m dualrec_utils.report --print
 
 bench: $(INSTALLED)  ## measure how fast and how well the LSTM trains, two ways (15 min)
 	@python -m dualrec_utils.bench
@@ -109,7 +111,7 @@ peers: $(INSTALLED) $(PEERS_VENV)/.installed  ## run eight baselines and RecBole
 loo: $(INSTALLED)  ## run baselines on the field's leave-one-out track, beside published figures; an hour
 	@cd optional/leave_one_out && dvc repro
 
-seeds: $(INSTALLED)  ## train LSTM and GRU4Rec again from two more seeds; after repro, 15 min; PROFILE as above
+seeds: profile $(INSTALLED)  ## train LSTM and GRU4Rec again from two more seeds; after repro, 15 min; PROFILE as above
 	@$(IN_FOLDER) && python -m dualrec_utils.seeds lstm gru4rec
 
 # uv resolves for every platform and Python version at once, in an environment of its own. Versions

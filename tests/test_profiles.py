@@ -91,6 +91,21 @@ def test_a_folder_without_parameters_is_no_profile(tmp_path, monkeypatch):
         profiles.write("colab")
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("target", ["repro", "report", "lab", "seeds"])
+def test_make_goes_to_the_profiles_folder_and_refuses_another_name(target):
+    def make(profile, *options):
+        command = ["make", *options, "-o", ".venv/.installed", target, f"PROFILE={profile}"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    commands = [line for line in make("colab", "-n").stdout.splitlines() if line.startswith("cd ")]
+    assert commands
+    assert all(line.startswith('cd profiles/colab && export DUALREC_ROOT="$PWD" && ') for line in commands)
+    refused = make("collab")
+    assert refused.returncode == 2
+    assert "there is no profile collab; profiles: colab ml-1m" in refused.stderr
+
+
 def test_running_a_profile_leaves_the_default_one_clean(tmp_path, monkeypatch):
     """A small pipeline in place of the study's, since what counts is whose lock DVC writes."""
     (tmp_path / "dualrec_utils").mkdir()
