@@ -52,12 +52,13 @@ def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any
         f"{len(ran)} of the paper's {total} baselines, trained here and not copied, and {len(own)} more, on"
         " the same cases as every other system."
     )
-    if line := _figure_3(config.METRICS / "lstm.json", dataset):
+    if line := stage_1(config.METRICS, dataset):
         lines.append(line)
-    lines += [
-        f"Profile {name}: {verdict.DATASETS.get(other['dataset'], other['dataset'])}, below."
-        for name, other in others.items()
-    ]
+    for name, other in others.items():
+        lines.append(
+            f"On {verdict.DATASETS.get(other['dataset'], other['dataset'])} (profile {name}):"
+            f" {verdict.summary(other)}"
+        )
     return lines
 
 
@@ -66,15 +67,23 @@ def _described(model: str) -> str:
     return small if model == "movielm" else model
 
 
-def _figure_3(path: Path, dataset: str) -> str:
-    """Stage 1 beside the paper's curve; empty where notebook 02 has not run."""
-    key = "curves/validation/top5_accuracy"
-    curves = files.read_json(path) if path.is_file() else {}
-    if key not in curves:
+def stage_1(metrics: Path, dataset: str) -> str:
+    """The LSTM's validation beside the paper's Figure 3; empty where notebook 02 has not run.
+
+    Args:
+        metrics: folder of the run's metrics files.
+        dataset: its name for readers.
+    """
+    path = metrics / "lstm.json"
+    found = files.read_json(path) if path.is_file() else {}
+    if "windows/validation/loss" not in found:
         return ""
+    loss, top5 = (found[f"windows/validation/{name}"] for name in ("loss", "top5_accuracy"))
+    asked = {name: parts["validation"] for name, parts in paper.FIGURE_3.items()}
     return (
-        f"Stage 1's training (Figure 3): top-5 accuracy {curves[key]:.1%} on validation users of {dataset};"
-        f" the paper prints {paper.FIGURE_3['top5_accuracy']['validation']:.1%} on MovieLens 1M."
+        f"Stage 1's training (Figure 3), windows of validation users of {dataset}: loss {loss:.2f}, top-5"
+        f" accuracy {top5:.1%}; the paper prints {asked['loss']:.2f} and {asked['top5_accuracy']:.1%} on"
+        " MovieLens 1M."
     )
 
 

@@ -177,16 +177,25 @@ def full_table(flat: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Headline tables of other profiles: `name`, `basis`, `summary`, `results`."""
-    return [
-        {
-            "name": name,
-            "basis": basis(flat),
-            "summary": verdict.summary(flat),
-            "results": results_table(flat).to_dict("split"),
-        }
-        for name, flat in others.items()
-    ]
+    """What the page shows of other profiles, one section each."""
+    found = []
+    for name, flat in others.items():
+        reports = config.ROOT / "profiles" / name / "reports"
+        dataset = verdict.DATASETS.get(flat["dataset"], flat["dataset"])
+        found.append(
+            {
+                "name": name,
+                "dataset": dataset,
+                "basis": basis(flat),
+                "summary": verdict.summary(flat),
+                "claims": verdict.claims(flat),
+                "stage_1": first_screen.stage_1(reports / "metrics", dataset),
+                "results": results_table(flat, names=all_systems(flat)).to_dict("split"),
+                "comparisons": verdict.comparisons(flat),
+                "seeds": page_parts.read_tables(reports / "tables" / "seeds"),
+            }
+        )
+    return found
 
 
 def save_figure_4(flat: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -284,7 +284,7 @@ def test_another_profile_stands_on_the_page(study):
     }
     files.write_json(other | {"dataset": "ml-1m"}, folder / "results.json")
     words = show().words
-    assert "Profile big" in words and "0.345 [0.190, 0.210]" in words
+    assert "make repro PROFILE=big" in words and "0.345 [0.190, 0.210]" in words
 
 
 def test_optional_tables_are_shown_where_they_are(study):
