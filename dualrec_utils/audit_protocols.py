@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from dualrec_utils import audit, baselines, config, files, params, predictions, splits
+from dualrec_utils import audit, baselines, config, files, params, predictions, ranks, splits
 from dualrec_utils.config import CASE, HISTORY, ITEM, POSITION, SPLIT, TIMESTAMP, USER
 from dualrec_utils.errors import StudyError
 from dualrec_utils.features import item_features, rows_of
@@ -145,22 +145,14 @@ def full_ranking(
 ) -> pd.DataFrame:
     """The whole catalog ranked, movies of the history left out, as headline lists are.
 
+    Args:
+        scores, cases, targets, item_ids: as :func:`sampled`.
+
     Returns:
-        As :func:`dualrec_utils.audit.per_case`; equal scores are ordered by item id, as in
-        :func:`dualrec_utils.predictions.from_scores`.
+        As :func:`dualrec_utils.audit.per_case`.
     """
-    ranks = []
-    for row, case, history in zip(scores, cases[CASE], cases[HISTORY], strict=True):
-        own = np.array(row, dtype=np.float64)
-        own[np.searchsorted(item_ids, history)] = -np.inf
-        columns = np.searchsorted(item_ids, targets[case])
-        ranks.append(min(_rank(own, column) for column in columns))
-    return audit.per_case(cases, ranks)
-
-
-def _rank(scores: np.ndarray, column: int) -> int:
-    before = scores > scores[column]
-    return 1 + int(before.sum()) + int((scores[:column] == scores[column]).sum())
+    answers = np.array([targets[case][0] for case in cases[CASE]])
+    return audit.per_case(cases, ranks.target_ranks(scores, cases[HISTORY], answers, item_ids))
 
 
 def reordered(interactions: pd.DataFrame, order: str, *, seed: int) -> pd.DataFrame:

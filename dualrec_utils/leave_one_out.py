@@ -7,14 +7,14 @@ duplicate titles are left as the field's files have them. Later ratings of other
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-from dualrec_utils import config, datasets, evaluation, metrics, sources
+from dualrec_utils import config, datasets, evaluation, metrics, ranks, sources
 from dualrec_utils.config import ITEM, POSITION, USER
 from dualrec_utils.errors import StudyError
 
@@ -185,16 +185,47 @@ def evaluate(score: Scorer, cases: Cases, item_ids: np.ndarray) -> pd.DataFrame:
     Raises:
         StudyError: when scores have another shape, or one is not a number.
     """
-    ranks = []
+    found = []
     for start in range(0, len(cases.user_ids), _CHUNK):
         part = slice(start, start + _CHUNK)
         histories = cases.histories[part]
         scores = score(histories, user_ids=cases.user_ids[part])
-        ranks.append(target_ranks(scores, histories, cases.targets[part], item_ids))
-    first_hit = np.concatenate(ranks)
+        found.append(ranks.target_ranks(scores, histories, cases.targets[part], item_ids))
+    first_hit = np.concatenate(found)
     values = {f"hit_rate@{k}": metrics.hit_rate(first_hit, k) for k in CUTOFFS}
     values |= {f"ndcg@{k}": metrics.ndcg(first_hit, k) for k in CUTOFFS}
     return pd.DataFrame({USER: cases.user_ids, "first_hit": first_hit, **values})
+
+
+class Validation:
+    """What a model in training is asked after each epoch: its mean over the validation users.
+
+    Args:
+        split: whose validation cases it answers.
+        metric: of :data:`METRICS`, the one early stopping looks at.
+        clock: seconds, such as `time.perf_counter`; the first epoch begins here.
+
+    Attributes:
+        found: values of the metric, one an epoch.
+        epoch_seconds: how long each epoch took, validation left out.
+        seconds: how long validation took, over all epochs.
+    """
+
+    def __init__(self, split: Split, *, metric: str, clock: Callable[[], float]) -> None:
+        self._split, self._metric, self._clock = split, metric, clock
+        self.found: list[float] = []
+        self.epoch_seconds: list[float] = []
+        self.seconds = 0.0
+        self._since = clock()
+
+    def __call__(self, score: Scorer) -> float:
+        asked = self._clock()
+        self.epoch_seconds.append(asked - self._since)
+        users = evaluate(score, self._split.validation, self._split.item_ids)
+        self.found.append(float(users[self._metric].mean()))
+        self._since = self._clock()
+        self.seconds += self._since - asked
+        return self.found[-1]
 
 
 def summarise(users: pd.DataFrame, *, seed: int) -> pd.DataFrame:
@@ -204,36 +235,3 @@ def summarise(users: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         Frame indexed by metric with `value`, `low`, `high`, `n_users`, `n_cases`.
     """
     return evaluation.summarise(users, seed=seed, columns=METRICS)
-
-
-def target_ranks(
-    scores: np.ndarray, histories: Sequence[np.ndarray], targets: np.ndarray, item_ids: np.ndarray
-) -> np.ndarray:
-    """Rank of each target, movies of the history left out, equal scores in the order of item ids.
-
-    Args:
-        scores: shape (n, n_items); not changed.
-        histories: n arrays of item ids.
-        targets: shape (n,), item ids, none of them in its history.
-        item_ids: shape (n_items,), ascending.
-
-    Returns:
-        Shape (n,), whole numbers from 1.
-
-    Raises:
-        StudyError: when shapes disagree or a score is not a number.
-    """
-    if scores.shape != (len(targets), len(item_ids)):
-        raise StudyError(
-            f"scores have shape {scores.shape}, expected ({len(targets)}, {len(item_ids)}): one row a user"
-            " and one column a catalog movie"
-        )
-    if not np.isfinite(scores).all():
-        raise StudyError("a score is not a number (NaN or infinity)")
-    working = scores.astype(np.float64, copy=True)
-    for row, history in enumerate(histories):
-        working[row, np.searchsorted(item_ids, history)] = -np.inf
-    columns = np.searchsorted(item_ids, targets)
-    own = working[np.arange(len(targets)), columns][:, None]
-    earlier = np.arange(len(item_ids)) < columns[:, None]
-    return 1 + (working > own).sum(1) + ((working == own) & earlier).sum(1)

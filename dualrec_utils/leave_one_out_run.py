@@ -19,14 +19,13 @@ from tqdm import tqdm
 
 from dualrec_utils import baselines, config, stages, tables
 from dualrec_utils import leave_one_out as loo
-from dualrec_utils.baselines.base import Scorer, Validate
+from dualrec_utils.baselines.base import Scorer
+from dualrec_utils.baselines.experiment import CHOSEN_BY
 from dualrec_utils.config import SEED
 from dualrec_utils.errors import StudyError
 
 STAGE = "leave_one_out"
 PARAMS = config.PACKAGE_ROOT / "optional" / STAGE / "params.yaml"
-# Early stopping looks at this, as everywhere in the study.
-CHOSEN_BY = "ndcg@5"
 _KINDS = {"n_validation": int, "seeds": list, "models": dict}
 
 
@@ -51,24 +50,6 @@ def read_settings(path: Path, dataset: str) -> dict:
     return {"split_seed": values["split_seed"], **own}
 
 
-class Clock:
-    """Asks a `validate` after each epoch; keeps what it says in `found`, and in `seconds` how long the
-    epochs themselves took."""
-
-    def __init__(self, validate: Validate) -> None:
-        self._validate = validate
-        self.seconds: list[float] = []
-        self.found: list[float] = []
-        self._since = time.perf_counter()
-
-    def __call__(self, score: Scorer) -> float:
-        self.seconds.append(time.perf_counter() - self._since)
-        self.found.append(self._validate(score))
-        tqdm.write(f"epoch {len(self.seconds)}: {self.seconds[-1]:.1f} s, {CHOSEN_BY} {self.found[-1]:.4f}")
-        self._since = time.perf_counter()
-        return self.found[-1]
-
-
 def run_seed(split: loo.Split, name: str, hyperparameters: dict, *, seed: int, bootstrap_seed: int) -> dict:
     """Fit a baseline on training histories, then ask it for everyone's last item.
 
@@ -89,24 +70,27 @@ def run_seed(split: loo.Split, name: str, hyperparameters: dict, *, seed: int, b
         StudyError: as :func:`baselines.build`, or when the loss is no number any more.
     """
     model = baselines.build(name, split.item_ids, seed=seed, **hyperparameters)
+    validation = loo.Validation(split, metric=CHOSEN_BY, clock=time.perf_counter)
 
-    def measure(score: Scorer) -> float:
-        return float(loo.evaluate(score, split.validation, split.item_ids)[CHOSEN_BY].mean())
+    def validate(score: Scorer) -> float:
+        value, epoch = validation(score), len(validation.found)
+        tqdm.write(f"epoch {epoch}: {validation.epoch_seconds[-1]:.1f} s, {CHOSEN_BY} {value:.4f}")
+        return value
 
-    clock, start = Clock(measure), time.perf_counter()
-    model.fit(split.training, user_ids=split.user_ids, validate=clock)
+    start = time.perf_counter()
+    model.fit(split.training, user_ids=split.user_ids, validate=validate)
     fitted = time.perf_counter()
     users = loo.evaluate(model.score, split.test, split.item_ids)
     scored = time.perf_counter()
     row: dict = {"model": name, SEED: seed}
     for metric, values in loo.summarise(users, seed=bootstrap_seed).iterrows():
         row |= {metric: values["value"], f"{metric}_low": values["low"], f"{metric}_high": values["high"]}
-    epochs = len(clock.seconds)
+    epochs = len(validation.found)
     return row | {
         "best_epoch": getattr(model, "best_epoch", None),
         "epochs": epochs or None,
-        "seconds_per_epoch": sum(clock.seconds) / epochs if epochs else None,
-        f"validation_{CHOSEN_BY}": json.dumps([round(value, 4) for value in clock.found]),
+        "seconds_per_epoch": sum(validation.epoch_seconds) / epochs if epochs else None,
+        f"validation_{CHOSEN_BY}": json.dumps([round(value, 4) for value in validation.found]),
         "fit_seconds": fitted - start,
         "score_seconds": scored - fitted,
         "peak_memory_mb": _peak_memory(),

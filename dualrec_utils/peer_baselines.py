@@ -40,20 +40,12 @@ def run(name: str, hyperparameters: dict, *, seed: int, split: Split) -> dict:
         of the whole fit.
     """
     model = baselines.build(name, split.item_ids, seed=seed, **hyperparameters)
-    values, validating = [], 0.0
-
-    def validate(score) -> float:
-        nonlocal validating
-        start = time.process_time()
-        users = leave_one_out.evaluate(score, split.validation, split.item_ids)
-        values.append(float(users[CHOSEN_BY].mean()))
-        validating += time.process_time() - start
-        return values[-1]
-
+    validation = leave_one_out.Validation(split, metric=CHOSEN_BY, clock=time.process_time)
     start = time.process_time()
-    model.fit(split.training, user_ids=split.user_ids, validate=validate)
-    seconds = time.process_time() - start - validating
+    model.fit(split.training, user_ids=split.user_ids, validate=validation)
+    seconds = time.process_time() - start - validation.seconds
     users = leave_one_out.evaluate(_scorer(name, model, split), split.test, split.item_ids)
+    values = validation.found
     epochs = max(len(values), 1)
     limit = hyperparameters.get("max_epochs")
     found = users[list(peers.METRICS)].mean().to_dict() | {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from test_pipeline_definition import closure
 
-from dualrec_utils import baselines, config, datasets, leave_one_out_run, leave_one_out_tables, predictions
+from dualrec_utils import baselines, config, datasets, leave_one_out_run, leave_one_out_tables
 from dualrec_utils import leave_one_out as loo
 from dualrec_utils import leave_one_out_ties as ties
 from dualrec_utils.errors import StudyError
@@ -134,36 +134,6 @@ def test_validation_users_are_drawn_by_the_seed_alone():
             loo.split(whole, n_validation=n_validation, seed=1)
 
 
-def test_ranks_worked_by_hand():
-    items, scores = np.array([2, 3, 5, 7]), np.array([[4.0, 3.0, 2.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
-    # Items 2 and 3 lie before 5, but 2 has been rated; among equals the lower id comes first.
-    found = loo.target_ranks(scores, [np.array([2]), np.array([3])], np.array([5, 7]), items)
-    assert found.tolist() == [2, 3]
-    assert scores[0, 0] == 4.0
-    nan = np.where(scores > 3, np.nan, scores)
-    with pytest.raises(StudyError, match="not a number"):
-        loo.target_ranks(nan, [np.array([2])] * 2, np.array([5, 7]), items)
-    with pytest.raises(StudyError, match=r"shape \(2, 4\), expected \(1, 4\)"):
-        loo.target_ranks(scores, [np.array([2])], np.array([5]), items)
-
-
-@given(seed=st.integers(0, 10_000), n_levels=st.integers(1, 20))
-def test_ranks_are_those_of_the_lists_that_all_systems_write(seed, n_levels):
-    draw = np.random.default_rng(seed)
-    items = np.sort(draw.choice(50, size=12, replace=False))
-    shuffled = np.stack([draw.permutation(items) for _ in range(5)])
-    histories, targets = list(shuffled[:, :4]), shuffled[:, 4]
-    # Few levels: ties abound.
-    scores = draw.integers(n_levels, size=(5, 12)).astype(float)
-    cases = pd.DataFrame({"case_id": list("abcde"), "history": histories})
-    lists = predictions.from_scores(scores, cases, items, seed=0)
-    wanted = pd.DataFrame({"case_id": list("abcde"), "item_id": targets})
-    assert (
-        loo.target_ranks(scores, histories, targets, items).tolist()
-        == lists.merge(wanted).sort_values("case_id")["rank"].tolist()
-    )
-
-
 def test_a_scorer_sees_histories_and_users_and_no_target(monkeypatch):
     whole = track([np.random.default_rng(user).permutation(9) for user in range(20)])
     split = loo.split(whole, n_validation=5, seed=0)
@@ -179,6 +149,22 @@ def test_a_scorer_sees_histories_and_users_and_no_target(monkeypatch):
         assert [user for user, _ in asked] == found["user_id"].tolist() == cases.user_ids.tolist()
         for (_, history), target in zip(asked, cases.targets, strict=True):
             assert len(history) == length and target not in history
+
+
+def test_validation_keeps_its_values_and_the_seconds_of_both_parts():
+    split = loo.split(track([[1, 2, 3, 4, 5]] * 3), n_validation=2, seed=0)
+    # The clock when made; before and after each of two questions.
+    ticks = iter([10.0, 13.0, 14.0, 19.0, 21.0])
+    validation = loo.Validation(split, metric="ndcg@5", clock=lambda: next(ticks))
+
+    def validate(order):
+        return validation(lambda histories, user_ids: np.tile(np.float64(order), (len(histories), 1)))
+
+    # Item 4 is asked, 1 to 3 are rated: it stands before 5, then behind it.
+    assert validate([0, 0, 0, 2, 1]) == 1
+    assert validate([0, 0, 0, 1, 2]) == pytest.approx(1 / np.log2(3))
+    assert validation.found == [1, pytest.approx(1 / np.log2(3))]
+    assert validation.epoch_seconds == [3, 5] and validation.seconds == 3
 
 
 def test_values_worked_by_hand_and_chunks_change_nothing(monkeypatch):
