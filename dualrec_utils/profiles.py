@@ -42,9 +42,11 @@ def pipeline(default: str) -> str:
 
     Returns:
         The same stages: code and notebooks two folders up, all else inside the profile's folder, which
-        the commands name as the root of what they read and write.
+        the commands name as the root of what they read and write. Only the default profile's report
+        shows what others found.
     """
     shared = "|".join(map(re.escape, _SHARED))
+    default = re.sub(r"^      - profiles/.*\n", "", default, flags=re.M)
     text = re.sub(rf"^(      - )({shared})", rf"\1{_ABOVE}\2", default, flags=re.M)
     return _HEADER + re.sub(r"^(    cmd: )(python )", r'\1DUALREC_ROOT="$PWD" \2', text, flags=re.M)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import tiny_files, use_root
+from conftest import tiny_files, use_downloads, use_root
 from ruamel.yaml import YAML
 
-from dualrec_utils import config, datasets, eda, files, params, prepare, profiles, sources, stages
+from dualrec_utils import config, datasets, eda, files, params, prepare, profiles, stages
 from dualrec_utils.config import HISTORY, ITEM, POSITION, RATING, TIMESTAMP, USER
 from dualrec_utils.errors import StudyError
 
@@ -77,6 +77,7 @@ def test_its_pipeline_is_the_default_one_with_code_two_folders_up(name):
         for dep in defined["deps"]:
             if dep.endswith((".py", ".ipynb")):
                 assert (folder / dep).is_file(), dep
+            assert "profiles/" not in dep, "what other profiles found is the default report's"
 
 
 @every
@@ -168,16 +169,11 @@ def order_folder(tmp_path, monkeypatch):
     ratings.loc[ratings[POSITION] % 2 == 1, [RATING, TIMESTAMP]] = np.nan
     ratings = ratings.astype({RATING: "Int64", TIMESTAMP: "Int64"}).rename(columns={ITEM: "movie_id"})
     titles = [f"{i}::Film {i:02d} ({1960 + i})::{config.GENRES[i % 18]}" for i in range(1, 31)]
-    folder = tmp_path / "downloads"
-    for name, content in {
+    contents = {
         "interactions.csv.gz": gzip.compress(ratings.to_csv(index=False).encode(), mtime=0),
         "movies.dat": "\n".join(titles).encode("latin-1"),
-    }.items():
-        path = folder / "ml-1m" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        monkeypatch.setitem(sources.SHA256, name, files.sha256(path))
-    monkeypatch.setenv("DUALREC_DATA", str(folder))
+    }
+    use_downloads(tmp_path / "downloads", "ml-1m", contents, monkeypatch)
     return ratings.rename(columns={"movie_id": ITEM})
 
 
