@@ -39,6 +39,16 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def figures_closed():
+    """Figures that a test leaves open are closed after it."""
+    # Imported here: most tests do without pyplot.
+    import matplotlib.pyplot as plt
+
+    yield
+    plt.close("all")
+
+
 def item_line(item: int, title: str, genres: set[str]) -> str:
     """One line of u.item: id, title, dates, address, then nineteen flags, "unknown" first."""
     flags = "|".join("1" if genre in genres else "0" for genre in ("unknown", *config.GENRES))
@@ -80,17 +90,23 @@ def use_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "STATE", folder / "data" / ".state")
 
 
-@pytest.fixture
-def tiny_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for DUALREC_DATA that holds the tiny data set; its checksums are the expected ones."""
-    folder = tmp_path / "downloads"
-    for name, content in tiny_files().items():
-        path = folder / "ml-100k" / name
+def use_downloads(
+    folder: Path, dataset: str, contents: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Make `folder` a DUALREC_DATA with a data set's files; their checksums are the expected ones."""
+    for name, content in contents.items():
+        path = folder / dataset / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         monkeypatch.setitem(sources.SHA256, name, files.sha256(path))
     monkeypatch.setenv("DUALREC_DATA", str(folder))
-    return folder
+
+
+@pytest.fixture
+def tiny_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for DUALREC_DATA that holds the tiny data set."""
+    use_downloads(tmp_path / "downloads", "ml-100k", tiny_files(), monkeypatch)
+    return tmp_path / "downloads"
 
 
 @pytest.fixture

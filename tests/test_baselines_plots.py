@@ -1,14 +1,9 @@
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
 from dualrec_utils.plots import baselines
 
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_closed")
 
 
 def test_each_model_has_a_panel_with_its_best_epoch_starred():

@@ -13,9 +13,8 @@ from dualrec_utils.plots.style import save_figure
 
 
 @pytest.fixture
-def data(tiny):
-    yield eda.load("ml-100k")
-    plt.close("all")
+def data(tiny, figures_closed):
+    return eda.load("ml-100k")
 
 
 @pytest.fixture

@@ -1,14 +1,9 @@
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
 from dualrec_utils.plots import training
 
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_closed")
 
 
 def test_each_metric_has_a_panel_with_both_parts_the_papers_lines_and_our_mark():
