@@ -7,7 +7,7 @@ from collections import Counter
 import nbformat
 import pytest
 
-from dualrec_utils import config, params, run_notebook, stages
+from dualrec_utils import config, params, questions, run_notebook, stages
 
 PATHS = sorted(config.NOTEBOOKS.glob("*.ipynb"))
 NUMBERED = [path for path in PATHS if path.name[:2].isdigit()]
@@ -87,7 +87,10 @@ def test_it_opens_with_its_number_question_and_sources(path):
 @numbered
 def test_its_parameters_are_its_section_of_params_yaml(path):
     in_notebook = run_notebook.declared(read(path), path.name)
-    settings = params.section(path.stem[3:], config.PACKAGE_ROOT / "params.yaml")
+    if path.name == questions.NOTEBOOK:
+        settings = questions.settings()
+    else:
+        settings = params.section(path.stem[3:], config.PACKAGE_ROOT / "params.yaml")
     assert in_notebook == settings
     for name, value in settings.items():
         assert type(in_notebook[name]) is type(value), name
@@ -151,8 +154,8 @@ def test_no_function_is_defined_twice():
     assert not [name for name, n in places.items() if n > 1]
 
 
-def test_every_numbered_notebook_is_a_stage():
-    known = {stage.notebook for stage in stages.STAGES}
+def test_every_numbered_notebook_is_a_stage_or_that_of_an_optional_study():
+    known = {stage.notebook for stage in stages.STAGES} | {questions.NOTEBOOK}
     assert {path.name for path in NUMBERED} <= known
 
 

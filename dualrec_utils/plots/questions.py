@@ -1,0 +1,145 @@
+"""Figures of notebook 09: settings of the LSTM, re-ranking, replaced suggestions, sizes of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from dualrec_utils.config import SYSTEM
+from dualrec_utils.plots.rows import SHORT, blank, intervals, label_rows
+from dualrec_utils.plots.style import COLORS, PAPER_LINE, caption, study_style
+from dualrec_utils.systems import label
+
+_LOOKS = (
+    {"marker": "o", "color": COLORS["blue"]},
+    {"marker": "s", "color": COLORS["vermilion"]},
+    {"marker": "D", "color": COLORS["green"]},
+)
+_NAMES = {**SHORT, "genre_jaccard": "genre Jaccard of the first title"}
+
+
+def _shifted(count: int, number: int, n_series: int) -> np.ndarray:
+    """Places of one of several series on each row."""
+    return np.arange(count) + 0.24 * (number - (n_series - 1) / 2)
+
+
+def settings(table: pd.DataFrame, names: Mapping[str, str], *, note: str) -> Figure:
+    """Settings of the LSTM, one row each: loss on windows, and HR@5 with its interval.
+
+    Args:
+        table: from :func:`dualrec_utils.questions_tables.lstm_table`, the default first.
+        names: setting -> words.
+        note: caption.
+    """
+    with study_style():
+        figure = blank((9.0, 1.3 + 0.34 * len(table)))
+        left, right = figure.subplots(1, 2, sharey=True)
+        places, usual = np.arange(len(table)), table.iloc[0]
+        left.plot(table["loss"], places, linestyle="none", **_LOOKS[0])
+        left.set(title="loss on windows of validation users", xlabel="nats a movie (lower is better)")
+        rows = table.rename(columns={"hit_rate@5_low": "low", "hit_rate@5_high": "high"})
+        intervals(right, rows, places, value="hit_rate@5", **_LOOKS[0])
+        right.set(title="HR@5, next_item, validation users", xlabel="HR@5")
+        for axes, value in ((left, usual["loss"]), (right, usual["hit_rate@5"])):
+            axes.axvline(value, **PAPER_LINE)
+        label_rows(left, [names[setting] for setting in table["setting"]])
+        caption(figure, note)
+    return figure
+
+
+def reranking(rows: pd.DataFrame, names: Mapping[str, str], *, note: str) -> Figure:
+    """What re-ranking changes for each kind of suggestion: a panel a (system, metric).
+
+    Args:
+        rows: differences from :func:`dualrec_utils.questions_rerank.by_group`, with `system`, `metric`.
+        names: group -> words, in order.
+        note: caption.
+    """
+    panels = list(rows.groupby(["metric", SYSTEM], sort=False))
+    n_columns = rows[SYSTEM].nunique()
+    with study_style():
+        figure = blank((9.0, 1.0 + 2.1 * (len(panels) // n_columns)))
+        grid = figure.subplots(len(panels) // n_columns, n_columns, sharey=True, squeeze=False).ravel()
+        for axes, ((metric, system), own) in zip(grid, panels, strict=True):
+            for number, (what, part) in enumerate(own.groupby("what", sort=False)):
+                part = part.set_index("group").loc[list(names)].reset_index()
+                places = _shifted(len(part), number, own["what"].nunique())
+                intervals(axes, part, places, label=what.replace(" - ", " − "), **_LOOKS[number])
+            axes.axvline(0, color=COLORS["black"], linewidth=0.8)
+            axes.set(title=label(system), xlabel=f"difference in {_NAMES[metric]}")
+            label_rows(axes, list(names.values()))
+        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        caption(figure, note)
+    return figure
+
+
+def suggestions(rows: pd.DataFrame, names: Mapping[str, str], *, note: str) -> Figure:
+    """Replaced suggestions: how often they are copied, how near the titles come, and what it costs.
+
+    Args:
+        rows: from :func:`dualrec_utils.questions_answers.summarise`, with `system`.
+        names: kind -> words, in order.
+        note: caption.
+    """
+    panels = (
+        ("copied", "value", "named in the answer"),
+        ("near", "difference", "drawn towards its genres"),
+        ("hit_rate@5", "difference", "HR@5, minus as is"),
+    )
+    with study_style():
+        figure = blank((9.6, 1.5 + 0.42 * len(names)))
+        for axes, (metric, column, title) in zip(figure.subplots(1, 3, sharey=True), panels, strict=True):
+            drawn = rows[rows["metric"] == metric]
+            for number, (system, own) in enumerate(drawn.groupby(SYSTEM, sort=False)):
+                own = own.set_index("kind").loc[list(names)].reset_index()
+                ends = ("low", "high") if column == "value" else ("difference_low", "difference_high")
+                part = pd.DataFrame({"value": own[column], "low": own[ends[0]], "high": own[ends[1]]})
+                places = _shifted(len(part), number, drawn[SYSTEM].nunique())
+                intervals(axes, part, places, label=label(system), **_LOOKS[number])
+            if column == "difference":
+                axes.axvline(0, color=COLORS["black"], linewidth=0.8)
+            else:
+                axes.xaxis.set_major_formatter(PercentFormatter(1))
+            axes.set_title(title)
+            label_rows(axes, list(names.values()))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        caption(figure, note)
+    return figure
+
+
+def sizes(table: pd.DataFrame, *, note: str) -> Figure:
+    """Loss and hit rates over the number of weights.
+
+    Args:
+        table: from :func:`dualrec_utils.questions_tables.sizes_table`.
+        note: caption.
+    """
+    lines = {
+        "history_hit_rate@5": "history only, ten real movies",
+        "zero_shot_hit_rate@5": "paper's prompt, three titles",
+    }
+    with study_style():
+        figure = blank((9.0, 3.4))
+        left, right = figure.subplots(1, 2)
+        thousands = table["n_parameters"] / 1_000
+        left.plot(thousands, table["loss_per_title"], linestyle="-", **_LOOKS[0])
+        left.set(title="loss on validation users", ylabel="nats a title (lower is better)")
+        for number, (column, name) in enumerate(lines.items()):
+            values = table[column]
+            reach = [values - table[f"{column}_low"], table[f"{column}_high"] - values]
+            right.errorbar(thousands, values, yerr=reach, label=name, capsize=3, **_LOOKS[number])
+        right.set(title="HR@5, next_item, test users", ylabel="HR@5", ylim=(0, None))
+        right.legend()
+        for axes in (left, right):
+            axes.set(xscale="log", xlabel="thousand weights")
+            axes.set_xticks(
+                thousands,
+                [f"{value:.0f}\n({size})" for value, size in zip(thousands, table["size"], strict=True)],
+            )
+            axes.minorticks_off()
+        caption(figure, note)
+    return figure

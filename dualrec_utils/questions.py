@@ -1,0 +1,69 @@
+"""Questions of the paper's digest that the default run leaves open: where their settings and pieces lie.
+
+`python -m dualrec_utils.questions` runs notebook 09, which puts the pieces together. It stands outside the
+default pipeline, and takes its parameters from `optional/questions/params.yaml`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from dualrec_utils import config, params, stages
+from dualrec_utils.errors import StudyError
+
+STAGE = "questions"
+NOTEBOOK = f"09_{STAGE}.ipynb"
+PARAMS = config.PACKAGE_ROOT / "optional" / STAGE / "params.yaml"
+
+
+def pieces_dir(section: str) -> Path:
+    """Where the runs of a section leave what they found, apart, so that a stopped run goes on."""
+    return config.ROOT / "data" / STAGE / section
+
+
+def read_settings(section: str) -> dict[str, Any]:
+    """One section of `optional/questions/params.yaml`.
+
+    Raises:
+        StudyError: for a section that the file does not have.
+    """
+    values = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8")) or {}
+    if not isinstance(values.get(section), dict):
+        raise StudyError(f"{PARAMS} has no section {section!r}; it has {', '.join(values)}")
+    return values[section]
+
+
+def asked_settings() -> dict[str, Any]:
+    """How the language model was asked in notebook 04: section `zero_shot_llm` of `params.yaml`."""
+    return params.section("zero_shot_llm")
+
+
+def settings() -> dict[str, Any]:
+    """The notebook's parameters: `dataset` and `seed` of the default run, and section `notebook`."""
+    about = params.section("lstm")
+    return {"dataset": about["dataset"], "seed": about["seed"], **read_settings("notebook")}
+
+
+def main() -> int:
+    """Run the notebook on the pieces at hand and write its page; returns the exit status."""
+    # Papermill takes a second to import, which those who read a section need not wait for.
+    from dualrec_utils import run_notebook
+
+    os.environ.update(stages.ENVIRONMENT)
+    page = config.NOTEBOOK_REPORTS / f"{Path(NOTEBOOK).stem}.html"
+    try:
+        run_notebook.run(config.NOTEBOOKS / NOTEBOOK, settings(), page=page, cwd=config.ROOT)
+    except (StudyError, run_notebook.NotebookFailed) as error:
+        print(f"dualrec: {STAGE}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, StudyError) else 1
+    print(page)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
