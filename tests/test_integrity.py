@@ -79,6 +79,8 @@ def known_alone(sources):
     # Values of the stages before the results, whose own have intervals.
     before = [v for flat in sources if "language_model" not in flat for v in flat.values()]
     known |= {f"{v:.1%}" for v in before if isinstance(v, float)}
+    losses = [v for flat in sources for key, v in flat.items() if key.endswith("validation/loss")]
+    known |= {f"{v:.2f}" for v in [*losses, *paper.FIGURE_3["loss"].values()]}
     printed = paper.figure_4()
     figures = printed.select_dtypes("number").to_numpy().ravel().tolist()
     figures += [v for part in paper.FIGURE_3.values() for v in part.values()]
