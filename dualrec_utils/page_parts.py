@@ -173,9 +173,13 @@ def read_figure_4(protocol: str) -> list[dict[str, Any]]:
     return rows
 
 
-def read_claims() -> list[tuple[str, str]]:
-    """The audit's judgement on each claim of the paper: (claim and judgement, what it rests on)."""
-    path = config.TABLES / "audit" / "conclusions.csv"
+def read_claims(folder: Path) -> list[tuple[str, str]]:
+    """The audit's judgement on each claim of the paper: (claim and judgement, what it rests on).
+
+    Args:
+        folder: of the audit's tables.
+    """
+    path = folder / "conclusions.csv"
     if not path.is_file():
         return []
     # The audit writes for a notebook: the judgement stands between two pairs of asterisks.
@@ -183,9 +187,13 @@ def read_claims() -> list[tuple[str, str]]:
     return [tuple(line.removeprefix("**").split("** ", 1)) for line in said]
 
 
-def read_ladder() -> list[dict[str, str]]:
-    """Both ends of the audit's ladder on HR@1: `system`, `first`, `last` (values), `from`, `to` (rungs)."""
-    path = config.TABLES / "audit" / "ladder.csv"
+def read_ladder(folder: Path) -> list[dict[str, str]]:
+    """Both ends of the audit's ladder on HR@1: `system`, `first`, `last` (values), `from`, `to` (rungs).
+
+    Args:
+        folder: of the audit's tables.
+    """
+    path = folder / "ladder.csv"
     if not path.is_file():
         return []
     rows = pd.read_csv(path).query("metric == 'hit_rate@1'")

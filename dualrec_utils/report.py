@@ -41,6 +41,8 @@ COLUMNS = (
 )
 # Stages shown one after the other below the results, each with its figures and tables.
 ROOMS = ("eda", "lstm", "baselines", "movielm", "zero_shot_llm", "lora_finetuning", "rerank_ablation")
+# Figures of other profiles that the page shows too.
+_OF_OTHERS = ("audit/ladder", "report/figure_4", "lstm/figure_3")
 # Tables of notebook 07 that the page shows in a form of its own.
 _SHOWN_APART = ("deviations", "figure_4_next_item", "figure_4_window_of_five")
 
@@ -190,6 +192,14 @@ def other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
                 "summary": verdict.summary(flat),
                 "claims": verdict.claims(flat),
                 "stage_1": first_screen.stage_1(reports / "metrics", dataset),
+                "figures": [
+                    page_parts.read_figure(path)
+                    for stem in _OF_OTHERS
+                    if (path := reports / "figures" / f"{stem}.png").is_file()
+                ],
+                "ladder": page_parts.read_ladder(reports / "tables" / "audit"),
+                "paper_claims": page_parts.read_claims(reports / "tables" / "audit"),
+                "page": f"../profiles/{name}/reports/index.html",
                 "results": results_table(flat, names=all_systems(flat)).to_dict("split"),
                 "comparisons": verdict.comparisons(flat),
                 "seeds": page_parts.read_tables(reports / "tables" / "seeds"),
@@ -253,8 +263,8 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
         "deviations": saved.get("Deviations"),
         "statistics": page_parts.read_tables(config.TABLES / "results", without=_SHOWN_APART),
         "audit": rooms["audit"],
-        "paper_claims": page_parts.read_claims(),
-        "ladder": page_parts.read_ladder(),
+        "paper_claims": page_parts.read_claims(config.TABLES / "audit"),
+        "ladder": page_parts.read_ladder(config.TABLES / "audit"),
         "leave_one_out": page_parts.read_tables(config.STUDY_TABLES / "leave_one_out"),
         "peers": page_parts.read_tables(config.PACKAGE_ROOT / "reports" / "peers", without=("runs",)),
         "others": other_results(others),

@@ -285,6 +285,17 @@ def test_another_profile_stands_on_the_page(study):
     files.write_json(other | {"dataset": "ml-1m"}, folder / "results.json")
     words = show().words
     assert "make repro PROFILE=big" in words and "0.345 [0.190, 0.210]" in words
+    assert "at the top" not in words
+    audit = study / "profiles/big/reports/tables/audit"
+    audit.mkdir(parents=True)
+    same = {"metric": "hit_rate@1", "low": 0.0, "high": 0.5, "system": "lstm"}
+    rungs = [same | {"value": 0.25, "rung": "as released"}, same | {"value": 0.125, "rung": "strict"}]
+    pd.DataFrame(rungs).to_csv(audit / "ladder.csv", index=False)
+    sentence = pd.DataFrame({"claim": ["iii"], "sentence": ["**(iii) Re-ranking helps: no.** Minus 2.0."]})
+    sentence.to_csv(audit / "conclusions.csv", index=False)
+    words = show().words
+    assert "HR@1 0.250 [0.000, 0.500] at the top (as released), 0.125" in words
+    assert "(iii) Re-ranking helps: no." in words
 
 
 def test_optional_tables_are_shown_where_they_are(study):
