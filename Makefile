@@ -28,10 +28,10 @@ IN_FOLDER := cd $(FOLDER) && export DUALREC_ROOT="$$PWD"
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help profile setup repro test lint lab report bench verify nir search peers loo seeds lock clean
+.PHONY: help profile setup repro test lint lab report bench verify nir search peers loo questions seeds lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED)  ## create .venv and install the pinned requirements (repro and test do it too)
 
@@ -110,6 +110,9 @@ peers: $(INSTALLED) $(PEERS_VENV)/.installed  ## run eight baselines and RecBole
 
 loo: $(INSTALLED)  ## run baselines on the field's leave-one-out track, beside published figures; an hour
 	@cd optional/leave_one_out && dvc repro
+
+questions: $(INSTALLED)  ## answer the questions of the paper's digest (notebook 09); after repro, half an hour
+	@cd optional/questions && dvc repro
 
 seeds: profile $(INSTALLED)  ## train LSTM and GRU4Rec again from two more seeds; after repro, 15 min; PROFILE as above
 	@$(IN_FOLDER) && python -m dualrec_utils.seeds lstm gru4rec

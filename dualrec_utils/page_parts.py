@@ -56,6 +56,10 @@ CAPTIONS = {
     "results/by_popularity": "By popularity of the next movie",
     "results/catalog": "How much of the catalog is recommended, and how little known it is",
     "results/sample_size": "How many users it takes to tell two systems apart",
+    "questions/lstm": "Learning rate, optimizer and batch size of the LSTM, on validation users",
+    "questions/rerank": "What re-ranking changes, by what the LSTM's suggestion was",
+    "questions/suggestions": "Another suggestion in the prompt: named, drawn towards, and its cost",
+    "questions/sizes": "Smaller language models",
     "lstm/figure_3": "The paper's Figure 3: loss, accuracy and top-5 accuracy by epoch",
 }
 # Rows and columns that a reader still takes in; the saved table has all of them.
@@ -204,6 +208,19 @@ def read_ladder(folder: Path) -> list[dict[str, str]]:
         ends.append(dict(system=systems.label(system), first=values[0], last=values[1]))
         ends[-1] |= {"from": first["rung"], "to": last["rung"]}
     return ends
+
+
+def read_questions() -> dict[str, Any]:
+    """What `make questions` found: `answers` (question, answer), `figures`, `tables`; empty if not run."""
+    figures = config.PACKAGE_ROOT / "reports" / "figures" / "questions"
+    folder = config.STUDY_TABLES / "questions"
+    path = folder / "answers.csv"
+    said = pd.read_csv(path).itertuples(index=False, name=None) if path.is_file() else []
+    return {
+        "answers": list(said),
+        "figures": read_figures(figures),
+        "tables": read_tables(folder, without=("answers",)),
+    }
 
 
 def facts(stage: str) -> list[tuple[str, Any]]:

@@ -18,8 +18,13 @@ from dualrec_utils.errors import StudyError
 FOLDER = config.PACKAGE_ROOT / "profiles"
 _ABOVE = "../../"
 # What stages read that belongs to the repository and to no profile.
-_TABLES = ("baseline_search", "leave_one_out", "movielm_trials.csv", "nir/")
-_FILES = ("reports/bench/", "reports/peers/", *(f"reports/tables/{name}" for name in _TABLES))
+_TABLES = ("baseline_search", "leave_one_out", "movielm_trials.csv", "nir/", "questions")
+_FILES = (
+    "reports/bench/",
+    "reports/peers/",
+    "reports/figures/questions",
+    *(f"reports/tables/{name}" for name in _TABLES),
+)
 _SHARED = ("dualrec_utils/", "notebooks/", *_FILES)
 _HEADER = (
     "# Written from the default profile's dvc.yaml by `python -m dualrec_utils.profiles`: do not edit.\n"

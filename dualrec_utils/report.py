@@ -265,6 +265,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
         "audit": rooms["audit"],
         "paper_claims": page_parts.read_claims(config.TABLES / "audit"),
         "ladder": page_parts.read_ladder(config.TABLES / "audit"),
+        "questions": page_parts.read_questions(),
         "leave_one_out": page_parts.read_tables(config.STUDY_TABLES / "leave_one_out"),
         "peers": page_parts.read_tables(config.PACKAGE_ROOT / "reports" / "peers", without=("runs",)),
         "others": other_results(others),

@@ -299,10 +299,11 @@ def test_another_profile_stands_on_the_page(study):
 
 
 def test_optional_tables_are_shown_where_they_are(study):
-    assert show().words.count("Not run.") >= 3
+    assert show().words.count("Not run.") >= 4
     for folder, name in (
         ("tables/audit", "steps"),
         ("tables/leave_one_out", "ours"),
+        ("tables/questions", "sizes"),
         ("peers", "libraries"),
     ):
         frame = pd.DataFrame({"system": ["lstm"], "value": [0.25], "low": [0.2], "high": [0.3]})
@@ -310,8 +311,18 @@ def test_optional_tables_are_shown_where_they_are(study):
         path.parent.mkdir(parents=True)
         frame.to_csv(path, index=False)
     words = show().words
-    assert words.count("LSTM alone (Stage 1) 0.250 [0.200, 0.300]") == 3
-    assert all(f"Table: {name}" in words for name in ("Steps", "Ours", "Libraries"))
+    assert words.count("LSTM alone (Stage 1) 0.250 [0.200, 0.300]") == 4
+    assert all(f"Table: {name}" in words for name in ("Steps", "Ours", "Sizes", "Libraries"))
+
+
+def test_answers_to_the_digests_questions_are_shown(study):
+    path = study / "reports" / "tables" / "questions" / "answers.csv"
+    path.parent.mkdir(parents=True)
+    pd.DataFrame({"question": ["How small?"], "answer": ["<b>Not</b> smaller, +0.1 points"]}).to_csv(
+        path, index=False
+    )
+    words = show().words
+    assert "How small? <b>Not</b> smaller, +0.1 points" in words and "Table: Answers" not in words
 
 
 def test_the_sortable_table_has_every_system_with_what_it_is_sorted_by(study):
