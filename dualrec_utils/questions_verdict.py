@@ -13,16 +13,24 @@ from dualrec_utils.questions import STAGE
 Flat = Mapping[str, float]
 
 
+# The kinds of suggestion that are movies of the catalog, and wrong on purpose.
+_WRONG_MOVIES = ("unpopular", "other_genres", "watched")
+# More names than this are counted and not listed; the tables have all of them.
+_LISTED = 3
+
+
 def told_apart(keys: Mapping[str, str], flat: Flat) -> str:
     """Differences told apart from zero, and the others: `A −2.1 points [...]; not told apart: B`.
 
     Args:
-        keys: name -> key of a difference in `flat`.
+        keys: name -> key of a difference in `flat`, at least one.
     """
     sure = [name for name, key in keys.items() if not verdict.reading(flat, key).startswith("not")]
     rest = [name for name in keys if name not in sure]
     parts = [f"{name} {verdict.points(flat, keys[name])}" for name in sure]
-    parts += [f"not told apart: {', '.join(rest)}"] if rest else []
+    if rest:
+        listed = ", ".join(rest) if len(rest) <= _LISTED else f"the other {len(rest)}"
+        parts.append(f"not told apart from zero: {listed if sure or len(rest) <= _LISTED else 'any'}")
     return "; ".join(parts)
 
 
@@ -58,26 +66,48 @@ def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
-def rerank(flat: Flat, names: Sequence[str], *, metric: str = "hit_rate@1") -> str:
-    """What re-ranking changes when the suggestion is right and when it is wrong.
+def _key(system: str, group: str, what: str, metric: str) -> str:
+    key = f"{STAGE}/rerank/{system}/{group}/{reranking.RERANKED} - {what}/{metric}"
+    return key.replace(",", "").replace(" ", "_")
+
+
+def rerank(flat: Flat, names: Sequence[str]) -> str:
+    """What re-ranking changes when the suggestion is wrong, and when it is right.
 
     Args:
         names: systems whose lists were re-ranked.
     """
-    sentences = []
-    for name in names:
-        about = f"{STAGE}/rerank/{name}"
-        keys = {}
-        for group, words in reranking.GROUPS.items():
-            key = f"{about}/{group}/{reranking.RERANKED} - {reranking.WRITTEN}/{metric}".replace(",", "")
-            if (key := key.replace(" ", "_")) in flat:
-                keys[f"where it is {words}" if group != reranking.ALL else "over all cases"] = key
-        sentences.append(f"{systems.label(name)}, HR@1 re-ranked minus as written: {_signed(keys, flat)}.")
-    return " ".join(sentences).replace("where it is the suggestion is", "where the suggestion is")
-
-
-def _signed(keys: Mapping[str, str], flat: Flat) -> str:
-    return "; ".join(f"{name} {verdict.points(flat, key)}" for name, key in keys.items())
+    wrong = {reranking.ALIKE: "a genre in common", reranking.UNLIKE: "none in common"}
+    sizes = {
+        group: flat.get(f"{STAGE}/rerank/{names[0]}/{group}/n_cases".replace(",", "").replace(" ", "_"), 0)
+        for group in (*wrong, reranking.RIGHT)
+    }
+    share = 1 - sizes[reranking.RIGHT] / sum(sizes.values())
+    sentences, helped = [], []
+    for what, words in ((reranking.WRITTEN, "the written order"), (reranking.RANDOM, "a random one")):
+        keys = {
+            f"{systems.label(name)}, {genres}": _key(name, group, what, "hit_rate@1")
+            for name in names
+            for group, genres in wrong.items()
+        }
+        keys = {name: key for name, key in keys.items() if key in flat}
+        helped += [name for name, key in keys.items() if verdict.reading(flat, key) == "higher"]
+        sentences.append(f"HR@1 there, against {words}: {told_apart(keys, flat)}.")
+    sentences.insert(
+        0,
+        f"The suggestion is wrong in {share:.0%} of {sum(sizes.values()):,} cases, and re-ranking towards"
+        f" it then {'helps some lists' if helped else 'helps no kind of list'}.",
+    )
+    for group, metric, words in (
+        (reranking.RIGHT, "hit_rate@1", "Where the suggestion is right, HR@1 changes by"),
+        (reranking.ALIKE, "genre_jaccard", "Genre Jaccard of the first title, suggestion wrong but alike"),
+        (reranking.UNLIKE, "genre_jaccard", "and unlike"),
+    ):
+        keys = {systems.label(name): _key(name, group, reranking.WRITTEN, metric) for name in names}
+        keys = {name: key for name, key in keys.items() if key in flat}
+        if keys:
+            sentences.append(f"{words}: {told_apart(keys, flat)}.")
+    return " ".join(sentences)
 
 
 def suggestions(flat: Flat, names: Sequence[str], kinds: Mapping[str, str]) -> str:
@@ -87,22 +117,32 @@ def suggestions(flat: Flat, names: Sequence[str], kinds: Mapping[str, str]) -> s
         names: systems asked.
         kinds: kind -> words, the first being the prompt as is.
     """
-    sentences = []
+    usual, sentences = next(iter(kinds)), []
     for name in names:
-        about, usual = f"{STAGE}/suggestions/{name}", next(iter(kinds))
-        given = {words: f"{about}/{kind}" for kind, words in kinds.items() if kind != "none"}
-        copied = [f"{words} {verdict.percent(flat, f'{key}/copied')}" for words, key in given.items()]
-        sentences.append(f"{systems.label(name)} names what was suggested: {'; '.join(copied)}.")
-        fixed = verdict.percent(flat, f"{about}/typos/corrected")
-        anyway = verdict.percent(flat, f"{about}/none/corrected")
-        sentences.append(
-            f"After typos it writes the right title in {fixed} of its answers, without any suggestion in"
-            f" {anyway}."
+        about = f"{STAGE}/suggestions/{name}"
+        named = {kind: verdict.percent(flat, f"{about}/{kind}/copied") for kind in kinds}
+        most = max(
+            (kind for kind in kinds if kind not in (usual, "none")),
+            key=lambda kind: flat[f"{about}/{kind}/copied"],
         )
-        keys = {words: f"{key}/difference/near" for words, key in given.items()}
+        follows = verdict.reading(flat, f"{about}/{usual}/difference/copied")
+        corrects = verdict.reading(flat, f"{about}/typos/difference/corrected")
+        drawn = [
+            kind
+            for kind in _WRONG_MOVIES
+            if verdict.reading(flat, f"{about}/{kind}/difference/near") == "higher"
+        ]
+        sentences += [
+            f"{systems.label(name)} {'corrects' if corrects == 'higher' else 'does not correct'} typos, and"
+            f" its titles {'move towards the genres of a wrong movie' if drawn else 'keep their genres'}.",
+            f"It names the LSTM's movie in {named[usual]} of its answers, without being told of it in"
+            f" {named['none']} ({follows} with the line), another suggestion in at most {named[most]}"
+            f" ({kinds[most]}), and the right title after two typos in"
+            f" {verdict.percent(flat, f'{about}/typos/corrected')}.",
+        ]
+        keys = {kinds[kind]: f"{about}/{kind}/difference/near" for kind in (usual, *_WRONG_MOVIES)}
         sentences.append(
-            "Genre Jaccard of its titles with what was suggested, minus that of its answer without a"
-            f" suggestion: {told_apart(keys, flat)}."
+            f"Genre Jaccard with the suggestion, against the answer without one: {told_apart(keys, flat)}."
         )
         keys = {
             words: f"{about}/{kind}/difference/hit_rate@5" for kind, words in kinds.items() if kind != usual
@@ -122,7 +162,8 @@ def sizes(flat: Flat, table: pd.DataFrame, *, default: str, not_run: Mapping[str
     losses = [f"{row['size']} {row['loss_per_title']:.3f}" for row in table.to_dict("records")]
     smaller = [size for size in table["size"] if size != default]
     sentences = [f"Loss in nats a title on validation users, width x layers: {', '.join(losses)}."]
-    for prompt, words in (("history", "after the history alone"), ("zero_shot", "with the paper's prompt")):
+    asked = (("history", "after the history alone"), ("zero_shot", "with the paper's prompt"))
+    for prompt, words in asked if smaller else ():
         keys = {size: f"{STAGE}/sizes/{size}/difference/{prompt}/hit_rate@5" for size in smaller}
         sentences.append(f"HR@5 {words}, against {default}: {told_apart(keys, flat)}.")
     sentences += [f"{name}: not run, {why}." for name, why in not_run.items()]

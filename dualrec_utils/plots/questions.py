@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dualrec_utils.config import SYSTEM
 from dualrec_utils.plots.rows import SHORT, blank, intervals, label_rows
@@ -19,7 +20,9 @@ _LOOKS = (
     {"marker": "s", "color": COLORS["vermilion"]},
     {"marker": "D", "color": COLORS["green"]},
 )
-_NAMES = {**SHORT, "genre_jaccard": "genre Jaccard of the first title"}
+_NAMES = {**SHORT, "genre_jaccard": "genre Jaccard"}
+# Differences up to here are drawn to a linear scale.
+_LINEAR = 0.05
 
 
 def _shifted(count: int, number: int, n_series: int) -> np.ndarray:
@@ -59,21 +62,27 @@ def reranking(rows: pd.DataFrame, names: Mapping[str, str], *, note: str) -> Fig
         names: group -> words, in order.
         note: caption.
     """
-    panels = list(rows.groupby(["metric", SYSTEM], sort=False))
-    n_columns = rows[SYSTEM].nunique()
+    metrics, drawn = rows["metric"].unique(), rows[SYSTEM].unique()
     with study_style():
-        figure = blank((9.0, 1.0 + 2.1 * (len(panels) // n_columns)))
-        grid = figure.subplots(len(panels) // n_columns, n_columns, sharey=True, squeeze=False).ravel()
-        for axes, ((metric, system), own) in zip(grid, panels, strict=True):
+        figure = blank((9.6, 1.0 + 2.2 * len(metrics)))
+        grid = figure.subplots(len(metrics), len(drawn), sharex="row", sharey=True, squeeze=False)
+        for (metric, system), axes in zip(itertools.product(metrics, drawn), grid.flat, strict=True):
+            own = rows[(rows["metric"] == metric) & (rows[SYSTEM] == system)]
             for number, (what, part) in enumerate(own.groupby("what", sort=False)):
                 part = part.set_index("group").loc[list(names)].reset_index()
                 places = _shifted(len(part), number, own["what"].nunique())
                 intervals(axes, part, places, label=what.replace(" - ", " − "), **_LOOKS[number])
             axes.axvline(0, color=COLORS["black"], linewidth=0.8)
+            # Where the suggestion is right, differences are ten times as large.
+            axes.set_xscale("symlog", linthresh=_LINEAR)
+            axes.set_xticks(
+                [-_LINEAR, 0, _LINEAR, 10 * _LINEAR], [f"−{_LINEAR}", "0", _LINEAR, 10 * _LINEAR]
+            )
+            axes.minorticks_off()
             axes.set(title=label(system), xlabel=f"difference in {_NAMES[metric]}")
             label_rows(axes, list(names.values()))
-        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-        caption(figure, note)
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        caption(figure, f"{note}; beyond ±{_LINEAR} the scale is logarithmic")
     return figure
 
 
@@ -102,6 +111,7 @@ def suggestions(rows: pd.DataFrame, names: Mapping[str, str], *, note: str) -> F
                 intervals(axes, part, places, label=label(system), **_LOOKS[number])
             if column == "difference":
                 axes.axvline(0, color=COLORS["black"], linewidth=0.8)
+                axes.xaxis.set_major_locator(MaxNLocator(4))
             else:
                 axes.xaxis.set_major_formatter(PercentFormatter(1))
             axes.set_title(title)
