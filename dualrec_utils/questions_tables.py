@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from dualrec_utils import evaluation, files
+from dualrec_utils import config, evaluation, files
 from dualrec_utils.config import SYSTEM, USER
 from dualrec_utils.errors import StudyError
 from dualrec_utils.questions import STAGE, pieces_dir, read_settings
 
 LEARNING_RATE, OPTIMIZER, BATCH_SIZE = "learning rate", "optimizer", "batch size"
 LSTM_METRICS = ("hit_rate@5", "ndcg@5")
+NO_TIME = "no time yet (make questions)"
 # The paper's own range.
 NOT_RUN = {
     "DeepSeek-R1-Distill-Qwen-1.5B": "1.5 billion weights need a GPU and have to be fetched",
@@ -23,24 +24,48 @@ SIZE_METRICS = {"history": ("hit_rate@5", "ndcg@5"), "zero_shot": ("hit_rate@5",
 
 
 def read_pieces(section: str, frames: Sequence[str]) -> dict[str, dict]:
-    """What the runs of `lstm` or `sizes` left: name -> `measured` and each frame.
+    """What the runs of `lstm` or `sizes` left: name -> `measured` and each frame, of those at hand.
 
     Args:
         section: `lstm` | `sizes`, of `optional/questions/params.yaml`.
         frames: names of the parquet files of a piece.
 
     Raises:
-        StudyError: when a piece is not there.
+        StudyError: when the piece that changes nothing is not there: the others are held against it.
     """
-    settings = read_settings(section)
-    pieces = {}
-    for name in settings.get("models", settings):
+    needed, pieces = unchanged(section), {}
+    if needed in missing(section):
+        raise StudyError(
+            f"{pieces_dir(section) / needed} is not there: run `make questions`, which makes every piece"
+        )
+    for name in [name for name in _changes(section) if name not in missing(section)]:
         folder = pieces_dir(section) / name
-        if not (folder / "measured.json").is_file():
-            raise StudyError(f"{folder} is not there: run `make questions`, which makes every piece")
         pieces[name] = {"measured": files.read_json(folder / "measured.json")}
         pieces[name] |= {frame: pd.read_parquet(folder / f"{frame}.parquet") for frame in frames}
     return pieces
+
+
+def missing(section: str) -> list[str]:
+    """The settings of `lstm` or `sizes` that have not been run."""
+    folder = pieces_dir(section)
+    return [name for name in _changes(section) if not (folder / name / "measured.json").is_file()]
+
+
+def _changes(section: str) -> dict[str, dict]:
+    settings = read_settings(section)
+    return settings.get("models", settings)
+
+
+def earlier(name: str) -> pd.DataFrame:
+    """A committed table of what was tried before: `baseline_search/lstm_tuned`, `movielm_trials`.
+
+    Raises:
+        StudyError: when it is not there.
+    """
+    path = config.STUDY_TABLES / f"{name}.csv"
+    if not path.is_file():
+        raise StudyError(f"{path} is not there; restore it with `git checkout {path.name}`")
+    return pd.read_csv(path)
 
 
 def unchanged(section: str) -> str:
@@ -49,8 +74,7 @@ def unchanged(section: str) -> str:
     Raises:
         StudyError: when the section has none, or several.
     """
-    settings = read_settings(section)
-    found = [name for name, changes in settings.get("models", settings).items() if not changes]
+    found = [name for name, changes in _changes(section).items() if not changes]
     if len(found) != 1:
         raise StudyError(f"section {section!r} needs one setting that changes nothing; it has {found}")
     return found[0]
@@ -164,12 +188,15 @@ def sizes_table(pieces: Mapping[str, Mapping], *, default: str, **stats) -> pd.D
     return pd.DataFrame(rows).sort_values("n_parameters", ignore_index=True)
 
 
-def with_not_run(table: pd.DataFrame, reasons: Mapping[str, str]) -> pd.DataFrame:
-    """The table of sizes with a row for each model that was not run: its reason, and no number."""
-    missing = pd.DataFrame(
-        {"size": list(reasons), "remark": [f"not run: {why}" for why in reasons.values()]}
-    )
-    return pd.concat([table.assign(remark=""), missing], ignore_index=True)
+def with_not_run(table: pd.DataFrame, column: str, reasons: Mapping[str, str]) -> pd.DataFrame:
+    """A table with a row for each name that was not run: its reason as `remark`, and no number.
+
+    Args:
+        column: of the names.
+        reasons: name -> why.
+    """
+    rows = pd.DataFrame({column: list(reasons), "remark": [f"not run: {why}" for why in reasons.values()]})
+    return pd.concat([table.assign(remark=""), rows], ignore_index=True)
 
 
 def _three(key: str, row: Mapping, metric: str) -> dict[str, float]:

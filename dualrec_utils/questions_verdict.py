@@ -34,11 +34,12 @@ def told_apart(keys: Mapping[str, str], flat: Flat) -> str:
     return "; ".join(parts)
 
 
-def lstm(flat: Flat, table: pd.DataFrame) -> str:
+def lstm(flat: Flat, table: pd.DataFrame, *, not_run: Sequence[str] = ()) -> str:
     """How much learning rate, optimizer and batch size matter, on validation users.
 
     Args:
         table: from :func:`dualrec_utils.questions_tables.lstm_table`, the default first.
+        not_run: settings that are missing from it.
     """
     usual = f"{STAGE}/lstm/{table['setting'].iloc[0]}"
     sentences = [
@@ -59,6 +60,7 @@ def lstm(flat: Flat, table: pd.DataFrame) -> str:
             f"Another {factor} changes HR@5 by: {told_apart(keys, flat)}; the loss is {losses.min():.3f} to"
             f" {losses.max():.3f}."
         )
+    sentences += [f"Not run yet: {', '.join(not_run)}."] if not_run else []
     return " ".join(sentences)
 
 

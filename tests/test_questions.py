@@ -7,6 +7,7 @@ from ruamel.yaml import YAML
 
 from dualrec_utils import (
     config,
+    files,
     predictions,
     prompts,
     questions,
@@ -220,6 +221,16 @@ def test_what_has_not_been_asked_is_said(root):
         questions_tables.read_pieces("lstm", ["cases"])
 
 
+def test_a_piece_that_has_not_been_run_is_named_and_the_others_are_read(root):
+    names = list(questions.read_settings("sizes")["models"])
+    usual = questions_tables.unchanged("sizes")
+    folder = questions.pieces_dir("sizes") / usual
+    files.write_json({"n_parameters": 1}, folder / "measured.json")
+    files.write_parquet(pd.DataFrame({CASE: ["a"]}), folder / "history.parquet")
+    assert list(questions_tables.read_pieces("sizes", ["history"])) == [usual]
+    assert questions_tables.missing("sizes") == [name for name in names if name != usual]
+
+
 # ------------------------------------------------------------------ tables and answers
 
 
@@ -290,6 +301,7 @@ def test_every_answer_is_built_from_the_metrics(lstm_table):
     assert not [key for key in flat if " " in key or "," in key]
     said = questions_verdict.lstm(flat, lstm_table)
     assert "128 -100.0 points [-100.0, -100.0]" in said and "not told apart from zero: sgd" in said
+    assert "Not run yet: slower." in questions_verdict.lstm(flat, lstm_table, not_run=["slower"])
     said = questions_verdict.rerank(flat, ["movielm_lora"])
     assert "wrong in 67% of 3 cases" in said and "helps no kind of list" in said
     assert "movielm LoRA, a genre in common -100.0 points" in said
@@ -308,7 +320,7 @@ def test_every_answer_is_built_from_the_metrics(lstm_table):
 
 def test_what_was_not_run_has_a_reason_and_no_number():
     sizes = questions_tables.sizes_table(sizes_pieces(), default="big", **STATS)
-    table = questions_tables.with_not_run(sizes, questions_tables.NOT_RUN).set_index("size")
+    table = questions_tables.with_not_run(sizes, "size", questions_tables.NOT_RUN).set_index("size")
     assert table.index.tolist()[:2] == ["little", "big"]
     for name in questions_tables.NOT_RUN:
         assert table.loc[name].drop("remark").isna().all()
