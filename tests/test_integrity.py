@@ -155,9 +155,11 @@ def test_every_cell_of_the_readmes_table_is_the_value_of_its_row_and_column():
 def test_a_planted_number_is_noticed():
     sources, block = metrics(), readme_block()
     for found in list(VALUE.finditer(block))[::7]:
-        value = found.group(1)
-        step = 10.0 ** -len(value.split(".")[1])
-        wrong = found.group().replace(value, f"{float(value) + step:.{len(value.split('.')[1])}f}", 1)
+        value, _, _, high = found.groups()
+        decimals = len(value.split(".")[1])
+        # Above its own interval, where no other key's value can be either.
+        above = f"{float(high) + 10.0**-decimals:.{decimals}f}"
+        wrong = found.group().replace(value, above, 1)
         assert untraced(wrong, sources) == [wrong]
     assert untraced("of 1,137 cases", sources) == ["1,137"]
     assert untraced("a gain of 12.34 points", sources) == ["12.34"]

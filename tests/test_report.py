@@ -296,6 +296,10 @@ def test_another_profile_stands_on_the_page(study):
     words = show().words
     assert "HR@1 0.250 [0.000, 0.500] at the top (as released), 0.125" in words
     assert "(iii) Re-ranking helps: no." in words
+    by_both = (
+        "by the released code's rules: LSTM alone (Stage 1) 0.250 [0.000, 0.500]; the paper prints 0.1847"
+    )
+    assert by_both in words
 
 
 def test_optional_tables_are_shown_where_they_are(study):
