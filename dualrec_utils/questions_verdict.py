@@ -103,7 +103,7 @@ def rerank(flat: Flat, names: Sequence[str]) -> str:
     for group, metric, words in (
         (reranking.RIGHT, "hit_rate@1", "Where the suggestion is right, HR@1 changes by"),
         (reranking.ALIKE, "genre_jaccard", "Genre Jaccard of the first title, suggestion wrong but alike"),
-        (reranking.UNLIKE, "genre_jaccard", "and unlike"),
+        (reranking.UNLIKE, "genre_jaccard", "The same, suggestion wrong and unlike"),
     ):
         keys = {systems.label(name): _key(name, group, reranking.WRITTEN, metric) for name in names}
         keys = {name: key for name, key in keys.items() if key in flat}
