@@ -43,10 +43,12 @@ def lstm(flat: Flat, table: pd.DataFrame, *, not_run: Sequence[str] = ()) -> str
     """
     usual = f"{STAGE}/lstm/{table['setting'].iloc[0]}"
     sentences = [
-        "With the default setting HR@5 on validation users is"
-        f" {verdict.percent(flat, f'{usual}/hit_rate@5')}, the loss on windows {flat[f'{usual}/loss']:.3f}."
+        "The default setting has HR@5"
+        f" {verdict.percent(flat, f'{usual}/hit_rate@5')} on validation users and a loss of"
+        f" {flat[f'{usual}/loss']:.3f} nats on windows."
     ]
     columns = {"learning rate": "learning_rate", "optimizer": "optimizer", "batch size": "batch_size"}
+    matters = {}
     for factor, column in columns.items():
         own = table[table["factor"] == factor]
         if not len(own):
@@ -55,11 +57,13 @@ def lstm(flat: Flat, table: pd.DataFrame, *, not_run: Sequence[str] = ()) -> str
             _value(row[column]): f"{STAGE}/lstm/{row['setting']}/difference/hit_rate@5"
             for row in own.to_dict("records")
         }
-        losses = own["loss"]
-        sentences.append(
-            f"Another {factor} changes HR@5 by: {told_apart(keys, flat)}; the loss is {losses.min():.3f} to"
-            f" {losses.max():.3f}."
-        )
+        matters[factor] = any(not verdict.reading(flat, key).startswith("not") for key in keys.values())
+        losses = " to ".join(f"{loss:.3f}" for loss in sorted({own["loss"].min(), own["loss"].max()}))
+        sentences.append(f"Another {factor}, HR@5: {told_apart(keys, flat)}; loss {losses}.")
+    shown = [factor for factor, told in matters.items() if told]
+    others = [factor for factor, told in matters.items() if not told]
+    first = f"Sensitive to {' and '.join(shown) or 'none of the three'}"
+    sentences.insert(0, first + (f"; not shown for {' and '.join(others)}." if others else "."))
     sentences += [f"Not run yet: {', '.join(not_run)}."] if not_run else []
     return " ".join(sentences)
 
