@@ -54,6 +54,7 @@ def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any
     )
     if line := stage_1(config.METRICS, dataset):
         lines.append(line)
+    lines += by_both_rules(config.TABLES / "audit", flat["dataset"])
     for name, other in others.items():
         audit = config.ROOT / "profiles" / name / "reports" / "tables" / "audit"
         lines += [f"{verdict.summary(other)} (Profile {name}.)", *by_both_rules(audit, other["dataset"])]
