@@ -137,3 +137,11 @@ def test_make_alone_lists_every_target():
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ["repro", "test", "lint", "lab", "report", "bench", "verify", "lock", "clean"]:
         assert re.search(rf"^  make {target} +\S", listed, re.M), target
+
+
+def test_other_projects_are_their_own_and_only_their_files_are_named():
+    """DVC runs what the same project makes of a dependency, and sees no folder of another project."""
+    for folder in (ROOT / "optional").iterdir():
+        assert (folder / ".dvc" / "config").is_file(), f"{folder.name} would run with the default pipeline"
+    deps = [dep for stage in pipeline().values() for dep in stage["deps"] if dep.startswith("profiles/")]
+    assert deps and all((ROOT / dep).is_file() for dep in deps)
