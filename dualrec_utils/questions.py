@@ -49,6 +49,7 @@ def settings() -> dict[str, Any]:
     return {"dataset": about["dataset"], "seed": about["seed"], **read_settings("notebook")}
 
 
+@stages.reported(STAGE)
 def main() -> int:
     """Run the notebook on the pieces at hand and write its page; returns the exit status."""
     # Papermill takes a second to import, which those who read a section need not wait for.
@@ -58,9 +59,9 @@ def main() -> int:
     page = config.NOTEBOOK_REPORTS / f"{Path(NOTEBOOK).stem}.html"
     try:
         run_notebook.run(config.NOTEBOOKS / NOTEBOOK, settings(), page=page, cwd=config.ROOT)
-    except (StudyError, run_notebook.NotebookFailed) as error:
+    except run_notebook.NotebookFailed as error:
         print(f"dualrec: {STAGE}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, StudyError) else 1
+        return 1
     print(page)
     return 0
 

@@ -9,7 +9,6 @@ that changes nothing is not trained again: it is notebook 02's own network.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,13 +17,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from dualrec_utils import config, evaluation, files, lstm, params, predictions, splits
+from dualrec_utils import config, evaluation, files, lstm, params, predictions, splits, stages
 from dualrec_utils.config import HISTORY, ITEM
 from dualrec_utils.errors import StudyError
 from dualrec_utils.features import item_features, rows_of
 from dualrec_utils.lstm_data import IGNORED, Sequences, training_sequences, windows
 from dualrec_utils.lstm_network import build_model
-from dualrec_utils.questions import pieces_dir, read_settings
+from dualrec_utils.questions import STAGE, pieces_dir, read_settings
 
 SECTION = "lstm"
 MOMENTUM = 0.9
@@ -175,27 +174,23 @@ def run(name: str, settings: Mapping, *, folder: Path, weights: Path | None = No
     return measured
 
 
-def main() -> int:
-    """Parse the command line and run; returns the exit status."""
+@stages.reported(STAGE)
+def main() -> None:
+    """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("setting")
     name = parser.parse_args().setting
-    try:
-        known = read_settings(SECTION)
-        if name not in known:
-            raise StudyError(f"there is no LSTM setting {name!r}; settings: {', '.join(known)}")
-        settings = complete(known[name], params.section("lstm"))
-        weights = None
-        if not known[name]:
-            weights = config.model_dir(settings["dataset"], "lstm") / "lstm.weights.h5"
-        measured = run(name, settings, folder=pieces_dir(SECTION) / name, weights=weights)
-    except StudyError as error:
-        print(f"dualrec: questions: {error}", file=sys.stderr)
-        return 2
+    known = read_settings(SECTION)
+    if name not in known:
+        raise StudyError(f"there is no LSTM setting {name!r}; settings: {', '.join(known)}")
+    settings = complete(known[name], params.section("lstm"))
+    weights = None
+    if not known[name]:
+        weights = config.model_dir(settings["dataset"], "lstm") / "lstm.weights.h5"
+    measured = run(name, settings, folder=pieces_dir(SECTION) / name, weights=weights)
     print(
         f"{name}: loss {measured['loss']:.3f}, top-5 accuracy {measured['top5_accuracy']:.3f}", flush=True
     )
-    return 0
 
 
 if __name__ == "__main__":

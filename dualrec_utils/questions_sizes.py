@@ -9,7 +9,6 @@ trained again: its weights are those of stage `movielm`.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,11 +27,12 @@ from dualrec_utils import (
     prompts,
     responses,
     splits,
+    stages,
 )
 from dualrec_utils.config import USER
 from dualrec_utils.errors import StudyError
 from dualrec_utils.matching import TitleMatcher
-from dualrec_utils.questions import pieces_dir, read_settings
+from dualrec_utils.questions import STAGE, pieces_dir, read_settings
 
 SECTION = "sizes"
 CHANGEABLE = ("hidden_size", "n_layers")
@@ -138,27 +138,23 @@ def _answers(model, tokenizer, cases: pd.DataFrame, items: pd.DataFrame, *, aske
     )
 
 
-def main() -> int:
-    """Parse the command line, train and measure one size; returns the exit status."""
+@stages.reported(STAGE)
+def main() -> None:
+    """Parse the command line, train and measure one size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("size")
     name = parser.parse_args().size
-    try:
-        settings = read_settings(SECTION)
-        if name not in settings["models"]:
-            raise StudyError(f"there is no size {name!r}; sizes: {', '.join(settings['models'])}")
-        folder = pieces_dir(SECTION) / name
-        own = complete(settings["models"][name], params.section(movielm.STAGE))
-        numbers, frames = measure(trained(own, folder=folder), n_cases=settings["n_cases"])
-        for kind, frame in frames.items():
-            files.write_parquet(frame, folder / f"{kind}.parquet")
-        numbers |= {key: own[key] for key in CHANGEABLE}
-        files.write_json(numbers, folder / "measured.json")
-    except StudyError as error:
-        print(f"dualrec: questions: {error}", file=sys.stderr)
-        return 2
+    settings = read_settings(SECTION)
+    if name not in settings["models"]:
+        raise StudyError(f"there is no size {name!r}; sizes: {', '.join(settings['models'])}")
+    folder = pieces_dir(SECTION) / name
+    own = complete(settings["models"][name], params.section(movielm.STAGE))
+    numbers, frames = measure(trained(own, folder=folder), n_cases=settings["n_cases"])
+    for kind, frame in frames.items():
+        files.write_parquet(frame, folder / f"{kind}.parquet")
+    numbers |= {key: own[key] for key in CHANGEABLE}
+    files.write_json(numbers, folder / "measured.json")
     print(f"{name}: {numbers['loss_per_title']:.3f} nats a title on validation users", flush=True)
-    return 0
 
 
 if __name__ == "__main__":

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import argparse
 import string
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from dualrec_utils import config, files, matching, params, predictions, prompts, responses, splits
+from dualrec_utils import config, files, matching, params, predictions, prompts, responses, splits, stages
 from dualrec_utils.config import CASE, GENRE_LIST, HISTORY, ITEM, TEXT, TITLE, USER, YEAR
 from dualrec_utils.errors import StudyError
 from dualrec_utils.local import LocalBackend
-from dualrec_utils.questions import pieces_dir, read_settings
+from dualrec_utils.questions import STAGE, pieces_dir, read_settings
 from dualrec_utils.questions_answers import ANSWER, KIND, KINDS, NONE, PROMPT
 
 SECTION = "suggestions"
@@ -236,18 +235,14 @@ def _backend(settings: Mapping, *, model: str, ending: str | None) -> LocalBacke
     )
 
 
-def main() -> int:
-    """Parse the command line, ask, write `<system>.parquet`; returns the exit status."""
+@stages.reported(STAGE)
+def main() -> None:
+    """Parse the command line, ask, write `<system>.parquet`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("system", choices=SYSTEMS)
     system = parser.parse_args().system
-    try:
-        asked = ask(system, **read_settings(SECTION))
-    except StudyError as error:
-        print(f"dualrec: questions: {error}", file=sys.stderr)
-        return 2
+    asked = ask(system, **read_settings(SECTION))
     print(files.write_parquet(asked, pieces_dir(SECTION) / f"{system}.parquet"), flush=True)
-    return 0
 
 
 if __name__ == "__main__":
