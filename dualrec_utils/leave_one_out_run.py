@@ -159,6 +159,11 @@ def main() -> None:
     parser.add_argument("models", nargs="+", metavar="model")
     arguments = parser.parse_args()
     settings = read_settings(PARAMS, arguments.dataset)
+    # Imported here: a spelling mistake need not wait for it. One thread, because attention's last digits
+    # hang on their number and early stopping makes hits of them; networks of this size lose no time.
+    import torch
+
+    torch.set_num_threads(1)
     for name in arguments.models:
         table = run(arguments.dataset, name, settings=settings)
         shown = ["model", SEED, *loo.METRICS, "best_epoch", "epochs", "seconds_per_epoch"]

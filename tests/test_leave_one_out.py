@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
@@ -217,6 +218,21 @@ def test_a_run_writes_one_row_a_seed_and_repeats_exactly(root, tiny_folder, one_
     pd.testing.assert_frame_equal(found[same], again[same])
     # Nothing random: one seed is enough.
     assert len(leave_one_out_run.run("ml-100k", "markov", settings=SETTINGS)) == 1
+
+
+def test_the_command_trains_with_one_thread_whatever_the_machine_has(
+    root, tiny_folder, one_thread, monkeypatch, tmp_path, capsys
+):
+    path = tmp_path / "params.yaml"
+    own = {key: value for key, value in SETTINGS.items() if key != "split_seed"}
+    YAML().dump({"split_seed": 1, "ml-100k": own}, path)
+    monkeypatch.setattr(leave_one_out_run, "PARAMS", path)
+    monkeypatch.setattr("sys.argv", ["leave_one_out_run", "ml-100k", "gru4rec"])
+    torch.set_num_threads(2)
+    leave_one_out_run.main()
+    table = pd.read_csv(config.TABLES / "leave_one_out" / "ml-100k" / "gru4rec.csv")
+    assert table["device"].unique() == "cpu, 1 thread(s)"
+    assert "gru4rec" in capsys.readouterr().out
 
 
 def test_a_run_that_cannot_be_leaves_nothing(root, tiny_folder):
