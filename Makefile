@@ -61,7 +61,7 @@ profile:
 repro: profile $(INSTALLED)  ## run the whole study (only what changed), print its results; PROFILE=colab: that profile
 	@$(IN_FOLDER) && python -m dualrec_utils.params
 	@$(IN_FOLDER) && dvc repro
-	@$(IN_FOLDER) && python -m dualrec_utils.report --print
+	@$(IN_FOLDER) && python -m dualrec_utils.results_text
 
 test: $(INSTALLED)  ## run the tests, offline
 	@HF_HUB_OFFLINE=1 python -m pytest
@@ -77,7 +77,7 @@ lab: profile $(INSTALLED)  ## open the notebooks in JupyterLab; PROFILE as above
 
 report: profile $(INSTALLED)  ## bring the report up to date and say where it lies; PROFILE as above
 	@$(IN_FOLDER) && dvc repro report
-	@$(IN_FOLDER) && python -m dualrec_utils.report --print
+	@$(IN_FOLDER) && python -m dualrec_utils.results_text
 
 bench: $(INSTALLED)  ## measure how fast and how well the LSTM trains, two ways (15 min)
 	@python -m dualrec_utils.bench

@@ -19,8 +19,9 @@ from dualrec_utils import (
     fusion,
     paper,
     predictions,
-    report,
+    readme_results,
     results,
+    results_text,
     systems,
     verdict,
 )
@@ -106,7 +107,7 @@ def untraced(text, sources):
 
 def readme_block():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return text.split(report.BEGIN)[1].split(report.END)[0]
+    return text.split(readme_results.BEGIN)[1].split(readme_results.END)[0]
 
 
 def page_verdict():
@@ -133,7 +134,7 @@ def test_every_number_of_the_reports_verdict_comes_from_a_metrics_file():
 @needs_results
 def test_every_cell_of_the_readmes_table_is_the_value_of_its_row_and_column():
     flat = files.read_json(RESULTS)
-    by_label = {systems.label(name): name for name in report.all_systems(flat)}
+    by_label = {systems.label(name): name for name in results_text.all_systems(flat)}
     rows = [line.strip("| ").split(" | ") for line in readme_block().splitlines() if line.startswith("| ")]
     tables = [row for row in rows if row[0] in by_label]
     header = next(row for row in rows if row[0] == "system")
@@ -388,13 +389,13 @@ def test_a_system_without_metrics_is_not_run_and_borrows_nothing():
     flat = files.read_json(RESULTS)
     without = {key: value for key, value in flat.items() if "/ease/" not in key and "-ease/" not in key}
     assert len(without) < len(flat)
-    before, after = (report.results_table(own).set_index("system") for own in (flat, without))
+    before, after = (results_text.results_table(own).set_index("system") for own in (flat, without))
     assert (after.loc["EASE-R"] == "not run").all() and not (before.loc["EASE-R"] == "not run").any()
     pd.testing.assert_frame_equal(before.drop("EASE-R"), after.drop("EASE-R"))
     assert "EASE-R" not in " ".join(verdict.headline(without))
-    assert "| EASE-R | not run | not run |" in report.readme_block(without)
+    assert "| EASE-R | not run | not run |" in readme_results.readme_block(without)
 
 
 def test_without_any_metrics_every_cell_is_not_run():
-    table = report.results_table({}).set_index("system")
+    table = results_text.results_table({}).set_index("system")
     assert len(table) >= 10 and (table == "not run").all(axis=None)

@@ -4,31 +4,31 @@ import re
 
 import pytest
 
-from dualrec_utils import config, report, stages
+from dualrec_utils import config, files, readme_results, stages
 
 PATH = config.PACKAGE_ROOT / "README.md"
 GUIDE = config.PACKAGE_ROOT / "reports" / "README.md"
 METRICS = config.PACKAGE_ROOT / "reports" / "metrics" / "results.json"
 TEXT = PATH.read_text(encoding="utf-8")
-OUTSIDE = TEXT.split(report.BEGIN)[0] + TEXT.split(report.END)[1]
+OUTSIDE = TEXT.split(readme_results.BEGIN)[0] + TEXT.split(readme_results.END)[1]
 
 
 def test_the_results_block_is_what_the_metrics_give():
-    flat = report.files.read_json(METRICS) if METRICS.is_file() else {}
-    assert report.with_block(TEXT, report.readme_block(flat)) == TEXT, (
+    flat = files.read_json(METRICS) if METRICS.is_file() else {}
+    assert readme_results.with_block(TEXT, readme_results.readme_block(flat)) == TEXT, (
         "README.md and reports/metrics/results.json differ: run `make report`"
     )
 
 
 @pytest.mark.skipif(not METRICS.is_file(), reason="notebook 07 has not run")
 def test_a_changed_digit_in_the_metrics_would_show():
-    flat = report.files.read_json(METRICS)
+    flat = files.read_json(METRICS)
     moved = flat | {"next_item/lstm/hit_rate@5": flat["next_item/lstm/hit_rate@5"] + 0.001}
-    assert report.with_block(TEXT, report.readme_block(moved)) != TEXT
+    assert readme_results.with_block(TEXT, readme_results.readme_block(moved)) != TEXT
 
 
 def test_the_results_stand_in_the_first_screen():
-    assert len(TEXT.split(report.BEGIN)[0].splitlines()) <= 20
+    assert len(TEXT.split(readme_results.BEGIN)[0].splitlines()) <= 20
 
 
 def test_no_result_is_typed_by_hand():

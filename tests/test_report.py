@@ -18,12 +18,24 @@ from hypothesis import strategies as st
 from PIL import Image
 from ruamel.yaml import YAML
 
-from dualrec_utils import config, files, first_screen, page_parts, report, stages, systems, tables, verdict
+from dualrec_utils import (
+    config,
+    files,
+    first_screen,
+    page_parts,
+    readme_results,
+    report,
+    results_text,
+    stages,
+    systems,
+    tables,
+    verdict,
+)
 from dualrec_utils.errors import StudyError
 from dualrec_utils.plots.style import COLORS, save_figure
 
 ROOT = config.PACKAGE_ROOT
-README = f"# Study\n\n{report.BEGIN}\nold\n{report.END}\n\nrest\n"
+README = f"# Study\n\n{readme_results.BEGIN}\nold\n{readme_results.END}\n\nrest\n"
 
 
 def metrics():
@@ -86,7 +98,7 @@ def build(**changes):
 
 def show():
     """The page in memory, without the picture that `build` draws."""
-    flat = report.read_metrics()
+    flat = results_text.read_metrics()
     context = report.page_context(flat, dataset="ml-100k", seed=1)
     return Page(report.render(context | {"picture_4": None, "user": {"missing": ["this test"]}}))
 
@@ -179,9 +191,9 @@ def test_the_readme_is_renewed_once_and_then_left_alone(study):
     build()
     path = study / "README.md"
     text, stamp = path.read_text(), path.stat().st_mtime_ns
-    assert text.startswith("# Study\n\n") and text.endswith(f"{report.END}\n\nrest\n")
+    assert text.startswith("# Study\n\n") and text.endswith(f"{readme_results.END}\n\nrest\n")
     assert "old" not in text and "| LSTM alone (Stage 1) | 0.200 [0.190, 0.210] |" in text
-    assert report.update_readme(metrics()) is False
+    assert readme_results.update_readme(metrics()) is False
     assert path.stat().st_mtime_ns == stamp
 
 
@@ -189,30 +201,32 @@ def test_the_readme_is_renewed_once_and_then_left_alone(study):
     "broken",
     [
         "no markers",
-        f"{report.BEGIN} only",
-        f"{report.END}\n{report.BEGIN}",
-        f"{report.BEGIN}{report.BEGIN}{report.END}",
+        f"{readme_results.BEGIN} only",
+        f"{readme_results.END}\n{readme_results.BEGIN}",
+        f"{readme_results.BEGIN}{readme_results.BEGIN}{readme_results.END}",
     ],
 )
 def test_a_readme_without_its_markers_is_refused_and_kept(study, broken):
     (study / "README.md").write_text(broken)
     with pytest.raises(StudyError, match="once each"):
-        report.update_readme(metrics())
+        readme_results.update_readme(metrics())
     assert (study / "README.md").read_text() == broken
 
 
-texts = st.text().filter(lambda text: report.BEGIN not in text and report.END not in text)
+texts = st.text().filter(lambda text: readme_results.BEGIN not in text and readme_results.END not in text)
 
 
 @given(before=texts, old=texts, after=texts, block=texts)
 def test_only_the_block_changes(before, old, after, block):
-    once = report.with_block(f"{before}{report.BEGIN}{old}{report.END}{after}", block)
-    assert once == f"{before}{report.BEGIN}\n{block}\n{report.END}{after}"
-    assert report.with_block(once, block) == once
+    once = readme_results.with_block(
+        f"{before}{readme_results.BEGIN}{old}{readme_results.END}{after}", block
+    )
+    assert once == f"{before}{readme_results.BEGIN}\n{block}\n{readme_results.END}{after}"
+    assert readme_results.with_block(once, block) == once
 
 
 def test_the_block_has_a_row_for_each_headline_system():
-    block = report.readme_block(metrics()).split("| system |")[1]
+    block = readme_results.readme_block(metrics()).split("| system |")[1]
     headline = systems.headline("movielm")
     for name in headline:
         assert f"| {systems.label(name)} |" in block
@@ -221,13 +235,13 @@ def test_the_block_has_a_row_for_each_headline_system():
 
 def test_the_command_prints_the_table_and_the_place(study, monkeypatch, capsys):
     environment = {**os.environ, "DUALREC_ROOT": str(study)}
-    command = [sys.executable, "-m", "dualrec_utils.report", "--print"]
+    command = [sys.executable, "-m", "dualrec_utils.results_text"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "0.200 [0.190, 0.210]" in done.stdout and "not run" in done.stdout
     assert "Report: not built yet" in done.stdout
     build()
-    monkeypatch.setattr(sys, "argv", ["report", "--print"])
-    report.main()
+    monkeypatch.setattr(sys, "argv", ["results_text"])
+    results_text.main()
     assert f"Report: {study / 'reports' / 'index.html'}" in capsys.readouterr().out
 
 
@@ -330,7 +344,7 @@ def test_answers_to_the_digests_questions_are_shown(study):
 
 
 def test_the_sortable_table_has_every_system_with_what_it_is_sorted_by(study):
-    rows = {row["name"]: row for row in report.full_table(metrics())}
+    rows = {row["name"]: row for row in results_text.full_table(metrics())}
     assert set(rows) >= {systems.label(name) for name in systems.expected("movielm")}
     assert rows["SASRec"]["cells"][0] == "not run" and set(rows["SASRec"]["keys"]) == {""}
     assert rows["Most popular"]["keys"][:2] == [0.1, 0.1]
@@ -397,7 +411,7 @@ def section(html, first, last):
 @pytest.mark.skipif(not config.METRICS.joinpath("results.json").is_file(), reason="notebook 07 has not run")
 @pytest.mark.parametrize("first, last", [("verdict", "figure-4"), ("results", "user")])
 def test_every_number_of_the_committed_page_is_what_the_committed_metrics_give(first, last):
-    flat = report.read_metrics()
+    flat = results_text.read_metrics()
     context = report.page_context(flat, dataset=flat["dataset"], seed=seed_of_the_run())
     empty = {"picture_4": None, "user": {"missing": ["left out"]}}
     fresh = section(report.render(context | empty), first, last)

@@ -13,7 +13,7 @@ import time
 import pytest
 import websocket
 
-from dualrec_utils import config, report
+from dualrec_utils import config, report, results_text
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PAGE = config.PACKAGE_ROOT / "reports" / "index.html"
@@ -126,7 +126,7 @@ def tab(log, folder):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """The page as today's template shows the committed metrics, tables and figures."""
-    flat = report.read_metrics()
+    flat = results_text.read_metrics()
     if not flat:
         pytest.skip("notebook 07 has not run")
     context = report.page_context(flat, dataset=flat["dataset"], seed=1)
@@ -231,5 +231,5 @@ def test_the_table_sorts_by_keyboard_and_says_so(browser, page):
 def test_the_table_is_whole_without_its_script(page):
     html = re.sub(r"<script>.*?</script>", "", page.read_text(encoding="utf-8"), flags=re.S)
     table = html.split('<table class="values sortable">')[1].split("</table>")[0]
-    assert table.count("<tr>") == 2 + len(report.all_systems(report.read_metrics()))
+    assert table.count("<tr>") == 2 + len(results_text.all_systems(results_text.read_metrics()))
     assert "<button" not in table
