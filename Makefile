@@ -105,7 +105,7 @@ $(PEERS_VENV)/.installed: $(wildcard optional/peers/requirements*.txt)
 	@$(PEERS_VENV)/bin/python -m pip install --quiet --no-deps -r optional/peers/requirements-recbole.txt
 	@touch $@
 
-peers: $(INSTALLED) $(PEERS_VENV)/.installed  ## run eight baselines and RecBole's versions of them on the same data; an hour
+peers: $(INSTALLED) $(PEERS_VENV)/.installed  ## run eight baselines and RecBole's versions of them on the same data; 75 min
 	@cd optional/peers && dvc repro
 
 loo: $(INSTALLED)  ## run baselines on the field's leave-one-out track, beside published figures; an hour
