@@ -88,7 +88,8 @@ class TorchLstm(keras.layers.Layer):
             has_biases=True,
             num_layers=1,
             dropout=0.0,
-            train=False,
+            # cuDNN keeps what the gradient needs only if told so; without dropout it changes nothing else.
+            train=torch.is_grad_enabled(),
             bidirectional=False,
             batch_first=True,
         )

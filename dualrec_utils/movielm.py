@@ -37,20 +37,21 @@ def token_losses(model: MistralForCausalLM, ids: torch.Tensor, labels: torch.Ten
     """Negative log-likelihood in nats of every label but the first; 0 where the label is -100.
 
     Args:
-        ids: (n_documents, n_tokens), padded on the right, which causal attention never looks at.
+        ids: (n_documents, n_tokens), padded on the right, which causal attention never looks at; on any
+            device.
         labels: same shape.
 
     Returns:
-        (n_documents, n_tokens - 1).
+        (n_documents, n_tokens - 1), on the model's device.
     """
-    wanted = labels[:, 1:]
+    ids, wanted = ids.to(model.device), labels[:, 1:].to(model.device)
     counted = wanted != IGNORED
     states = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
     # The vocabulary's scores are over half of the work: they are made for labelled tokens alone.
     losses = functional.cross_entropy(
         model.lm_head(states[counted]).float(), wanted[counted], reduction="none"
     )
-    return torch.zeros(wanted.shape).masked_scatter(counted, losses)
+    return losses.new_zeros(wanted.shape).masked_scatter(counted, losses)
 
 
 @torch.inference_mode()
@@ -138,11 +139,11 @@ def train(
     pad, curve, step = tokenizer.pad_token_id, [], 0
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         model = new_model(
             tokenizer, hidden_size=hidden_size, n_layers=n_layers, n_heads=n_heads, dropout=dropout
-        )
+        ).to("cuda" if torch.cuda.is_available() else "cpu")
         optimizers = _optimizers(model, weight_decay=weight_decay)
         plan = []
         for epoch in range(n_epochs):

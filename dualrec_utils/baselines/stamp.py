@@ -54,11 +54,11 @@ class _Network(nn.Module):
 
     def states(self, rows: torch.Tensor) -> torch.Tensor:
         vectors = self.dropout(self.items(rows))
-        counts = torch.arange(1, rows.shape[1] + 1, device=rows.device)
-        mean = vectors.cumsum(1) / counts[:, None]
+        known = earlier(rows.shape[1], device=rows.device)
+        # Not cumsum, which on a GPU is not the same on every run, and which torch then refuses.
+        mean = (known / known.sum(1, keepdim=True)) @ vectors
         asked = self.of_last(vectors) + self.of_mean(mean)
         weights = self.weight(torch.sigmoid(asked[:, :, None] + self.of_item(vectors)[:, None])).squeeze(3)
-        known = earlier(rows.shape[1], device=rows.device)
         memory = weights.masked_fill(~known, 0.0) @ vectors + mean
         return torch.tanh(self.memory(memory)) * torch.tanh(self.last(vectors))
 
