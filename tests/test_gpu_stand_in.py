@@ -1,0 +1,37 @@
+"""Would it run on a GPU? Every trained model on a device that refuses what CUDA refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_baselines_trained import SETTINGS
+
+SCRIPT = Path(__file__).with_name("gpu_stand_in.py")
+REFUSALS = {
+    "two devices": "tensors on two devices",
+    "numpy": "numpy",
+    "float cumsum": "cumsum does not have a deterministic implementation",
+    "inference lstm": "backward can only be called in training mode",
+}
+
+
+@pytest.fixture(scope="module")
+def found():
+    """What each check raised. A process of its own: the device stays registered in it."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, SCRIPT], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", [*SETTINGS, "lstm", "movielm"])
+def test_a_model_trains_and_scores_there(found, name):
+    assert found[name] is None
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_the_stand_in_refuses_what_cuda_refuses(found, name):
+    assert REFUSALS[name] in found[name]
