@@ -2,7 +2,7 @@
 
 `python tests/gpu_stand_in.py` prints, as JSON, what each check raised, or null. It stands in for a GPU that
 most machines lack: tensors on two devices do not mix, numpy cannot read them, operations that CUDA does not
-repeat exactly are refused in deterministic mode, and recurrent layers have no gradient outside training mode.
+repeat exactly are refused in deterministic mode, recurrent layers have no gradient outside training mode.
 It says nothing about speed, memory or the last digits. It changes torch for its whole process.
 """
 
