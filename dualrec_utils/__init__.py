@@ -4,3 +4,5 @@ import os
 
 # Keras reads its backend once, when it is first imported; nothing in the study needs TensorFlow.
 os.environ.setdefault("KERAS_BACKEND", "torch")
+# Read once too, when a GPU is first used: without it torch refuses matrix products in deterministic mode.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

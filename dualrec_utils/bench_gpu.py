@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import sys
 import tempfile
 import time
@@ -155,8 +154,6 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("not run: no GPU")
         return 0
-    # Deterministic training asks for it; the pipeline sets it for its stages.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", stages.ENVIRONMENT["CUBLAS_WORKSPACE_CONFIG"])
     device = torch.cuda.get_device_name(0)
     found = bench(SETTINGS, scale="7b", dtype=dtype, n_steps=10, n_prompts=16, n_new=60)
     rows = found.astype(object).where(found.notna(), None).to_dict("records")

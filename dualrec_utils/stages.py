@@ -29,15 +29,13 @@ LOCK_SECONDS = 15
 POLL_SECONDS = 0.5
 BUDGETS = "budgets.json"
 # What the notebook kernels and the stages run with. Two programs that spin while they wait for each
-# other's threads make a 2-core machine ten times slower, hence PASSIVE; the cuBLAS setting is what
-# torch asks for to be deterministic on a GPU.
+# other's threads make a 2-core machine ten times slower, hence PASSIVE.
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "PYTHONHASHSEED": "0",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "KERAS_BACKEND": "torch",
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 
 

@@ -35,3 +35,13 @@ def test_a_model_trains_and_scores_there(found, name):
 @pytest.mark.parametrize("name", REFUSALS)
 def test_the_stand_in_refuses_what_cuda_refuses(found, name):
     assert REFUSALS[name] in found[name]
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, ":4096:8"), (":16:8", ":16:8")])
+def test_the_package_asks_cublas_for_results_that_repeat(given, expected):
+    """Without the setting torch refuses matrix products on a GPU in deterministic mode."""
+    environment = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
+    environment |= {} if given is None else {"CUBLAS_WORKSPACE_CONFIG": given}
+    code = "import os, dualrec_utils; print(os.environ['CUBLAS_WORKSPACE_CONFIG'])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == expected
