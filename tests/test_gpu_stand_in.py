@@ -45,3 +45,14 @@ def test_the_package_asks_cublas_for_results_that_repeat(given, expected):
     code = "import os, dualrec_utils; print(os.environ['CUBLAS_WORKSPACE_CONFIG'])"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == expected
+
+
+@pytest.mark.parametrize(("platform", "expected"), [("darwin", "cpu"), ("linux", "None")])
+def test_keras_leaves_apples_gpu_alone(platform, expected):
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_TORCH_DEVICE"}
+    code = (
+        f"import os, sys; sys.platform = {platform!r}; import dualrec_utils;"
+        " print(os.environ.get('KERAS_TORCH_DEVICE'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == expected
