@@ -522,7 +522,15 @@ def test_a_killed_run_goes_on_where_it_stopped(server, settings, root):
     assert all(answers) and len(answers) == 60
 
 
-def test_an_interrupted_run_keeps_what_was_under_way(server, settings):
+@pytest.fixture
+def interrupts():
+    """SIGINT interrupts, also where the tests were started in the background, with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_run_keeps_what_was_under_way(server, settings, interrupts):
     # Requests are counted by several threads, so none of them may see exactly the sixth.
     once = threading.Lock()
 
