@@ -21,6 +21,11 @@ def other_runs() -> dict[str, dict[str, Any]]:
     return {path.parents[2].name: files.read_json(path) for path in found}
 
 
+def reports_of(profile: str) -> Path:
+    """Where a profile of :func:`other_runs` keeps its reports."""
+    return config.ROOT / "profiles" / profile / "reports"
+
+
 def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What ran, in sentences.
 
@@ -56,7 +61,7 @@ def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any
         lines.append(line)
     lines += by_both_rules(config.TABLES / "audit", flat["dataset"])
     for name, other in others.items():
-        audit = config.ROOT / "profiles" / name / "reports" / "tables" / "audit"
+        audit = reports_of(name) / "tables" / "audit"
         lines += [f"{verdict.summary(other)} (Profile {name}.)", *by_both_rules(audit, other["dataset"])]
     return lines
 

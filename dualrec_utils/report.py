@@ -13,16 +13,10 @@ from typing import Any
 
 import jinja2
 
-from dualrec_utils import (
-    config,
-    files,
-    first_screen,
-    page_parts,
-    paper,
-    verdict,
-    walkthrough,
-)
+from dualrec_utils import config, files, first_screen, page_parts, paper, verdict, walkthrough
 from dualrec_utils.errors import StudyError
+from dualrec_utils.plots.figure_4 import draw_figure_4
+from dualrec_utils.plots.style import save_figure
 from dualrec_utils.readme_results import update_readme
 from dualrec_utils.results_text import all_systems, basis, full_table, read_metrics, results_table
 
@@ -38,7 +32,7 @@ def other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
     """What the page shows of other profiles, one section each."""
     found = []
     for name, flat in others.items():
-        reports = config.ROOT / "profiles" / name / "reports"
+        reports = first_screen.reports_of(name)
         dataset = verdict.DATASETS.get(flat["dataset"], flat["dataset"])
         found.append(
             {
@@ -66,10 +60,6 @@ def other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
 
 def save_figure_4(flat: Mapping[str, Any]) -> dict[str, Any] | None:
     """Draw Figure 4 beside ours under `reports/figures/report/`; None without results."""
-    # Matplotlib takes a while to import, which printing the table need not wait for.
-    from dualrec_utils.plots.figure_4 import draw_figure_4
-    from dualrec_utils.plots.style import save_figure
-
     if not flat:
         return None
     figure, drawn = draw_figure_4(flat)

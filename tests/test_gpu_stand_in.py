@@ -38,21 +38,22 @@ def test_the_stand_in_refuses_what_cuda_refuses(found, name):
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, ":4096:8"), (":16:8", ":16:8")])
-def test_the_package_asks_cublas_for_results_that_repeat(given, expected):
+def test_the_package_asks_cublas_for_results_that_repeat(given, expected, monkeypatch):
     """Without the setting torch refuses matrix products on a GPU in deterministic mode."""
-    environment = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
-    environment |= {} if given is None else {"CUBLAS_WORKSPACE_CONFIG": given}
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", given)
     code = "import os, dualrec_utils; print(os.environ['CUBLAS_WORKSPACE_CONFIG'])"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == expected
 
 
 @pytest.mark.parametrize(("platform", "expected"), [("darwin", "cpu"), ("linux", "None")])
-def test_keras_leaves_apples_gpu_alone(platform, expected):
-    environment = {name: value for name, value in os.environ.items() if name != "KERAS_TORCH_DEVICE"}
+def test_keras_leaves_apples_gpu_alone(platform, expected, monkeypatch):
+    monkeypatch.delenv("KERAS_TORCH_DEVICE", raising=False)
     code = (
         f"import os, sys; sys.platform = {platform!r}; import dualrec_utils;"
         " print(os.environ.get('KERAS_TORCH_DEVICE'))"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == expected
