@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from ruamel.yaml import YAML
 
-from dualrec_utils import config, splits, stages, tables
+from dualrec_utils import config, params, splits, stages, tables
 from dualrec_utils.baselines import experiment, search
 from dualrec_utils.errors import StudyError
 
@@ -27,9 +26,9 @@ def read_settings(path: Path) -> dict:
     """`seed`, `n_draws` and `models` (name -> default hyperparameters) of a parameters file.
 
     Raises:
-        StudyError: when a value is missing or not of its kind.
+        StudyError: when a value is missing or not of its kind, and as :func:`params.read_yaml`.
     """
-    values = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
+    values = params.read_yaml(path)
     kinds = {"seed": int, "n_draws": int, "models": dict}
     wrong = [name for name, kind in kinds.items() if type(values.get(name)) is not kind]
     if wrong or set(values) - set(kinds):

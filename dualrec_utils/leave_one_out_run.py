@@ -14,10 +14,9 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from ruamel.yaml import YAML
 from tqdm import tqdm
 
-from dualrec_utils import baselines, config, stages, tables
+from dualrec_utils import baselines, config, params, stages, tables
 from dualrec_utils import leave_one_out as loo
 from dualrec_utils.baselines.base import Scorer
 from dualrec_utils.baselines.experiment import CHOSEN_BY
@@ -33,9 +32,9 @@ def read_settings(path: Path, dataset: str) -> dict:
     """`split_seed`, and `n_validation`, `seeds` and `models` of one data set.
 
     Raises:
-        StudyError: when a value is missing or not of its kind.
+        StudyError: when a value is missing or not of its kind, and as :func:`params.read_yaml`.
     """
-    values = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
+    values = params.read_yaml(path)
     own = values.get(dataset)
     if type(values.get("split_seed")) is not int or not isinstance(own, dict):
         known = [name for name in values if name != "split_seed"]

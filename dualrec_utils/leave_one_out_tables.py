@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from ruamel.yaml import YAML
 
-from dualrec_utils import config, stages, tables
+from dualrec_utils import config, params, stages, tables
 from dualrec_utils import leave_one_out as loo
 from dualrec_utils.errors import StudyError
 from dualrec_utils.leave_one_out_run import STAGE
@@ -108,10 +107,10 @@ def write_all(published: Path = PUBLISHED) -> dict[str, pd.DataFrame]:
     """Write every table and return them by name.
 
     Raises:
-        StudyError: as :func:`read_rows`.
+        StudyError: as :func:`read_rows` and :func:`params.read_yaml`.
     """
     rows = {dataset: read_rows(dataset) for dataset in config.DATASETS}
-    theirs = YAML(typ="safe").load(published.read_text(encoding="utf-8"))
+    theirs = params.read_yaml(published)
     written = {dataset: by_model(own) for dataset, own in rows.items()}
     written[f"{PUBLISHED_FOR}_published"] = beside_published(rows[PUBLISHED_FOR], theirs)
     for name, table in written.items():

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from ruamel.yaml import YAML
 
-from dualrec_utils import config, evaluation, files, nir, nir_candidates, nir_data, stages, tables
+from dualrec_utils import config, evaluation, files, nir, nir_candidates, nir_data, params, stages, tables
 from dualrec_utils.baselines.item_knn import ItemKNN
 from dualrec_utils.config import CASE, HISTORY, ITEM, SPLIT, USER
 from dualrec_utils.errors import StudyError
@@ -239,15 +238,15 @@ def read_settings(path: Path) -> dict:
     """The keywords of :func:`run` from a YAML file.
 
     Raises:
-        StudyError: naming the keys that are missing or unknown.
+        StudyError: naming the keys that are missing or unknown, and as :func:`params.read_yaml`.
     """
-    settings = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
+    settings = params.read_yaml(path)
     for section, wanted in {"": set(inspect.signature(run).parameters), **_KEYS}.items():
         found = settings.get(section) if section else settings
         if not isinstance(found, dict) or set(found) != wanted:
-            wrong = sorted(wanted.symmetric_difference(found)) if isinstance(found, dict) else [section]
+            wrong = wanted.symmetric_difference(found) if isinstance(found, dict) else [section]
             raise StudyError(
-                f"{path}: missing or unknown: {', '.join(map(str, wrong))}; the keys of"
+                f"{path}: missing or unknown: {', '.join(sorted(map(str, wrong)))}; the keys of"
                 f" {section or 'the file'} are {', '.join(sorted(wanted))}"
             )
     return settings

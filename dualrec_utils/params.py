@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 import sys
 from pathlib import Path
 from typing import Any, get_args
@@ -32,7 +33,7 @@ def load(path: Path | None = None) -> Params:
             range: each named as `section.key` with its value and what is allowed.
     """
     path = Path(path or config.PARAMS_FILE)
-    values = _read(path)
+    values = read_yaml(path)
     for name, model in SECTIONS.items():
         # A section whose stage has nothing to set need not be written.
         if values.get(name) is None and not model.model_fields:
@@ -42,6 +43,32 @@ def load(path: Path | None = None) -> Params:
     except ValidationError as error:
         problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
         raise StudyError(f"{path} has values that cannot be used:\n{problems}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping, read as DVC reads it (YAML 1.2, a key given twice is an error).
+
+    Raises:
+        StudyError: on a file that is missing, cannot be read, is no YAML or holds anything but a mapping.
+    """
+    try:
+        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(f"there is no file {path}; restore it with `git checkout {path}`") from None
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read: {error.strerror}; mend that and run again") from None
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from None
+    except YAMLError as error:
+        line = error.problem_mark.line + 1 if getattr(error, "problem_mark", None) else "unknown"
+        what = getattr(error, "problem", None) or str(error)
+        raise StudyError(f"{path} is not readable YAML: line {line}: {what}; mend that line") from None
+    if not isinstance(values, dict):
+        # A list may be as long as the file.
+        raise StudyError(
+            f"{path} must hold a mapping (lines `name: value`); it holds {reprlib.repr(values)}"
+        )
+    return values
 
 
 def section(name: str, path: Path | None = None) -> dict[str, Any]:
@@ -57,27 +84,6 @@ def section(name: str, path: Path | None = None) -> dict[str, Any]:
         raise StudyError(f"there is no section {name!r} in params.yaml; {_nearest(name, list(SECTIONS))}")
     params = load(path)
     return {"dataset": params.dataset, "seed": params.seed, **getattr(params, name).model_dump()}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The file as a dict, read as DVC reads it (YAML 1.2, a key given twice is an error)."""
-    if not path.is_file():
-        raise StudyError(
-            f"there is no parameters file at {path}; restore it with `git checkout params.yaml`"
-        )
-    try:
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise StudyError(f"{path} is not UTF-8 text: {error}") from None
-    except YAMLError as error:
-        line = error.problem_mark.line + 1 if getattr(error, "problem_mark", None) else "unknown"
-        what = getattr(error, "problem", None) or str(error)
-        raise StudyError(f"{path} is not readable YAML: line {line}: {what}") from None
-    if not isinstance(values, dict):
-        raise StudyError(
-            f"{path} must hold `dataset:`, `seed:` and one section a stage; it holds {values!r}"
-        )
-    return values
 
 
 def _explain(problem: dict[str, Any]) -> str:

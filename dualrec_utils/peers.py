@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from ruamel.yaml import YAML
 
-from dualrec_utils import config, files, leave_one_out, stages, tables
+from dualrec_utils import config, files, leave_one_out, params, stages, tables
 from dualrec_utils.config import ITEM, POSITION, SEED, USER
 from dualrec_utils.errors import StudyError
 from dualrec_utils.leave_one_out import Cases, Split, Track
@@ -38,18 +37,20 @@ def read_settings(path: Path = PARAMS) -> dict:
     """`seeds` and `models` (name -> `ours`, `recbole`, `seeds`, `max_seconds`, `differs`).
 
     Raises:
-        StudyError: naming the model and the key that is missing or unknown.
+        StudyError: naming the model and the key that is missing or unknown, and as
+            :func:`params.read_yaml`.
     """
-    settings = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
-    wanted = {"": {"seeds", "models"}}
-    wanted |= {
-        m: {"ours", "recbole", "seeds", "max_seconds", "differs"} for m in settings.get("models", {})
-    }
-    for section, keys in wanted.items():
-        found = settings["models"][section] if section else settings
-        wrong = sorted(keys.symmetric_difference(found))
+    settings = params.read_yaml(path)
+    models = settings.get("models", {})
+    if not isinstance(models, dict):
+        raise StudyError(f"{path}: models must be a mapping (model -> its settings); it is {models!r}")
+    sections = {"the file": (settings, {"seeds", "models"})}
+    for model, own in models.items():
+        sections[f"model {model}"] = (own, {"ours", "recbole", "seeds", "max_seconds", "differs"})
+    for where, (found, keys) in sections.items():
+        # What is no mapping lacks every key.
+        wrong = sorted(keys.symmetric_difference(found if isinstance(found, dict) else ()), key=str)
         if wrong:
-            where = f"model {section}" if section else "the file"
             raise StudyError(f"{path}: {where} must have {sorted(keys)}; missing or unknown: {wrong}")
     return settings
 

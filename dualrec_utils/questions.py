@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from dualrec_utils import config, params, stages
 from dualrec_utils.errors import StudyError
 
@@ -30,9 +28,9 @@ def read_settings(section: str) -> dict[str, Any]:
     """One section of `optional/questions/params.yaml`.
 
     Raises:
-        StudyError: for a section that the file does not have.
+        StudyError: for a section that the file does not have, and as :func:`params.read_yaml`.
     """
-    values = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8")) or {}
+    values = params.read_yaml(PARAMS)
     if not isinstance(values.get(section), dict):
         raise StudyError(f"{PARAMS} has no section {section!r}; it has {', '.join(values)}")
     return values[section]

@@ -247,7 +247,7 @@ def test_a_run_that_cannot_be_leaves_nothing(root, tiny_folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "must hold split_seed"),
+        ("{}", "must hold split_seed"),
         ("split_seed: 1\nml-100k: {}", "it has \\['ml-100k'\\]"),
         ("split_seed: 1\nml-1m: {n_validation: 5, seeds: [1]}", "look at models"),
         ("split_seed: 1\nml-1m: {n_validation: 5, seeds: [one], models: {}}", "look at seeds"),

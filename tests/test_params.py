@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualrec_utils import config, params, schemas, stages
+from dualrec_utils import (
+    baseline_search,
+    config,
+    leave_one_out_run,
+    leave_one_out_tables,
+    nir_experiment,
+    params,
+    peers,
+    questions,
+    schemas,
+    stages,
+)
 from dualrec_utils.errors import StudyError
 
 TEXT = (config.PACKAGE_ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -93,8 +104,56 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(StudyError, match="no parameters file"):
+    with pytest.raises(StudyError, match="there is no file"):
         params.load(tmp_path / "params.yaml")
+
+
+def read_published(path, monkeypatch):
+    # Its tables are read first; here they are of no interest.
+    monkeypatch.setattr(leave_one_out_tables, "read_rows", lambda dataset: None)
+    leave_one_out_tables.write_all(path)
+
+
+def read_questions(path, monkeypatch):
+    monkeypatch.setattr(questions, "PARAMS", path)
+    questions.read_settings("lstm")
+
+
+READERS = {
+    "params": lambda path, _: params.load(path),
+    "baseline_search": lambda path, _: baseline_search.read_settings(path),
+    "leave_one_out_run": lambda path, _: leave_one_out_run.read_settings(path, "ml-1m"),
+    "leave_one_out_tables": read_published,
+    "nir": lambda path, _: nir_experiment.read_settings(path),
+    "peers": lambda path, _: peers.read_settings(path),
+    "questions": read_questions,
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (None, "there is no file {path}; restore it with `git checkout {path}`"),
+        (b"", "{path} must hold a mapping (lines `name: value`); it holds None"),
+        (b"- a\n- b\n", "{path} must hold a mapping (lines `name: value`); it holds ['a', 'b']"),
+        (b"seed: 1\nmodels: [\n", "{path} is not readable YAML: line 3: "),
+        (b"seed: \xff\n", "{path} is not UTF-8 text: "),
+    ],
+    ids=["missing", "empty", "list", "broken", "not UTF-8"],
+)
+@pytest.mark.parametrize("reader", READERS)
+def test_every_settings_file_is_read_with_its_faults_named(tmp_path, monkeypatch, reader, content, what):
+    path = tmp_path / "settings.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StudyError) as caught:
+        READERS[reader](path, monkeypatch)
+    assert str(caught.value).startswith(what.format(path=path))
+
+
+def test_a_settings_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(StudyError, match="cannot be read: Is a directory"):
+        params.read_yaml(tmp_path)
 
 
 def test_an_unknown_section_is_named():

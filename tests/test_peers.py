@@ -244,6 +244,8 @@ def test_both_sides_have_the_same_settings():
     [
         ("seeds: [2025, 2026", "seed: [2025, 2026", "the file must have"),
         ("    ours: {}", "", "most_popular"),
+        ("models:\n", "models: [slim]\nmodel:\n", "models must be a mapping"),
+        ("  slim:\n", "  ease: 5\n  slim:\n", "model ease must have"),
     ],
 )
 def test_settings_without_what_is_needed_are_named(tmp_path, right, wrong, message):
