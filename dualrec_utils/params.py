@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML, YAMLError
 
-from dualrec_utils import config
+from dualrec_utils import config, stages
 from dualrec_utils.errors import StudyError
 from dualrec_utils.schemas import Params, Section
 
@@ -109,8 +108,6 @@ def _explain(problem: dict[str, Any]) -> str:
     if kind == "model_type" and key in SECTIONS:
         names = ", ".join(SECTIONS[key].model_fields)
         return f"{place} must be a section with the keys {names}; it is {value!r}"
-    if kind == "value_error":
-        return f"{place}: {problem['ctx']['error']}"
     if len(problem["loc"]) > 1 and key not in model.model_fields:
         key = next((part for part in reversed(above) if part in model.model_fields), key)
     hint = ""
@@ -175,18 +172,14 @@ def _in_words(schema: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-def main() -> int:
-    """Check the whole file; returns 0, or 2 after printing what is wrong.
+@stages.reported("params")
+def main() -> None:
+    """Check the whole file; the command's status is 2 after printing what is wrong.
 
     `make repro` does this before DVC begins, since DVC takes a stage's old outputs away before the
     stage can refuse a bad value.
     """
-    try:
-        load()
-    except StudyError as error:
-        print(f"dualrec: params: {error}", file=sys.stderr)
-        return 2
-    return 0
+    load()
 
 
 if __name__ == "__main__":
