@@ -11,7 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dualrec_utils import config, params, stages
+import pandas as pd
+
+from dualrec_utils import config, params, predictions, stages
+from dualrec_utils.config import USER
 from dualrec_utils.errors import StudyError
 
 STAGE = "questions"
@@ -34,6 +37,12 @@ def read_settings(section: str) -> dict[str, Any]:
     if not isinstance(values.get(section), dict):
         raise StudyError(f"{PARAMS} has no section {section!r}; it has {', '.join(values)}")
     return values[section]
+
+
+def last_cases(dataset: str, *, n_cases: int) -> pd.DataFrame:
+    """The last cases of every test user under `next_item`."""
+    cases = predictions.load_cases(dataset, "next_item", "test")
+    return cases.groupby(USER).tail(n_cases).reset_index(drop=True)
 
 
 def asked_settings() -> dict[str, Any]:

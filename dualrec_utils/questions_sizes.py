@@ -29,10 +29,9 @@ from dualrec_utils import (
     splits,
     stages,
 )
-from dualrec_utils.config import USER
 from dualrec_utils.errors import StudyError
 from dualrec_utils.matching import TitleMatcher
-from dualrec_utils.questions import STAGE, pieces_dir, read_settings
+from dualrec_utils.questions import STAGE, last_cases, pieces_dir, read_settings
 
 SECTION = "sizes"
 CHANGEABLE = ("hidden_size", "n_layers")
@@ -87,8 +86,7 @@ def measure(model_folder: Path, *, n_cases: int) -> tuple[dict[str, float], dict
     asked = params.section("zero_shot_llm")
     dataset, seed = asked["dataset"], asked["seed"]
     items = predictions.load_items(dataset)
-    cases = predictions.load_cases(dataset, "next_item", "test")
-    cases = cases.groupby(USER).tail(n_cases).reset_index(drop=True)
+    cases = last_cases(dataset, n_cases=n_cases)
     targets = evaluation.load_targets(dataset, "next_item")
     model, tokenizer = loading.load_model(str(model_folder))
     frames = {

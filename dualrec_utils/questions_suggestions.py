@@ -14,11 +14,21 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from dualrec_utils import config, files, matching, params, predictions, prompts, responses, splits, stages
-from dualrec_utils.config import CASE, GENRE_LIST, HISTORY, ITEM, TEXT, TITLE, USER, YEAR
+from dualrec_utils import (
+    breakdowns,
+    config,
+    files,
+    matching,
+    params,
+    predictions,
+    prompts,
+    responses,
+    stages,
+)
+from dualrec_utils.config import CASE, GENRE_LIST, HISTORY, ITEM, TEXT, TITLE, YEAR
 from dualrec_utils.errors import StudyError
 from dualrec_utils.local import LocalBackend
-from dualrec_utils.questions import STAGE, pieces_dir, read_settings
+from dualrec_utils.questions import STAGE, last_cases, pieces_dir, read_settings
 from dualrec_utils.questions_answers import ANSWER, KIND, KINDS, NONE, PROMPT
 
 SECTION = "suggestions"
@@ -53,7 +63,7 @@ def suggestions(
         cases: `case_id`, `history`.
         items: the catalog.
         hints: `case_id` -> the LSTM's movie.
-        counts: `item_id` -> training users who rated it.
+        counts: from :func:`dualrec_utils.breakdowns.training_counts`.
         n_recent: movies of the history in the prompt.
         seed: a draw hangs on it, the kind and the case alone.
 
@@ -82,7 +92,7 @@ def _chooser(kind: str, items: pd.DataFrame, *, counts: pd.Series, n_recent: int
     """(history, the LSTM's movie, generator) -> a movie's id, or a text."""
     ids = items[ITEM].to_numpy()
     if kind == "unpopular":
-        known = counts.reindex(ids, fill_value=0).to_numpy()
+        known = counts.loc[ids].to_numpy()
         rare = ids[np.argsort(known, kind="stable")[: int(len(ids) * _UNPOPULAR)]]
         return lambda history, hint, rng: int(rng.choice(np.setdiff1d(rare, history)))
     if kind == "other_genres":
@@ -170,18 +180,6 @@ def asked_with(
     return texts
 
 
-def last_cases(dataset: str, *, n_cases: int) -> pd.DataFrame:
-    """The last cases of every test user under `next_item`."""
-    cases = predictions.load_cases(dataset, "next_item", "test")
-    return cases.groupby(USER).tail(n_cases).reset_index(drop=True)
-
-
-def training_counts(dataset: str) -> pd.Series:
-    """`item_id` -> training users who rated it."""
-    histories = splits.load_histories(dataset, "train")
-    return pd.Series(np.concatenate(list(histories.values()))).value_counts()
-
-
 def ask(system: str, *, model: str, n_cases: int, kinds: Sequence[str]) -> pd.DataFrame:
     """Ask one system with every kind of suggestion, its prompt and decoding as in its notebook.
 
@@ -208,7 +206,8 @@ def ask(system: str, *, model: str, n_cases: int, kinds: Sequence[str]) -> pd.Da
     dataset = settings["dataset"]
     cases, items = last_cases(dataset, n_cases=n_cases), predictions.load_items(dataset)
     hints = responses.load_hints(dataset, "next_item", "test")
-    drawn = {"hints": hints, "counts": training_counts(dataset), "seed": settings["seed"]}
+    counts, _ = breakdowns.training_counts(dataset)
+    drawn = {"hints": hints, "counts": counts, "seed": settings["seed"]}
     backend = _backend(settings, model=model, ending=ending)
     frames = []
     for kind in kinds:
