@@ -72,20 +72,6 @@ def export(track: Track, path: Path) -> Path:
     return files.write_text("\n".join(lines) + "\n", path)
 
 
-def read_export(path: Path) -> dict[int, np.ndarray]:
-    """User id -> items in order of an exported file, as RecBole reads it.
-
-    Raises:
-        StudyError: when a user's positions are not 0, 1, 2, ...
-    """
-    frame = pd.read_csv(path, sep="\t").rename(columns=lambda name: name.split(":")[0])
-    ordered = frame.sort_values([USER, POSITION], kind="stable")
-    wrong = ordered[ordered[POSITION] != ordered.groupby(USER).cumcount()]
-    if len(wrong):
-        raise StudyError(f"{path}: positions of user {wrong[USER].iloc[0]} are not 0, 1, 2, ...")
-    return {int(user): items.to_numpy() for user, items in ordered.groupby(USER)[ITEM]}
-
-
 def from_recbole(folder: Path, model: str, seed: int, cases: Cases, item_ids: np.ndarray) -> dict:
     """One run of RecBole as a row of :data:`RUN_COLUMNS`.
 
