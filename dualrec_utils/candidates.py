@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -34,6 +36,26 @@ def load_lstm_scores(dataset: str, protocol: str, split: str) -> np.ndarray:
     if scores.shape != wanted:
         raise StudyError(f"{path} has shape {scores.shape}, expected {wanted}: run `dvc repro lstm` anew")
     return scores
+
+
+def title_scores_path(model: str, *, dataset: str, protocol: str, split: str) -> Path:
+    """Where stage `zero_shot_llm` writes a language model's title scores; `model` as in `params.yaml`."""
+    return config.model_dir(dataset, "zero_shot_llm") / f"title_scores_{model}_{protocol}_{split}.parquet"
+
+
+def load_title_scores(model: str, *, dataset: str, protocol: str, split: str) -> pd.DataFrame:
+    """A language model's title scores: `case_id`, `item_id`, `log_probability` (nats).
+
+    Raises:
+        StudyError: when that model has none, and what to do.
+    """
+    path = title_scores_path(model, dataset=dataset, protocol=protocol, split=split)
+    if not path.is_file():
+        raise StudyError(
+            f"{path} is not there: run `dvc repro zero_shot_llm` first; {model} must be a local model of"
+            " zero_shot_llm.models that this machine can run"
+        )
+    return pd.read_parquet(path)
 
 
 def candidates_of(

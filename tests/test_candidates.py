@@ -2,10 +2,12 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualrec_utils import candidates
+from dualrec_utils import candidates, config, files
+from dualrec_utils.errors import StudyError
 
 ITEMS = pd.DataFrame({"item_id": [2, 3, 5, 7, 11]})
 
@@ -30,3 +32,13 @@ def test_every_case_gets_as_many_unseen_movies_as_there_are(seed, n):
         assert list(own) == sorted(set(own))
         assert len(set(own) - set(history)) >= min(n, len(ITEMS) - len(history))
         assert len(own) >= n
+
+
+def test_a_model_is_never_given_anothers_title_scores(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    job = {"dataset": "ml-100k", "protocol": "next_item", "split": "test"}
+    own = pd.DataFrame({"case_id": ["a"], "item_id": [2], "log_probability": [-1.5]})
+    files.write_parquet(own, candidates.title_scores_path("small", **job))
+    assert candidates.load_title_scores("small", **job).equals(own)
+    with pytest.raises(StudyError, match=r"title_scores_large_next_item_test.*large must be a local model"):
+        candidates.load_title_scores("large", **job)
