@@ -74,13 +74,18 @@ def split(system: str) -> tuple[str, str]:
 def main_model(names: Iterable[str]) -> str:
     """The language model that a run's verdict speaks of: the one that went through all three stages.
 
+    Notebook 05 trains the control on permuted answers for its first model alone; further models, added
+    for a comparison of sizes, get the paper's adapter and nothing to compare it with.
+
     Args:
-        names: systems with predictions; without one of Stage 3, the first model by name is meant, and
-            without any language model the one that every profile trains.
+        names: systems with predictions; without a control the first model by name of Stage 3 is meant,
+            without one of Stage 3 the first of all, and without any language model the one that every
+            profile trains.
     """
     parts = sorted(map(split, names))
     whole = [model for model, kind in parts if kind == "lora_reranked"]
-    return next(iter([*whole, *(model for model, kind in parts if kind), "movielm"]))
+    controlled = [model for model in whole if (model, "lora_permuted") in parts]
+    return next(iter([*controlled, *whole, *(model for model, kind in parts if kind), "movielm"]))
 
 
 def label(system: str) -> str:

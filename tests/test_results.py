@@ -271,6 +271,9 @@ def test_a_model_keeps_its_own_systems_together_whatever_its_name():
     assert systems.in_order(names) == ["lstm", "a_lora_reranked", "b_zero_shot", "b_lora", *names[1:3]]
     assert systems.main_model(names) == "a"
     assert systems.main_model(["b_zero_shot"]) == "b"
+    # Only one of two fine-tuned models has the control that the comparisons need.
+    fine_tuned = ["a_lora_reranked", "b_lora_reranked", "b_lora_permuted", "a_lora", "c_lora_permuted"]
+    assert systems.main_model(fine_tuned) == "b"
     assert systems.label("mistral_7b_lora") == "mistral_7b LoRA"
     assert systems.label("other") == "other"
 
