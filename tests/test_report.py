@@ -408,7 +408,6 @@ def section(html, first, last):
     return re.sub(r'src="data:[^"]*"', "", html.split(f'id="{first}"')[1].split(f'id="{last}"')[0])
 
 
-@pytest.mark.skipif(not config.METRICS.joinpath("results.json").is_file(), reason="notebook 07 has not run")
 @pytest.mark.parametrize("first, last", [("verdict", "figure-4"), ("results", "user")])
 def test_every_number_of_the_committed_page_is_what_the_committed_metrics_give(first, last):
     flat = results_text.read_metrics()
