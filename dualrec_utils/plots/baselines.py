@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dualrec_utils.config import SYSTEM
+from dualrec_utils.plots.rows import PROTOCOLS, SERIES
 from dualrec_utils.plots.style import COLORS, caption, study_style
-
-_LOOKS = ({"marker": "o", "color": COLORS["blue"]}, {"marker": "s", "color": COLORS["orange"]})
 
 
 def with_intervals(
@@ -38,8 +37,8 @@ def with_intervals(
     systems, groups = list(dict.fromkeys(rows[SYSTEM])), list(dict.fromkeys(rows[group]))
     with study_style():
         figure, axes = plt.subplots(figsize=(7.2, 1.3 + 0.55 * len(systems)))
-        for number, (name, look) in enumerate(zip(groups, _LOOKS, strict=False)):
-            own = rows[rows[group] == name]
+        for number, name in enumerate(groups):
+            own, look = rows[rows[group] == name], PROTOCOLS.get(name, SERIES[number])
             height = [systems.index(s) + 0.24 * (number - (len(groups) - 1) / 2) for s in own[SYSTEM]]
             reach = [own["value"] - own["low"], own["high"] - own["value"]]
             axes.errorbar(own["value"], height, xerr=reach, fmt="none", ecolor=look["color"], capsize=3)

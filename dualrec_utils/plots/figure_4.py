@@ -10,15 +10,14 @@ from matplotlib.figure import Figure
 
 from dualrec_utils import config, paper, results, systems
 from dualrec_utils.config import PROTOCOL, SYSTEM
-from dualrec_utils.plots.rows import blank
+from dualrec_utils.plots.rows import PROTOCOLS, blank
 from dualrec_utils.plots.style import COLORS, caption, study_style
 
 METRICS = {"hit_rate@1": "HR@1", "hit_rate@5": "HR@5"}
 _PAPER = "paper"
 _LOOKS = {
     _PAPER: {"color": COLORS["black"], "marker": "x", "label": "paper (ml-1m, its protocol unstated)"},
-    "next_item": {"color": COLORS["blue"], "marker": "o", "label": "ours, next_item"},
-    "window_of_five": {"color": COLORS["vermilion"], "marker": "s", "label": "ours, window_of_five"},
+    **{protocol: look | {"label": f"ours, {protocol}"} for protocol, look in PROTOCOLS.items()},
 }
 # The two protocols of a row stand a little above and below its line, so that intervals do not overlap.
 _OFFSETS = {_PAPER: 0.0, "next_item": -0.2, "window_of_five": 0.2}

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from dualrec_utils.plots.rows import SHORT
 from dualrec_utils.plots.style import COLORS, WIDE, caption, study_style
 
-NAMES = {"hit_rate@5": "HR@5", "ndcg@5": "NDCG@5"}
 METHOD_LOOKS = {
     "log_linear": {"color": COLORS["vermilion"], "linestyle": "--", "marker": "s"},
     "mixture": {"color": COLORS["blue"], "linestyle": "-", "marker": "o"},
@@ -69,7 +69,7 @@ def weight_curve(curve: pd.DataFrame, *, metric: str, chosen: Mapping, language:
         axes.plot(at, height, marker="o", markersize=11, fillstyle="none", color=COLORS["black"])
         place = {"xytext": (0, 12), "textcoords": "offset points", "ha": "center"}
         axes.annotate(f"chosen: weight {at:g}, {height:.3f}", (at, height), **place)
-        axes.set(xlabel=f"weight of {language}", ylabel=NAMES.get(metric, metric))
+        axes.set(xlabel=f"weight of {language}", ylabel=SHORT.get(metric, metric))
         axes.set_title(f"LSTM and {language} together, validation users")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         caption(figure, note)

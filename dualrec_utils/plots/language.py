@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from dualrec_utils.plots.rows import MARKERS, PROTOCOLS, SERIES
 from dualrec_utils.plots.style import COLORS, PALETTE, WIDE, caption, study_style
 
-_MARKERS = "osD^vPX"
 _DASHES = ("-", "--", "-.", ":")
 
 
@@ -17,8 +17,8 @@ def adapter_losses(curves: pd.DataFrame, *, note: str) -> Figure:
     """Training and validation loss over epochs, one line an adapter.
 
     Args:
-        curves: `adapter` and the columns of :func:`dualrec_utils.lora.train`. A training loss is the
-            mean over an epoch and is drawn at its middle.
+        curves: `adapter` and the columns of :func:`dualrec_utils.lora_training.train`. A training loss is
+            the mean over an epoch and is drawn at its middle.
         note: caption.
     """
     panels = (
@@ -29,7 +29,7 @@ def adapter_losses(curves: pd.DataFrame, *, note: str) -> Figure:
         figure, both = plt.subplots(1, 2, figsize=WIDE, sharey=True)
         for axes, (title, column, shift) in zip(both, panels, strict=True):
             for row, (name, own) in enumerate(curves.groupby("adapter", sort=False)):
-                look = {"color": PALETTE[row], "marker": _MARKERS[row], "linestyle": _DASHES[row % 4]}
+                look = {"color": PALETTE[row], "marker": MARKERS[row], "linestyle": _DASHES[row % 4]}
                 axes.plot(own["epoch"] - shift, own[column], label=name, **look)
             axes.set(title=title, xlabel="epoch", xlim=(-0.1, curves["epoch"].max() + 0.1))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -57,8 +57,10 @@ def differences(pairs: pd.DataFrame, *, group: str, metric: str, note: str) -> F
                 comparisons.index(c) + 0.22 * (number - (len(groups) - 1) / 2) for c in own["comparison"]
             ]
             reach = [own["difference"] - own["low"], own["high"] - own["difference"]]
-            look = {"color": PALETTE[number], "marker": _MARKERS[number], "linestyle": "none"}
-            axes.errorbar(own["difference"], height, xerr=reach, label=name, capsize=3, **look)
+            look = PROTOCOLS.get(name, SERIES[number])
+            axes.errorbar(
+                own["difference"], height, xerr=reach, label=name, capsize=3, linestyle="none", **look
+            )
         axes.axvline(0, color=COLORS["grey"], linewidth=1)
         axes.set_yticks(range(len(comparisons)), comparisons)
         axes.set(xlabel=f"difference in {metric}", ylim=(len(comparisons) - 0.5, -0.5))

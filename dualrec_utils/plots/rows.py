@@ -1,4 +1,4 @@
-"""Charts of one row a name: blank figures, labelled rows, points with horizontal intervals."""
+"""What charts share: names, colours and markers, blank figures, labelled rows, points with intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dualrec_utils.plots.style import COLORS
+
 SHORT = {"hit_rate@1": "HR@1", "hit_rate@5": "HR@5", "ndcg@1": "NDCG@1", "ndcg@5": "NDCG@5"}
+# What a caption says of its bars where the caller names neither data set nor level.
+INTERVALS = "intervals over users"
+# Series side by side, in order.
+SERIES = (
+    {"marker": "o", "color": COLORS["blue"]},
+    {"marker": "s", "color": COLORS["vermilion"]},
+    {"marker": "D", "color": COLORS["green"]},
+)
+# A protocol looks alike in every figure that tells the two apart.
+PROTOCOLS = {"next_item": SERIES[0], "window_of_five": SERIES[1]}
+# Markers of more series, each with a colour of the palette.
+MARKERS = "osD^vPX*"
 
 
 def blank(size: tuple[float, float]) -> Figure:

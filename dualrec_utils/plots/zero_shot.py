@@ -9,9 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from dualrec_utils.plots.rows import MARKERS
 from dualrec_utils.plots.style import COLORS, NARROW, PALETTE, WIDE, caption, study_style
-
-_MARKERS = "osD^vPX*"
 
 
 def title_loss(curve: pd.DataFrame, *, n_items: int, note: str) -> Figure:
@@ -51,7 +50,7 @@ def matcher_shares(shares: pd.DataFrame, *, chosen: float, note: str) -> Figure:
     with study_style():
         figure, axes = plt.subplots(figsize=WIDE)
         for row, (kind, own) in enumerate(shares.groupby("kind", sort=False)):
-            look = {"color": [*PALETTE, COLORS["grey"]][row], "marker": _MARKERS[row], "markersize": 4}
+            look = {"color": [*PALETTE, COLORS["grey"]][row], "marker": MARKERS[row], "markersize": 4}
             look["linestyle"] = "--" if kind.startswith("not in catalog") else "-"
             axes.plot(own["threshold"], own["right"], label=kind, **look)
         axes.axvline(chosen, color=COLORS["grey"], linestyle=":")
