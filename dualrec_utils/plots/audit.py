@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dualrec_utils.config import SYSTEM
-from dualrec_utils.plots.rows import SHORT, blank, label_rows
+from dualrec_utils.config import PROTOCOL, SYSTEM
+from dualrec_utils.plots.rows import SERIES, SHORT, blank, label_rows
 from dualrec_utils.plots.style import COLORS, PAPER_LINE, caption, study_style
 from dualrec_utils.systems import label
 
-_LOOKS = (
-    {"marker": "o", "color": COLORS["blue"]},
-    {"marker": "s", "color": COLORS["vermilion"]},
-    {"marker": "D", "color": COLORS["green"]},
-)
+_NOTE = "#555555"
 _WHERE = {"next_item": "", "window_of_five": " (any of five)"}
 
 
@@ -31,7 +28,8 @@ def ladder(
     """Rungs from the paper's setting (top) to the strict one, one panel a metric, one line a system.
 
     Args:
-        rungs: `rung`, `system`, `metric`, `value`, `low`, `high`, rungs in order.
+        rungs: `rung`, `protocol`, `system`, `metric`, `value`, `low`, `high`, `n_users`, rungs in order.
+            Points of fewer users than the others say how many.
         paper: metric -> the paper's value, drawn dashed across its panel.
         note: caption.
     """
@@ -40,7 +38,7 @@ def ladder(
         figure = blank((9.0, 1.9 + 0.46 * len(names)))
         panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)
         for axes, metric in zip(panels[0], metrics, strict=True):
-            for number, (system, look) in enumerate(zip(drawn, _LOOKS, strict=False)):
+            for number, (system, look) in enumerate(zip(drawn, SERIES, strict=False)):
                 own = rungs[(rungs["metric"] == metric) & (rungs[SYSTEM] == system)]
                 places = own["rung"].map(names.index).to_numpy(float) + 0.2 * (number - 0.5)
                 reach = [own["value"] - own["low"], own["high"] - own["value"]]
@@ -53,13 +51,37 @@ def ladder(
                     elinewidth=1,
                     **look,
                 )
+                _name_few(axes, own.assign(place=places), n_users=rungs["n_users"].max())
             axes.axvline(paper[metric], label="the paper's best (ml-1m)", **PAPER_LINE)
             axes.set(xlabel=SHORT[metric], xlim=(0, None))
             label_rows(axes, [f"{place}. {name}" for place, name in enumerate(names)])
+        _name_protocols(panels[0], rungs.drop_duplicates("rung")[PROTOCOL].tolist())
         handles, labels = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=3)
         caption(figure, note)
     return figure
+
+
+def _name_few(axes: Axes, rows: pd.DataFrame, *, n_users: int) -> None:
+    """Write how many users a point stands on where they are not all."""
+    place = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 7.5}
+    # Lines pass behind the words.
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
+    for row in rows[rows["n_users"] < n_users].itertuples():
+        axes.annotate(f"n = {row.n_users}", (row.value, row.place), color=_NOTE, bbox=paper, **place)
+
+
+def _name_protocols(panels: Sequence[Axes], protocols: Sequence[str]) -> None:
+    """A line where the protocol changes from one rung to the next, and the name of each beside it."""
+    margin = panels[0].get_yaxis_transform()
+    for place, (above, below) in enumerate(itertools.pairwise(protocols)):
+        if above == below:
+            continue
+        for axes in panels:
+            axes.axhline(place + 0.5, color=COLORS["grey"], linestyle=":", linewidth=1)
+        look = {"transform": margin, "ha": "right", "fontsize": 7.5, "color": _NOTE}
+        panels[0].text(-0.02, place + 0.48, f"{above} ↑", va="bottom", **look)
+        panels[0].text(-0.02, place + 0.52, f"{below} ↓", va="top", **look)
 
 
 def steps(

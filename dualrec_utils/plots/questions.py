@@ -11,15 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dualrec_utils.config import SYSTEM
-from dualrec_utils.plots.rows import SHORT, blank, intervals, label_rows
+from dualrec_utils.plots.rows import SERIES, SHORT, blank, intervals, label_rows
 from dualrec_utils.plots.style import COLORS, PAPER_LINE, caption, study_style
 from dualrec_utils.systems import label
 
-_LOOKS = (
-    {"marker": "o", "color": COLORS["blue"]},
-    {"marker": "s", "color": COLORS["vermilion"]},
-    {"marker": "D", "color": COLORS["green"]},
-)
 _NAMES = {**SHORT, "genre_jaccard": "genre Jaccard"}
 # Differences up to here are drawn to a linear scale.
 _LINEAR = 0.05
@@ -42,10 +37,10 @@ def settings(table: pd.DataFrame, names: Mapping[str, str], *, note: str) -> Fig
         figure = blank((9.0, 1.3 + 0.34 * len(table)))
         left, right = figure.subplots(1, 2, sharey=True)
         places, usual = np.arange(len(table)), table.iloc[0]
-        left.plot(table["loss"], places, linestyle="none", **_LOOKS[0])
+        left.plot(table["loss"], places, linestyle="none", **SERIES[0])
         left.set(title="loss on windows of validation users", xlabel="nats a movie (lower is better)")
         rows = table.rename(columns={"hit_rate@5_low": "low", "hit_rate@5_high": "high"})
-        intervals(right, rows, places, value="hit_rate@5", **_LOOKS[0])
+        intervals(right, rows, places, value="hit_rate@5", **SERIES[0])
         right.set(title="HR@5, next_item, validation users", xlabel="HR@5")
         for axes, value in ((left, usual["loss"]), (right, usual["hit_rate@5"])):
             axes.axvline(value, **PAPER_LINE)
@@ -71,7 +66,7 @@ def reranking(rows: pd.DataFrame, names: Mapping[str, str], *, note: str) -> Fig
             for number, (what, part) in enumerate(own.groupby("what", sort=False)):
                 part = part.set_index("group").loc[list(names)].reset_index()
                 places = _shifted(len(part), number, own["what"].nunique())
-                intervals(axes, part, places, label=what.replace(" - ", " − "), **_LOOKS[number])
+                intervals(axes, part, places, label=what.replace(" - ", " − "), **SERIES[number])
             axes.axvline(0, color=COLORS["black"], linewidth=0.8)
             # Where the suggestion is right, differences are ten times as large.
             axes.set_xscale("symlog", linthresh=_LINEAR)
@@ -108,7 +103,7 @@ def suggestions(rows: pd.DataFrame, names: Mapping[str, str], *, note: str) -> F
                 ends = ("low", "high") if column == "value" else ("difference_low", "difference_high")
                 part = pd.DataFrame({"value": own[column], "low": own[ends[0]], "high": own[ends[1]]})
                 places = _shifted(len(part), number, drawn[SYSTEM].nunique())
-                intervals(axes, part, places, label=label(system), **_LOOKS[number])
+                intervals(axes, part, places, label=label(system), **SERIES[number])
             if column == "difference":
                 axes.axvline(0, color=COLORS["black"], linewidth=0.8)
                 axes.xaxis.set_major_locator(MaxNLocator(4))
@@ -133,23 +128,26 @@ def sizes(table: pd.DataFrame, *, note: str) -> Figure:
         "zero_shot_hit_rate@5": "paper's prompt, three titles",
     }
     with study_style():
-        figure = blank((9.0, 3.4))
+        figure = blank((9.0, 4.0))
         left, right = figure.subplots(1, 2)
         thousands = table["n_parameters"] / 1_000
-        left.plot(thousands, table["loss_per_title"], linestyle="-", **_LOOKS[0])
+        left.plot(thousands, table["loss_per_title"], linestyle="-", **SERIES[0])
         left.set(title="loss on validation users", ylabel="nats a title (lower is better)")
         for number, (column, name) in enumerate(lines.items()):
             values = table[column]
             reach = [values - table[f"{column}_low"], table[f"{column}_high"] - values]
-            right.errorbar(thousands, values, yerr=reach, label=name, capsize=3, **_LOOKS[number])
+            right.errorbar(thousands, values, yerr=reach, label=name, capsize=3, **SERIES[number])
         right.set(title="HR@5, next_item, test users", ylabel="HR@5", ylim=(0, None))
-        right.legend()
+        figure.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        # Two sizes lie close together: every other label stands lower.
+        lower = itertools.cycle(("", "\n\n"))
+        names = [
+            f"{gap}{value:.0f}\n({size})"
+            for gap, value, size in zip(lower, thousands, table["size"], strict=False)
+        ]
         for axes in (left, right):
             axes.set(xscale="log", xlabel="thousand weights")
-            axes.set_xticks(
-                thousands,
-                [f"{value:.0f}\n({size})" for value, size in zip(thousands, table["size"], strict=True)],
-            )
+            axes.set_xticks(thousands, names)
             axes.minorticks_off()
         caption(figure, note)
     return figure
