@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dualrec_utils import breakdowns, systems
 from dualrec_utils.config import SYSTEM
-from dualrec_utils.plots.rows import SHORT, blank, intervals, label_rows
+from dualrec_utils.plots.rows import INTERVALS, SHORT, blank, intervals, label_rows
 from dualrec_utils.plots.style import COLORS, PAPER_LINE, caption, study_style
 
 DOT = {"color": COLORS["blue"], "marker": "o"}
@@ -19,17 +19,9 @@ DOT = {"color": COLORS["blue"], "marker": "o"}
 EDGE = -0.04
 
 
-def _note(rows: pd.DataFrame, *, note: str) -> str:
-    """Protocol and interval, said below every figure."""
-    n_cases = rows.groupby("group")["n_cases"].max().sum()
-    return (
-        f"{breakdowns.PROTOCOL_USED}, {n_cases:,} cases, seen movies excluded; intervals over users; {note}"
-    )
-
-
 @study_style()
 def draw_by_group(
-    table: pd.DataFrame, *, by: str, names: Sequence[str], note: str
+    table: pd.DataFrame, *, by: str, names: Sequence[str], note: str, about: str = INTERVALS
 ) -> tuple[Figure, pd.DataFrame]:
     """A metric of every system, one panel a group.
 
@@ -38,6 +30,7 @@ def draw_by_group(
         by: which grouping, each case in one group.
         names: systems, top to bottom.
         note: end of the caption: how the groups were made.
+        about: begin of the caption: data set and interval.
 
     Returns:
         The figure and the rows it draws.
@@ -53,13 +46,14 @@ def draw_by_group(
         axes.set_xlabel(SHORT[rows["metric"].iloc[0]])
         label_rows(axes, [systems.label(name) for name in names])
     axes.set_xlim(left=EDGE * axes.get_xlim()[1])
-    caption(figure, _note(drawn, note=note))
+    n_cases = drawn.groupby("group")["n_cases"].max().sum()
+    caption(figure, f"{about}; {breakdowns.PROTOCOL_USED}, {n_cases:,} cases, seen movies excluded; {note}")
     return figure, drawn
 
 
 @study_style()
 def draw_by_genre(
-    table: pd.DataFrame, overall: pd.DataFrame, *, names: Sequence[str]
+    table: pd.DataFrame, overall: pd.DataFrame, *, names: Sequence[str], about: str = INTERVALS
 ) -> tuple[Figure, pd.DataFrame]:
     """A metric by the target's genre, one panel a system; dashed: the system's value over all cases.
 
@@ -67,6 +61,7 @@ def draw_by_genre(
         table: from `breakdowns.by_group`; genres of too few users are not drawn.
         overall: from `results.summarise`, for the dashed lines.
         names: systems, left to right.
+        about: begin of the caption: data set and interval.
 
     Returns:
         The figure and the rows it draws.
@@ -93,19 +88,22 @@ def draw_by_genre(
     note = f"{n_cases:,} cases, each under every genre of its target (cases in brackets)"
     caption(
         figure,
-        f"{breakdowns.PROTOCOL_USED}, seen movies excluded, {note};\nintervals over users, at least {few};"
-        " dashed: all cases",
+        f"{about}; {breakdowns.PROTOCOL_USED}, seen movies excluded, {note};\n"
+        f"genres of at least {few} users; dashed: all cases",
     )
     return figure, drawn
 
 
 @study_style()
-def draw_catalog(table: pd.DataFrame, *, targets: float) -> tuple[Figure, pd.DataFrame]:
+def draw_catalog(
+    table: pd.DataFrame, *, targets: float, about: str = INTERVALS
+) -> tuple[Figure, pd.DataFrame]:
     """Catalog coverage and novelty of the first five, one row a system.
 
     Args:
         table: from `breakdowns.coverage_and_novelty`.
         targets: novelty of the movies rated next, drawn as a dashed line.
+        about: begin of the caption: data set and interval.
 
     Returns:
         The figure and the rows it draws.
@@ -124,7 +122,7 @@ def draw_catalog(table: pd.DataFrame, *, targets: float) -> tuple[Figure, pd.Dat
     n_cases, n_users = table["n_cases"].max(), table["n_users"].max()
     caption(
         figure,
-        f"{breakdowns.PROTOCOL_USED}, {n_users} users, {n_cases:,} cases, seen movies excluded; intervals"
-        " over users; dashed: the movies rated next",
+        f"{about}; {breakdowns.PROTOCOL_USED}, {n_users} users, {n_cases:,} cases, seen movies excluded;"
+        " dashed: the movies rated next",
     )
     return figure, table

@@ -10,17 +10,13 @@ from matplotlib.figure import Figure
 
 from dualrec_utils import config, evaluation, paper, results, systems
 from dualrec_utils.config import PROTOCOL, SYSTEM
-from dualrec_utils.plots.rows import SHORT, blank, intervals, label_rows
+from dualrec_utils.plots.rows import INTERVALS, PROTOCOLS, SHORT, blank, intervals, label_rows
 from dualrec_utils.plots.style import COLORS, PAPER_LINE, caption, study_style
 
 MARKERS = {"hit_rate@1": "o", "hit_rate@5": "s", "ndcg@1": "x", "ndcg@5": "D"}
 METRIC_COLORS = dict(
     zip(SHORT, (COLORS["blue"], COLORS["vermilion"], COLORS["black"], COLORS["green"]), strict=True)
 )
-PROTOCOL_LOOKS = {
-    "next_item": {"color": COLORS["blue"], "marker": "o"},
-    "window_of_five": {"color": COLORS["vermilion"], "marker": "s"},
-}
 # The paper's variants in Figure 5(a), best last as in its figure.
 PAPER_VARIANT = "DUALRec – "
 
@@ -29,16 +25,19 @@ def _sizes(rows: pd.DataFrame) -> str:
     """How many users and cases a figure stands on."""
     cases = rows.groupby(PROTOCOL, sort=False)["n_cases"].max()
     counts = ", ".join(f"{count:,} cases {protocol}" for protocol, count in cases.items())
-    return f"{rows['n_users'].max()} test users, {counts}; intervals over users"
+    return f"{rows['n_users'].max()} test users, {counts}"
 
 
 @study_style()
-def draw_systems(table: pd.DataFrame, *, metric: str = "hit_rate@5") -> tuple[Figure, pd.DataFrame]:
+def draw_systems(
+    table: pd.DataFrame, *, metric: str = "hit_rate@5", about: str = INTERVALS
+) -> tuple[Figure, pd.DataFrame]:
     """Every system's value with interval under both protocols, seen movies excluded and kept.
 
     Args:
         table: from `results.summarise`.
         metric: which metric to draw.
+        about: begin of the caption: data set and interval.
 
     Returns:
         The figure and the rows it draws.
@@ -68,19 +67,23 @@ def draw_systems(table: pd.DataFrame, *, metric: str = "hit_rate@5") -> tuple[Fi
         label_rows(axes, [systems.label(name) for name in order])
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
-    caption(figure, _sizes(drawn))
+    caption(figure, f"{about}; {_sizes(drawn)}")
     return figure, drawn
 
 
 @study_style()
 def draw_differences(
-    differences: pd.DataFrame, *, metrics: Sequence[str] = ("hit_rate@1", "hit_rate@5")
+    differences: pd.DataFrame,
+    *,
+    metrics: Sequence[str] = ("hit_rate@1", "hit_rate@5"),
+    about: str = INTERVALS,
 ) -> tuple[Figure, pd.DataFrame]:
     """Forest plot of paired differences; a filled marker's interval excludes zero.
 
     Args:
         differences: from `results.compare`.
         metrics: one panel each.
+        about: begin of the caption: data set and interval.
 
     Returns:
         The figure and the rows it draws.
@@ -96,7 +99,7 @@ def draw_differences(
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
         axes.axvline(0, color=COLORS["black"], linewidth=0.8)
-        for shift, (protocol, look) in zip((-0.15, 0.15), PROTOCOL_LOOKS.items(), strict=True):
+        for shift, (protocol, look) in zip((-0.15, 0.15), PROTOCOLS.items(), strict=True):
             rows = drawn[(drawn["metric"] == metric) & (drawn[PROTOCOL] == protocol)]
             places = np.array(
                 [place[pair] for pair in zip(rows[SYSTEM], rows["other"], strict=True)], float
@@ -113,17 +116,22 @@ def draw_differences(
     handles, labels = panels[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
     users = drawn["n_users"].max()
-    caption(figure, f"{users} test users; intervals over users; filled: the interval excludes zero")
+    caption(
+        figure, f"{about}; {users} test users, seen movies excluded; filled: the interval excludes zero"
+    )
     return figure, drawn
 
 
 @study_style()
-def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
+def draw_figure_5a(
+    table: pd.DataFrame, *, names: Sequence[str], about: str = INTERVALS
+) -> tuple[Figure, pd.DataFrame]:
     """Figure 5(a): HR and NDCG at 1 and 5 of the paper's variants, and of ours under both protocols.
 
     Args:
         table: from `results.summarise`.
         names: our systems, top to bottom.
+        about: data set and interval of ours, for the caption.
 
     Returns:
         The figure and the rows it draws.
@@ -155,12 +163,14 @@ def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str]) -> tuple[Figure
     panels[-1].set_xlabel("HR or NDCG")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=4)
-    caption(figure, f"seen movies excluded; ours: {_sizes(ours)}")
+    caption(figure, f"seen movies excluded; ours: {about}; {_sizes(ours)}")
     return figure, drawn
 
 
 @study_style()
-def draw_figure_5b(table: pd.DataFrame, *, names: Sequence[str]) -> tuple[Figure, pd.DataFrame]:
+def draw_figure_5b(
+    table: pd.DataFrame, *, names: Sequence[str], about: str = INTERVALS
+) -> tuple[Figure, pd.DataFrame]:
     """Figure 5(b): genre Jaccard of the first recommendation and the movie rated next.
 
     The paper's values (MovieLens 1M) are dashed lines. Only `next_item` is drawn: the paper compares
@@ -169,6 +179,7 @@ def draw_figure_5b(table: pd.DataFrame, *, names: Sequence[str]) -> tuple[Figure
     Args:
         table: from `results.summarise`.
         names: our systems, top to bottom.
+        about: data set and interval of ours, for the caption.
 
     Returns:
         The figure and the rows it draws.
@@ -193,5 +204,7 @@ def draw_figure_5b(table: pd.DataFrame, *, names: Sequence[str]) -> tuple[Figure
         text = name.removeprefix(PAPER_VARIANT).removesuffix(" Finetuned")
         gap = 0.004 if side == "left" else -0.004
         axes.text(value + gap, -0.62, text, fontsize=8, ha=side, va="bottom", color=COLORS["black"])
-    caption(figure, f"seen movies excluded; dashed: the paper's values (ml-1m); ours: {_sizes(rows)}")
+    caption(
+        figure, f"seen movies excluded; dashed: the paper's values (ml-1m); ours: {about}; {_sizes(rows)}"
+    )
     return figure, drawn

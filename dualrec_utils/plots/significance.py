@@ -25,13 +25,16 @@ TURNED = {"higher": "lower", "lower": "higher", "not told apart": "not told apar
 
 
 @study_style()
-def draw_pairs(tests: pd.DataFrame, *, names: Sequence[str], note: str) -> tuple[Figure, pd.DataFrame]:
+def draw_pairs(
+    tests: pd.DataFrame, *, names: Sequence[str], note: str, about: str = ""
+) -> tuple[Figure, pd.DataFrame]:
     """Every two systems as a matrix: below the diagonal one protocol, above it the other.
 
     Args:
         tests: from `significance.all_pairs`.
         names: systems, top to bottom and left to right.
         note: end of the caption: the test and its correction.
+        about: begin of the caption: the data set.
 
     Returns:
         The figure and the rows it draws.
@@ -63,13 +66,14 @@ def draw_pairs(tests: pd.DataFrame, *, names: Sequence[str], note: str) -> tuple
     words = {"higher": "row higher", "lower": "row lower", "not told apart": "not told apart"}
     handles = [Line2D([], [], linestyle="none", label=words[name], **look) for name, look in LOOKS.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=3)
-    caption(figure, f"{drawn['n_users'].max()} test users, seen movies excluded; {note}")
+    whose = ", ".join(filter(None, (about, f"{drawn['n_users'].max()} test users")))
+    caption(figure, f"{whose}, seen movies excluded; {note}")
     return figure, drawn
 
 
 @study_style()
 def draw_power(
-    table: pd.DataFrame, *, metric: str, alpha: float, power: float
+    table: pd.DataFrame, *, metric: str, alpha: float, power: float, about: str = ""
 ) -> tuple[Figure, pd.DataFrame]:
     """The smallest difference that a number of users can tell, for the middle pair of systems.
 
@@ -77,6 +81,7 @@ def draw_power(
         table: from `sample_size.table`.
         metric: which of its metrics.
         alpha, power: as there.
+        about: begin of the caption: the data set.
 
     Returns:
         The figure and the points it draws: `protocol`, `n_users`, `design`, `difference`.
@@ -101,7 +106,12 @@ def draw_power(
             points.append(
                 pd.DataFrame({PROTOCOL: protocol, "n_users": users, "design": design, "difference": curve})
             )
-        for n, name in ((own["n_users"].max(), "this run"), (sample_size.PAPER_USERS, "ml-1m")):
+        n_users = own["n_users"].max()
+        marked = {"this run": n_users, "ml-1m": sample_size.PAPER_USERS}
+        # A run on the paper's data set has almost its users: two lines would overprint each other.
+        if abs(n_users / sample_size.PAPER_USERS - 1) < 0.05:
+            del marked["ml-1m"]
+        for name, n in marked.items():
             axes.axvline(n, color=COLORS["grey"], linestyle=":", linewidth=1)
             place = {"xycoords": ("data", "axes fraction"), "va": "bottom", "ha": "right", "rotation": 90}
             axes.annotate(f"{name}: {n}", (n, 0.03), fontsize=8, **place)
@@ -113,8 +123,10 @@ def draw_power(
         axes.grid(axis="y", color="#EEEEEE", linewidth=0.8)
     panels[0].set_ylabel(f"smallest difference of {SHORT[metric]}")
     panels[-1].legend()
+    whose = ", ".join(filter(None, (about, "test users", "seen movies excluded")))
     caption(
         figure,
-        f"power {power:.0%} at {alpha:.0%}, one comparison; variance over users: the median of the pairs",
+        f"{whose}; power {power:.0%} at {alpha:.0%}, one comparison;"
+        " variance over users: the median of the pairs",
     )
     return figure, pd.concat(points, ignore_index=True)

@@ -1,0 +1,87 @@
+"""Figures that show several series: one look a protocol, and labels that can be read."""
+
+import itertools
+
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from dualrec_utils import config, sample_size
+from dualrec_utils.plots import audit, baselines, figure_4, language, questions, significance
+from dualrec_utils.plots.rows import PROTOCOLS
+
+pytestmark = pytest.mark.usefixtures("figures_closed")
+
+
+def looks(figure):
+    """Name in the legend -> (marker, colour)."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    lines = [getattr(handle, "lines", [handle])[0] for handle in handles]
+    return {
+        name: (line.get_marker(), to_hex(line.get_color())) for name, line in zip(names, lines, strict=True)
+    }
+
+
+@pytest.mark.parametrize("protocols", [config.PROTOCOLS, config.PROTOCOLS[::-1], ["window_of_five"]])
+def test_a_protocol_looks_alike_wherever_it_is_drawn(protocols):
+    rows = pd.DataFrame({"protocol": list(protocols), "system": "a", "comparison": "a - b"})
+    rows = rows.assign(metric="hit_rate@5", value=0.2, difference=0.2, low=0.1, high=0.3)
+    wanted = {name: (PROTOCOLS[name]["marker"], PROTOCOLS[name]["color"].lower()) for name in protocols}
+    options = {"group": "protocol", "metric": "hit_rate@5", "note": "n"}
+    assert looks(baselines.with_intervals(rows, xlabel="HR@5", **options)) == wanted
+    assert looks(language.differences(rows, **options)) == wanted
+
+
+def test_figure_4_has_the_looks_of_the_protocols():
+    for protocol, look in PROTOCOLS.items():
+        assert look.items() <= figure_4._LOOKS[protocol].items()
+
+
+@pytest.fixture
+def rungs():
+    """Three rungs of two systems; on the first, one of them stands on fewer users."""
+    names = (("as released", "window_of_five"), ("counted", "window_of_five"), ("one target", "next_item"))
+    pairs = itertools.product(names, ("lstm", "movielm_lora_reranked"), ("hit_rate@1", "hit_rate@5"))
+    rows = [(*rung, system, metric, 142) for rung, system, metric in pairs]
+    frame = pd.DataFrame(rows, columns=["rung", "protocol", "system", "metric", "n_users"])
+    few = (frame["rung"] == "as released") & (frame["system"] == "movielm_lora_reranked")
+    frame.loc[few, "n_users"] = 105
+    return frame.assign(value=0.2, low=0.1, high=0.3)
+
+
+def test_the_ladder_names_fewer_users_and_the_protocols(rungs):
+    figure = audit.ladder(rungs, paper={"hit_rate@1": 0.18, "hit_rate@5": 0.22}, note="n")
+    left, right = ([text.get_text() for text in axes.texts] for axes in figure.axes)
+    assert left == ["n = 105", "window_of_five ↑", "next_item ↓"] and right == ["n = 105"]
+    same = rungs.assign(n_users=142, protocol="next_item")
+    figure = audit.ladder(same, paper={"hit_rate@1": 0.18, "hit_rate@5": 0.22}, note="n")
+    assert not any(axes.texts for axes in figure.axes)
+
+
+def test_sizes_close_to_each_other_keep_their_labels_apart():
+    table = pd.DataFrame({"size": ["32x1", "64x1", "64x2", "128x2"], "loss_per_title": 5.0})
+    table["n_parameters"] = [138_336, 303_296, 350_528, 889_472]
+    for name in ("history_hit_rate@5", "zero_shot_hit_rate@5"):
+        table = table.assign(**{name: 0.1, f"{name}_low": 0.05, f"{name}_high": 0.16})
+    figure = questions.sizes(table, note="n")
+    figure.canvas.draw()
+    for axes in figure.axes:
+        labels = axes.get_xticklabels()
+        # Those that stand lower begin with empty lines.
+        for lower in (True, False):
+            row = [label for label in labels if label.get_text().startswith("\n") == lower]
+            one, other = (label.get_window_extent() for label in row)
+            assert not one.overlaps(other)
+        assert axes.get_legend() is None, "a legend inside covers an interval"
+
+
+@pytest.mark.parametrize(
+    "n_users, marks", [(142, ["this run: 142", "ml-1m: 906"]), (904, ["this run: 904"])]
+)
+def test_a_run_of_as_many_users_as_the_papers_is_marked_once(n_users, marks):
+    table = pd.DataFrame({"protocol": list(config.PROTOCOLS), "metric": "hit_rate@5", "n_users": n_users})
+    table = table.assign(variance_paired=0.1, variance_independent=0.2)
+    figure, _ = significance.draw_power(table, metric="hit_rate@5", alpha=0.05, power=0.8, about="ml-100k")
+    for axes in figure.axes:
+        assert [text.get_text() for text in axes.texts] == marks
+    assert figure.get_supxlabel().startswith("ml-100k, test users") and sample_size.PAPER_USERS == 906
