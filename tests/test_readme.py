@@ -6,9 +6,13 @@ import pytest
 
 from dualrec_utils import config, files, readme_results, stages
 
-PATH = config.PACKAGE_ROOT / "README.md"
-GUIDE = config.PACKAGE_ROOT / "reports" / "README.md"
-METRICS = config.PACKAGE_ROOT / "reports" / "metrics" / "results.json"
+ROOT = config.PACKAGE_ROOT
+PATH = ROOT / "README.md"
+METRICS = ROOT / "reports" / "metrics" / "results.json"
+# Every page that is committed: what lies deeper under data/ is not.
+PLACES = ("*.md", "data/*.md", "optional/*/*.md", "profiles/*/*.md")
+PLACES += ("reports/**/*.md", "profiles/*/reports/**/*.md")
+PAGES = sorted(path for place in PLACES for path in ROOT.glob(place))
 TEXT = PATH.read_text(encoding="utf-8")
 OUTSIDE = TEXT.split(readme_results.BEGIN)[0] + TEXT.split(readme_results.END)[1]
 
@@ -37,12 +41,17 @@ def test_no_result_is_typed_by_hand():
         assert allowed.search(line) or not re.search(r"\d\.\d", line), line
 
 
-@pytest.mark.parametrize("path", [PATH, GUIDE], ids=["README", "reports/README"])
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_inside_the_repository_arrive(path):
     targets = re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
     inside = [target for target in targets if not target.startswith(("http", "#"))]
     missing = [target for target in inside if not (path.parent / target.split("#")[0]).exists()]
     assert not missing
+
+
+def test_all_pages_are_looked_at():
+    assert {"README.md", "CARD.md"} <= {path.name for path in PAGES}
+    assert {"data", "peers", "colab", "ml-1m"} <= {path.parent.name for path in PAGES}
 
 
 def test_the_notebook_table_has_every_notebook_with_its_budget():
@@ -52,7 +61,7 @@ def test_the_notebook_table_has_every_notebook_with_its_budget():
 
 
 def test_the_commands_named_exist():
-    makefile = (config.PACKAGE_ROOT / "Makefile").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, re.M))
     named = set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", TEXT, re.M))
     assert {one or other for one, other in named} <= targets
@@ -62,5 +71,5 @@ def test_the_annotated_tree_shows_what_is_there():
     tree = TEXT.split("```\nnotebooks/")[1].split("```")[0]
     names = re.findall(r"^(\S+) ", "notebooks/" + tree, re.M)
     assert len(names) >= 6
-    missing = [name for name in names if not (config.PACKAGE_ROOT / name).exists()]
+    missing = [name for name in names if not (ROOT / name).exists()]
     assert not missing
