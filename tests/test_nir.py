@@ -74,9 +74,16 @@ def test_rows_become_cases_of_the_movielens_users_they_are(published):
     assert published.targets.tolist() == [[3], [4]]
 
 
-def test_a_title_that_is_no_movie_is_named(published_files):
-    with pytest.raises(StudyError, match="'Echo'"):
-        nir_data.load(published_files, ITEMS[ITEMS["title"] != "Echo"], RATINGS)
+@pytest.mark.parametrize(
+    ("items", "ratings", "message"),
+    [
+        (ITEMS[ITEMS["title"] != "Echo"], RATINGS, "names 'Echo', which is no movie"),
+        (ITEMS, RATINGS[RATINGS["user_id"] == 1], "has 2 users, the ratings have 1$"),
+    ],
+)
+def test_movies_and_users_that_are_not_movielens_are_named(published_files, items, ratings, message):
+    with pytest.raises(StudyError, match=message):
+        nir_data.load(published_files, items, ratings)
 
 
 def test_files_come_from_a_folder_first_and_are_kept(root, published_files):

@@ -349,6 +349,15 @@ def test_settings_of_the_project_are_usable():
         questions.read_settings("lsmt")
 
 
+@pytest.mark.parametrize(
+    ("module", "what"), [(questions_lstm, "LSTM setting"), (questions_sizes, "size")], ids=["lstm", "sizes"]
+)
+def test_a_piece_that_the_settings_do_not_have_is_named(monkeypatch, capsys, module, what):
+    monkeypatch.setattr("sys.argv", ["command", "wrong"])
+    assert module.main() == 2
+    assert f"there is no {what} 'wrong'; {what.split()[-1]}s: " in capsys.readouterr().err
+
+
 def stages():
     return YAML(typ="safe").load((FOLDER / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 

@@ -86,6 +86,12 @@ def test_the_parameters_cell_holds_only_plain_assignments(tmp_path, parameters):
         run(tmp_path, notebook(parameters=parameters), settings={"seed": 1})
 
 
+def test_a_missing_notebook_is_named(tmp_path):
+    source = tmp_path / "01_tiny.ipynb"
+    with pytest.raises(StudyError, match=r"no notebook .*; restore it with `git checkout 01_tiny.ipynb`"):
+        run_notebook.run(source, SETTINGS, page=tmp_path / "page.html", cwd=tmp_path)
+
+
 def test_exactly_one_parameters_cell(tmp_path):
     made = notebook()
     made.cells[1].metadata = {}
