@@ -67,7 +67,7 @@ def save_figure_4(flat: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def follow_user(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[str, Any]:
-    """The user followed through the system, or `missing`: the systems that were not run."""
+    """The user followed through the system, or `missing`, as :func:`walkthrough.missing` has it."""
     model = verdict.model_of(flat)
     missing = walkthrough.missing(model, dataset=dataset)
     if missing:

@@ -38,13 +38,21 @@ def sources(model: str) -> dict[str, tuple[str, str]]:
 
 
 def missing(model: str, *, dataset: str) -> list[str]:
-    """Systems of :func:`sources` without predictions; empty where a user can be followed."""
+    """What a user cannot be followed for want of; empty where one can.
+
+    These are the systems of :func:`sources` without predictions or, with all of them there, one sentence
+    that no answer meets :data:`RULE`.
+    """
     place = {"dataset": dataset, "protocol": _PROTOCOL, "split": _SPLIT}
-    return [
+    absent = [
         system
         for stage, system in sources(model).values()
         if not predictions.path_of(system, stage=stage, **place).is_file()
     ]
+    stage, system = sources(model)["kept"]
+    if not absent and not len(_eligible(predictions.read(system, stage=stage, **place))):
+        return [f"no answer of {system} names two movies that its user has not rated"]
+    return absent
 
 
 def draw(kept: pd.DataFrame, *, seed: int) -> str:
@@ -54,13 +62,18 @@ def draw(kept: pd.DataFrame, *, seed: int) -> str:
         kept: predictions of the language model, movies of the history left out; without targets.
 
     Raises:
-        ValueError: when no list names two movies.
+        ValueError: when no list names two movies, as :func:`missing` says.
     """
-    named = kept.groupby(CASE)[ITEM].nunique()
-    eligible = np.sort(named.index[named >= 2].to_numpy(dtype=str))
+    eligible = _eligible(kept)
     if not len(eligible):
         raise ValueError("no answer names two movies that its user has not rated")
     return str(np.random.default_rng(seed).choice(eligible))
+
+
+def _eligible(kept: pd.DataFrame) -> np.ndarray:
+    """Cases whose list names at least two movies, sorted."""
+    named = kept.groupby(CASE)[ITEM].nunique()
+    return np.sort(named.index[named >= 2].to_numpy(dtype=str))
 
 
 def fates(written: pd.DataFrame, history: np.ndarray, names: Mapping[int, str]) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils import files, predictions, walkthrough
+from dualrec_utils import files, predictions, report, walkthrough
 from dualrec_utils.config import CASE, ITEM, RANK, SCORE, SEED, TEXT
 
 NAMES = {1: "Heat (1995)", 2: "Fargo (1996)", 3: "Big (1988)", 4: "Alien (1979)"}
@@ -90,3 +90,11 @@ def test_the_steps_of_a_user_agree(run):
 def test_what_was_not_run_is_named(run):
     (run / "data/predictions/ml-100k/rerank_ablation/next_item/test/dualrec_fusion.parquet").unlink()
     assert walkthrough.missing("m", dataset="ml-100k") == ["dualrec_fusion"]
+
+
+def test_the_report_says_that_no_answer_can_be_followed(run):
+    """An answer with one movie twice leaves nothing to re-rank."""
+    path = run / "data/predictions/ml-100k/lora_finetuning/next_item/test/m_lora.parquet"
+    files.write_parquet(lists([("a", 1, 1, 1.0, "Heat"), ("a", 2, 1, 0.5, "Heat")]), path)
+    told = report.follow_user({"language_model": "m"}, dataset="ml-100k", seed=1)
+    assert told == {"missing": ["no answer of m_lora names two movies that its user has not rated"]}
