@@ -15,6 +15,12 @@ Flat = Mapping[str, float]
 
 # The kinds of suggestion that are movies of the catalog, and wrong on purpose.
 _WRONG_MOVIES = ("unpopular", "other_genres", "watched")
+# What the difference in rightly spelt titles says, after two typos against no line at all.
+_CORRECTION = {
+    "higher": "corrects typos",
+    "lower": "does not correct typos but names the right title less often than without the line",
+    "not told apart from zero": "does not correct typos measurably: correction is not shown",
+}
 # More names than this are counted and not listed; the tables have all of them.
 _LISTED = 3
 
@@ -139,8 +145,8 @@ def suggestions(flat: Flat, names: Sequence[str], kinds: Mapping[str, str]) -> s
             if verdict.reading(flat, f"{about}/{kind}/difference/near") == "higher"
         ]
         sentences += [
-            f"{systems.label(name)} {'corrects' if corrects == 'higher' else 'does not correct'} typos, and"
-            f" its titles {'move towards the genres of a wrong movie' if drawn else 'keep their genres'}.",
+            f"{systems.label(name)} {_CORRECTION[corrects]}; its titles"
+            f" {_towards([kinds[kind] for kind in drawn])}.",
             f"It names the LSTM's movie in {named[usual]} of its answers, without being told of it in"
             f" {named['none']} ({follows} with the line), another suggestion in at most {named[most]}"
             f" ({kinds[most]}), and the right title after two typos in"
@@ -157,6 +163,31 @@ def suggestions(flat: Flat, names: Sequence[str], kinds: Mapping[str, str]) -> s
     return " ".join(sentences)
 
 
+def _towards(drawn: Sequence[str]) -> str:
+    """Of how many kinds of wrong movie the genres draw an answer's titles, and of which."""
+    if not drawn:
+        return "are not shown to move towards the genres of a wrong movie"
+    among = f"{len(drawn)} of {len(_WRONG_MOVIES)} kinds of wrong movie"
+    return f"move towards the genres of {among} ({', '.join(drawn)})"
+
+
+def _smallest(flat: Flat, table: pd.DataFrame, *, default: str) -> str:
+    """The smallest size that HR@5 with neither prompt tells apart from the default."""
+    weights = table.set_index("size")["n_parameters"].sort_values()
+    usual = f"the default ({default}, {weights[default]:,.0f} weights)"
+    for size in weights.index.drop(default):
+        about = f"{STAGE}/sizes/{size}/difference"
+        keys = [f"{about}/{prompt}/hit_rate@5" for prompt in ("history", "zero_shot")]
+        if all(verdict.reading(flat, key).startswith("not") for key in keys):
+            history, prompt = (verdict.points(flat, key) for key in keys)
+            return (
+                f"The smallest size that these users do not tell apart from {usual} is {size}"
+                f" ({weights[size]:,.0f}): HR@5 {history} after the history alone, {prompt} with the"
+                " paper's prompt."
+            )
+    return f"HR@5 tells every other size apart from {usual}."
+
+
 def sizes(flat: Flat, table: pd.DataFrame, *, default: str, not_run: Mapping[str, str]) -> str:
     """What a smaller model loses, and what was not run.
 
@@ -167,7 +198,8 @@ def sizes(flat: Flat, table: pd.DataFrame, *, default: str, not_run: Mapping[str
     """
     losses = [f"{row['size']} {row['loss_per_title']:.3f}" for row in table.to_dict("records")]
     smaller = [size for size in table["size"] if size != default]
-    sentences = [f"Loss in nats a title on validation users, width x layers: {', '.join(losses)}."]
+    sentences = [_smallest(flat, table, default=default)] if smaller else []
+    sentences += [f"Loss in nats a title on validation users, width x layers: {', '.join(losses)}."]
     asked = (("history", "after the history alone"), ("zero_shot", "with the paper's prompt"))
     for prompt, words in asked if smaller else ():
         keys = {size: f"{STAGE}/sizes/{size}/difference/{prompt}/hit_rate@5" for size in smaller}
