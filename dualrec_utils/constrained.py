@@ -31,6 +31,11 @@ from dualrec_utils.trie import Trie, build_trie, encode_lines
 METHODS = ("exact", "beam")
 # Nodes read at once when the search only has to prove that nothing better is left.
 _MOST_NODES = 256
+# What to change when memory runs out, as `params.yaml` calls it: the notebooks leave batch_size alone.
+_SMALLER = (
+    "show fewer movies (n_recent, n_history), set ranking to beam, lower beam_width, set quantization to nf4"
+    " (on a GPU), or choose a smaller model"
+)
 
 
 def rank_titles(
@@ -69,8 +74,8 @@ def rank_titles(
         the method; minus infinity elsewhere. Columns in the order of `items`.
 
     Raises:
-        StudyError: for an unknown method, a beam narrower than k, or as :func:`build_trie` and
-            :func:`encode_lines`.
+        StudyError: for an unknown method, a beam narrower than k, when memory runs out, or as
+            :func:`build_trie` and :func:`encode_lines`.
     """
     if method not in METHODS:
         raise StudyError(f"method {method!r} is unknown; allowed: {', '.join(METHODS)}")
@@ -213,7 +218,7 @@ def _run(
             rows = order[first : first + batch_size]
             own = {"input_ids": [encoded[row] for row in rows]}
             batch = tokenizer.pad(own, padding_side="left", return_tensors="pt")
-            with memory_errors(f"lower batch_size ({batch_size}), or set quantization to nf4 (on a GPU)"):
+            with memory_errors(_SMALLER):
                 decoder = TreeDecoder(model, trie, batch["input_ids"], batch["attention_mask"])
                 scores[rows] = work(decoder, trie, rows).double().cpu().numpy()
             bar.update(len(rows))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualrec_utils import chat, constrained, loading, movielm_data, predictions, prompts, trie
+from dualrec_utils import chat, constrained, loading, movielm_data, predictions, prompts, schemas, trie
 from dualrec_utils.config import CASE, HISTORY, ITEM, TEXT
 from dualrec_utils.errors import StudyError
 
@@ -288,3 +288,20 @@ def test_eager_attention_gives_the_same_scores(mistral, full):
         np.testing.assert_allclose(score(mistral), full, atol=1e-4, rtol=0)
     finally:
         model.set_attn_implementation("sdpa")
+
+
+@pytest.mark.parametrize("work", [constrained.rank_titles, constrained.score_titles])
+def test_memory_that_runs_out_names_what_params_yaml_has(mistral, work):
+    model, tokenizer = mistral
+    hook = model.lm_head.register_forward_pre_hook(
+        lambda module, inputs: torch.empty(2**55, dtype=torch.uint8)
+    )
+    try:
+        with pytest.raises(StudyError, match="out of memory") as caught:
+            work(model, tokenizer, PROMPTS, ITEMS, label="test")
+    finally:
+        hook.remove()
+    fields = schemas.ZeroShotLlm.model_fields | schemas.LanguageModel.model_fields
+    for name in ("n_recent", "n_history", "ranking", "beam_width", "quantization"):
+        assert name in str(caught.value) and name in fields
+    assert "batch_size" not in str(caught.value)
