@@ -33,8 +33,8 @@ METHODS = ("exact", "beam")
 _MOST_NODES = 256
 # What to change when memory runs out, as `params.yaml` calls it: the notebooks leave batch_size alone.
 _SMALLER = (
-    "show fewer movies (n_recent, n_history), set ranking to beam, lower beam_width, set quantization to nf4"
-    " (on a GPU), or choose a smaller model"
+    "show fewer movies (n_recent, n_history), set ranking to beam, lower beam_width, set quantization to"
+    " nf4 (on a GPU), or choose a smaller model"
 )
 
 
