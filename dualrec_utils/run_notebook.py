@@ -22,7 +22,7 @@ import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 
-from dualrec_utils import config, files, params, stages
+from dualrec_utils import config, files, params, running, stages
 from dualrec_utils.errors import StudyError
 
 KERNEL = "python3"
@@ -205,7 +205,7 @@ def main() -> int:
     notebook = stages.find(name).notebook
     page = config.NOTEBOOK_REPORTS / f"{Path(notebook).stem}.html"
     try:
-        return stages.carry_out(
+        return running.carry_out(
             name,
             lambda: run(config.NOTEBOOKS / notebook, params.section(name), page=page, cwd=config.ROOT),
         )

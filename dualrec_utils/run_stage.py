@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dualrec_utils import params, stages
+from dualrec_utils import params, running, stages
 
 
 def _work(name: str) -> None:
@@ -31,7 +31,7 @@ def main() -> int:
     names = [stage.name for stage in stages.STAGES if stage.number is None]
     parser.add_argument("stage", choices=names)
     name = parser.parse_args().stage
-    return stages.carry_out(name, lambda: _work(name))
+    return running.carry_out(name, lambda: _work(name))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ ROOT = config.PACKAGE_ROOT
 PIPELINE = ROOT / "dvc.yaml"
 PACKAGE = "dualrec_utils"
 # They start the stages and change no result.
-RUNNERS = frozenset({"params", "schemas", "stages", "run_notebook", "run_stage"})
+RUNNERS = frozenset({"params", "schemas", "stages", "running", "run_notebook", "run_stage"})
 # What run_stage calls for the stages without a notebook.
 ENTRIES = {"data": "prepare", "movielm": "movielm", "report": "report"}
 

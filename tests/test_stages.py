@@ -11,7 +11,7 @@ import nbformat
 import psutil
 import pytest
 
-from dualrec_utils import config, stages
+from dualrec_utils import config, running, stages
 from dualrec_utils.errors import StudyError
 
 
@@ -40,7 +40,7 @@ def alive(pid):
 
 
 def test_a_stage_is_timed_and_its_lock_let_go(root, capfd):
-    assert stages.carry_out("eda", lambda: time.sleep(0.1)) == 0
+    assert running.carry_out("eda", lambda: time.sleep(0.1)) == 0
     timing = json.loads((root / "reports/timings/eda.json").read_text())
     assert 0.1 <= timing["seconds"] < 5
     assert timing["budget_seconds"] == stages.find("eda").budget_seconds
@@ -49,12 +49,12 @@ def test_a_stage_is_timed_and_its_lock_let_go(root, capfd):
     out = capfd.readouterr().out
     assert out.startswith("[2/11] eda: budget 60 s, not run here before; at most about ")
     assert "eda: 0 s of 60 s, peak memory" in out
-    assert stages.carry_out("eda", lambda: None) == 0
+    assert running.carry_out("eda", lambda: None) == 0
 
 
 def test_memory_of_children_counts(root):
     command = [sys.executable, "-c", "import time; x = bytearray(300_000_000); time.sleep(1.5)"]
-    stages.carry_out("eda", lambda: subprocess.run(command, check=True))
+    running.carry_out("eda", lambda: subprocess.run(command, check=True))
     own = psutil.Process().memory_info().rss / 2**20
     peak = json.loads((root / "reports/timings/eda.json").read_text())["peak_memory_mb"]
     assert peak > own + 250
@@ -64,7 +64,7 @@ def test_a_study_error_is_one_line_and_status_two(root, capfd):
     def work():
         raise StudyError("movies.dat is empty; fetch it again")
 
-    assert stages.carry_out("data", work) == 2
+    assert running.carry_out("data", work) == 2
     assert capfd.readouterr().err == "dualrec: data: movies.dat is empty; fetch it again\n"
     assert not (root / "reports/timings/data.json").exists()
 
@@ -86,7 +86,7 @@ def test_any_other_error_keeps_its_traceback(root):
     with pytest.raises(ZeroDivisionError):
         stages.reported("seeds")(lambda: 1 / 0)()
     with pytest.raises(ZeroDivisionError):
-        stages.carry_out("data", lambda: 1 / 0)
+        running.carry_out("data", lambda: 1 / 0)
     assert not (root / "reports/timings/data.json").exists()
 
 
@@ -106,34 +106,34 @@ def test_a_profiles_own_budgets_stand_in_its_folder(root, monkeypatch, capfd):
     assert stages.budget(stages.find("report")) == 70
     assert stages.budget(stages.find("results")) == 90
     assert stages.headline(stages.find("report")).endswith("at most about 70 s left of the whole run")
-    assert stages.carry_out("report", lambda: None) == 0
+    assert running.carry_out("report", lambda: None) == 0
     assert "report: budget 70 s" in capfd.readouterr().out
     assert json.loads((root / "reports/timings/report.json").read_text())["budget_seconds"] == 70
     (root / "budgets.json").write_text('{"reprot": 70}')
-    assert stages.carry_out("report", lambda: pytest.fail("began")) == 2
+    assert running.carry_out("report", lambda: pytest.fail("began")) == 2
     assert "there is no stage 'reprot'; stages: data, eda" in capfd.readouterr().err
 
 
 def test_a_stage_held_by_a_live_process_is_refused_with_its_pid(root, monkeypatch, capfd):
-    monkeypatch.setattr(stages, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(running, "LOCK_SECONDS", 0.2)
     code = f"""
         from pathlib import Path
-        from dualrec_utils import config, stages
+        from dualrec_utils import config, running
         import time
         config.STATE = Path({str(config.STATE)!r})
-        with stages.running("lstm"):
+        with running.supervised("lstm"):
             time.sleep(60)
     """
     other = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE)
     try:
         other.stdout.readline()
-        assert stages.carry_out("lstm", lambda: pytest.fail("ran beside the other")) == 2
+        assert running.carry_out("lstm", lambda: pytest.fail("ran beside the other")) == 2
         assert f"another process (pid {other.pid}) is running this stage" in capfd.readouterr().err
-        assert stages.carry_out("eda", lambda: None) == 0  # another stage has another lock
+        assert running.carry_out("eda", lambda: None) == 0  # another stage has another lock
         # SIGTERM is a clean end; after it the stage is free.
         other.terminate()
         assert other.wait(timeout=10) == 128 + 15
-        assert stages.carry_out("lstm", lambda: None) == 0
+        assert running.carry_out("lstm", lambda: None) == 0
     finally:
         other.kill()
 
@@ -141,13 +141,13 @@ def test_a_stage_held_by_a_live_process_is_refused_with_its_pid(root, monkeypatc
 def test_a_stage_whose_dvc_is_already_gone_does_not_begin(root, monkeypatch, capfd):
     monkeypatch.setenv("DVC_STAGE", "eda")
     # Nothing above the tests may pass for the pipeline (they may run under make).
-    monkeypatch.setattr(stages, "_is_pipeline", lambda process: False)
-    assert stages.carry_out("eda", lambda: pytest.fail("began")) == 2
+    monkeypatch.setattr(running, "_is_pipeline", lambda process: False)
+    assert running.carry_out("eda", lambda: pytest.fail("began")) == 2
     assert "the dvc that started this stage is gone" in capfd.readouterr().err
 
 
 def test_an_unknown_stage_is_named(root, capfd):
-    assert stages.carry_out("lsmt", lambda: None) == 2
+    assert running.carry_out("lsmt", lambda: None) == 2
     assert "stages: data, eda, lstm" in capfd.readouterr().err
 
 
@@ -167,13 +167,13 @@ def test_no_orphan_works_on_after_dvc_is_killed(tmp_path):
         textwrap.dedent("""
             import os
             from pathlib import Path
-            from dualrec_utils import run_notebook, stages
+            from dualrec_utils import run_notebook, running
 
             Path("stage.pid").write_text(str(os.getpid()))
             work = lambda: run_notebook.run(
                 Path("01_sleeper.ipynb"), {"seed": 1}, page=Path("page.html"), cwd=Path.cwd()
             )
-            raise SystemExit(stages.carry_out("eda", work))
+            raise SystemExit(running.carry_out("eda", work))
         """)
     )
     (tmp_path / "dvc.yaml").write_text(f"stages:\n  eda:\n    cmd: {sys.executable} stage.py\n")
@@ -193,9 +193,9 @@ def test_no_orphan_works_on_after_dvc_is_killed(tmp_path):
         run.wait()
         assert wait_for(lambda: not alive(stage) and not alive(kernel), 5)
         again = textwrap.dedent("""
-            from dualrec_utils import stages
-            stages.LOCK_SECONDS = 0.5
-            raise SystemExit(stages.carry_out("eda", lambda: None))
+            from dualrec_utils import running
+            running.LOCK_SECONDS = 0.5
+            raise SystemExit(running.carry_out("eda", lambda: None))
         """)
         done = subprocess.run([sys.executable, "-c", again], capture_output=True, text=True, **settings)
         assert done.returncode == 0, done.stderr
