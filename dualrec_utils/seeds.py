@@ -17,7 +17,18 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from dualrec_utils import baselines, config, evaluation, files, params, predictions, splits, stages, tables
+from dualrec_utils import (
+    baselines,
+    config,
+    evaluation,
+    files,
+    imports,
+    params,
+    predictions,
+    splits,
+    stages,
+    tables,
+)
 from dualrec_utils.baselines import experiment
 from dualrec_utils.config import HISTORY, ITEM, SEED, USER
 from dualrec_utils.errors import StudyError
@@ -104,15 +115,15 @@ def run(name: str, *, n_more: int = N_MORE) -> pd.DataFrame:
 
     Returns:
         One row a seed, the run's first, as the run found it: `seed`, :data:`METRICS`, `seconds` of
-        training (none for the run's), `device`, and `made_from`, a digest of settings and data: rows
-        made from others are made again.
+        training (none for the run's), `device`, and `made_from`, a digest of settings, data and code:
+        rows made from others are made again.
 
     Raises:
         StudyError: for a model that the run does not have, or that no seed touches, and before the run.
     """
     settings, own = _settings(name)
     dataset, first = own["dataset"], own["seed"]
-    made_from, machine = _digest(settings, dataset=dataset), stages.machine()
+    made_from, machine = _digest(name, settings, dataset=dataset), stages.machine()
     device = f"{machine['cpu']}, {machine['cores']} cores"
     path = config.TABLES / STAGE / f"{name}.csv"
     kept = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=[SEED, _MADE_FROM])
@@ -129,7 +140,10 @@ def run(name: str, *, n_more: int = N_MORE) -> pd.DataFrame:
         about = {"seconds": seconds, "device": device, _MADE_FROM: made_from}
         rows.append({SEED: seed} | found | about)
         tables.save_table(pd.DataFrame(rows).sort_values(SEED), name, stage=STAGE)
-    return pd.DataFrame(rows).sort_values(SEED, ignore_index=True)
+    table = pd.DataFrame(rows).sort_values(SEED, ignore_index=True)
+    # Without a training too: the run's own row may be another than last time.
+    tables.save_table(table, name, stage=STAGE)
+    return table
 
 
 def spread(table: pd.DataFrame) -> pd.DataFrame:
@@ -151,9 +165,14 @@ def _settings(name: str) -> tuple[dict, dict]:
     return trained[name], own
 
 
-def _digest(settings: dict, *, dataset: str) -> str:
+def _digest(name: str, settings: dict, *, dataset: str) -> str:
+    """Settings, data and the code that trains and measures, as :mod:`baseline_pieces` follows it."""
     summary = files.read_json(config.processed_dir(dataset) / "summary.json")
-    about = json.dumps([settings, summary], sort_keys=True)
+    module = "dualrec_utils.lstm_scores" if name == LSTM else baselines.model_class(name).__module__
+    source = f"import {module}\nimport {experiment.__name__}"
+    code = sorted(imports.closure(source, without=frozenset({"baselines"}), by_name=False))
+    hashes = {path: files.sha256(config.PACKAGE_ROOT / path) for path in code}
+    about = json.dumps([settings, summary, hashes], sort_keys=True)
     return hashlib.sha256(about.encode()).hexdigest()[:12]
 
 

@@ -1,5 +1,8 @@
 """Training again from other seeds: the run's own seed gives the run's own numbers, the others differ."""
 
+import shutil
+
+import pandas as pd
 import pytest
 from conftest import TINY
 from test_baseline_pieces import PLACE, TRAINED
@@ -80,6 +83,27 @@ def test_what_is_there_is_kept_until_settings_change(sections, run_before, monke
     sections["baselines"]["models"]["gru4rec"] = TRAINED | {"embedding_size": 4}
     seeds.run("gru4rec", n_more=1)
     assert trained == [9, 8]
+
+
+def test_other_code_trains_again(run_before, tmp_path, monkeypatch):
+    before = seeds.run("gru4rec", n_more=1)["made_from"].iloc[0]
+    package = tmp_path / "code" / "dualrec_utils"
+    shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package)
+    monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
+    for name, is_new in (("ease", False), ("gru4rec", True)):
+        changed = package / "baselines" / f"{name}.py"
+        changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+        table = seeds.run("gru4rec", n_more=1)
+        assert (set(table["made_from"]) != {before}) == is_new
+
+
+def test_the_table_has_the_runs_value_of_today(run_before, monkeypatch):
+    first = seeds.run("gru4rec", n_more=1)
+    monkeypatch.setattr(seeds, "of_the_run", lambda name, **_: dict.fromkeys(seeds.METRICS, 0.1))
+    monkeypatch.setattr(seeds, "train_baseline", None)
+    again = seeds.run("gru4rec", n_more=1)
+    saved = pd.read_csv(config.TABLES / "seeds/gru4rec.csv")
+    assert saved["ndcg@5"].tolist() == again["ndcg@5"].tolist() == [0.1, first["ndcg@5"].iloc[1]]
 
 
 @pytest.mark.parametrize("name", ["ease", "gru5rec"])
