@@ -219,6 +219,15 @@ def rung(
     return fuzzy_hits(ordered, counted, targets, items, threshold=settings["threshold"])
 
 
+def first_movies(lists: pd.DataFrame) -> pd.Series:
+    """The movie at the head of every list, `case_id` -> item id: what a ranking of its own is re-ranked to.
+
+    The hints of the prompts are movies that the user has not rated. Towards them a list that keeps rated
+    movies would be rid of these by the back door.
+    """
+    return lists[lists[RANK] == 1].set_index(CASE)[ITEM]
+
+
 def complete(lists: pd.DataFrame, *, n_titles: int) -> set[str]:
     """Cases whose answer holds as many titles as asked for, all of them movies of the catalog."""
     size = lists.groupby(CASE)[ITEM].count()

@@ -26,8 +26,13 @@ def load_interactions(dataset: str) -> pd.DataFrame:
 
 
 def has_times(interactions: pd.DataFrame) -> bool:
-    """Whether every interaction has a timestamp (the order file of ml-1m lacks most)."""
-    return TIMESTAMP in interactions and bool(interactions[TIMESTAMP].notna().all())
+    """Whether every interaction has a timestamp (the order file of ml-1m lacks some)."""
+    return share_untimed(interactions) == 0
+
+
+def share_untimed(interactions: pd.DataFrame) -> float:
+    """Share of interactions without a timestamp, from 0 to 1."""
+    return float(interactions[TIMESTAMP].isna().mean()) if TIMESTAMP in interactions else 1.0
 
 
 def sample_negatives(
@@ -79,12 +84,14 @@ def sampled(
         negatives: from :func:`sample_negatives`, shape (n_cases, n_negatives).
 
     Returns:
-        As :func:`dualrec_utils.audit.per_case`; a tie counts against the target.
+        As :func:`dualrec_utils.audit.per_case`; equal scores stand in the order of item ids, as in a
+        ranking of the whole catalog. (A model of few sessions has no score for many movies.)
     """
-    answers = np.searchsorted(item_ids, [targets[case][0] for case in cases[CASE]])
-    own = scores[np.arange(len(cases)), answers][:, None]
-    better = np.take_along_axis(scores, negatives, axis=1) >= own
-    return audit.per_case(cases, 1 + better.sum(axis=1))
+    answers = np.searchsorted(item_ids, [targets[case][0] for case in cases[CASE]])[:, None]
+    own = np.take_along_axis(scores, answers, axis=1)
+    others = np.take_along_axis(scores, negatives, axis=1)
+    earlier = (others > own) | ((others == own) & (negatives < answers))
+    return audit.per_case(cases, 1 + earlier.sum(axis=1))
 
 
 def chance(n_candidates: int, k: int) -> float:

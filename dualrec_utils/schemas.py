@@ -241,6 +241,7 @@ class Audit(Section):
     reordered: list[str]
     n_cases: int = Field(ge=1, le=50)
     n_bootstrap: int = Field(ge=100, le=100_000)
+    n_permutations: int = Field(ge=1_000, le=1_000_000)
     confidence: float = Field(ge=0.5, le=0.999)
 
     @field_validator("baselines", "reordered")

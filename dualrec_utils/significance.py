@@ -20,7 +20,7 @@ from dualrec_utils import config, systems
 from dualrec_utils.config import PROTOCOL, SYSTEM, USER
 from dualrec_utils.errors import StudyError
 
-METRICS = ("hit_rate@5", "ndcg@5")
+METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
 NOT_RUN = "not run"
 # Folder of the tables of models trained from more seeds.
 SEEDS = "seeds"
@@ -223,7 +223,7 @@ def seed_spread(table: pd.DataFrame, names: Sequence[str], *, metric: str) -> pd
 
     Returns:
         `system`, `value` (of the run's own seed), `n_seeds`, `mean`, `sd` (n - 1) and `remark`: empty,
-        `not run: single seed`, or `not run`.
+        `one seed only`, or `not run`.
     """
     rows = table[(table[PROTOCOL] == "next_item") & (table["metric"] == metric)].set_index(SYSTEM)["value"]
     spread = []
@@ -231,7 +231,7 @@ def seed_spread(table: pd.DataFrame, names: Sequence[str], *, metric: str) -> pd
         path = config.TABLES / SEEDS / f"{name}.csv"
         values = pd.read_csv(path)[metric] if path.is_file() else pd.Series(dtype=float)
         n_seeds = max(len(values), int(name in rows))
-        remark = {0: NOT_RUN, 1: f"{NOT_RUN}: single seed"}.get(n_seeds, "")
+        remark = {0: NOT_RUN, 1: "one seed only"}.get(n_seeds, "")
         mean, sd = (values.mean(), values.std()) if n_seeds > 1 else (np.nan, np.nan)
         spread.append((name, rows.get(name, np.nan), n_seeds, mean, sd, remark))
     return pd.DataFrame(spread, columns=[SYSTEM, "value", "n_seeds", "mean", "sd", "remark"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dualrec_utils import systems
 
@@ -17,11 +17,14 @@ _MOVIELM_CAVEAT = (
     " works on it, not how Mistral 7B or DeepSeek V3 would do."
 )
 PROTOCOL_CAVEAT = (
-    "The paper uses MovieLens 1M, does not state its ground truth, and copies its baselines' values from"
-    " Xu et al. (2025), measured under another protocol: values of paper and study stand side by side"
-    " for orientation, not for a contest."
+    "The paper uses MovieLens 1M and does not state its ground truth. Its baselines' values are apparently"
+    " those of Xu et al. (2025), whom it names as the source of its choice of baselines, very probably"
+    " measured under another protocol: values of paper and study stand side by side for orientation, not"
+    " for a contest."
 )
 
+FUSION = "dualrec_fusion"
+_TOLD = {"higher": "better than", "lower": "worse than", "not told apart from zero": "not told apart from"}
 _MODELS = {"movielm": "a small model trained here (movielm)"}
 DATASETS = {"ml-100k": "MovieLens 100K", "ml-1m": "MovieLens 1M"}
 
@@ -56,15 +59,15 @@ def reading(flat: Mapping[str, float], key: str) -> str:
     return "not told apart from zero"
 
 
-def claims(flat: Mapping[str, float], *, protocol: str = "next_item") -> list[dict[str, str]]:
+def claims(flat: Mapping[str, float]) -> list[dict[str, str]]:
     """The questions a reader comes with, each answered by one paired difference.
 
-    HR@1 where a side is a list of three titles, HR@5 between full rankings.
+    HR@1 where a side is a list of three titles, HR@5 and NDCG@5 between full rankings.
 
     Returns:
         Rows of `question`, `answer` (`yes`, `no: worse`, `cannot be told`, `not run`; with `, not when
-        corrected` where Holm's correction, made for HR@5, undoes it), `compared` (system minus
-        system, metric), `difference` (points with interval, empty where not run).
+        corrected` where Holm's correction undoes it), `compared` (system minus system, metric),
+        `difference` (points with interval, empty where not run).
     """
     model = model_of(flat)
     rows = [
@@ -75,124 +78,139 @@ def claims(flat: Mapping[str, float], *, protocol: str = "next_item") -> list[di
         ),
         ("Does fine-tuning help?", f"{model}_lora", f"{model}_zero_shot", "hit_rate@1"),
         (
-            "Does fine-tuning teach more than the format?",
+            "Does fine-tuning on shuffled answers, the format alone, help?",
+            f"{model}_lora_permuted", f"{model}_zero_shot", "hit_rate@1",
+        ),
+        (
+            "Do true answers teach more than shuffled ones?",
             f"{model}_lora", f"{model}_lora_permuted", "hit_rate@1",
         ),
         ("Does re-ranking help?", f"{model}_lora_reranked", f"{model}_lora", "hit_rate@1"),
         ("Do the paper's three stages beat their LSTM?", f"{model}_lora_reranked", "lstm", "hit_rate@1"),
-        ("Does fusing both models' scores (ours) beat the LSTM?", "dualrec_fusion", "lstm", "hit_rate@5"),
+        ("Does fusing both models' scores (ours) find more than the LSTM?", FUSION, "lstm", "hit_rate@5"),
+        ("Does the fusion rank better than the LSTM?", FUSION, "lstm", "ndcg@5"),
     ]  # fmt: skip
-    if best := best_rival(flat, protocol=protocol):
-        rows.append(
-            (
-                "Does the fusion beat the best baseline?",
-                "dualrec_fusion",
-                best,
-                "hit_rate@5",
-            )
-        )
+    if best := best_rival(flat):
+        rows += [
+            ("Does the fusion find more than the best baseline?", FUSION, best, "hit_rate@5"),
+            ("Does the fusion rank better than the best baseline?", FUSION, best, "ndcg@5"),
+        ]
     answers = {"higher": "yes", "lower": "no: worse", "not told apart from zero": "cannot be told"}
     found = []
     for question, system, other, metric in rows:
-        key = f"{protocol}/difference/{system}-{other}/{metric}"
+        key = f"next_item/difference/{system}-{other}/{metric}"
         # Labels without their remarks in brackets, which the reader meets further down.
         names = [re.sub(r" \(.*?\)", "", systems.label(name)) for name in (system, other)]
-        sides = f"{' minus '.join(names)}, {metric.replace('hit_rate', 'HR')}"
         answer = answers[reading(flat, key)] if key in flat else "not run"
         found.append(
             {
                 "question": question,
-                "answer": f"{answer}, not when corrected" if _corrected(flat, key) else answer,
-                "compared": sides,
+                "answer": f"{answer}, not when corrected" if _undone(flat, key) else answer,
+                "compared": f"{' minus '.join(names)}, {short(metric)}",
                 "difference": points(flat, key) if key in flat else "",
             }
         )
     return found
 
 
-def _corrected(flat: Mapping[str, float], key: str) -> bool:
+def short(metric: str) -> str:
+    """A metric as readers write it.
+
+    >>> short("hit_rate@5"), short("ndcg@5")
+    ('HR@5', 'NDCG@5')
+    """
+    return metric.replace("hit_rate", "HR").replace("ndcg", "NDCG")
+
+
+def _undone(flat: Mapping[str, float], key: str) -> bool:
     """Whether the correction for many comparisons undoes what a difference's interval says.
 
     The level of the tests is that of the intervals; an untested difference is not undone.
     """
     level = 1 - flat.get("confidence", 0.95)
-    return flat.get(f"{key}/p_holm", 0.0) >= level and reading(flat, key) != "not told apart from zero"
+    tested = key in flat and f"{key}/p_holm" in flat
+    return tested and flat[f"{key}/p_holm"] >= level and reading(flat, key) != "not told apart from zero"
 
 
-def best_rival(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
-    """The baseline with the highest HR@5 among those the fusion was compared with; empty without any."""
-    values = {
-        name: flat[f"{protocol}/{name}/hit_rate@5"]
-        for name in systems.rivals()
-        if f"{protocol}/difference/dualrec_fusion-{name}/hit_rate@5" in flat
-    }
-    return max(values, key=values.get, default="")
+def best_rival(flat: Mapping[str, float]) -> str:
+    """The baseline that was best on validation users; empty where the fusion was not compared with it."""
+    best = str(flat.get("best_on_validation", ""))
+    return best if f"next_item/difference/{FUSION}-{best}/hit_rate@5" in flat else ""
 
 
-def summary(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
-    """The verdict in one sentence; empty where the LSTM was not run."""
-    model = model_of(flat)
-    told = {
-        "higher": "better than",
-        "lower": "worse than",
-        "not told apart from zero": "not told apart from",
-    }
-
-    def words(system: str, other: str, metric: str) -> str:
-        key = f"{protocol}/difference/{system}-{other}/{metric}"
-        if key not in flat:
-            return "not compared with"
-        return ("before correction for many comparisons " if _corrected(flat, key) else "") + told[
-            reading(flat, key)
-        ]
-
-    if f"{protocol}/lstm/hit_rate@5" not in flat:
+def summary(flat: Mapping[str, float]) -> str:
+    """The verdict in two sentences; empty where the LSTM was not run."""
+    if "next_item/lstm/hit_rate@5" not in flat:
         return ""
-    parts = [
-        f"the LSTM alone is {words('lstm', 'most_popular', 'hit_rate@5')} popularity",
-        f"the paper's three stages, with {_MODELS.get(model, model)} as the language model, are"
-        f" {words(f'{model}_lora_reranked', 'lstm', 'hit_rate@1')} that LSTM",
-        "fusing both models' scores, this study's own proposal, is"
-        f" {words('dualrec_fusion', 'lstm', 'hit_rate@5')} it",
-    ]
-    if best := best_rival(flat, protocol=protocol):
-        against = words("dualrec_fusion", best, "hit_rate@5")
-        parts[-1] += f", and {against} the best baseline, {systems.label(best)}"
-    return f"On {DATASETS.get(flat['dataset'], flat['dataset'])}, {'; '.join(parts)}."
+    model = model_of(flat)
+    ranked = ("hit_rate@5", "ndcg@5")
+    fused = _held(flat, FUSION, "lstm", ranked, name="the LSTM")
+    if best := best_rival(flat):
+        name = f"{systems.label(best)}, the baseline best on validation users,"
+        fused += f"; it is {_held(flat, FUSION, best, ranked, name=name)}"
+    popular = _held(flat, "lstm", "most_popular", ("hit_rate@5",), name="popularity")
+    stages = _held(flat, f"{model}_lora_reranked", "lstm", ("hit_rate@1",), name="that LSTM")
+    return (
+        f"On {DATASETS.get(flat['dataset'], flat['dataset'])}, the LSTM alone is {popular}; the paper's"
+        f" three stages, with {_MODELS.get(model, model)} as the language model, are {stages}. Fusing both"
+        f" models' scores, this study's own proposal, is {fused}."
+    )
 
 
-def stage_1(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
+def _held(flat: Mapping[str, float], system: str, other: str, metrics: Sequence[str], *, name: str) -> str:
+    """What some metrics say of two systems: `better than popularity on HR@5 and NDCG@5`.
+
+    Args:
+        name: of the other system, where it is named first.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for metric in metrics:
+        key = f"next_item/difference/{system}-{other}/{metric}"
+        told = _TOLD[reading(flat, key)] if key in flat else "not compared with"
+        remark = " (not when corrected for many comparisons)" if _undone(flat, key) else ""
+        found.setdefault((told, remark), []).append(short(metric))
+    names = [name, *["it"] * len(found)]
+    return " and ".join(
+        f"{told} {whom} on {' and '.join(own)}{remark}"
+        for whom, ((told, remark), own) in zip(names, found.items(), strict=False)
+    )
+
+
+def stage_1(flat: Mapping[str, float]) -> str:
     """One sentence: the LSTM against the most popular movies on HR@5."""
-    difference = f"{protocol}/difference/lstm-most_popular/hit_rate@5"
+    difference = "next_item/difference/lstm-most_popular/hit_rate@5"
     if difference not in flat:
         return "The LSTM and its popularity baseline were not both run."
     sides = {"higher": "above", "lower": "below", "not told apart from zero": "on both sides of"}
-    lstm, popular = f"{protocol}/lstm/hit_rate@5", f"{protocol}/most_popular/hit_rate@5"
+    lstm, popular = "next_item/lstm/hit_rate@5", "next_item/most_popular/hit_rate@5"
     return (
         f"The LSTM has the next movie among its first five in {percent(flat, lstm)} of"
-        f" {flat[f'{protocol}/lstm/n_cases']:,} cases, the most popular movies in"
+        f" {flat['next_item/lstm/n_cases']:,} cases, the most popular movies in"
         f" {percent(flat, popular)}: a difference of {points(flat, difference)}, an interval"
         f" {sides[reading(flat, difference)]} zero."
     )
 
 
-def rivals(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
-    """One sentence: the LSTM against the best baseline on HR@5, empty where none was run."""
-    keys = {name: f"{protocol}/difference/lstm-{name}/hit_rate@5" for name in systems.rivals()}
-    values = {name: flat[f"{protocol}/{name}/hit_rate@5"] for name, key in keys.items() if key in flat}
-    if not values:
+def rivals(flat: Mapping[str, float]) -> str:
+    """One sentence: the LSTM against the baseline best on validation users, on HR@5; empty without one."""
+    best = str(flat.get("best_on_validation", ""))
+    key = f"next_item/difference/lstm-{best}/hit_rate@5"
+    if key not in flat:
         return ""
-    best = max(values, key=values.get)
     told = {
         "higher": "the LSTM is better",
         "lower": "the LSTM is worse",
         "not told apart from zero": "the two cannot be told apart",
     }
     return (
-        f"The best of the baselines, {systems.label(best)}, reaches"
-        f" {percent(flat, f'{protocol}/{best}/hit_rate@5')}; LSTM minus that is"
-        f" {points(flat, keys[best])}: {told[reading(flat, keys[best])]}."
+        f"The baseline best on validation users, {systems.label(best)}, reaches"
+        f" {percent(flat, f'next_item/{best}/hit_rate@5')} on test users; LSTM minus that is"
+        f" {points(flat, key)}: {told[reading(flat, key)]}{_remark(flat, key)}."
     )
+
+
+def _remark(flat: Mapping[str, float], key: str) -> str:
+    return ", not when corrected" if _undone(flat, key) else ""
 
 
 def headline(flat: Mapping[str, float]) -> list[str]:
@@ -200,13 +218,13 @@ def headline(flat: Mapping[str, float]) -> list[str]:
     return [line for line in (stage_1(flat), rivals(flat), hybrid(flat), fusion(flat)) if line]
 
 
-def hybrid(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
+def hybrid(flat: Mapping[str, float]) -> str:
     """One sentence: the paper's three stages against the LSTM alone, on HR@1."""
     model = model_of(flat)
-    difference = f"{protocol}/difference/{model}_lora_reranked-lstm/hit_rate@1"
+    difference = f"next_item/difference/{model}_lora_reranked-lstm/hit_rate@1"
     if difference not in flat:
         return "The three stages together were not run."
-    whole, alone = f"{protocol}/{model}_lora_reranked/hit_rate@1", f"{protocol}/lstm/hit_rate@1"
+    whole, alone = f"next_item/{model}_lora_reranked/hit_rate@1", "next_item/lstm/hit_rate@1"
     told = {
         "higher": "the language model adds to its LSTM",
         "lower": "the language model takes away from its LSTM",
@@ -215,35 +233,34 @@ def hybrid(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
     return (
         f"The paper's three stages on {model} put the next movie first in {percent(flat, whole)}, the"
         f" LSTM alone in {percent(flat, alone)} ({points(flat, difference)}):"
-        f" {told[reading(flat, difference)]}."
+        f" {told[reading(flat, difference)]}{_remark(flat, difference)}."
     )
 
 
-def fusion(flat: Mapping[str, float], *, protocol: str = "next_item") -> str:
+def fusion(flat: Mapping[str, float]) -> str:
     """One sentence: the study's fusion on HR@5 against its two parts and the trained baselines that ran.
 
     Empty where the fusion or a part was not run.
     """
     parts = {"the LSTM": "lstm", "its language model": f"{model_of(flat)}_history_constrained"}
-    keys = {
-        words: f"{protocol}/difference/dualrec_fusion-{part}/hit_rate@5" for words, part in parts.items()
-    }
+    keys = {words: f"next_item/difference/{FUSION}-{part}/hit_rate@5" for words, part in parts.items()}
     if not set(keys.values()) <= flat.keys():
         return ""
-    best = best_rival(flat, protocol=protocol)
+    best = best_rival(flat)
     for name in dict.fromkeys([*systems.TRAINED_RIVALS, *([best] if best else [])]):
-        if (key := f"{protocol}/difference/dualrec_fusion-{name}/hit_rate@5") in flat:
+        if (key := f"next_item/difference/{FUSION}-{name}/hit_rate@5") in flat:
             keys[systems.label(name)] = key
     told = "; ".join(
-        f"minus {words} {points(flat, key)}, {reading(flat, key)}" for words, key in keys.items()
+        f"minus {words} {points(flat, key)}, {reading(flat, key)}{_remark(flat, key)}"
+        for words, key in keys.items()
     )
     return (
         "Fusing the scores of LSTM and language model, this study's own proposal, reaches"
-        f" {percent(flat, f'{protocol}/dualrec_fusion/hit_rate@5')} on HR@5: {told}."
+        f" {percent(flat, f'next_item/{FUSION}/hit_rate@5')} on HR@5: {told}."
     )
 
 
-def comparisons(flat: Mapping[str, float], *, protocol: str = "next_item") -> list[str]:
+def comparisons(flat: Mapping[str, float]) -> list[str]:
     """One sentence a comparison of :func:`dualrec_utils.systems.comparisons` that was run.
 
     HR@5 where the systems' lists differ; HR@1 where re-ranking reorders one list of three, which
@@ -252,9 +269,9 @@ def comparisons(flat: Mapping[str, float], *, protocol: str = "next_item") -> li
     lines = []
     for question, system, other in systems.comparisons(model_of(flat)):
         metric = "hit_rate@1" if system.endswith("_reranked") else "hit_rate@5"
-        key = f"{protocol}/difference/{system}-{other}/{metric}"
+        key = f"next_item/difference/{system}-{other}/{metric}"
         if key in flat:
             names = f"{systems.label(system)} minus {systems.label(other)}"
-            short = metric.replace("hit_rate", "HR")
-            lines.append(f"{question} {names}, {short}: {points(flat, key)}, {reading(flat, key)}.")
+            told = f"{points(flat, key)}, {reading(flat, key)}{_remark(flat, key)}"
+            lines.append(f"{question} {names}, {short(metric)}: {told}.")
     return lines

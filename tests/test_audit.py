@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualrec_utils import audit, audit_claims, config, evaluation, files
+from dualrec_utils.config import CASE, USER
 from dualrec_utils.errors import StudyError
 
 STATS = {"seed": 3, "n_bootstrap": 300, "confidence": 0.95}
@@ -131,30 +132,70 @@ def test_chosen_hyperparameters_come_from_notebook_03(root):
         audit.chosen_baselines(["ease"])
 
 
-def claim_rows(*intervals):
-    rows = [
-        ("movielm_lora", "movielm_zero_shot", "next_item", "hit_rate@1", (low + high) / 2, low, high)
-        for low, high in intervals
-    ]
-    columns = ["system", "other", "protocol", "metric", "difference", "low", "high"]
+def claim_rows(*readings, other="movielm_zero_shot", system="movielm_lora"):
+    rows = [(system, other, "next_item", "hit_rate@1", 0.02, 0.01, 0.03, told) for told in readings]
+    columns = ["system", "other", "protocol", "metric", "difference", "low", "high", "reading"]
     return pd.DataFrame(rows, columns=columns)
 
 
+NOTHING = "not told apart from zero"
+
+
 @pytest.mark.parametrize(
-    ("intervals", "judgement"),
+    ("readings", "judgement"),
     [
-        ([(0.01, 0.02), (0.1, 0.2)], "holds"),
-        ([(0.01, 0.02), (-0.1, 0.2)], "partly"),
-        ([(-0.01, 0.02)], "not shown"),
-        ([(0.01, 0.02), (-0.2, -0.1)], "fails"),
+        (["higher", "higher"], "holds"),
+        (["higher", NOTHING], "partly"),
+        (["higher", "higher, not when corrected"], "partly"),
+        ([NOTHING], "not shown"),
+        (["higher, not when corrected"], "not shown"),
+        (["lower, not when corrected"], "not shown"),
+        (["higher", "lower"], "fails"),
     ],
 )
-def test_what_becomes_of_a_claim_hangs_on_the_intervals(intervals, judgement):
-    assert audit_claims.judgement(claim_rows(*intervals)) == judgement
+def test_what_becomes_of_a_claim_hangs_on_the_corrected_intervals(readings, judgement):
+    assert audit_claims.judgement(claim_rows(*readings)) == judgement
+
+
+def test_harm_done_to_a_control_is_no_gain():
+    """Shuffled answers make the model worse, true ones leave it where it was."""
+    control = "movielm_lora_permuted"
+    better_than_control = claim_rows("higher", other=control)
+    harmed = claim_rows("lower", system=control)
+    none = pd.concat([claim_rows(NOTHING), better_than_control, harmed])
+    assert audit_claims.judgement(none) == "not shown"
+    gain = pd.concat([claim_rows("higher"), better_than_control, harmed])
+    assert audit_claims.judgement(gain) == "holds"
+    form = pd.concat([claim_rows("higher"), claim_rows(NOTHING, other=control)])
+    assert audit_claims.judgement(form) == "partly"
+
+
+def test_differences_behind_claims_are_tested_as_one_family_a_metric():
+    users = np.arange(40)
+    good, bad = (
+        pd.DataFrame({CASE: users.astype(str), USER: users}).assign(
+            **dict.fromkeys(audit.METRICS, np.r_[np.full(n, 1.0), np.zeros(40 - n)])
+        )
+        for n in (12, 6)
+    )
+    compared = [
+        ("i", "good", "bad", "hit_rate@1"),
+        ("iii", "bad", "good", "hit_rate@1"),
+        ("iv", "good", "bad", "hit_rate@5"),
+    ]
+    how = {"seed": 1, "n_bootstrap": 200, "n_permutations": 999, "confidence": 0.95}
+    table = audit_claims.table({"good": good, "bad": bad}, compared, **how)
+    assert table["claim"].tolist() == ["i", "iii", "iv"]
+    assert table["difference"].tolist() == pytest.approx([0.15, -0.15, 0.15])
+    # Six of forty users differ, all one way: two in 64 draws of signs are as far from zero.
+    alone = table.loc[2, "p_holm"]
+    assert 0.02 < alone < 0.05 and table.loc[2, "reading"] == "higher"
+    assert table.loc[0, "p_holm"] == pytest.approx(2 * alone, abs=0.01)
+    assert table["reading"].tolist()[:2] == ["higher, not when corrected", "lower, not when corrected"]
 
 
 def test_the_sentences_of_the_claims_say_what_the_numbers_say():
-    text = audit_claims.sentence("ii", claim_rows((0.01, 0.03)))
+    text = audit_claims.sentence("ii", claim_rows("higher"))
     assert (
         "form of the answer: yes.** Under next_item: " in text
         and "HR@1 +2.0 points [+1.0, +3.0], higher" in text

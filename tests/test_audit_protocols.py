@@ -38,8 +38,11 @@ def sampled(scores):
     return protocols.sampled(scores, CASES, TARGETS, CATALOG, negatives=negatives)
 
 
-def test_among_candidates_a_tie_never_favours_the_target():
-    assert (sampled(np.zeros((300, 30)))["first_hit"] == 20).all()
+def test_among_candidates_ties_stand_in_the_order_of_item_ids():
+    negatives = protocols.sample_negatives(CASES, TARGETS, CATALOG, n_negatives=19, seed=4)
+    own = np.array([TARGETS[case][0] for case in CASES["case_id"]])
+    by_id = 1 + (CATALOG[negatives] < own[:, None]).sum(axis=1)
+    assert (sampled(np.zeros((300, 30)))["first_hit"] == by_id).all() and len(set(by_id)) > 5
 
 
 def test_an_oracle_is_first_and_a_random_order_at_chance():

@@ -148,8 +148,8 @@ def test_a_comparison_without_predictions_stands_in_the_table_as_not_run(cases):
         ("better?", "lstm", "sasrec"),
     ]
     found = significance.planned(cases, asked, **DRAWS)
-    # Two protocols, two metrics, three comparisons.
-    assert len(found) == 12
+    # Two protocols, three metrics, three comparisons.
+    assert len(found) == 18
     readings = found.set_index(["protocol", "metric", "other"])["reading"]
     assert readings["next_item", "hit_rate@5", "most_popular"] == "higher"
     assert readings["window_of_five", "hit_rate@5", "most_popular"] == "not run"
@@ -193,7 +193,7 @@ def test_single_seeds_are_called_so_and_several_are_summed_up(root):
     found = found.set_index("system")
     assert found.loc["lstm", ["n_seeds", "value"]].tolist() == [3, 0.1]
     assert found.loc["lstm", ["mean", "sd"]].tolist() == pytest.approx([0.2, 0.1])
-    assert found["remark"].tolist() == ["", "not run: single seed", "not run"]
+    assert found["remark"].tolist() == ["", "one seed only", "not run"]
     assert found.loc["ease", ["mean", "sd"]].isna().all()
 
 
