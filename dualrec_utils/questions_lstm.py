@@ -1,4 +1,5 @@
-"""How much do learning rate, optimizer and batch size of the Stage 1 LSTM matter? (The paper names none.)
+"""How much do learning rate, optimizer and batch size of the Stage 1 LSTM matter (the paper names none),
+and what does a target at every position change, where the paper has one a window (section 4.2.1)?
 
 `python -m dualrec_utils.questions_lstm <setting>` trains the LSTM of notebook 02 with one thing changed and
 measures it on validation users; test users stay out, so that nothing is chosen on them. A setting is a
@@ -22,7 +23,7 @@ from dualrec_utils.config import HISTORY, ITEM
 from dualrec_utils.errors import StudyError
 from dualrec_utils.features import item_features, rows_of
 from dualrec_utils.lstm_data import IGNORED, Sequences, training_sequences, windows
-from dualrec_utils.lstm_network import build_model
+from dualrec_utils.lstm_network import at_last_position, build_model
 from dualrec_utils.questions import STAGE, pieces_dir, read_settings
 
 SECTION = "lstm"
@@ -34,7 +35,7 @@ OPTIMIZERS: dict[str, Callable] = {
     "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=MOMENTUM),
 }
 # What a setting may change; the rest is section `lstm` of the default run's params.yaml.
-CHANGEABLE = ("optimizer", "weight_decay", "learning_rate", "batch_size", "epochs")
+CHANGEABLE = ("training", "optimizer", "weight_decay", "learning_rate", "batch_size", "epochs")
 METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
 
 
@@ -84,7 +85,7 @@ def fit(
 
     Args:
         model: from :func:`dualrec_utils.lstm_network.build_model`.
-        sequences, validation: a target at every position; other users for `validation`.
+        sequences, validation: a target at every position, or one a window; other users for `validation`.
         settings: `optimizer`, `weight_decay`, `learning_rate` (at the start; it falls to zero along a half
             cosine), `batch_size`, `epochs`.
         label: of the progress bar.
@@ -92,7 +93,8 @@ def fit(
     Returns:
         One row an epoch: `epoch`, `train_loss` (dropout on), `validation_loss`, nats a target.
     """
-    trained = keras.Model(model.input, model.output)
+    whole = sequences.targets.shape[1] > 1
+    trained = keras.Model(model.input, model.output) if whole else at_last_position(model)
     steps = -(-len(sequences.rows) // settings["batch_size"]) * settings["epochs"]
     rate = keras.optimizers.schedules.CosineDecay(settings["learning_rate"], steps)
     trained.compile(
