@@ -192,6 +192,26 @@ def test_a_phone_shows_the_verdict_on_its_first_screen(browser, page):
     assert browser.value(f"{place}.top") > 0 and browser.value(f"{place}.bottom") < PHONE["height"]
 
 
+def test_a_phone_shows_what_was_compared(browser, page):
+    browser.visit(page, screen=PHONE)
+    for what in ("td.difference", "td.answer"):
+        assert browser.value(f"document.querySelector('.claims {what}').innerText.length") > 2
+    place = "document.querySelector('.claims small').getBoundingClientRect()"
+    assert browser.value(f"{place}.height") > 10
+    assert browser.value(f"{place}.width") > PHONE["width"] / 2, "on a line of its own"
+
+
+def test_a_phone_shows_a_broad_figure_whole_and_a_tap_enlarges_it(browser, page):
+    browser.visit(page, screen=PHONE)
+    width = "document.querySelector('figure.broad img').getBoundingClientRect().width"
+    assert browser.value(width) <= PHONE["width"]
+    browser.value("document.querySelector('figure.broad label').click()")
+    assert browser.value(width) > 1.5 * PHONE["width"]
+    assert browser.value("document.documentElement.scrollWidth") <= PHONE["width"]
+    browser.value("document.querySelector('figure.broad label').click()")
+    assert browser.value(width) <= PHONE["width"]
+
+
 COLUMN = "[...document.querySelectorAll('table.sortable tbody tr')].map(row => row.cells[{0}].dataset.key)"
 ORDERS = "[...document.querySelectorAll('table.sortable th[aria-sort]')].map(head => head.ariaSort)"
 
