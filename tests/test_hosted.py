@@ -7,8 +7,6 @@ import json
 import logging
 import os
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import textwrap
@@ -16,112 +14,20 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from chat_server import KEY, Handler, cut, fails, hangs, reset, says, sends, trickles
 
-from dualrec_utils import answer_cache, chat_api, hosted, prompts, spending
-from dualrec_utils.chat_api import Failure, Reply
+from dualrec_utils import chat_api, hosted, prompts
 from dualrec_utils.errors import StudyError
 from dualrec_utils.hosted import HostedBackend, HostedSettings
 
-KEY = "sk-test-0123456789abcdefSECRET"
 MODEL = "some/model"
-
-
-def completion(answer: str | None, **fields) -> dict:
-    """A chat completion as OpenRouter sends it."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
-    about = {"id": "x", "object": "chat.completion", "created": 1, "model": "some/model-2025-03-24"}
-    return about | {"choices": [choice], "usage": usage, "system_fingerprint": "fp_1"} | fields
-
-
-def says(answer: str | None, **fields) -> Callable:
-    """Answer properly."""
-    return lambda handler: handler.reply(200, json.dumps(completion(answer, **fields)))
-
-
-def fails(status: int, **headers: str) -> Callable:
-    """Answer with an error status; the text repeats the key, as careless servers do."""
-    text = json.dumps({"error": {"code": status, "message": f"no, not with {KEY}"}})
-    return lambda handler: handler.reply(status, text, **headers)
-
-
-def sends(text: str, kind: str = "application/json") -> Callable:
-    """Answer 200 with any text."""
-    return lambda handler: handler.reply(200, text, **{"Content-Type": kind})
-
-
-def hangs(handler) -> None:
-    """Say nothing until the test is over."""
-    handler.server.over.wait(10)
-
-
-def trickles(handler) -> None:
-    """Send a byte now and then, without end."""
-    handler.send_response(200)
-    handler.end_headers()
-    while not handler.server.over.wait(0.05):
-        handler.wfile.write(b" ")
-
-
-def cut(handler) -> None:
-    """Promise more than is sent."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", "5000")
-    handler.end_headers()
-    handler.wfile.write(b'{"choices": [')
-    handler.close_connection = True
-
-
-def reset(handler) -> None:
-    """Break the connection off with a reset."""
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    handler.connection.close()
-    handler.close_connection = True
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Does what the server's script says for the prompt it is sent."""
-
-    def do_POST(self) -> None:
-        server = self.server
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        prompt = body["messages"][0]["content"]
-        with server.lock:
-            nth = server.asked[prompt]
-            server.asked[prompt] += 1
-            server.seen.append({"body": body, "headers": self.headers, "time": time.monotonic()})
-            server.under_way += 1
-            server.most_under_way = max(server.most_under_way, server.under_way)
-        try:
-            steps = server.script.get(prompt, server.script.get("*", [says(f"- answer to {prompt}\n")]))
-            steps[min(nth, len(steps) - 1)](self)
-        except OSError:
-            self.close_connection = True
-        finally:
-            with server.lock:
-                server.under_way -= 1
-
-    def reply(self, status: int, text: str, **headers: str) -> None:
-        data = text.encode()
-        self.send_response(status)
-        for name, value in ({"Content-Type": "application/json"} | headers).items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *args) -> None:
-        """Silent."""
 
 
 @pytest.fixture
@@ -375,22 +281,6 @@ def test_a_stop_wakes_those_who_wait(server, settings):
     assert time.monotonic() - begun < 10 and server.asked["waits"] == 1
 
 
-@given(st.integers(0, 10**6))
-def test_seconds_to_wait_reads_seconds_and_dates(seconds):
-    assert chat_api.seconds_to_wait(str(seconds)) == seconds
-    when = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
-    assert abs(chat_api.seconds_to_wait(when) - seconds) < 2
-
-
-@pytest.mark.parametrize("header", [None, "", "soon", "-5", "1e9", "Mon, 99 Foo 2020", "nan"])
-def test_unreadable_headers_ask_for_nothing(header):
-    assert chat_api.seconds_to_wait(header) is None
-
-
-def test_a_date_in_the_past_asks_for_no_wait():
-    assert chat_api.seconds_to_wait("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-
-
 def test_the_cap_on_requests_stops_the_run_and_the_next_goes_on(server, settings):
     server.script["p0"] = [fails(500), says("- x")]
     texts = [f"p{i}" for i in range(6)]
@@ -410,29 +300,6 @@ def test_the_cap_on_tokens_counts_requests_under_way_at_their_most(server, setti
     assert "max_run_tokens = 189" in message
     assert len(server.seen) == 2
     assert run.usage()["prompt_tokens"] + run.usage()["completion_tokens"] == 240
-
-
-def test_ledger_never_lets_through_more_than_the_cap():
-    ledger = spending.Ledger(max_requests=10**6, max_tokens=1000)
-    reply = Reply("x", None, None, None, "stop", 5, 5, None, "now")
-
-    def spend(_: int) -> None:
-        if ledger.reserve(10) is None:
-            ledger.settle(10, reply, cost=0.5)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(spend, range(400)))
-    assert ledger.counts["n_requests"] == 100
-    assert ledger.counts["prompt_tokens"] + ledger.counts["completion_tokens"] == 1000
-    assert ledger.counts["cost"] == 50
-
-
-def test_what_may_have_been_billed_counts_and_error_statuses_do_not():
-    ledger = spending.Ledger(max_requests=10, max_tokens=1000)
-    for outcome in (Failure("busy", "", 429), Failure("busy", ""), Failure("unreadable", "", 200)):
-        assert ledger.reserve(10) is None
-        ledger.settle(10, outcome, cost=None)
-    assert ledger.counts["tokens_assumed"] == 20 and ledger.counts["n_unpriced"] == 0
 
 
 def test_cost_before_and_after(server, settings):
@@ -635,31 +502,3 @@ def test_nothing_of_another_provider_is_sent(server, settings, monkeypatch):
 def test_an_address_that_would_not_keep_the_key_safe_is_refused(settings, address):
     with pytest.raises(StudyError, match="base_url must be an https address"):
         backend(settings, base_url=address)
-
-
-def test_hosts_name_folders():
-    assert chat_api.host_of("https://openrouter.ai/api/v1") == "openrouter.ai"
-    assert chat_api.host_of("http://localhost:8000/v1") == "localhost_8000"
-    assert chat_api.host_of("http://[::1]:8000/v1") == "__1_8000"
-
-
-def test_answers_on_disk_are_never_dropped_and_never_unpickled(root):
-    folder = answer_cache.answers_dir("host")
-    cache = answer_cache.open_cache(folder)
-    assert cache.eviction_policy == "none"
-    with pytest.raises(ValueError, match="JSON"):
-        cache["a"] = {"cost": float("nan")}
-    cache.close()
-    planted = answer_cache.diskcache.Cache(folder)
-    planted["b"] = ("run", "me")
-    planted.close()
-    with pytest.raises(StudyError, match="did not write"):
-        answer_cache.open_cache(folder).get("b")
-
-
-def test_a_broken_store_is_said_to_be_broken(root):
-    folder = answer_cache.answers_dir("host")
-    folder.mkdir(parents=True)
-    (folder / "cache.db").write_text("no database " * 1000)
-    with pytest.raises(StudyError, match="cannot be opened"):
-        answer_cache.open_cache(folder)
