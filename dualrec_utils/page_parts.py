@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,39 @@ CAPTIONS = {
     "questions/sizes": "Smaller language models",
     "lstm/figure_3": "The paper's Figure 3: loss, accuracy and top-5 accuracy by epoch",
 }
+# Words of the first table that are explained nowhere near it; reports/README.md has the same lines.
+GLOSSARY = (
+    (
+        "HR@1, HR@5",
+        "hit rate: the share of cases in which a right movie stands first in the list, or among its first"
+        " five",
+    ),
+    (
+        "NDCG@5",
+        "normalized discounted cumulative gain: a hit at place r of the first five counts 1 / log2(r + 1),"
+        " 1 for the first place and less further down",
+    ),
+    (
+        "next_item, window_of_five",
+        "the right movie is the very next one that the user rated, or any of the last five",
+    ),
+    ("no LSTM line", "the prompt leaves out the line that names the LSTM's suggestion"),
+    (
+        "permuted or shuffled answers",
+        "a control: fine-tuned on the same prompts, each with another user's answer, which teaches the form"
+        " of an answer and not what follows what",
+    ),
+    ("after the LSTM's movie", "the LSTM's suggestion first, the language model's titles after it"),
+    (
+        "catalog only",
+        "the language model may write titles of the catalog alone, and gives ten of them, without"
+        " inventions",
+    ),
+    ("history only", "its prompt is the list of movies rated so far, without the paper's instruction"),
+    ("the Hub", "the Hugging Face Hub, the website from which pretrained models are fetched"),
+)
+# Run by `make questions`, not by the pipeline.
+QUESTIONS_NOTEBOOK = "09_questions.ipynb"
 # Rows and columns that a reader still takes in; the saved table has all of them.
 LONGEST_TABLE = 40
 # NDCG@1 equals HR@1 and stands in the saved table only.
@@ -211,8 +245,12 @@ def read_ladder(folder: Path) -> list[dict[str, str]]:
 
 
 def read_questions() -> dict[str, Any]:
-    """What `make questions` found: `answers` (question, answer), `figures`, `tables`; empty if not run."""
-    figures = config.PACKAGE_ROOT / "reports" / "figures" / "questions"
+    """What `make questions` found: `answers` (question, answer), `figures`, `tables`, empty if not run.
+
+    Also `notebook`, its links.
+    """
+    reports = config.PACKAGE_ROOT / "reports"
+    figures = reports / "figures" / "questions"
     folder = config.STUDY_TABLES / "questions"
     path = folder / "answers.csv"
     said = pd.read_csv(path).itertuples(index=False, name=None) if path.is_file() else []
@@ -221,6 +259,7 @@ def read_questions() -> dict[str, Any]:
         "figures": read_figures(figures),
         "tables": read_tables(folder, without=("answers",)),
     }
+        "notebook": notebook_links(QUESTIONS_NOTEBOOK, executed=reports / "notebooks"),
 
 
 def facts(stage: str) -> list[tuple[str, Any]]:
@@ -231,13 +270,35 @@ def facts(stage: str) -> list[tuple[str, Any]]:
 
 
 def room(stage: str) -> dict[str, Any]:
-    """What one stage shows: its title, notebook's page, figures, tables, and facts."""
+def notebook_links(name: str, *, executed: Path) -> dict[str, str]:
+    """Links from the page to a notebook.
+
+    Args:
+        name: its file name.
+        executed: folder of the notebooks with outputs, which are not committed.
+
+    Returns:
+        `number`; `source`, the notebook without outputs; `page`, with them, empty where no run left it.
+    """
+    page = executed / f"{Path(name).stem}.html"
+    return {
+        "number": name[:2],
+        "source": _link(config.NOTEBOOKS / name),
+        "page": _link(page) if page.is_file() else "",
+    }
+
+
+def _link(path: Path) -> str:
+    """A file as the page names it; a profile's page lies two folders deeper than the default one."""
+    return Path(os.path.relpath(path, config.REPORTS)).as_posix()
+
+
+    """What one stage shows: its title, the links to its notebook, figures, tables, and facts."""
     notebook = next((found.notebook for found in stages.STAGES if found.name == stage), None)
-    page = f"notebooks/{Path(notebook).stem}.html" if notebook else ""
     return {
         "name": stage,
         "title": TITLES[stage],
-        "notebook": page if page and (config.REPORTS / page).is_file() else "",
+        "notebook": notebook_links(notebook, executed=config.REPORTS / "notebooks") if notebook else None,
         "facts": [] if notebook else facts(stage),
         "figures": read_figures(config.FIGURES / stage),
         # :func:`read_claims` shows the audit's conclusions.

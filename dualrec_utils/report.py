@@ -107,6 +107,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
         "figures": figures,
         "figure_4": figure_4,
         "deviations": saved.get("Deviations"),
+        "glossary": page_parts.GLOSSARY,
         "statistics": page_parts.read_tables(config.TABLES / "results", without=_SHOWN_APART),
         "audit": rooms["audit"],
         "paper_claims": page_parts.read_claims(config.TABLES / "audit"),

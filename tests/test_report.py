@@ -57,7 +57,7 @@ def study(tmp_path, monkeypatch):
     """A scratch study with metrics, one figure, and a README with markers."""
     monkeypatch.setattr(config, "ROOT", tmp_path)
     monkeypatch.setattr(config, "PACKAGE_ROOT", tmp_path)
-    for name in ("REPORTS", "FIGURES", "TABLES", "STUDY_TABLES", "METRICS", "TIMINGS"):
+    for name in ("REPORTS", "FIGURES", "TABLES", "STUDY_TABLES", "METRICS", "TIMINGS", "NOTEBOOKS"):
         folder = getattr(config, name).relative_to(ROOT)
         monkeypatch.setattr(config, name, tmp_path / folder)
     (tmp_path / "README.md").write_text(README)
@@ -108,7 +108,9 @@ def test_the_page_is_one_file_that_fetches_nothing(study):
     assert page.tags.count("script") == 1 and "iframe" not in page.tags
     assert any(tag == "img" for tag, _ in page.addresses)
     for tag, address in page.addresses:
-        reader_goes = tag == "a" and address.startswith(("#", "notebooks/", "https://arxiv.org/"))
+        reader_goes = tag == "a" and address.startswith(
+            ("#", "notebooks/", "../notebooks/", "https://arxiv.org/")
+        )
         assert address.startswith("data:") or reader_goes, f"{tag} asks for {address}"
     assert not re.search(r"url\(|@import", (study / "reports" / "index.html").read_text())
 

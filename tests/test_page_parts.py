@@ -1,0 +1,36 @@
+"""Parts of the report page: links to notebooks that arrive, and words explained alike in both places."""
+
+import re
+
+import pytest
+
+from dualrec_utils import config, page_parts, questions, stages
+
+ROOT = config.PACKAGE_ROOT
+
+
+@pytest.mark.parametrize("reports", [ROOT / "reports", ROOT / "profiles" / "ml-1m" / "reports"])
+def test_links_to_notebooks_arrive_from_every_page(reports, monkeypatch, tmp_path):
+    monkeypatch.setattr(config, "REPORTS", reports)
+    names = [stage.notebook for stage in stages.STAGES if stage.notebook]
+    for name in [*names, page_parts.QUESTIONS_NOTEBOOK]:
+        links = page_parts.notebook_links(name, executed=tmp_path)
+        assert (reports / links["source"]).is_file() and links["page"] == ""
+        assert links["number"] == name[:2]
+    assert page_parts.QUESTIONS_NOTEBOOK == questions.NOTEBOOK
+
+
+def test_a_notebook_with_its_outputs_is_linked_where_it_is(monkeypatch, tmp_path):
+    monkeypatch.setattr(config, "REPORTS", tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks/02_lstm.html").touch()
+    links = page_parts.notebook_links("02_lstm.ipynb", executed=tmp_path / "notebooks")
+    assert links["page"] == "notebooks/02_lstm.html"
+
+
+def test_the_guide_explains_the_same_words_in_the_same_way():
+    guide = " ".join((ROOT / "reports" / "README.md").read_text(encoding="utf-8").split())
+    for word, meaning in page_parts.GLOSSARY:
+        assert f"- **{word}**: {meaning}." in guide
+    template = (ROOT / "dualrec_utils/templates/report.html.j2").read_text(encoding="utf-8")
+    assert re.search(r"for word, meaning in glossary", template)
