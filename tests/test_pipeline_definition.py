@@ -1,8 +1,11 @@
 """dvc.yaml, params.yaml and the notebooks tell one story, and each stage depends on what it imports."""
 
+import ast
 import re
 import shutil
 import subprocess
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import nbformat
@@ -111,23 +114,64 @@ def test_no_stage_depends_on_what_differs_from_run_to_run():
             assert not re.match(r"reports/(notebooks|timings|index)", str(dep)), (name, dep)
 
 
+def normal(name):
+    """A distribution's name as package indexes compare it."""
+    return re.sub(r"[-._]+", "-", name).lower()
+
+
 def test_the_lock_pins_every_requirement_and_leaves_torch_apart():
     """One source of truth: requirements.in; conda reads the same locks."""
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pins = [line.split(";")[0].strip() for line in lines if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.\-]+==[\w.]+", pin) for pin in pins), "a line is not name==version"
-    normal = {re.sub(r"[._]", "-", pin.lower().split("==")[0]) + "==" + pin.split("==")[1] for pin in pins}
+    locked = {f"{normal(pin.split('==')[0])}=={pin.split('==')[1]}" for pin in pins}
     wanted = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
     for line in wanted:
         if line and not line.startswith("#"):
             name, version = line.split("==")
-            assert f"{re.sub(r'[._]', '-', name.lower())}=={version}" in normal, f"run `make lock`: {line}"
-    assert not [pin for pin in normal if re.match(r"(torch|triton|nvidia-.*|cuda-.*)==", pin)]
+            assert f"{normal(name)}=={version}" in locked, f"run `make lock`: {line}"
+    assert not [pin for pin in locked if re.match(r"(torch|triton|nvidia-.*|cuda-.*)==", pin)]
     torch = (ROOT / "requirements-torch.txt").read_text(encoding="utf-8").split()
     assert torch and all(line.startswith("torch==") for line in torch)
     conda = YAML(typ="safe").load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     pip = next(entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict))
     assert pip == ["-r requirements-torch.txt", "-r requirements.txt", "-e ."]
+
+
+def imported_packages(source):
+    """Top-level names that a piece of code imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def cells_of(path):
+    """A notebook's code, its shell commands left out."""
+    cells = nbformat.read(path, as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    return re.sub(r"(?m)^(\s*)[!%].*", r"\1pass", code)
+
+
+def test_whatever_is_imported_is_a_requirement_of_its_own():
+    """What another package happens to pull in may be gone, or another version, with its next release."""
+    modules = [*(ROOT / PACKAGE).rglob("*.py"), *(ROOT / "tests").glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in modules]
+    sources += [cells_of(path) for path in (ROOT / "notebooks").glob("*.ipynb")]
+    own = {PACKAGE, *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    # Optional: installed by hand where there is a GPU.
+    own.add("vllm")
+    found = set().union(*map(imported_packages, sources)) - set(sys.stdlib_module_names) - own
+    required = set()
+    for name in ("requirements.in", "requirements-torch.txt"):
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        required |= {normal(line.split("==")[0]) for line in lines if "==" in line}
+    brought = packages_distributions()
+    missing = {name for name in found if not required & set(map(normal, brought.get(name, ())))}
+    assert not missing, "add a line to requirements.in and run `make lock`"
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
