@@ -31,7 +31,8 @@ def read_rows(dataset: str) -> pd.DataFrame:
         StudyError: when none has.
     """
     folder = config.TABLES / STAGE / dataset
-    paths = sorted(folder.glob("*.csv"))
+    # A name that begins with a dot is what a killed write left.
+    paths = sorted(folder.glob("[!.]*.csv"))
     if not paths:
         raise StudyError(f"{folder} has no table: run `python -m dualrec_utils.leave_one_out_run` first")
     return pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)

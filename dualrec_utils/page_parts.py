@@ -156,7 +156,8 @@ def read_table(path: Path) -> dict[str, Any]:
 
 def read_tables(folder: Path, *, without: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Every saved table of a folder, by name; `without` are stems of those shown elsewhere."""
-    return [read_table(path) for path in sorted(folder.glob("*.csv")) if path.stem not in without]
+    # A name that begins with a dot is what a killed write left.
+    return [read_table(path) for path in sorted(folder.glob("[!.]*.csv")) if path.stem not in without]
 
 
 def read_figure(path: Path) -> dict[str, Any]:
@@ -183,7 +184,7 @@ def read_figure(path: Path) -> dict[str, Any]:
 
 def read_figures(folder: Path) -> list[dict[str, Any]]:
     """Every saved picture of a folder, by name."""
-    return [read_figure(path) for path in sorted(folder.glob("*.png"))]
+    return [read_figure(path) for path in sorted(folder.glob("[!.]*.png"))]
 
 
 def read_figure_4(protocol: str) -> list[dict[str, Any]]:
@@ -258,8 +259,8 @@ def read_questions() -> dict[str, Any]:
         "answers": list(said),
         "figures": read_figures(figures),
         "tables": read_tables(folder, without=("answers",)),
-    }
         "notebook": notebook_links(QUESTIONS_NOTEBOOK, executed=reports / "notebooks"),
+    }
 
 
 def facts(stage: str) -> list[tuple[str, Any]]:
@@ -269,7 +270,6 @@ def facts(stage: str) -> list[tuple[str, Any]]:
     return [(heading(key), value) for key, value in flat.items() if isinstance(value, (int, float))]
 
 
-def room(stage: str) -> dict[str, Any]:
 def notebook_links(name: str, *, executed: Path) -> dict[str, str]:
     """Links from the page to a notebook.
 
@@ -293,6 +293,7 @@ def _link(path: Path) -> str:
     return Path(os.path.relpath(path, config.REPORTS)).as_posix()
 
 
+def room(stage: str) -> dict[str, Any]:
     """What one stage shows: its title, the links to its notebook, figures, tables, and facts."""
     notebook = next((found.notebook for found in stages.STAGES if found.name == stage), None)
     return {

@@ -29,7 +29,7 @@ def read_recordings(path: Path) -> list[dict[str, Any]]:
         StudyError: when nothing is there, or a line is no recording, named by file and line.
     """
     path = Path(path)
-    sources = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    sources = sorted(path.glob("[!.]*.jsonl")) if path.is_dir() else [path]
     if not sources or not all(source.is_file() for source in sources):
         raise StudyError(
             f"there are no recorded answers at {path}: name a .jsonl file, or a folder that holds some"

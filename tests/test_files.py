@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualrec_utils import files
+from dualrec_utils import config, files, leave_one_out_tables, page_parts, recordings
+from dualrec_utils.errors import StudyError
 
 
 def test_replacing_writes_whole_and_makes_the_folder(tmp_path):
@@ -60,3 +61,23 @@ def test_sha256_of_known_bytes(tmp_path):
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     assert files.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_what_a_killed_write_leaves_is_no_result(tmp_path, monkeypatch):
+    """A process that is killed cannot take its temporary file away."""
+    monkeypatch.setattr(config, "TABLES", tmp_path)
+    folder = config.TABLES / leave_one_out_tables.STAGE / "ml-1m"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(files.os, "getpid", lambda: 123)
+    for name, half in (("a.csv", "model\n"), ("b.png", ""), ("c.jsonl", "{")):
+        with monkeypatch.context() as killed:
+            killed.setattr(type(folder), "unlink", lambda *_, **__: None)
+            with pytest.raises(RuntimeError), files.replacing(folder / name) as temporary:
+                temporary.write_text(half)
+                raise RuntimeError("killed")
+    assert sorted(path.name for path in folder.iterdir()) == [".123.a.csv", ".123.b.png", ".123.c.jsonl"]
+    assert page_parts.read_tables(folder) == page_parts.read_figures(folder) == []
+    with pytest.raises(StudyError, match="has no table"):
+        leave_one_out_tables.read_rows("ml-1m")
+    with pytest.raises(StudyError, match="no recorded answers"):
+        recordings.read_recordings(folder)
