@@ -131,8 +131,9 @@ lock:  ## write requirements.txt from requirements.in
 	  cp $$scratch/lock requirements.txt
 	@echo "lock: requirements.txt has $$(grep -c == requirements.txt) packages"
 
-clean:  ## remove the products under data/ and .venv; keep fetched data and reports
+clean:  ## remove .venv and what the default run leaves under data/; keep fetched data and reports
 	@rm -rf $(VENV) data/processed data/models data/generations data/predictions data/checkpoints data/.state
 	@rm -rf reports/notebooks
-	@echo "clean: removed .venv and the products under data/; kept data/raw (fetched once), DVC's cache"
-	@echo "       (so that \`dvc repro\` restores in seconds; rm -rf .dvc/cache to recompute) and reports/"
+	@echo "clean: removed .venv and what the default run leaves under data/; kept data/raw (fetched once),"
+	@echo "       data/answers (paid for), data/questions and data/peers (of \`make questions\` and \`make peers\`),"
+	@echo "       DVC's cache (so that \`dvc repro\` restores in seconds; rm -rf .dvc/cache to recompute), reports/"
