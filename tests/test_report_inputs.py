@@ -1,0 +1,52 @@
+"""What the report page reads stands in dvc.yaml: a file that is missing there could change unnoticed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from dualrec_utils import config, first_screen
+
+ROOT = config.PACKAGE_ROOT
+# Prints every file under the repository that making the page opens.
+SPY = """
+import sys
+opened = set()
+sys.addaudithook(lambda event, args: opened.add(str(args[0])) if event == "open" else None)
+from dualrec_utils import config, report, results_text
+flat = results_text.read_metrics()
+opened.clear()
+report.page_context(flat, dataset=flat["dataset"], seed=1)
+inside = str(config.PACKAGE_ROOT) + "/"
+print(*sorted(name.removeprefix(inside) for name in opened if name.startswith(inside)), sep="\\n")
+"""
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    """Files under reports/ and profiles/ that the default page reads, from the root."""
+    if not config.METRICS.joinpath("results.json").is_file():
+        pytest.skip("notebook 07 has not run")
+    done = subprocess.run([sys.executable, "-c", SPY], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in done.stdout.split() if name.startswith(("reports/", "profiles/"))]
+
+
+def listed():
+    pipeline = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    return {Path(dep) for dep in pipeline["stages"]["report"]["deps"]}
+
+
+def test_every_file_that_the_page_reads_is_a_dependency(inputs):
+    # Times differ from run to run.
+    asked = [Path(name) for name in inputs if not name.startswith("reports/timings/")]
+    missing = [str(path) for path in asked if not listed() & {path, *path.parents}]
+    assert not missing
+
+
+def test_nothing_of_a_profile_is_listed_that_the_page_does_not_read(inputs):
+    assert any(name.endswith("figures/audit/ladder.png") for name in inputs)
+    own = {str(dep) for dep in listed() if dep.parts[0] == "profiles"}
+    of_profiles = {name for name in inputs if name.startswith("profiles/")}
+    assert own == of_profiles and first_screen.other_runs()
