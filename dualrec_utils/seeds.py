@@ -124,7 +124,7 @@ def run(name: str, *, n_more: int = N_MORE) -> pd.DataFrame:
     settings, own = _settings(name)
     dataset, first = own["dataset"], own["seed"]
     made_from, machine = _digest(name, settings, dataset=dataset), stages.machine()
-    device = f"{machine['cpu']}, {machine['cores']} cores"
+    device = machine.get("gpu", f"{machine['cpu']}, {machine['cores']} cores")
     path = config.TABLES / STAGE / f"{name}.csv"
     kept = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=[SEED, _MADE_FROM])
     rows = kept[(kept[_MADE_FROM] == made_from) & (kept[SEED] != first)].to_dict("records")

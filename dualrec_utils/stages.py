@@ -9,6 +9,7 @@ import functools
 import importlib.metadata
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,13 +95,24 @@ def budget(stage: Stage) -> int:
 
 
 def machine() -> dict[str, str | int]:
-    """What the last digits of a result can hang on: processor, cores, Python and torch."""
+    """What the last digits of a result hang on: processor, cores, Python, torch and, with one, `gpu`."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count() or 1,
         "python": platform.python_version(),
         "torch": importlib.metadata.version("torch"),
+        **_gpu(),
     }
+
+
+def _gpu() -> dict[str, str]:
+    """`gpu`: the name of the one that torch computes on; empty without one."""
+    # Importing torch takes seconds; a machine without NVIDIA's driver need not wait for them.
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    import torch
+
+    return {"gpu": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
 
 
 def _cpu_model() -> str:

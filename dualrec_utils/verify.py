@@ -1,8 +1,8 @@
 """`make verify`: does a forced rerun give the committed metrics again?
 
 On the machine that made the committed metrics every digit must return. On another machine (other
-processor, core count, Python or torch) sums are rounded in another order, and training amplifies that:
-there a metric fails only when it leaves its committed interval.
+processor, core count, GPU, Python or torch) sums are rounded in another order, and training amplifies
+that: there a metric fails only when it leaves its committed interval.
 """
 
 from __future__ import annotations

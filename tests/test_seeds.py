@@ -7,7 +7,7 @@ import pytest
 from conftest import TINY
 from test_baseline_pieces import PLACE, TRAINED
 
-from dualrec_utils import baseline_pieces, config, evaluation, files, params, seeds, splits
+from dualrec_utils import baseline_pieces, config, evaluation, files, params, seeds, splits, stages
 from dualrec_utils.config import USER
 from dualrec_utils.errors import StudyError
 
@@ -95,6 +95,12 @@ def test_other_code_trains_again(run_before, tmp_path, monkeypatch):
         changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
         table = seeds.run("gru4rec", n_more=1)
         assert (set(table["made_from"]) != {before}) == is_new
+
+
+def test_the_device_is_the_gpu_where_there_is_one(run_before, monkeypatch):
+    here = stages.machine()
+    monkeypatch.setattr(stages, "machine", lambda: here | {"gpu": "Test GPU"})
+    assert seeds.run("gru4rec", n_more=1)["device"].iloc[1] == "Test GPU"
 
 
 def test_the_table_has_the_runs_value_of_today(run_before, monkeypatch):

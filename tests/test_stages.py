@@ -52,6 +52,14 @@ def test_a_stage_is_timed_and_its_lock_let_go(root, capfd):
     assert running.carry_out("eda", lambda: None) == 0
 
 
+@pytest.mark.parametrize(("driver", "usable"), [(False, True), (True, False), (True, True)])
+def test_a_gpu_belongs_to_the_machine(driver, usable, monkeypatch):
+    monkeypatch.setattr(stages.shutil, "which", lambda name: f"/usr/bin/{name}" if driver else None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: usable)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: f"Test GPU {device}")
+    assert stages.machine().get("gpu") == ("Test GPU 0" if driver and usable else None)
+
+
 def test_memory_of_children_counts(root):
     command = [sys.executable, "-c", "import time; x = bytearray(300_000_000); time.sleep(1.5)"]
     running.carry_out("eda", lambda: subprocess.run(command, check=True))

@@ -106,10 +106,11 @@ def test_the_worktree_is_compared_with_head(repository, capsys):
     assert "FAIL  next_item/lstm/hit_rate@5: 0.2 -> 0.21" in out and "verify: 1 failures" in out
 
 
-def test_another_machine_is_told_by_the_committed_timing(repository, monkeypatch, capsys):
+@pytest.mark.parametrize("other", [{"cpu": "another"}, {"gpu": "a GPU"}])
+def test_another_machine_is_told_by_the_committed_timing(repository, monkeypatch, capsys, other):
     files.write_json(changed(hit=0.21), repository / "reports/metrics/lstm.json")
     here = stages.machine()
-    monkeypatch.setattr(stages, "machine", lambda: here | {"cpu": "another"})
+    monkeypatch.setattr(stages, "machine", lambda: here | other)
     assert verify.report_on(repository, rerun=repository)
     assert "from another machine" in capsys.readouterr().out
 
