@@ -152,8 +152,8 @@ def trust(flat: Mapping[str, Any]) -> list[str]:
         "Most: differences under next_item whose interval excludes zero, also when corrected. Both systems"
         f" answered the same {cases:,} cases, the whole catalog was ranked, and the {users} users were"
         " resampled.",
-        f"Less: window_of_five, the released code's count{wide}; and small differences, since every interval"
-        f" covers other users, not another seed or split.{_seeds()}",
+        f"Less: window_of_five, the released code's count{wide}; and small differences, since every"
+        f" interval covers other users, not another seed or split.{_seeds()}",
         "Not: our columns against the paper's; next_item against window_of_five; a list of three titles"
         " against a full ranking on HR@5.",
     ]

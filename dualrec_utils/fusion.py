@@ -8,9 +8,6 @@ united with the LSTM's best; each model's scores are turned into a distribution 
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from scipy.special import log_softmax, logsumexp
@@ -18,13 +15,11 @@ from scipy.stats import rankdata
 
 from dualrec_utils import predictions
 from dualrec_utils.candidates import LOG_PROBABILITY
-from dualrec_utils.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, TEXT
+from dualrec_utils.config import CASE, HISTORY, ITEM
 from dualrec_utils.errors import StudyError
 
 SYSTEM_NAME = "dualrec_fusion"
 METHODS = ("log_linear", "mixture", "reciprocal_rank")
-# Normalisation that each of ranx's methods without a weight is defined with.
-RANX_METHODS = {"rrf": None, "isr": None, "sum": "min-max", "mnz": "min-max"}
 # Of reciprocal rank fusion, as its authors set it (Cormack, Clarke and Buettcher, SIGIR 2009).
 _RECIPROCAL_K = 60
 
@@ -183,46 +178,3 @@ def fused_lists(
     fused = combine(*sides, weight=weight, method=method)
     # What is seen is out already: minus infinity.
     return predictions.from_scores(fused, cases, items[ITEM].to_numpy(), seed=seed, exclude_seen=False)
-
-
-def fuse_lists(lists: Sequence[pd.DataFrame], *, method: str, seed: int) -> pd.DataFrame:
-    """Combine ranked lists by one of ranx's methods that need no weight, for comparison.
-
-    Args:
-        lists: predictions of two or more systems for the same cases, every entry a catalog movie.
-        method: a key of :data:`RANX_METHODS`.
-        seed: written into the column.
-
-    Returns:
-        Predictions, lists of at most 100, equal scores ordered by item id.
-
-    Raises:
-        StudyError: on another method, an entry without a movie, or systems with different cases.
-    """
-    if method not in RANX_METHODS:
-        raise StudyError(f"unknown method {method!r} of ranx; used here: {list(RANX_METHODS)}")
-    if any(own[ITEM].isna().any() for own in lists):
-        raise StudyError("a list names a text that matches no movie; fuse lists of catalog movies only")
-    if len({frozenset(own[CASE]) for own in lists}) > 1:
-        raise StudyError("the systems answer different cases; fuse systems with a list for every case")
-    # Importing ranx takes seconds, which readers of the other functions need not pay.
-    import ranx
-    from numba.core.errors import NumbaTypeSafetyWarning
-
-    runs = [ranx.Run.from_df(_run_frame(own)) for own in lists]
-    with warnings.catch_warnings():
-        # ranx counts queries with unsigned integers; numba fears for those above 2^63.
-        warnings.simplefilter("ignore", NumbaTypeSafetyWarning)
-        fused = ranx.fuse(runs, norm=RANX_METHODS[method], method=method)
-    frame = fused.to_dataframe().rename(columns={"q_id": CASE, "doc_id": ITEM, "score": SCORE})
-    frame = frame.astype({ITEM: "int64"}).sort_values([CASE, SCORE, ITEM], ascending=[True, False, True])
-    ranks = frame.groupby(CASE).cumcount() + 1
-    frame = frame.assign(**{RANK: ranks, TEXT: None, SEED: seed})
-    kept = frame[frame[RANK] <= predictions.MAX_LENGTH].reset_index(drop=True)
-    return kept[list(predictions.COLUMNS)].astype(predictions.COLUMNS)
-
-
-def _run_frame(lists: pd.DataFrame) -> pd.DataFrame:
-    """Lists in the shape of ranx, which insists on object columns."""
-    columns = {"q_id": lists[CASE].astype(object), "doc_id": lists[ITEM].astype(str).astype(object)}
-    return pd.DataFrame({**columns, "score": lists[SCORE].astype(np.float64)})

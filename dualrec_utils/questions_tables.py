@@ -13,6 +13,8 @@ from dualrec_utils.errors import StudyError
 from dualrec_utils.questions import STAGE, pieces_dir, read_settings
 
 LEARNING_RATE, OPTIMIZER, BATCH_SIZE = "learning rate", "optimizer", "batch size"
+TARGETS = "targets"
+_FACTORS = (LEARNING_RATE, OPTIMIZER, BATCH_SIZE, TARGETS)
 LSTM_METRICS = ("hit_rate@5", "ndcg@5")
 NO_TIME = "no time yet (make questions)"
 # The paper's own range.
@@ -96,6 +98,7 @@ def setting_names(table: pd.DataFrame) -> dict[str, str]:
             LEARNING_RATE: f"learning rate {row['learning_rate']:g}",
             BATCH_SIZE: f"batch size {row['batch_size']}",
             OPTIMIZER: row["optimizer"],
+            TARGETS: f"one target a window, batch size {row['batch_size']}",
         }[row["factor"]]
         own_rate = row["factor"] == OPTIMIZER and row["learning_rate"] != usual["learning_rate"]
         names[row["setting"]] = name + (f", learning rate {row['learning_rate']:g}" if own_rate else "")
@@ -139,7 +142,7 @@ def lstm_table(pieces: Mapping[str, Mapping], *, default: str, **stats) -> pd.Da
             row |= _values(cases, metric, **stats) | _gain(cases, usual["cases"], metric, **stats)
         rows.append(row | {"n_users": cases[USER].nunique(), "n_cases": len(cases)})
     table = pd.DataFrame(rows)
-    order = {factor: place for place, factor in enumerate(("", LEARNING_RATE, OPTIMIZER, BATCH_SIZE))}
+    order = {factor: place for place, factor in enumerate(("", *_FACTORS))}
     by = ["factor", "learning_rate", "batch_size"]
     return table.sort_values(
         by, key=lambda column: column.map(order) if column.name == "factor" else column, ignore_index=True
@@ -147,8 +150,9 @@ def lstm_table(pieces: Mapping[str, Mapping], *, default: str, **stats) -> pd.Da
 
 
 def _factor(measured: Mapping, usual: Mapping) -> str:
-    # An optimizer of another kind has a learning rate of its own.
+    # Windows have batches, an optimizer of another kind has a learning rate of its own.
     for factor, key in (
+        (TARGETS, "training"),
         (OPTIMIZER, "optimizer"),
         (BATCH_SIZE, "batch_size"),
         (LEARNING_RATE, "learning_rate"),

@@ -41,7 +41,7 @@ def told_apart(keys: Mapping[str, str], flat: Flat) -> str:
 
 
 def lstm(flat: Flat, table: pd.DataFrame, *, not_run: Sequence[str] = ()) -> str:
-    """How much learning rate, optimizer and batch size matter, on validation users.
+    """How much learning rate, optimizer, batch size and the choice of targets matter, on validation users.
 
     Args:
         table: from :func:`dualrec_utils.questions_tables.lstm_table`, the default first.
@@ -66,6 +66,12 @@ def lstm(flat: Flat, table: pd.DataFrame, *, not_run: Sequence[str] = ()) -> str
         matters[factor] = any(not verdict.reading(flat, key).startswith("not") for key in keys.values())
         losses = " to ".join(f"{loss:.3f}" for loss in sorted({own["loss"].min(), own["loss"].max()}))
         sentences.append(f"Another {factor}, HR@5: {told_apart(keys, flat)}; loss {losses}.")
+    for row in table[table["factor"] == "targets"].to_dict("records"):
+        key = f"{STAGE}/lstm/{row['setting']}/difference/hit_rate@5"
+        told = told_apart({"one target a window": key}, flat)
+        sentences.append(
+            f"The paper's targets instead of one at every position, HR@5: {told}; loss {row['loss']:.3f}."
+        )
     shown = [factor for factor, told in matters.items() if told]
     others = [factor for factor, told in matters.items() if not told]
     first = f"Sensitive to {' and '.join(shown) or 'none of the three'}"

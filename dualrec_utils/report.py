@@ -99,6 +99,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
         "not_reproduced": first_screen.not_reproduced(flat, rows=figure_4["next_item"], others=others),
         "trust": first_screen.trust(flat),
         "minutes": first_screen.minutes(timings),
+        "kept_minutes": first_screen.kept_minutes(config.TIMINGS),
         "verdicts": verdict.headline(flat),
         "caveats": [*reversed(verdict.caveats(flat)), verdict.PROTOCOL_CAVEAT],
         "comparisons": verdict.comparisons(flat),

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import ranx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -150,26 +151,26 @@ def full_lists(matrix: np.ndarray) -> pd.DataFrame:
     return predictions.from_scores(matrix, cases, np.arange(matrix.shape[1]), seed=1)
 
 
+def as_run(matrix: np.ndarray) -> ranx.Run:
+    lists = full_lists(matrix)
+    # ranx insists on names, in columns of objects.
+    columns = {
+        "q_id": lists["case_id"].astype(object),
+        "doc_id": lists["item_id"].astype(str).astype(object),
+    }
+    return ranx.Run.from_df(pd.DataFrame({**columns, "score": lists["score"].astype(np.float64)}))
+
+
+# ranx counts queries with unsigned integers; numba fears for those above 2^63.
+@pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaTypeSafetyWarning")
 def test_reciprocal_rank_with_half_weight_is_ranxs():
-    rng = np.random.default_rng(1)
-    sides = rng.normal(size=(2, 5, 12))
-    theirs = fusion.fuse_lists([full_lists(side) for side in sides], method="rrf", seed=1)
+    sides = np.random.default_rng(1).normal(size=(2, 5, 12))
+    fused = ranx.fuse([as_run(side) for side in sides], norm=None, method="rrf").to_dataframe()
+    theirs = fused.astype({"doc_id": "int64"}).rename(columns={"q_id": "case_id", "doc_id": "item_id"})
     ours = full_lists(fusion.combine(*sides, weight=0.5, method="reciprocal_rank"))
     both = theirs.merge(ours, on=["case_id", "item_id"], suffixes=("", "_ours"), validate="1:1")
     assert len(both) == 60
     assert both["score"].to_numpy() == pytest.approx(2 * both["score_ours"].to_numpy(), abs=1e-9)
-    best = theirs.groupby("case_id")["score"].first()
-    assert best.to_numpy() == pytest.approx(theirs.groupby("case_id")["score"].max().to_numpy())
-
-
-def test_lists_that_cannot_be_fused_are_refused():
-    one = full_lists(np.array([[1.0, 2.0], [2.0, 1.0]]))
-    with pytest.raises(StudyError, match="different cases"):
-        fusion.fuse_lists([one, one[one["case_id"] == "c0"]], method="rrf", seed=1)
-    with pytest.raises(StudyError, match="matches no movie"):
-        fusion.fuse_lists([one, one.assign(item_id=pd.NA)], method="rrf", seed=1)
-    with pytest.raises(StudyError, match="unknown method 'best'"):
-        fusion.fuse_lists([one, one], method="best", seed=1)
 
 
 def of_split(split: str) -> dict:

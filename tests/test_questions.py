@@ -242,7 +242,8 @@ def cases_of(hits):
 
 def lstm_piece(hits, **own):
     usual = {"learning_rate": 0.01, "optimizer": "adam", "batch_size": 16, "steps": 9, "loss": 5.0}
-    return {"measured": usual | {"top5_accuracy": 0.1} | own, "cases": cases_of(hits)}
+    usual |= {"top5_accuracy": 0.1, "training": "every_position"}
+    return {"measured": usual | own, "cases": cases_of(hits)}
 
 
 @pytest.fixture
@@ -252,20 +253,22 @@ def lstm_table():
         "slow": lstm_piece([1, 0, 1, 0], learning_rate=0.001),
         "usual": lstm_piece([1, 1, 1, 1]),
         "sgd": lstm_piece([1, 1, 1, 1], optimizer="sgd", learning_rate=1.0),
+        "paper": lstm_piece([0, 0, 1, 1], training="window", batch_size=480),
     }
     return questions_tables.lstm_table(pieces, default="usual", **STATS)
 
 
 def test_the_lstms_table_has_the_default_first_and_differences_to_it(lstm_table):
     own = lstm_table.set_index("setting")
-    assert own.index.tolist() == ["usual", "slow", "sgd", "small"]
-    assert own["factor"].tolist() == ["", "learning rate", "optimizer", "batch size"]
+    assert own.index.tolist() == ["usual", "slow", "sgd", "small", "paper"]
+    assert own["factor"].tolist() == ["", "learning rate", "optimizer", "batch size", "targets"]
     gains = own["hit_rate@5_difference"]
     assert gains["small"] == -1 and gains["slow"] == -0.5
     assert np.isnan(gains["usual"])
     names = questions_tables.setting_names(lstm_table)
     assert names["usual"] == "default: adam, learning rate 0.01, batch size 16"
     assert (names["sgd"], names["small"]) == ("sgd, learning rate 1", "batch size 128")
+    assert names["paper"] == "one target a window, batch size 480"
 
 
 def sizes_pieces():

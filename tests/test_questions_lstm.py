@@ -7,7 +7,7 @@ import pytest
 from dualrec_utils import files, lstm, lstm_network, questions_lstm
 from dualrec_utils.errors import StudyError
 from dualrec_utils.features import item_features
-from dualrec_utils.lstm_data import every_position
+from dualrec_utils.lstm_data import every_position, windows
 
 BASE = {
     "dataset": "ml-100k", "seed": 7, "training": "every_position", "epochs": 1, "batch_size": 8,
@@ -58,6 +58,17 @@ def trained(**changes):
     settings = questions_lstm.complete({"epochs": 2, "batch_size": 4, **changes}, BASE)
     curve = questions_lstm.fit(model, sequences, validation=sequences, settings=settings, label="test")
     return model, curve
+
+
+def test_with_one_target_a_window_the_movie_after_it_is_learnt():
+    model, _ = small()
+    # After (2, 3) always 4, never anything else.
+    sequences = windows([np.array([1, 2, 3, 4])] * 8, window=2)
+    assert sequences.targets.shape[1] == 1
+    settings = questions_lstm.complete({"epochs": 60, "batch_size": 4, "training": "window"}, BASE)
+    curve = questions_lstm.fit(model, sequences, validation=sequences, settings=settings, label="test")
+    assert curve["validation_loss"].iloc[-1] < 0.8 * curve["validation_loss"].iloc[0]
+    assert lstm.log_probabilities(model, [np.array([2, 3])], max_history=2)[0].argmax() in (3, 4)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -264,8 +264,9 @@ def test_the_verdict_says_what_each_interval_says(study):
     assert answers["Do the paper's three stages beat their LSTM?"] == "no: worse"
     assert answers["Does re-ranking help?"] == "not run"
     said = verdict.summary(flat)
-    assert "the LSTM alone is better than popularity" in said and "are worse than that LSTM" in said
-    assert "is not compared with it" in said
+    assert "the LSTM alone is better than popularity on HR@5" in said
+    assert "are worse than that LSTM on HR@1" in said
+    assert "is not compared with the LSTM on HR@5 and NDCG@5." in said
     files.write_json(flat, config.METRICS / "results.json")
     words = show().words
     assert said in words and "✗ no: worse -2.0 points [-3.0, -1.0]" in words
@@ -276,9 +277,10 @@ def test_the_best_rival_is_one_that_the_fusion_met():
         f"next_item/{name}/hit_rate@5": value
         for name, value in (("ease", 0.2), ("narm", 0.9), ("sasrec", 0.3))
     }
+    flat["best_on_validation"] = "ease"
     assert verdict.best_rival(flat) == ""
     flat |= {f"next_item/difference/dualrec_fusion-{name}/hit_rate@5": 0.0 for name in ("ease", "sasrec")}
-    assert verdict.best_rival(flat) == "sasrec"
+    assert verdict.best_rival(flat) == "ease", "chosen on validation users, not on these"
 
 
 def test_what_was_not_reproduced_is_grouped_by_reason(study):
@@ -385,9 +387,25 @@ def test_a_correction_that_undoes_an_answer_is_said():
     key = "next_item/difference/lstm-most_popular/hit_rate@5/p_holm"
     said = [verdict.claims(metrics() | {key: p})[0]["answer"] for p in (0.01, 0.2)]
     assert said == ["yes", "yes, not when corrected"]
-    assert "is before correction for many comparisons better than popularity" in verdict.summary(
+    assert "better than popularity on HR@5 (not when corrected for many comparisons)" in verdict.summary(
         metrics() | {key: 0.2}
     )
+
+
+def test_two_metrics_of_one_comparison_are_told_apart(study):
+    """HR@5 says better, but not when corrected; NDCG@5 says nothing."""
+    flat = metrics() | {"best_on_validation": "ease"}
+    for other in ("lstm", "ease"):
+        for metric, low in (("hit_rate@5", 0.01), ("ndcg@5", -0.01)):
+            key = f"next_item/difference/dualrec_fusion-{other}/{metric}"
+            flat |= {key: 0.02, f"{key}/low": low, f"{key}/high": 0.03, f"{key}/p_holm": 0.3}
+    undone = "on HR@5 (not when corrected for many comparisons) and not told apart from it on NDCG@5"
+    said = verdict.summary(flat)
+    assert f"is better than the LSTM {undone}" in said
+    assert f"it is better than EASE-R, the baseline best on validation users, {undone}." in said
+    answers = {claim["question"]: claim["answer"] for claim in verdict.claims(flat)}
+    assert answers["Does the fusion find more than the best baseline?"] == "yes, not when corrected"
+    assert answers["Does the fusion rank better than the best baseline?"] == "cannot be told"
 
 
 def test_figure_4_is_drawn_beside_its_data(study):
