@@ -283,6 +283,29 @@ def test_the_best_rival_is_one_that_the_fusion_met():
     assert verdict.best_rival(flat) == "ease", "chosen on validation users, not on these"
 
 
+def test_what_other_seeds_gave_is_said_beside_the_intervals(study):
+    assert "seed used throughout" not in " ".join(first_screen.trust(metrics()))
+    folder = config.TABLES / "seeds"
+    folder.mkdir(parents=True)
+    for name, values in (("lstm", (0.3, 0.1, 0.2)), ("ease", (0.2, 0.1, 0.3))):
+        frame = pd.DataFrame({"seed": [7, 8, 9], "hit_rate@5": values})
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    said = " ".join(first_screen.trust(metrics()))
+    assert "EASE-R 0.200 (others 0.100, 0.300)" in said
+    assert "LSTM alone (Stage 1) 0.300, the highest (others 0.100, 0.200)." in said
+
+
+def test_baselines_taken_up_ready_made_are_said_where_the_time_is(study):
+    machine = {"cores": 2}
+    config.TIMINGS.mkdir(parents=True, exist_ok=True)
+    assert first_screen.kept_minutes(config.TIMINGS) == 0
+    models = {"a": {"fit_seconds": 600.0}, "b": {"fit_seconds": 1200.0}}
+    files.write_json(models, config.TIMINGS / "baselines_models.json")
+    for seconds, kept in ((1_000, 0), (40, 30)):
+        files.write_json({"seconds": seconds, "machine": machine}, config.TIMINGS / "baselines.json")
+        assert first_screen.kept_minutes(config.TIMINGS) == kept
+
+
 def test_what_was_not_reproduced_is_grouped_by_reason(study):
     rows = [
         {"system": "A", "remark": "not run: no key"},
