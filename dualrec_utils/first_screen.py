@@ -23,6 +23,11 @@ def other_runs() -> dict[str, dict[str, Any]]:
     return {path.parents[2].name: files.read_json(path) for path in found}
 
 
+def command() -> str:
+    """The command that makes this run: `make repro`, inside a profile with its name."""
+    return "make repro" if config.ROOT == config.PACKAGE_ROOT else f"make repro PROFILE={config.ROOT.name}"
+
+
 def reports_of(profile: str) -> Path:
     """Where a profile of :func:`other_runs` keeps its reports."""
     return config.ROOT / "profiles" / profile / "reports"

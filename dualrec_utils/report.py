@@ -98,6 +98,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
         "reproduced": first_screen.reproduced(flat, others=others),
         "not_reproduced": first_screen.not_reproduced(flat, rows=figure_4["next_item"], others=others),
         "trust": first_screen.trust(flat),
+        "command": first_screen.command(),
         "minutes": first_screen.minutes(timings),
         "kept_minutes": first_screen.kept_minutes(config.TIMINGS),
         "verdicts": verdict.headline(flat),

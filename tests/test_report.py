@@ -326,6 +326,8 @@ def test_another_profile_stands_on_the_page(study):
     files.write_json(other | {"dataset": "ml-1m"}, folder / "results.json")
     words = show().words
     assert "make repro PROFILE=big" in words and "0.345 [0.190, 0.210]" in words
+    # The study's folder here is not the package's: it counts as a profile itself.
+    assert f"make repro PROFILE={study.name} installs, runs every stage" in words
     assert "at the top" not in words
     audit = study / "profiles/big/reports/tables/audit"
     audit.mkdir(parents=True)
