@@ -283,6 +283,12 @@ def test_the_best_rival_is_one_that_the_fusion_met():
     assert verdict.best_rival(flat) == "ease", "chosen on validation users, not on these"
 
 
+def test_a_profile_names_the_command_that_makes_it(study, monkeypatch):
+    assert first_screen.command() == "make repro"
+    monkeypatch.setattr(config, "ROOT", study / "profiles" / "big")
+    assert first_screen.command() == "make repro PROFILE=big"
+
+
 def test_what_other_seeds_gave_is_said_beside_the_intervals(study):
     assert "seed used throughout" not in " ".join(first_screen.trust(metrics()))
     folder = config.TABLES / "seeds"
@@ -326,8 +332,7 @@ def test_another_profile_stands_on_the_page(study):
     files.write_json(other | {"dataset": "ml-1m"}, folder / "results.json")
     words = show().words
     assert "make repro PROFILE=big" in words and "0.345 [0.190, 0.210]" in words
-    # The study's folder here is not the package's: it counts as a profile itself.
-    assert f"make repro PROFILE={study.name} installs, runs every stage" in words
+    assert "make repro installs, runs every stage" in words
     assert "at the top" not in words
     audit = study / "profiles/big/reports/tables/audit"
     audit.mkdir(parents=True)
