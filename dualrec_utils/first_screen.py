@@ -167,7 +167,7 @@ def trust(flat: Mapping[str, Any]) -> list[str]:
 def _seeds() -> str:
     """What other seeds gave (`make seeds`), one clause a model, the run's own seed first."""
     parts = []
-    for path in sorted((config.TABLES / "seeds").glob("*.csv")):
+    for path in sorted((config.TABLES / "seeds").glob("[!.]*.csv")):
         values = pd.read_csv(path)["hit_rate@5"]
         others = ", ".join(f"{value:.3f}" for value in values[1:])
         place = {1: ", the highest", len(values): ", the lowest"}.get(
