@@ -146,7 +146,7 @@ def summary(flat: Mapping[str, float]) -> str:
     ranked = ("hit_rate@5", "ndcg@5")
     fused = _held(flat, FUSION, "lstm", ranked, name="the LSTM")
     if best := best_rival(flat):
-        name = f"{systems.label(best)}, the baseline best on validation users,"
+        name = f"the baseline best on validation users ({systems.label(best)})"
         fused += f"; it is {_held(flat, FUSION, best, ranked, name=name)}"
     popular = _held(flat, "lstm", "most_popular", ("hit_rate@5",), name="popularity")
     stages = _held(flat, f"{model}_lora_reranked", "lstm", ("hit_rate@1",), name="that LSTM")
@@ -203,7 +203,7 @@ def rivals(flat: Mapping[str, float]) -> str:
         "not told apart from zero": "the two cannot be told apart",
     }
     return (
-        f"The baseline best on validation users, {systems.label(best)}, reaches"
+        f"The baseline best on validation users ({systems.label(best)}) reaches"
         f" {percent(flat, f'next_item/{best}/hit_rate@5')} on test users; LSTM minus that is"
         f" {points(flat, key)}: {told[reading(flat, key)]}{_remark(flat, key)}."
     )

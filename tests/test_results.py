@@ -241,7 +241,7 @@ def test_the_baseline_chosen_on_validation_users_is_the_one_compared_with(study)
     assert verdict.rivals(flat) == "", "none was chosen on validation users"
     # Both have HR@5 = 1: nothing to tell apart.
     assert verdict.rivals(flat | {"best_on_validation": "item_knn"}) == (
-        "The baseline best on validation users, Item kNN, reaches 100.0% [100.0, 100.0] on test users; LSTM"
+        "The baseline best on validation users (Item kNN) reaches 100.0% [100.0, 100.0] on test users; LSTM"
         " minus that is +0.0 points [+0.0, +0.0]: the two cannot be told apart."
     )
     assert verdict.rivals({}) == ""
