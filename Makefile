@@ -111,7 +111,7 @@ peers: $(INSTALLED) $(PEERS_VENV)/.installed  ## run eight baselines and RecBole
 loo: $(INSTALLED)  ## run baselines on the field's leave-one-out track, beside published figures; an hour
 	@cd optional/leave_one_out && dvc repro
 
-questions: $(INSTALLED)  ## answer the questions of the paper's digest (notebook 09); after repro, half an hour
+questions: $(INSTALLED)  ## answer the questions of the paper's digest (notebook 09); after repro, an hour
 	@cd optional/questions && dvc repro
 
 seeds: profile $(INSTALLED)  ## train LSTM and GRU4Rec again from two more seeds; after repro, 15 min; PROFILE as above
