@@ -71,7 +71,8 @@ def is_traced(found, sources):
 
 
 def known_alone(sources):
-    """What may stand without an interval: counts, shares, what the paper prints, how many baselines ran."""
+    """What may stand without an interval: counts, shares, what the paper prints, how many baselines ran,
+    what the seeds gave."""
     values = [v for flat in sources for v in flat.values() if isinstance(v, int | float)]
     known = {f"{v:,}" for v in values if isinstance(v, int)}
     known |= {f"{flat['confidence']:.0%}" for flat in sources if "confidence" in flat}
@@ -80,6 +81,8 @@ def known_alone(sources):
     known |= {f"{v:.1%}" for v in before if isinstance(v, float)}
     losses = [v for flat in sources for key, v in flat.items() if key.endswith("validation/loss")]
     known |= {f"{v:.2f}" for v in [*losses, *paper.FIGURE_3["loss"].values()]}
+    seeds = [pd.read_csv(path)["hit_rate@5"] for path in (ROOT / "reports/tables/seeds").glob("*.csv")]
+    known |= {f"{v:.3f}" for v in pd.concat(seeds)}
     printed = paper.figure_4()
     figures = printed.select_dtypes("number").to_numpy().ravel().tolist()
     figures += [v for part in paper.FIGURE_3.values() for v in part.values()]
