@@ -280,12 +280,11 @@ def told(measured: Measured, step: str, *, metric: str | None = None, **stats: f
     if not own:
         return "Not run here; section 9 says why."
     gains = differences(own, **stats)
-    short = metric.replace("hit_rate", "HR").replace("ndcg", "NDCG")
     lines = []
     for _, row in gains[gains["metric"] == metric].iterrows():
         flat = {"d": row["difference"], "d/low": row["low"], "d/high": row["high"]}
         lines.append(
             f"- {systems.label(row[SYSTEM])} ({row[PROTOCOL]}), {row['setting']} minus {row['against']},"
-            f" {short}: {verdict.points(flat, 'd')}, {verdict.reading(flat, 'd')}."
+            f" {verdict.short(metric)}: {verdict.points(flat, 'd')}, {verdict.reading(flat, 'd')}."
         )
     return "\n".join(lines)

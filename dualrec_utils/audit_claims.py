@@ -69,25 +69,21 @@ def table(
         `claim`, `system`, `other`, `metric`, `protocol`, `difference`, `low`, `high`, `n_users`, `p_holm`,
         and `reading`: `higher`, `lower`, either with `, not when corrected`, or `not told apart from zero`.
     """
-    corrected: dict[tuple[str, str, str], float] = {}
+    cases = {("next_item", name): frame for name, frame in frames.items()}
     draws = {"seed": seed, "n_permutations": n_permutations, "alpha": 1 - confidence}
-    for metric in {metric for *_, metric in compared}:
-        pairs = [(system, other) for _, system, other, own in compared if own == metric]
-        values = significance.user_values(
-            {name: frames[name] for pair in pairs for name in pair}, metric=metric
-        )
-        tested = significance.paired_tests(values, pairs, **draws)
-        corrected |= {(row.system, row.other, metric): row.p_holm for row in tested.itertuples()}
+    stats = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
+    flat: dict[str, float] = {"confidence": confidence}
+    for asked in {metric for *_, metric in compared}:
+        own = [(claim, system, other) for claim, system, other, metric in compared if metric == asked]
+        flat |= significance.flatten(significance.planned(cases, own, metrics=(asked,), **draws))
     rows = []
     for claim, system, other, metric in compared:
-        stats = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
         gain = evaluation.paired_difference(frames[system], frames[other], metric=metric, **stats)
+        key = f"next_item/difference/{system}-{other}/{metric}"
+        flat |= {key: gain["difference"], f"{key}/low": gain["low"], f"{key}/high": gain["high"]}
+        told = verdict.reading(flat, key) + verdict.remark(flat, key)
         about = {"claim": claim, SYSTEM: system, "other": other, "metric": metric, PROTOCOL: "next_item"}
-        p = corrected[system, other, metric]
-        told = verdict.reading({"d": gain["difference"], "d/low": gain["low"], "d/high": gain["high"]}, "d")
-        if told != "not told apart from zero" and p >= draws["alpha"]:
-            told += ", not when corrected"
-        rows.append(about | gain | {"p_holm": p, "reading": told})
+        rows.append(about | gain | {"p_holm": flat[f"{key}/p_holm"], "reading": told})
     return pd.DataFrame(rows)
 
 

@@ -105,7 +105,7 @@ def claims(flat: Mapping[str, float]) -> list[dict[str, str]]:
         found.append(
             {
                 "question": question,
-                "answer": f"{answer}, not when corrected" if _undone(flat, key) else answer,
+                "answer": answer + remark(flat, key),
                 "compared": f"{' minus '.join(names)}, {short(metric)}",
                 "difference": points(flat, key) if key in flat else "",
             }
@@ -130,6 +130,11 @@ def _undone(flat: Mapping[str, float], key: str) -> bool:
     level = 1 - flat.get("confidence", 0.95)
     tested = key in flat and f"{key}/p_holm" in flat
     return tested and flat[f"{key}/p_holm"] >= level and reading(flat, key) != "not told apart from zero"
+
+
+def remark(flat: Mapping[str, float], key: str) -> str:
+    """What the correction for many comparisons adds to :func:`reading`; empty where it undoes nothing."""
+    return ", not when corrected" if _undone(flat, key) else ""
 
 
 def best_rival(flat: Mapping[str, float]) -> str:
@@ -167,12 +172,12 @@ def _held(flat: Mapping[str, float], system: str, other: str, metrics: Sequence[
     for metric in metrics:
         key = f"next_item/difference/{system}-{other}/{metric}"
         told = _TOLD[reading(flat, key)] if key in flat else "not compared with"
-        remark = " (not when corrected for many comparisons)" if _undone(flat, key) else ""
-        found.setdefault((told, remark), []).append(short(metric))
+        correction = " (not when corrected for many comparisons)" if _undone(flat, key) else ""
+        found.setdefault((told, correction), []).append(short(metric))
     names = [name, *["it"] * len(found)]
     return " and ".join(
-        f"{told} {whom} on {' and '.join(own)}{remark}"
-        for whom, ((told, remark), own) in zip(names, found.items(), strict=False)
+        f"{told} {whom} on {' and '.join(own)}{correction}"
+        for whom, ((told, correction), own) in zip(names, found.items(), strict=False)
     )
 
 
@@ -205,12 +210,8 @@ def rivals(flat: Mapping[str, float]) -> str:
     return (
         f"The baseline best on validation users ({systems.label(best)}) reaches"
         f" {percent(flat, f'next_item/{best}/hit_rate@5')} on test users; LSTM minus that is"
-        f" {points(flat, key)}: {told[reading(flat, key)]}{_remark(flat, key)}."
+        f" {points(flat, key)}: {told[reading(flat, key)]}{remark(flat, key)}."
     )
-
-
-def _remark(flat: Mapping[str, float], key: str) -> str:
-    return ", not when corrected" if _undone(flat, key) else ""
 
 
 def headline(flat: Mapping[str, float]) -> list[str]:
@@ -233,7 +234,7 @@ def hybrid(flat: Mapping[str, float]) -> str:
     return (
         f"The paper's three stages on {model} put the next movie first in {percent(flat, whole)}, the"
         f" LSTM alone in {percent(flat, alone)} ({points(flat, difference)}):"
-        f" {told[reading(flat, difference)]}{_remark(flat, difference)}."
+        f" {told[reading(flat, difference)]}{remark(flat, difference)}."
     )
 
 
@@ -251,7 +252,7 @@ def fusion(flat: Mapping[str, float]) -> str:
         if (key := f"next_item/difference/{FUSION}-{name}/hit_rate@5") in flat:
             keys[systems.label(name)] = key
     told = "; ".join(
-        f"minus {words} {points(flat, key)}, {reading(flat, key)}{_remark(flat, key)}"
+        f"minus {words} {points(flat, key)}, {reading(flat, key)}{remark(flat, key)}"
         for words, key in keys.items()
     )
     return (
@@ -272,6 +273,6 @@ def comparisons(flat: Mapping[str, float]) -> list[str]:
         key = f"next_item/difference/{system}-{other}/{metric}"
         if key in flat:
             names = f"{systems.label(system)} minus {systems.label(other)}"
-            told = f"{points(flat, key)}, {reading(flat, key)}{_remark(flat, key)}"
+            told = f"{points(flat, key)}, {reading(flat, key)}{remark(flat, key)}"
             lines.append(f"{question} {names}, {short(metric)}: {told}.")
     return lines

@@ -313,10 +313,10 @@ def test_figures_return_the_rows_they_draw_and_leave_the_style_alone(study):
     differences = results.compare(cases, **COMPARED)
     before = dict(mpl.rcParams)
     drawn = {
-        "systems": plots.draw_systems(table),
-        "differences": plots.draw_differences(differences),
-        "figure_5a": plots.draw_figure_5a(table, names=["most_popular", "lstm"]),
-        "figure_5b": plots.draw_figure_5b(table, names=["most_popular", "lstm"]),
+        "systems": plots.draw_systems(table, about="ml-100k"),
+        "differences": plots.draw_differences(differences, about="ml-100k"),
+        "figure_5a": plots.draw_figure_5a(table, names=["most_popular", "lstm"], about="ml-100k"),
+        "figure_5b": plots.draw_figure_5b(table, names=["most_popular", "lstm"], about="ml-100k"),
     }
     assert dict(mpl.rcParams) == before
     sizes = {name: len(data) for name, (_, data) in drawn.items()}

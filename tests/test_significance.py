@@ -247,14 +247,14 @@ def test_figures_return_what_they_draw(cases, tmp_path):
     before = dict(mpl.rcParams)
     names = ["lstm", "most_popular", "ease"]
     found = significance.all_pairs(cases, names, metric="hit_rate@5", **DRAWS)
-    figure, drawn = plots.draw_pairs(found, names=names, note="a note")
+    figure, drawn = plots.draw_pairs(found, names=names, note="a note", about="ml-100k")
     assert len(drawn) == 4
     # Below the diagonal: the row's system is the worse of lstm and most_popular.
     lower = [line for line in figure.axes[0].lines if line.get_marker() == "v"]
     points = {(x, y) for line in lower for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)}
     assert (0, 1) in points
     needed = sample_size.table(cases, [("lstm", "ease")], rates=(0.18, 0.16), alpha=0.05, power=0.8)
-    figure, drawn = plots.draw_power(needed, metric="hit_rate@5", alpha=0.05, power=0.8)
+    figure, drawn = plots.draw_power(needed, metric="hit_rate@5", alpha=0.05, power=0.8, about="ml-100k")
     assert set(drawn["design"]) == {"paired", "independent"}
     figure.savefig(tmp_path / "figure.png")
     assert dict(mpl.rcParams) == before

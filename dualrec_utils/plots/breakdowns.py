@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dualrec_utils import breakdowns, systems
 from dualrec_utils.config import SYSTEM
-from dualrec_utils.plots.rows import INTERVALS, SHORT, blank, intervals, label_rows
+from dualrec_utils.plots.rows import SHORT, blank, intervals, label_rows
 from dualrec_utils.plots.style import COLORS, PAPER_LINE, caption, study_style
 
 DOT = {"color": COLORS["blue"], "marker": "o"}
@@ -21,7 +21,7 @@ EDGE = -0.04
 
 @study_style()
 def draw_by_group(
-    table: pd.DataFrame, *, by: str, names: Sequence[str], note: str, about: str = INTERVALS
+    table: pd.DataFrame, *, by: str, names: Sequence[str], note: str, about: str
 ) -> tuple[Figure, pd.DataFrame]:
     """A metric of every system, one panel a group.
 
@@ -53,7 +53,7 @@ def draw_by_group(
 
 @study_style()
 def draw_by_genre(
-    table: pd.DataFrame, overall: pd.DataFrame, *, names: Sequence[str], about: str = INTERVALS
+    table: pd.DataFrame, overall: pd.DataFrame, *, names: Sequence[str], about: str
 ) -> tuple[Figure, pd.DataFrame]:
     """A metric by the target's genre, one panel a system; dashed: the system's value over all cases.
 
@@ -95,9 +95,7 @@ def draw_by_genre(
 
 
 @study_style()
-def draw_catalog(
-    table: pd.DataFrame, *, targets: float, about: str = INTERVALS
-) -> tuple[Figure, pd.DataFrame]:
+def draw_catalog(table: pd.DataFrame, *, targets: float, about: str) -> tuple[Figure, pd.DataFrame]:
     """Catalog coverage and novelty of the first five, one row a system.
 
     Args:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from dualrec_utils import config, evaluation, paper, results, systems
 from dualrec_utils.config import PROTOCOL, SYSTEM
-from dualrec_utils.plots.rows import INTERVALS, PROTOCOLS, SHORT, blank, intervals, label_rows
+from dualrec_utils.plots.rows import PROTOCOLS, SHORT, blank, intervals, label_rows
 from dualrec_utils.plots.style import COLORS, PAPER_LINE, caption, study_style
 
 MARKERS = {"hit_rate@1": "o", "hit_rate@5": "s", "ndcg@1": "x", "ndcg@5": "D"}
@@ -30,7 +30,7 @@ def _sizes(rows: pd.DataFrame) -> str:
 
 @study_style()
 def draw_systems(
-    table: pd.DataFrame, *, metric: str = "hit_rate@5", about: str = INTERVALS
+    table: pd.DataFrame, *, metric: str = "hit_rate@5", about: str
 ) -> tuple[Figure, pd.DataFrame]:
     """Every system's value with interval under both protocols, seen movies excluded and kept.
 
@@ -76,7 +76,7 @@ def draw_differences(
     differences: pd.DataFrame,
     *,
     metrics: Sequence[str] = ("hit_rate@1", "hit_rate@5"),
-    about: str = INTERVALS,
+    about: str,
 ) -> tuple[Figure, pd.DataFrame]:
     """Forest plot of paired differences; a filled marker's interval excludes zero.
 
@@ -123,9 +123,7 @@ def draw_differences(
 
 
 @study_style()
-def draw_figure_5a(
-    table: pd.DataFrame, *, names: Sequence[str], about: str = INTERVALS
-) -> tuple[Figure, pd.DataFrame]:
+def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str], about: str) -> tuple[Figure, pd.DataFrame]:
     """Figure 5(a): HR and NDCG at 1 and 5 of the paper's variants, and of ours under both protocols.
 
     Args:
@@ -168,9 +166,7 @@ def draw_figure_5a(
 
 
 @study_style()
-def draw_figure_5b(
-    table: pd.DataFrame, *, names: Sequence[str], about: str = INTERVALS
-) -> tuple[Figure, pd.DataFrame]:
+def draw_figure_5b(table: pd.DataFrame, *, names: Sequence[str], about: str) -> tuple[Figure, pd.DataFrame]:
     """Figure 5(b): genre Jaccard of the first recommendation and the movie rated next.
 
     The paper's values (MovieLens 1M) are dashed lines. Only `next_item` is drawn: the paper compares

@@ -13,8 +13,6 @@ from matplotlib.figure import Figure
 from dualrec_utils.plots.style import COLORS
 
 SHORT = {"hit_rate@1": "HR@1", "hit_rate@5": "HR@5", "ndcg@1": "NDCG@1", "ndcg@5": "NDCG@5"}
-# What a caption says of its bars where the caller names neither data set nor level.
-INTERVALS = "intervals over users"
 # Series side by side, in order.
 SERIES = (
     {"marker": "o", "color": COLORS["blue"]},

@@ -26,7 +26,7 @@ TURNED = {"higher": "lower", "lower": "higher", "not told apart": "not told apar
 
 @study_style()
 def draw_pairs(
-    tests: pd.DataFrame, *, names: Sequence[str], note: str, about: str = ""
+    tests: pd.DataFrame, *, names: Sequence[str], note: str, about: str
 ) -> tuple[Figure, pd.DataFrame]:
     """Every two systems as a matrix: below the diagonal one protocol, above it the other.
 
@@ -66,14 +66,13 @@ def draw_pairs(
     words = {"higher": "row higher", "lower": "row lower", "not told apart": "not told apart"}
     handles = [Line2D([], [], linestyle="none", label=words[name], **look) for name, look in LOOKS.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=3)
-    whose = ", ".join(filter(None, (about, f"{drawn['n_users'].max()} test users")))
-    caption(figure, f"{whose}, seen movies excluded; {note}")
+    caption(figure, f"{about}, {drawn['n_users'].max()} test users, seen movies excluded; {note}")
     return figure, drawn
 
 
 @study_style()
 def draw_power(
-    table: pd.DataFrame, *, metric: str, alpha: float, power: float, about: str = ""
+    table: pd.DataFrame, *, metric: str, alpha: float, power: float, about: str
 ) -> tuple[Figure, pd.DataFrame]:
     """The smallest difference that a number of users can tell, for the middle pair of systems.
 
@@ -123,10 +122,9 @@ def draw_power(
         axes.grid(axis="y", color="#EEEEEE", linewidth=0.8)
     panels[0].set_ylabel(f"smallest difference of {SHORT[metric]}")
     panels[-1].legend()
-    whose = ", ".join(filter(None, (about, "test users", "seen movies excluded")))
     caption(
         figure,
-        f"{whose}; power {power:.0%} at {alpha:.0%}, one comparison;"
+        f"{about}, test users, seen movies excluded; power {power:.0%} at {alpha:.0%}, one comparison;"
         " variance over users: the median of the pairs",
     )
     return figure, pd.concat(points, ignore_index=True)
