@@ -5,7 +5,7 @@ one per-case frame a (step, system, setting, protocol), values in [0, 1]; the fi
 system is the study's own and the others are held against it. Everything is averaged per user first and
 users are resampled, as everywhere in this study.
 
-No other module imports the rooms of the audit (`audit`, `audit_lists`, `audit_protocols`,
+No other module imports the rooms of the audit (`audit`, `audit_lists`, `audit_protocols`, `audit_windows`,
 `audit_language`): two of them let targets reach a ranking, in order to show what that does.
 """
 
@@ -100,7 +100,7 @@ def _user_means(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.groupby(USER)[list(METRICS)].mean()
 
 
-def _draws(n_users: int, *, n_bootstrap: int, seed: int) -> np.ndarray:
+def user_draws(n_users: int, *, n_bootstrap: int, seed: int) -> np.ndarray:
     """How often each user is drawn, (n_bootstrap, n_users): the draws of `evaluation`, seed for seed."""
     return np.random.default_rng(seed).multinomial(n_users, np.full(n_users, 1 / n_users), size=n_bootstrap)
 
@@ -128,7 +128,7 @@ def difference(
     one, two = _user_means(frame), _user_means(other)
     everyone = one.index.union(two.index)
     one, two = one.reindex(everyone), two.reindex(everyone)
-    draws = _draws(len(everyone), n_bootstrap=n_bootstrap, seed=seed)
+    draws = user_draws(len(everyone), n_bootstrap=n_bootstrap, seed=seed)
     gained = _resampled(one, draws) - _resampled(two, draws)
     tail = (1 - confidence) / 2
     return pd.DataFrame(
@@ -169,7 +169,7 @@ def share_first(
     """
     users = _user_means(frame)
     everyone = users.index if other is None else users.index.union(_user_means(other).index)
-    draws = _draws(len(everyone), n_bootstrap=n_bootstrap, seed=seed)
+    draws = user_draws(len(everyone), n_bootstrap=n_bootstrap, seed=seed)
     value, drawn = _shares_first(users.reindex(everyone), draws)
     if other is not None:
         less, less_drawn = _shares_first(_user_means(other).reindex(everyone), draws)

@@ -30,6 +30,10 @@ from dualrec_utils.prompts import ANSWER_PREFIX
 
 # Token lists in, tokens that follow each out; keywords as in `complete`.
 Complete = Callable[..., list[list[int]]]
+# In lora_finetuning, `batch_size` of params.yaml is that of training: lowering it would not help here.
+_ADVICE = (
+    "lower batch_size ({}; in lora_finetuning generation_batch_size), or set quantization to nf4 (on a GPU)"
+)
 
 
 def generate(
@@ -156,7 +160,7 @@ def complete(
         for first in range(0, len(order), batch_size):
             rows = order[first : first + batch_size]
             batch = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
-            with memory_errors(f"lower batch_size ({batch_size}), or set quantization to nf4 (on a GPU)"):
+            with memory_errors(_ADVICE.format(batch_size)):
                 new = _follow(model, batch, max_new_tokens=max_new_tokens, ends=ends, enough=enough)
             for row, tokens in zip(rows, new, strict=True):
                 written[row] = tokens

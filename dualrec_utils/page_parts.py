@@ -29,6 +29,7 @@ TITLES = {
 # What a figure shows, where its file name does not say it.
 CAPTIONS = {
     "audit/ladder": "The ladder: the same lists, from the released code's setting to the strict one",
+    "audit/stage_1": "One LSTM, no language model: from the count of Figure 3 to that of Figure 4",
     "audit/steps": "Each step alone: the other setting minus this study's",
     "audit/steps_protocol": "Ground truth, candidates and training data, each alone",
     "eda/genres": "Genres of the catalog and of what users rate",

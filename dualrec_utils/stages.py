@@ -60,7 +60,7 @@ STAGES = (
     Stage("lora_finetuning", 5, 180),
     Stage("rerank_ablation", 6, 120),
     Stage("results", 7, 90),
-    Stage("audit", 8, 400),
+    Stage("audit", 8, 450),
     Stage("report", None, 30),
 )
 NAMES = tuple(stage.name for stage in STAGES)

@@ -17,7 +17,7 @@ def test_each_model_has_a_panel_with_its_best_epoch_starred():
     before = curves.copy()
     figure = baselines.learning_curves(curves, note="n", columns=2)
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
-    assert [axes.get_title(loc="left") for axes in panels] == ["gru4rec", "narm", "stamp"]
+    assert [axes.get_title(loc="left") for axes in panels] == ["GRU4Rec", "NARM", "STAMP"]
     stars = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "*"]
     assert [(list(star.get_xdata()), list(star.get_ydata())) for star in stars] == [([2], [0.3])] * 3
     pd.testing.assert_frame_equal(curves, before)

@@ -228,13 +228,14 @@ def test_the_tokenizers_own_limit_counts_too(tiny):
     assert generation.context_length(model.config, short) == 300
 
 
-def test_memory_that_runs_out_within_a_batch_names_batch_size(tiny):
+def test_memory_that_runs_out_within_a_batch_names_the_parameters(tiny):
     model, tokenizer = tiny["mistral"]
     hook = model.lm_head.register_forward_pre_hook(
         lambda module, inputs: torch.empty(2**55, dtype=torch.uint8)
     )
     try:
-        with pytest.raises(StudyError, match=r"out of memory: lower batch_size \(2\)"):
+        said = r"out of memory: lower batch_size \(2; in lora_finetuning generation_batch_size\)"
+        with pytest.raises(StudyError, match=said):
             generation.generate(model, tokenizer, PROMPTS, batch_size=2, **SETTINGS)
     finally:
         hook.remove()

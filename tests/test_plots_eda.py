@@ -74,7 +74,8 @@ def test_weeks_and_order_and_parts_are_drawn(data, profiles):
 
 
 def test_intervals_end_where_the_table_says():
-    rows = [("next_item", name, "hit_rate@5", v, v - 0.1, v + 0.2) for name, v in (("a", 0.2), ("b", 0.5))]
+    values = {"ease": 0.2, "b": 0.5}
+    rows = [("next_item", name, "hit_rate@5", v, v - 0.1, v + 0.2) for name, v in values.items()]
     table = pd.DataFrame(rows, columns=["protocol", "system", "metric", "value", "low", "high"])
     figure = baseline_figures.with_intervals(
         table, metric="hit_rate@5", group="protocol", xlabel="HR@5", note="n"
@@ -83,5 +84,6 @@ def test_intervals_end_where_the_table_says():
     segments = axes.collections[0].get_segments()
     assert np.array([s[:, 0] for s in segments]) == pytest.approx(np.array([[0.1, 0.4], [0.4, 0.7]]))
     assert [text.get_text() for text in axes.texts] == ["0.200", "0.500"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["EASE-R", "b"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]
     plt.close(figure)

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from dualrec_utils import config, sample_size
-from dualrec_utils.plots import audit, baselines, figure_4, language, questions, significance
+from dualrec_utils.plots import audit, baselines, figure_4, language, questions, significance, zero_shot
 from dualrec_utils.plots.rows import PROTOCOLS
 
 pytestmark = pytest.mark.usefixtures("figures_closed")
@@ -24,12 +24,35 @@ def looks(figure):
 
 @pytest.mark.parametrize("protocols", [config.PROTOCOLS, config.PROTOCOLS[::-1], ["window_of_five"]])
 def test_a_protocol_looks_alike_wherever_it_is_drawn(protocols):
-    rows = pd.DataFrame({"protocol": list(protocols), "system": "a", "comparison": "a - b"})
+    rows = pd.DataFrame({"protocol": list(protocols), "system": "a", "other": "b"})
     rows = rows.assign(metric="hit_rate@5", value=0.2, difference=0.2, low=0.1, high=0.3)
     wanted = {name: (PROTOCOLS[name]["marker"], PROTOCOLS[name]["color"].lower()) for name in protocols}
     options = {"group": "protocol", "metric": "hit_rate@5", "note": "n"}
     assert looks(baselines.with_intervals(rows, xlabel="HR@5", **options)) == wanted
     assert looks(language.differences(rows, **options)) == wanted
+
+
+def test_language_models_systems_are_named_in_words():
+    names = ["movielm_lora", "movielm_lora_permuted"]
+    words = ["movielm LoRA", "movielm LoRA, permuted answers"]
+    curves = pd.DataFrame({"adapter": names, "epoch": 0, "train_loss": 2.0, "validation_loss": 2.0})
+    assert list(looks(language.adapter_losses(curves, note="n"))) == words
+    shares = pd.DataFrame({"not readable": [0.1, 0.2]}, index=pd.Index(names, name="system"))
+    assert zero_shot.answer_shares(shares, note="n").axes[0].get_legend_handles_labels()[1] == words
+
+
+def test_a_difference_names_both_systems_in_words():
+    rows = [("movielm_lora", "lstm", protocol, 0.1, 0.0, 0.2) for protocol in config.PROTOCOLS]
+    rows.append(("dualrec_fusion", "movielm alone", "next_item", 0.1, 0.0, 0.2))
+    columns = ["system", "other", "protocol", "difference", "low", "high"]
+    pairs = pd.DataFrame(rows, columns=columns)
+    before = pairs.copy()
+    figure = language.differences(pairs, group="protocol", metric="HR@5", note="n")
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == [
+        "movielm LoRA\n− LSTM alone (Stage 1)",
+        "LSTM and language model fused (ours)\n− movielm alone",
+    ]
+    pd.testing.assert_frame_equal(pairs, before)
 
 
 def test_figure_4_has_the_looks_of_the_protocols():
@@ -50,12 +73,24 @@ def rungs():
 
 
 def test_the_ladder_names_fewer_users_and_the_protocols(rungs):
-    figure = audit.ladder(rungs, paper={"hit_rate@1": 0.18, "hit_rate@5": 0.22}, note="n")
+    best = {"the paper's best": {"hit_rate@1": 0.18, "hit_rate@5": 0.22}}
+    figure = audit.ladder(rungs, paper=best, note="n")
     left, right = ([text.get_text() for text in axes.texts] for axes in figure.axes)
     assert left == ["n = 105", "window_of_five ↑", "next_item ↓"] and right == ["n = 105"]
     same = rungs.assign(n_users=142, protocol="next_item")
-    figure = audit.ladder(same, paper={"hit_rate@1": 0.18, "hit_rate@5": 0.22}, note="n")
+    figure = audit.ladder(same, paper=best, note="n")
     assert not any(axes.texts for axes in figure.axes)
+
+
+def test_values_of_the_paper_on_a_ladder_can_be_told_apart(rungs):
+    theirs = {name: {"hit_rate@1": 0.03 * n, "hit_rate@5": 0.1 * n} for n, name in enumerate("ab", 1)}
+    figure = audit.ladder(rungs, paper=theirs, note="n")
+    for axes, metric in zip(figure.axes, ("hit_rate@1", "hit_rate@5"), strict=True):
+        lines = {line.get_label(): line for line in axes.lines}
+        assert {name: lines[name].get_xdata()[0] for name in "ab"} == {
+            name: theirs[name][metric] for name in "ab"
+        }
+        assert lines["a"].get_linestyle() != lines["b"].get_linestyle()
 
 
 def test_sizes_close_to_each_other_keep_their_labels_apart():

@@ -21,16 +21,17 @@ _WHERE = {"next_item": "", "window_of_five": " (any of five)"}
 def ladder(
     rungs: pd.DataFrame,
     *,
-    paper: Mapping[str, float],
+    paper: Mapping[str, Mapping[str, float]],
     note: str,
     metrics: Sequence[str] = ("hit_rate@1", "hit_rate@5"),
 ) -> Figure:
-    """Rungs from the paper's setting (top) to the strict one, one panel a metric, one line a system.
+    """Rungs from the paper's setting (top) downwards, one panel a metric, one line a system.
 
     Args:
         rungs: `rung`, `protocol`, `system`, `metric`, `value`, `low`, `high`, `n_users`, rungs in order.
             Points of fewer users than the others say how many.
-        paper: metric -> the paper's value, drawn dashed across its panel.
+        paper: what a value of the paper is -> metric -> that value, three of them at most, drawn as lines
+            across the panels.
         note: caption.
     """
     names, drawn = list(dict.fromkeys(rungs["rung"])), list(dict.fromkeys(rungs[SYSTEM]))
@@ -40,7 +41,9 @@ def ladder(
         for axes, metric in zip(panels[0], metrics, strict=True):
             for number, (system, look) in enumerate(zip(drawn, SERIES, strict=False)):
                 own = rungs[(rungs["metric"] == metric) & (rungs[SYSTEM] == system)]
-                places = own["rung"].map(names.index).to_numpy(float) + 0.2 * (number - 0.5)
+                places = own["rung"].map(names.index).to_numpy(float) + 0.2 * (
+                    number - (len(drawn) - 1) / 2
+                )
                 reach = [own["value"] - own["low"], own["high"] - own["value"]]
                 axes.errorbar(
                     own["value"],
@@ -52,7 +55,9 @@ def ladder(
                     **look,
                 )
                 _name_few(axes, own.assign(place=places), n_users=rungs["n_users"].max())
-            axes.axvline(paper[metric], label="the paper's best (ml-1m)", **PAPER_LINE)
+            for number, (name, values) in enumerate(paper.items()):
+                dashes = ("--", ":", "-.")[number]
+                axes.axvline(values[metric], label=name, **PAPER_LINE | {"linestyle": dashes})
             axes.set(xlabel=SHORT[metric], xlim=(0, None))
             label_rows(axes, [f"{place}. {name}" for place, name in enumerate(names)])
         _name_protocols(panels[0], rungs.drop_duplicates("rung")[PROTOCOL].tolist())

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dualrec_utils import systems
 from dualrec_utils.config import SYSTEM
 from dualrec_utils.plots.rows import PROTOCOLS, SERIES
 from dualrec_utils.plots.style import COLORS, caption, study_style
@@ -34,19 +35,19 @@ def with_intervals(
         The figure.
     """
     rows = summary[summary["metric"] == metric]
-    systems, groups = list(dict.fromkeys(rows[SYSTEM])), list(dict.fromkeys(rows[group]))
+    names, groups = list(dict.fromkeys(rows[SYSTEM])), list(dict.fromkeys(rows[group]))
     with study_style():
-        figure, axes = plt.subplots(figsize=(7.2, 1.3 + 0.55 * len(systems)))
+        figure, axes = plt.subplots(figsize=(7.2, 1.3 + 0.55 * len(names)))
         for number, name in enumerate(groups):
             own, look = rows[rows[group] == name], PROTOCOLS.get(name, SERIES[number])
-            height = [systems.index(s) + 0.24 * (number - (len(groups) - 1) / 2) for s in own[SYSTEM]]
+            height = [names.index(s) + 0.24 * (number - (len(groups) - 1) / 2) for s in own[SYSTEM]]
             reach = [own["value"] - own["low"], own["high"] - own["value"]]
             axes.errorbar(own["value"], height, xerr=reach, fmt="none", ecolor=look["color"], capsize=3)
             axes.plot(own["value"], height, linestyle="none", label=name, **look)
             for value, x, y in zip(own["value"], own["high"], height, strict=True):
                 axes.annotate(f"{value:.3f}", (x, y), (5, 0), textcoords="offset points", va="center")
-        axes.set_yticks(range(len(systems)), systems)
-        axes.set(xlabel=xlabel, xlim=(0, rows["high"].max() * 1.15), ylim=(len(systems) - 0.5, -0.5))
+        axes.set_yticks(range(len(names)), [systems.label(name) for name in names])
+        axes.set(xlabel=xlabel, xlim=(0, rows["high"].max() * 1.15), ylim=(len(names) - 0.5, -0.5))
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(groups))
         caption(figure, note)
     return figure
@@ -64,28 +65,28 @@ def learning_curves(curves: pd.DataFrame, *, note: str, columns: int = 4) -> Fig
     Returns:
         The figure; a star stands at the best epoch, whose weights are kept.
     """
-    systems = list(dict.fromkeys(curves[SYSTEM]))
-    columns = min(columns, len(systems))
+    names = list(dict.fromkeys(curves[SYSTEM]))
+    columns = min(columns, len(names))
     with study_style():
         figure, panels = plt.subplots(
-            -(-len(systems) // columns),
+            -(-len(names) // columns),
             columns,
-            figsize=(0.6 + 2.3 * columns, 0.5 + 1.8 * -(-len(systems) // columns)),
+            figsize=(0.6 + 2.3 * columns, 0.5 + 1.8 * -(-len(names) // columns)),
             squeeze=False,
         )
-        for axes in panels.flat[len(systems) :]:
+        for axes in panels.flat[len(names) :]:
             axes.remove()
-        for axes, system in zip(panels.flat, systems, strict=False):
-            own = curves[curves[SYSTEM] == system]
+        for axes, name in zip(panels.flat, names, strict=False):
+            own = curves[curves[SYSTEM] == name]
             loss, value = own[own["part"] == "train"], own[own["part"] == "validation"]
             axes.plot(loss["epoch"], loss["value"], linestyle="--", color=COLORS["grey"])
-            axes.set(title=system, xlabel="epoch")
+            axes.set(title=systems.label(name), xlabel="epoch")
             right = axes.twinx()
             right.plot(value["epoch"], value["value"], color=COLORS["vermilion"])
             best = value.loc[[value["value"].idxmax()]] if len(value) else value
             right.plot(best["epoch"], best["value"], marker="*", markersize=11, color=COLORS["vermilion"])
             right.spines["right"].set_visible(True)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
-        figure.supylabel("training loss (dashed, left), validation ndcg@5 (solid, right)", fontsize=9)
+        figure.supylabel("training loss (dashed, left), validation NDCG@5 (solid, right)", fontsize=9)
         caption(figure, note)
     return figure

@@ -7,6 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from dualrec_utils import systems
+from dualrec_utils.config import SYSTEM
 from dualrec_utils.plots.rows import MARKERS, PROTOCOLS, SERIES
 from dualrec_utils.plots.style import COLORS, PALETTE, WIDE, caption, study_style
 
@@ -30,7 +32,7 @@ def adapter_losses(curves: pd.DataFrame, *, note: str) -> Figure:
         for axes, (title, column, shift) in zip(both, panels, strict=True):
             for row, (name, own) in enumerate(curves.groupby("adapter", sort=False)):
                 look = {"color": PALETTE[row], "marker": MARKERS[row], "linestyle": _DASHES[row % 4]}
-                axes.plot(own["epoch"] - shift, own[column], label=name, **look)
+                axes.plot(own["epoch"] - shift, own[column], label=systems.label(name), **look)
             axes.set(title=title, xlabel="epoch", xlim=(-0.1, curves["epoch"].max() + 0.1))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         both[0].set_ylabel("nats a token of the answer")
@@ -43,11 +45,14 @@ def differences(pairs: pd.DataFrame, *, group: str, metric: str, note: str) -> F
     """Paired differences with their intervals, one line a comparison, one mark a group on it.
 
     Args:
-        pairs: `comparison`, the column `group`, `difference`, `low`, `high`.
+        pairs: `system`, `other`, the column `group`, `difference` (system minus other), `low`, `high`.
         group: column that tells the marks of a line apart.
         metric: what differs.
         note: caption.
     """
+    # Names of both systems on one line would leave the intervals less than half the width.
+    one, other = (pairs[column].map(systems.label) for column in (SYSTEM, "other"))
+    pairs = pairs.assign(comparison=one + "\n− " + other)
     comparisons, groups = list(dict.fromkeys(pairs["comparison"])), list(dict.fromkeys(pairs[group]))
     with study_style():
         figure, axes = plt.subplots(figsize=(8.2, 1.3 + 0.5 * len(comparisons)))

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from dualrec_utils import systems
 from dualrec_utils.plots.rows import MARKERS
 from dualrec_utils.plots.style import COLORS, NARROW, PALETTE, WIDE, caption, study_style
 
@@ -69,17 +70,19 @@ def answer_shares(shares: pd.DataFrame, *, note: str) -> Figure:
         shares: indexed by system, one column a share in [0, 1].
         note: caption.
     """
+    width, tall = WIDE
     with study_style():
-        figure, axes = plt.subplots(figsize=WIDE)
+        # Inside the axes, the legend would cover the values of long bars at the bottom.
+        figure, axes = plt.subplots(figsize=(width, tall + 0.25 * math.ceil(len(shares) / 2)))
         height = 0.8 / len(shares)
         for row, (system, own) in enumerate(shares.iterrows()):
             at = [place + row * height for place in range(len(own))]
-            bars = axes.barh(at, own, height=height * 0.9, color=PALETTE[row], label=system)
+            bars = axes.barh(at, own, height=height * 0.9, color=PALETTE[row], label=systems.label(system))
             axes.bar_label(bars, [f"{value:.1%}" for value in own], fontsize=8, padding=2)
         axes.set_yticks([place + 0.4 - height / 2 for place in range(shares.shape[1])], shares.columns)
         axes.invert_yaxis()
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.margins(x=0.1)
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
         caption(figure, note)
     return figure
