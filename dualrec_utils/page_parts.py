@@ -227,18 +227,20 @@ def read_claims(folder: Path) -> list[tuple[str, str]]:
     return [tuple(line.removeprefix("**").split("** ", 1)) for line in said]
 
 
-def read_ladder(folder: Path) -> list[dict[str, str]]:
-    """Both ends of the audit's ladder on HR@1: `system`, `first`, `last` (values), `from`, `to` (rungs).
+def read_ladder(folder: Path, *, name: str = "ladder", metric: str = "hit_rate@1") -> list[dict[str, str]]:
+    """Both ends of a ladder of the audit: `system`, `first`, `last` (values), `from`, `to` (rungs).
 
     Args:
         folder: of the audit's tables.
+        name: of the table: `ladder`, or `stage_1`, the LSTM from the count of Figure 3 to that of Figure 4.
+        metric: whose values.
     """
-    path = folder / "ladder.csv"
+    path = folder / f"{name}.csv"
     if not path.is_file():
         return []
-    rows = pd.read_csv(path).query("metric == 'hit_rate@1'")
+    table = pd.read_csv(path)
     ends = []
-    for system, own in rows.groupby("system", sort=False):
+    for system, own in table[table["metric"] == metric].groupby("system", sort=False):
         first, last = own.iloc[0], own.iloc[-1]
         values = [tables.with_interval(row["value"], row["low"], row["high"]) for row in (first, last)]
         ends.append(dict(system=systems.label(system), first=values[0], last=values[1]))

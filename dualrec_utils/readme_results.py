@@ -30,7 +30,10 @@ def readme_block(flat: Mapping[str, Any]) -> str:
     parts = [
         f"**What the study found.** {verdict.summary(flat) or basis(flat)} {verdict.ORDER_CAVEAT}",
         tables.to_markdown(claims_table(flat)),
-        *(f"**{title}** {' '.join(lines)}" for title, lines in sections.items()),
+        *(
+            "\n".join([f"**{title}**\n", *(f"- {line}" for line in lines)])
+            for title, lines in sections.items()
+        ),
         tables.to_markdown(results_table(flat)),
         f"{basis(flat)} {note} {' '.join(verdict.caveats(flat)[:-1])}".strip(),
     ]
