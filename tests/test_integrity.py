@@ -100,8 +100,8 @@ def untraced(text, sources):
     names = {systems.label(name) for flat in sources for key in flat for name in key.split("/")[1:2]}
     for name in sorted(names, key=len, reverse=True):
         rest = rest.replace(name, "")
-    # Names of parts, years of publications, sizes of models.
-    rest = re.sub(r"(?:Stage|notebook|Figure) \d+|\(\d{4}\)|[\d.]+ billion", "", rest)
+    # Names of parts, years of publications, sizes of models, sections of the paper.
+    rest = re.sub(r"(?:Stage|notebook|Figure|section) \d+(?:\.\d+)?|\(\d{4}\)|[\d.]+ billion", "", rest)
     known = known_alone(sources)
     return wrong + [found for found in ALONE.findall(rest) if found.rstrip(",") not in known]
 
