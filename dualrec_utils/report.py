@@ -13,7 +13,7 @@ from typing import Any
 
 import jinja2
 
-from dualrec_utils import config, files, first_screen, page_parts, paper, verdict, walkthrough
+from dualrec_utils import config, files, first_screen, page_parts, page_words, paper, verdict, walkthrough
 from dualrec_utils.errors import StudyError
 from dualrec_utils.plots.figure_4 import draw_figure_4
 from dualrec_utils.plots.style import save_figure
@@ -108,7 +108,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
         "full": full_table(flat),
         "figures": figures,
         "figure_4": figure_4,
-        "glossary": page_parts.GLOSSARY,
+        "glossary": page_words.GLOSSARY,
         "deviations": saved.get("Deviations"),
         "statistics": page_parts.read_tables(config.TABLES / "results", without=_SHOWN_APART),
         "audit": rooms["audit"],

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from dualrec_utils import config, page_parts, questions, stages
+from dualrec_utils import config, page_parts, page_words, questions, stages
 
 ROOT = config.PACKAGE_ROOT
 
@@ -30,7 +30,7 @@ def test_a_notebook_with_its_outputs_is_linked_where_it_is(monkeypatch, tmp_path
 
 def test_the_guide_explains_the_same_words_in_the_same_way():
     guide = " ".join((ROOT / "reports" / "README.md").read_text(encoding="utf-8").split())
-    for word, meaning in page_parts.GLOSSARY:
+    for word, meaning in page_words.GLOSSARY:
         assert f"- **{word}**: {meaning}." in guide
     template = (ROOT / "dualrec_utils/templates/report.html.j2").read_text(encoding="utf-8")
     assert re.search(r"for word, meaning in glossary", template)
