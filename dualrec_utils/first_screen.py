@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dualrec_utils import config, files, page_parts, paper, results, systems, verdict
+from dualrec_utils import config, counterparts, files, page_parts, paper, systems, verdict
 
 
 def _ran(flat: Mapping[str, Any], system: str) -> bool:
@@ -53,13 +53,12 @@ def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any
     whole = "every stage of the method" if len(there) == len(stages) else "a part of the method"
     dataset = verdict.DATASETS.get(flat["dataset"], flat["dataset"])
     lines = [f"On {dataset}, {whole}: {', '.join(there)}. The language model is {_described(model)}."]
-    asked = [name for name, system in results.COUNTERPARTS.items() if system in systems.rivals()]
+    asked = [name for name, system in counterparts.COUNTERPARTS.items() if system in systems.rivals()]
     asked.append("MostPop")
-    ran = [name for name in asked if _ran(flat, results.COUNTERPARTS[name])]
+    ran = [name for name in asked if _ran(flat, counterparts.COUNTERPARTS[name])]
     total = (paper.figure_4()["family"] == "baseline").sum()
-    own = [
-        name for name in systems.rivals() if name not in results.COUNTERPARTS.values() and _ran(flat, name)
-    ]
+    theirs = counterparts.COUNTERPARTS.values()
+    own = [name for name in systems.rivals() if name not in theirs and _ran(flat, name)]
     lines.append(
         f"{len(ran)} of the paper's {total} baselines, trained here and not copied, and {len(own)} more, on"
         " the same cases as every other system."

@@ -13,6 +13,7 @@ from ranx import Qrels, Run, evaluate
 from dualrec_utils import (
     baselines,
     config,
+    counterparts,
     diversity,
     evaluation,
     files,
@@ -88,7 +89,7 @@ def known_alone(sources):
     figures += [v for part in paper.FIGURE_3.values() for v in part.values()]
     known |= {f"{v:.4f}" for v in figures} | {f"{v:.1%}" for v in figures}
     own = {key.split("/")[1] for flat in sources for key in flat if key.startswith("next_item/")}
-    theirs = printed.loc[printed["family"] == "baseline", "system"].map(results.COUNTERPARTS)
+    theirs = printed.loc[printed["family"] == "baseline", "system"].map(counterparts.COUNTERPARTS)
     ran = len(own & set(theirs))
     return known | {str(len(theirs)), str(ran), str(len(own & set(systems.rivals())) + 1 - ran)}
 

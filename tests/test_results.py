@@ -5,7 +5,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils import config, deviations, files, paper, params, predictions, results, systems, verdict
+from dualrec_utils import (
+    config,
+    counterparts,
+    deviations,
+    files,
+    paper,
+    params,
+    predictions,
+    results,
+    systems,
+    verdict,
+)
 from dualrec_utils.errors import StudyError
 from dualrec_utils.plots import results as plots
 
@@ -139,7 +150,7 @@ def test_figure_4_has_every_row_of_the_paper_and_none_borrows_a_number(study):
     write("most_popular", MIXED)
     write("movielm_lora_reranked", PERFECT, stage="rerank_ablation")
     _, table = evaluate()
-    frame = results.beside_paper(table, protocol="next_item", reasons={}).set_index("system")
+    frame = counterparts.beside_paper(table, protocol="next_item", reasons={}).set_index("system")
     reported = paper.figure_4().set_index("system")
     assert list(frame.index[: len(reported)]) == list(reported.index)
     for metric in ("hit_rate@1", "hit_rate@5", "ndcg@1", "ndcg@5"):
@@ -152,20 +163,22 @@ def test_figure_4_has_every_row_of_the_paper_and_none_borrows_a_number(study):
     assert own["ours hit_rate@1"] == "1.000 [1.000, 1.000]" and np.isnan(own["paper hit_rate@1"])
     assert "tiny model" in own["remark"]
     # Nothing was written for the other protocol.
-    other = results.beside_paper(table, protocol="window_of_five", reasons={})
+    other = counterparts.beside_paper(table, protocol="window_of_five", reasons={})
     assert set(other["ours ndcg@5"]) == {"not run"}
 
 
 def test_what_a_profile_could_not_run_says_why_and_what_it_ran_has_its_row(study, monkeypatch):
     monkeypatch.setattr(config, "METRICS", study / "reports" / "metrics")
-    assert results.reasons_not_run() == {}
+    assert counterparts.reasons_not_run() == {}
     for stage, name in (("zero_shot_llm", "deepseek_v3"), ("lora_finetuning", "mistral_7b")):
         flat = {f"not_run/{name}": f"no {stage}", "next_item/x/hit_rate@1": 0.5}
         files.write_json(flat, config.METRICS / f"{stage}.json")
-    reasons = results.reasons_not_run()
+    reasons = counterparts.reasons_not_run()
     assert reasons == {"deepseek_v3": "no zero_shot_llm", "mistral_7b": "no lora_finetuning"}
     write("deepseek_qwen_1_5b_lora_reranked", PERFECT, stage="rerank_ablation")
-    frame = results.beside_paper(evaluate()[1], protocol="next_item", reasons=reasons).set_index("system")
+    frame = counterparts.beside_paper(evaluate()[1], protocol="next_item", reasons=reasons).set_index(
+        "system"
+    )
     assert frame.loc["DUALRec – DS V3", "remark"] == "not run: no zero_shot_llm"
     assert frame.loc["DUALRec – Mistral 7B Finetuned", "remark"] == "not run: no lora_finetuning"
     assert frame.loc["DUALRec – DS Qwen Finetuned", "ours hit_rate@1"].startswith("1.000")
@@ -173,7 +186,7 @@ def test_what_a_profile_could_not_run_says_why_and_what_it_ran_has_its_row(study
 
 def test_copied_baselines_are_named_as_such(study):
     write("most_popular", MIXED)
-    frame = results.beside_paper(evaluate()[1], protocol="next_item", reasons={})
+    frame = counterparts.beside_paper(evaluate()[1], protocol="next_item", reasons={})
     copied = frame[frame["paper's values from"].str.contains("Xu et al")]
     assert set(copied["system"]) == set(paper.figure_4().query("family == 'baseline'")["system"])
 
@@ -258,7 +271,7 @@ def test_every_comparison_names_known_systems():
     for _, system, other in systems.comparisons("movielm"):
         assert {system, other} <= set(known)
     assert set(systems.headline("movielm")) <= set(known)
-    assert set(results.STAND_INS) <= set(known)
+    assert set(counterparts.STAND_INS) <= set(known)
     labels = [systems.label(name) for name in known]
     assert len(set(labels)) == len(known) and not set(labels) & set(known)
     assert known == systems.in_order(known)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dualrec_utils import config, paper, results, systems
+from dualrec_utils import config, counterparts, paper, systems
 from dualrec_utils.config import PROTOCOL, SYSTEM
 from dualrec_utils.plots.rows import PROTOCOLS, blank
 from dualrec_utils.plots.style import COLORS, caption, study_style
@@ -34,8 +34,11 @@ def figure_4_values(flat: Mapping[str, Any]) -> pd.DataFrame:
         `value`, `low`, `high` (NaN for the paper, which prints no interval).
     """
     printed = paper.figure_4()
-    names = dict.fromkeys(printed[SYSTEM], "") | results.COUNTERPARTS
-    own = {f"ours: {systems.label(system).removesuffix(' (ours)')}": system for system in results.STAND_INS}
+    names = dict.fromkeys(printed[SYSTEM], "") | counterparts.COUNTERPARTS
+    own = {
+        f"ours: {systems.label(system).removesuffix(' (ours)')}": system
+        for system in counterparts.STAND_INS
+    }
     rows = [
         (row[SYSTEM], _PAPER, metric, row[metric], None, None)
         for row in printed.to_dict("records")
