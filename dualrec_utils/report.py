@@ -23,7 +23,7 @@ from dualrec_utils.results_text import all_systems, basis, full_table, read_metr
 # Stages shown one after the other below the results, each with its figures and tables.
 ROOMS = ("eda", "lstm", "baselines", "movielm", "zero_shot_llm", "lora_finetuning", "rerank_ablation")
 # Figures of other profiles that the page shows too.
-_OF_OTHERS = ("audit/ladder", "report/figure_4", "lstm/figure_3")
+_OF_OTHERS = ("audit/ladder", "audit/stage_1", "report/figure_4", "lstm/figure_3")
 # Tables of notebook 07 that the page shows in a form of its own.
 _SHOWN_APART = ("deviations", "figure_4_next_item", "figure_4_window_of_five")
 
