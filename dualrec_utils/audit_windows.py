@@ -8,12 +8,13 @@ the one beside a value of the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from dualrec_utils import audit, ranks, splits, tables
+from dualrec_utils import audit, evaluation, ranks, splits, tables
 from dualrec_utils.config import CASE, HISTORY, ITEM, PROTOCOL, SPLIT, SYSTEM, USER
 
 KNOWN, LAST = "n_known", "is_last"
@@ -34,21 +35,20 @@ def positions(
         split: whose movies.
 
     Returns:
-        (cases, targets): cases hold `case_id`, `user_id`, `history`, `n_known` (movies of the history) and
-        `is_last` (whether the user rated no movie after the target), by user and position; targets map
-        `case_id` to an item id.
+        (cases, targets): cases as from :func:`dualrec_utils.splits.make_cases`, with `n_known` (movies of
+        the history) and `is_last` (whether the user rated no movie after the target), by user and
+        position; targets map `case_id` to an item id.
     """
     users = user_splits.loc[user_splits[SPLIT] == split, USER]
     own = interactions[interactions[USER].isin(users)]
     splits.check_apart(own[USER].unique(), user_splits, split=split)
-    cases, answers = [], {}
-    for user, sequence in own.groupby(USER, sort=True)[ITEM]:
-        items = sequence.to_numpy()
-        for place in range(1, len(items)):
-            case = f"u{user:05d}_p{place:04d}"
-            cases.append((case, user, items[:place], place, place == len(items) - 1))
-            answers[case] = items[place]
-    return pd.DataFrame(cases, columns=[CASE, USER, HISTORY, KNOWN, LAST]), pd.Series(answers)
+    cut = [
+        splits.make_cases(one, user_splits, protocol="next_item", cases_per_user=len(one) - 1)
+        for _, one in own.groupby(USER, sort=True)
+    ]
+    cases, answers = (pd.concat(part, ignore_index=True) for part in zip(*cut, strict=True))
+    known, last = cases[HISTORY].map(len), ~cases[USER].duplicated(keep="last")
+    return cases.assign(**{KNOWN: known, LAST: last}), answers.set_index(CASE)[ITEM]
 
 
 def ranked(
@@ -80,31 +80,27 @@ def ranked(
     return left_out, kept
 
 
-def averaged(
-    frame: pd.DataFrame, *, each: str, seed: int, n_bootstrap: int, confidence: float
-) -> pd.DataFrame:
-    """Means with intervals over users, who weigh alike or by their number of cases.
+def pooled(frame: pd.DataFrame, *, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
+    """Means over cases, whoever has more of them weighing more, as in a network's accuracy.
 
     Args:
         frame: per-case frame.
-        each: `user` (a user's cases are averaged first, as everywhere in this study) or `case` (whoever
-            has more of them weighs more, as in a network's accuracy).
+        seed, n_bootstrap, confidence: of the intervals, over users.
 
     Returns:
-        Frame indexed by metric with `value`, `low`, `high`, `n_users`, `n_cases`.
+        As :func:`dualrec_utils.evaluation.summarise`, where users weigh alike.
     """
     by_user = frame.groupby(USER)[list(audit.METRICS)]
-    means, sizes = by_user.mean().to_numpy(), by_user.size().to_numpy()
-    weights = {"user": np.ones(len(sizes)), "case": sizes}[each]
-    draws = audit.user_draws(len(means), n_bootstrap=n_bootstrap, seed=seed) * weights
-    drawn = (draws @ means) / draws.sum(axis=1, keepdims=True)
+    sums, sizes = by_user.sum().to_numpy(), by_user.size().to_numpy()
+    draws = audit.user_draws(len(sums), n_bootstrap=n_bootstrap, seed=seed)
+    drawn = (draws @ sums) / (draws @ sizes)[:, None]
     tail = (1 - confidence) / 2
     return pd.DataFrame(
         {
-            "value": np.average(means, axis=0, weights=weights),
+            "value": sums.sum(axis=0) / len(frame),
             "low": np.quantile(drawn, tail, axis=0),
             "high": np.quantile(drawn, 1 - tail, axis=0),
-            "n_users": len(means),
+            "n_users": len(sums),
             "n_cases": len(frame),
         },
         index=pd.Index(audit.METRICS, name="metric"),
@@ -124,23 +120,20 @@ def rungs(kept: pd.DataFrame, of_five: Mapping[str, pd.DataFrame], *, window: in
         One row a (rung, metric): `rung`, `system` (the LSTM), `protocol` (what counts as right), `metric`,
         `value`, `low`, `high`, `n_users`, `n_cases`.
     """
-    long = kept[kept[KNOWN] >= window]
+    long, by_user = kept[kept[KNOWN] >= window], partial(evaluation.summarise, columns=audit.METRICS)
     settings = [
-        (f"every window of {window}, as Figure 3", long, "case", ONE),
-        ("each user counts once", long, "user", ONE),
-        ("only a user's last movie", long[long[LAST]], "user", ONE),
-        (f"histories under {window} too", kept[kept[LAST]], "user", ONE),
-        *((name, frame, "user", ANY) for name, frame in of_five.items()),
+        (f"every window of {window}, as Figure 3", long, pooled, ONE),
+        ("each user counts once", long, by_user, ONE),
+        ("only a user's last movie", long[long[LAST]], by_user, ONE),
+        (f"histories under {window} too", kept[kept[LAST]], by_user, ONE),
+        *((name, frame, by_user, ANY) for name, frame in of_five.items()),
     ]
-    return pd.concat(
-        [
-            averaged(frame, each=each, **stats)
-            .reset_index()
-            .assign(rung=name, protocol=rule, **{SYSTEM: "lstm"})
-            for name, frame, each, rule in settings
-        ],
-        ignore_index=True,
-    )[["rung", SYSTEM, PROTOCOL, "metric", "value", "low", "high", "n_users", "n_cases"]]
+    rows = [
+        mean(frame, **stats).reset_index().assign(rung=name, protocol=rule, **{SYSTEM: "lstm"})
+        for name, frame, mean, rule in settings
+    ]
+    columns = ["rung", SYSTEM, PROTOCOL, "metric", "value", "low", "high", "n_users", "n_cases"]
+    return pd.concat(rows, ignore_index=True)[columns]
 
 
 def by_known(left_out: pd.DataFrame, *, edges: Sequence[int], **stats) -> pd.DataFrame:
@@ -159,7 +152,7 @@ def by_known(left_out: pd.DataFrame, *, edges: Sequence[int], **stats) -> pd.Dat
     for interval, frame in left_out.groupby(groups, observed=True):
         first = int(interval.left) + 1
         name = f"{first} or more" if np.isinf(interval.right) else f"{first} to {int(interval.right)}"
-        row = averaged(frame, each="user", **stats).loc["hit_rate@5"]
+        row = evaluation.summarise(frame, columns=["hit_rate@5"], **stats).loc["hit_rate@5"]
         rows.append({"movies known": name} | row.to_dict())
     return pd.DataFrame(rows).astype({"n_users": int, "n_cases": int})
 

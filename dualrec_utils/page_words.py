@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dualrec_utils import verdict
+
 TITLES = {
     "data": "Data: fetched, merged, split",
     "eda": "The data",
@@ -93,4 +95,4 @@ def words(stem: str) -> str:
 
 def heading(column: str) -> str:
     """A column's name for readers: `hit_rate@5` -> `HR@5`, `n_users` -> `n users`."""
-    return column.replace("hit_rate", "HR").replace("ndcg", "NDCG").replace("mrr", "MRR").replace("_", " ")
+    return verdict.short(column).replace("mrr", "MRR").replace("_", " ")
