@@ -54,7 +54,7 @@ STAGES = (
     Stage("data", None, 60),
     Stage("eda", 1, 60),
     Stage("lstm", 2, 300),
-    Stage("baselines", 3, 700),
+    Stage("baselines", 3, 800),
     Stage("movielm", None, 360),
     Stage("zero_shot_llm", 4, 240),
     Stage("lora_finetuning", 5, 180),
