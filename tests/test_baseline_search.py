@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from dualrec_utils import baseline_search, baselines, config
+from dualrec_utils import baseline_search, baselines, config, params
 from dualrec_utils.errors import StudyError
 
 FOLDER = config.PACKAGE_ROOT / "optional" / "baseline_search"
@@ -18,6 +18,15 @@ def test_every_baseline_that_has_hyperparameters_is_searched_alike():
     settings = baseline_search.read_settings(baseline_search.PARAMS)
     assert set(settings["models"]) == set(baselines.REGISTRY) - {"random", "most_popular"}
     assert stages()["search"]["foreach"] == list(settings["models"])
+
+
+def test_the_default_run_has_the_best_setting_of_every_search():
+    models = params.load(config.PACKAGE_ROOT / "params.yaml").baselines.models
+    folder = config.STUDY_TABLES / "baseline_search"
+    for name in baseline_search.read_settings(baseline_search.PARAMS)["models"]:
+        table = pd.read_csv(folder / f"{name}.csv")
+        best = table.loc[table["ndcg@5"].idxmax()].drop(["hit_rate@5", "ndcg@5"]).to_dict()
+        assert models[name] == best, name
 
 
 def test_a_stage_depends_on_what_it_imports():
