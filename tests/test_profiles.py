@@ -53,10 +53,14 @@ def test_ml_1m_asks_nothing_that_the_default_profile_does_not_have():
     assert own.data.model_copy(update={"cases_per_user": 8}) == default.data
 
 
-@pytest.mark.parametrize(("name", "others"), [("colab", ["lstm_tuned"]), ("ml-1m", ["sasrec", "lstm_tuned"])])
+@pytest.mark.parametrize(
+    ("name", "others"), [("colab", ["lstm_tuned"]), ("ml-1m", ["sasrec", "lstm_tuned"])]
+)
 def test_baselines_on_ml_1m_keep_what_was_found_on_ml_100k_but_for_two(name, others):
-    """The tuned LSTM has the defaults of its search, better on validation users of ml-1m; SASRec, on ml-1m, the
-    setting that was best before caps were raised, since that run was made before."""
+    """The tuned LSTM has the defaults of its search, better on validation users of ml-1m.
+
+    ml-1m was run before the search's caps were raised, so its SASRec has what was best then: now the second.
+    """
     found = params.load(ROOT / "params.yaml").baselines.models
     used = params.load(profiles.FOLDER / name / "params.yaml").baselines.models
 
