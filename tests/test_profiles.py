@@ -59,7 +59,7 @@ def test_ml_1m_asks_nothing_that_the_default_profile_does_not_have():
 def test_baselines_on_ml_1m_keep_what_was_found_on_ml_100k_but_for_two(name, others):
     """The tuned LSTM has the defaults of its search, better on validation users of ml-1m.
 
-    ml-1m was run before the search's caps were raised, so its SASRec has what was best then: now the second.
+    ml-1m was run before the search's caps were raised, so its SASRec has what was best then, now second.
     """
     found = params.load(ROOT / "params.yaml").baselines.models
     used = params.load(profiles.FOLDER / name / "params.yaml").baselines.models
