@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils import audit, baselines, config, files, params, predictions, ranks, splits
+from dualrec_utils.baselines import experiment
 from dualrec_utils.config import CASE, HISTORY, ITEM, POSITION, SPLIT, TIMESTAMP, USER
 from dualrec_utils.errors import StudyError
 from dualrec_utils.features import item_features, rows_of
@@ -136,15 +137,20 @@ def fitted_scores(
     cases: pd.DataFrame,
     items: pd.DataFrame,
     *,
+    dataset: str,
     seed: int,
 ) -> np.ndarray:
-    """Fit a baseline on histories and let it score cases, all its epochs where it has some.
+    """Fit a baseline on histories, as notebook 03 does, and let it score cases.
+
+    A model trained in epochs stops when the validation users of `dataset` no longer gain.
 
     Returns:
         Shape (n_cases, n_items).
     """
+    measure = experiment.validation(dataset, seed=seed)
     model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **hyperparameters)
-    return model.fit(list(histories)).score(cases[HISTORY])
+    model.fit(list(histories), validate=lambda score: measure(score)[experiment.CHOSEN_BY])
+    return model.score(cases[HISTORY])
 
 
 def full_ranking(

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualrec_utils import audit_protocols as protocols
-from dualrec_utils import evaluation, predictions, splits
+from dualrec_utils import baselines, config, evaluation, predictions, splits
+from dualrec_utils.baselines import experiment
 from dualrec_utils.errors import StudyError
 
 CATALOG = np.arange(1, 31)
@@ -134,5 +135,32 @@ def test_a_fitted_baseline_scores_the_cases(tiny):
     items = predictions.load_items("ml-100k")
     cases = predictions.load_cases("ml-100k", "next_item", "test")
     known = list(splits.load_histories("ml-100k", "train").values())
-    scores = protocols.fitted_scores("markov", {"smoothing": 1.0}, known, cases, items, seed=0)
+    how = {"dataset": "ml-100k", "seed": 0}
+    scores = protocols.fitted_scores("markov", {"smoothing": 1.0}, known, cases, items, **how)
     assert scores.shape == (len(cases), len(items)) and np.isfinite(scores).all()
+
+
+def test_few_sessions_leave_a_network_the_epochs_that_validation_users_choose(tiny):
+    items = predictions.load_items("ml-100k")
+    cases = predictions.load_cases("ml-100k", "next_item", "test")
+    few = list(splits.load_histories("ml-100k", "train").values())[:3]
+    settings = {
+        "max_epochs": 60,
+        "patience": 2,
+        "embedding_size": 8,
+        "n_layers": 1,
+        "max_length": 20,
+        "batch_size": 2,
+    }
+    settings |= {"dropout": 0.0, "learning_rate": 0.01, "weight_decay": 0.0}
+    scores = protocols.fitted_scores("gru4rec", settings, few, cases, items, dataset="ml-100k", seed=0)
+    measure = experiment.validation("ml-100k", seed=0)
+    stopped, whole = (
+        baselines.build("gru4rec", items[config.ITEM].to_numpy(), seed=0, items=items, **settings)
+        for _ in range(2)
+    )
+    stopped.fit(few, validate=lambda score: measure(score)["ndcg@5"])
+    whole.fit(few)
+    assert stopped.best_epoch < whole.best_epoch == settings["max_epochs"]
+    np.testing.assert_array_equal(scores, stopped.score(cases[config.HISTORY]))
+    assert not np.array_equal(scores, whole.score(cases[config.HISTORY]))
