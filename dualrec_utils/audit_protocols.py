@@ -140,15 +140,19 @@ def fitted_scores(
     dataset: str,
     seed: int,
 ) -> np.ndarray:
-    """Fit a baseline on histories, as notebook 03 does, and let it score cases.
+    """Fit a baseline on histories and let it score cases.
 
-    A model trained in epochs stops when the validation users of `dataset` no longer gain.
+    A model trained in epochs takes all of them and keeps the one best on validation users of `dataset`: few
+    histories make few steps an epoch, and its patience, counted in epochs, would end it before it learns.
 
     Returns:
         Shape (n_cases, n_items).
     """
+    settings = dict(hyperparameters)
+    if "max_epochs" in settings:
+        settings["patience"] = settings["max_epochs"]
     measure = experiment.validation(dataset, seed=seed)
-    model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **hyperparameters)
+    model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
     model.fit(list(histories), validate=lambda score: measure(score)[experiment.CHOSEN_BY])
     return model.score(cases[HISTORY])
 
