@@ -151,9 +151,8 @@ def fitted_scores(
     settings = dict(hyperparameters)
     if "max_epochs" in settings:
         settings["patience"] = settings["max_epochs"]
-    measure = experiment.validation(dataset, seed=seed)
     model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
-    model.fit(list(histories), validate=lambda score: measure(score)[experiment.CHOSEN_BY])
+    model.fit(list(histories), validate=experiment.validation_score(dataset, seed=seed))
     return model.score(cases[HISTORY])
 
 

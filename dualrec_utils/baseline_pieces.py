@@ -30,7 +30,7 @@ from dualrec_utils.config import HELDOUT_SPLITS, HISTORY, ITEM, PROTOCOLS
 
 # Names models and checks their settings; changes no result.
 _REGISTRY = frozenset({"baselines"})
-_LIBRARIES = ("numpy", "scipy", "torch", "keras")
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "keras", "tokenizers", "sentence-transformers")
 _POLL_SECONDS = 0.1
 
 
@@ -171,10 +171,10 @@ def _device(name: str) -> str:
 def _fit(
     name: str, settings: dict, histories: list[np.ndarray], *, dataset: str, stage: str, seed: int
 ) -> Piece:
-    items, measure = predictions.load_items(dataset), experiment.validation(dataset, seed=seed)
+    items = predictions.load_items(dataset)
     model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
     with _measured() as fitting:
-        model.fit(histories, validate=lambda score: measure(score)[experiment.CHOSEN_BY])
+        model.fit(histories, validate=experiment.validation_score(dataset, seed=seed))
     cases = predictions.load_cases(dataset, "next_item", "test")
     with _measured() as scoring:
         model.score(cases[HISTORY])

@@ -62,11 +62,14 @@ def embed(texts: Iterable[str], *, sbert: str) -> pd.DataFrame:
     Raises:
         StudyError: when the model cannot be loaded.
     """
-    # Importing sentence-transformers takes seconds, which readers of this module's lists need not pay.
+    # Importing these takes seconds, which readers of this module's lists need not pay.
+    import torch
     from sentence_transformers import SentenceTransformer
 
+    # As everything else here: CUDA or the CPU. Left to itself the library takes a Mac's GPU too.
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        model = SentenceTransformer(sbert_folder(sbert))
+        model = SentenceTransformer(sbert_folder(sbert), device=device)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise StudyError(

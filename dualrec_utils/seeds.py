@@ -77,10 +77,10 @@ def train_lstm(settings: dict, *, dataset: str, seed: int) -> Scorer:
 
 def train_baseline(name: str, settings: dict, *, dataset: str, seed: int) -> Scorer:
     """Train a baseline of notebook 03 from a seed; `settings` are its hyperparameters."""
-    items, measure = predictions.load_items(dataset), experiment.validation(dataset, seed=seed)
+    items = predictions.load_items(dataset)
     model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
     histories = list(splits.load_histories(dataset, "train").values())
-    model.fit(histories, validate=lambda score: measure(score)[experiment.CHOSEN_BY])
+    model.fit(histories, validate=experiment.validation_score(dataset, seed=seed))
     return model.score
 
 

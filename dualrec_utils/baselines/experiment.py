@@ -37,6 +37,12 @@ def validation(dataset: str, *, seed: int) -> Callable[[Scorer], dict[str, float
     return measure
 
 
+def validation_score(dataset: str, *, seed: int) -> Callable[[Scorer], float]:
+    """As :func:`validation`, :data:`CHOSEN_BY` alone: what stops a model trained in epochs."""
+    measure = validation(dataset, seed=seed)
+    return lambda score: measure(score)[CHOSEN_BY]
+
+
 def try_each(
     name: str, settings: Sequence[dict], histories: list[np.ndarray], *, dataset: str, seed: int
 ) -> pd.DataFrame:
@@ -55,12 +61,12 @@ def try_each(
     Raises:
         Diverged: when no setting is left, naming the last one.
     """
-    items, measure = predictions.load_items(dataset), validation(dataset, seed=seed)
-    rows, diverged = [], None
+    items, rows, diverged = predictions.load_items(dataset), [], None
+    measure, stop_by = validation(dataset, seed=seed), validation_score(dataset, seed=seed)
     for keywords in tqdm(settings, desc=name):
         model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **keywords)
         try:
-            model.fit(histories, validate=lambda score: measure(score)[CHOSEN_BY])
+            model.fit(histories, validate=stop_by)
             found = measure(model.score)
         except Diverged as error:
             diverged, found = error, {"hit_rate@5": np.nan, CHOSEN_BY: np.nan}
