@@ -184,6 +184,6 @@ def read(system: str, *, dataset: str, stage: str, protocol: str, split: str) ->
 
 
 def systems(dataset: str, stage: str, protocol: str, split: str) -> list[str]:
-    """Names of the systems a stage has predictions of, sorted."""
+    """Names of the systems a stage has predictions of, sorted; what a killed write left does not count."""
     folder = config.predictions_dir(dataset, stage) / protocol / split
-    return sorted(path.stem for path in folder.glob("*.parquet"))
+    return sorted(path.stem for path in folder.glob("[!.]*.parquet"))

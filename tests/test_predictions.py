@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualrec_utils import evaluation, predictions
+from dualrec_utils import evaluation, files, predictions
 from dualrec_utils.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT, USER
 from dualrec_utils.errors import StudyError
 
@@ -183,6 +183,14 @@ def test_predictions_that_fail_the_check_are_not_written(tiny):
     with pytest.raises(StudyError, match="answer case 'c0'"):
         predictions.write(lists(GOOD), "toy", **PLACE)
     assert predictions.systems("ml-100k", "toy", "next_item", "test") == []
+
+
+def test_what_a_killed_write_left_is_no_system(tiny):
+    path = predictions.path_of("toy", **PLACE)
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(b"half")
+        assert list(path.parent.iterdir()) == [temporary]
+        assert predictions.systems("ml-100k", "toy", "next_item", "test") == []
 
 
 def test_missing_predictions_name_the_stage_to_run(tiny):
