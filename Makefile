@@ -28,7 +28,7 @@ IN_FOLDER := cd $(FOLDER) && export DUALREC_ROOT="$$PWD"
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help profile setup repro test lint lab report bench verify nir search peers loo questions seeds lock clean
+.PHONY: help profile setup repro test lint strip lab report bench verify nir search peers loo questions seeds lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,8 +69,13 @@ test: $(INSTALLED)  ## run the tests, offline
 lint: $(INSTALLED)  ## check style, formatting and that notebooks are committed without outputs
 	@ruff check .
 	@ruff format --check .
-	@nbstripout --verify --keep-id notebooks/*.ipynb || { \
-	  echo "lint: strip them with: .venv/bin/nbstripout --keep-id notebooks/*.ipynb" >&2; exit 1; }
+	@nbstripout --verify --keep-id notebooks/*.ipynb || { echo "lint: strip them: make strip" >&2; exit 1; }
+
+# JupyterLab adds the kernel's version and the like to a notebook: they would make its stage run again.
+JUPYTERLAB_KEYS := $(addprefix metadata.language_info.,\
+  codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version)
+strip: $(INSTALLED)  ## strip notebooks of outputs, back to the committed bytes where nothing else changed
+	@nbstripout --keep-id --extra-keys "$(JUPYTERLAB_KEYS)" notebooks/*.ipynb
 
 lab: profile $(INSTALLED)  ## open the notebooks in JupyterLab; PROFILE as above
 	@$(IN_FOLDER) && jupyter lab "$(CURDIR)/notebooks"
@@ -111,7 +116,7 @@ peers: $(INSTALLED) $(PEERS_VENV)/.installed  ## run eight baselines and RecBole
 loo: $(INSTALLED)  ## run baselines on the field's leave-one-out track, beside published figures; an hour
 	@cd optional/leave_one_out && dvc repro
 
-questions: $(INSTALLED)  ## answer the questions of the paper's digest (notebook 09); after repro, an hour
+questions: $(INSTALLED)  ## answer questions the paper leaves open (notebook 09); after repro, an hour
 	@cd optional/questions && dvc repro
 
 seeds: profile $(INSTALLED)  ## train LSTM and GRU4Rec again from two more seeds; after repro, 15 min; PROFILE as above

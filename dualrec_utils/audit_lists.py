@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from dualrec_utils import audit, config, evaluation, files, predictions, rerank, responses
+from dualrec_utils import audit, evaluation, predictions, rerank, responses
 from dualrec_utils.config import CASE, ITEM, RANK, TEXT
 from dualrec_utils.matching import TitleMatcher
 from dualrec_utils.prompts import names_of
@@ -36,16 +36,6 @@ RUNGS = (
     ("movies already rated left out", {"seen": "left out"}),
     ("one target: the next movie", {"protocol": "next_item"}),
 )
-
-
-def stored_answers(system: str, *, dataset: str, stage: str, protocol: str) -> pd.Series:
-    """The raw answers of a system to its test cases: `case_id` -> text.
-
-    Raises:
-        FileNotFoundError: when the stage has not written them.
-    """
-    path = config.generations_dir(dataset, stage) / f"{system}_{protocol}_test.jsonl"
-    return pd.DataFrame(files.read_jsonl(path)).set_index(CASE)["answer"]
 
 
 def read_lists(

@@ -182,7 +182,8 @@ def coverage_and_novelty(
         One row a system: `coverage` (share of the catalog that stands in any case's first k, which
         grows with the number of cases and has no interval over users), `novelty` (mean
         :func:`self_information` of a case's first k, averaged over cases, then users) with `low` and
-        `high`, `n_users` and `n_cases` with a movie to count.
+        `high`, `n_users` and `n_cases` with a movie to count: none, and no novelty, where a system named
+        no movie of the catalog.
     """
     users = cases.set_index(CASE)[USER]
     rows = []
@@ -190,6 +191,10 @@ def coverage_and_novelty(
         top = own[(own[RANK] <= k) & own[ITEM].notna()]
         bits = top[ITEM].map(information).astype(float).groupby(top[CASE]).mean().rename("novelty")
         frame = bits.reset_index().assign(**{USER: lambda part: part[CASE].map(users)})
+        if frame.empty:
+            nothing = dict.fromkeys(("novelty", "low", "high"), np.nan) | {"n_users": 0, "n_cases": 0}
+            rows.append({SYSTEM: system, "coverage": 0.0} | nothing)
+            continue
         settings = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
         row = evaluation.summarise(frame, columns=["novelty"], **settings).loc["novelty"]
         bounds = row.rename({"value": "novelty"}).to_dict()

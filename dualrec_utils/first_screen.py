@@ -131,6 +131,25 @@ def stage_1(metrics: Path, dataset: str) -> str:
     )
 
 
+def lacking(metrics: Path) -> str:
+    """What the ratings at hand lack, and what that leaves out; empty where they are whole or unknown.
+
+    Args:
+        metrics: folder of the run's metrics files.
+    """
+    path = metrics / "eda.json"
+    found = files.read_json(path) if path.is_file() else {}
+    shares = {part: found.get(f"share_of_ratings_without_{part}", 0) for part in ("value", "time")}
+    if not any(shares.values()):
+        return ""
+    dataset = verdict.DATASETS.get(found["dataset"], found["dataset"])
+    return (
+        f"{dataset}: of the ratings at hand {shares['value']:.1%} have no value and {shares['time']:.1%} no"
+        " time, though all have their place in the user's order. What needs values or times is left out"
+        " there: their figures, day sessions, other orders of ratings of one second."
+    )
+
+
 def not_reproduced(
     flat: Mapping[str, Any], *, rows: Sequence[Mapping[str, Any]], others: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
@@ -147,6 +166,8 @@ def not_reproduced(
             reasons.setdefault(row["remark"].removeprefix("not run: "), []).append(row["system"])
     lines = [f"{', '.join(names)}: {reason}." for reason, names in reasons.items()]
     datasets = {flat.get("dataset"), *(other["dataset"] for other in others.values())}
+    folders = [config.METRICS, *(reports_of(name) / "metrics" for name in others)]
+    lines += [line for folder in folders if (line := lacking(folder))]
     if "ml-1m" not in datasets:
         lines.append("MovieLens 1M, the paper's dataset: no results yet (make repro PROFILE=ml-1m).")
     best = _best_of_paper()
@@ -167,8 +188,8 @@ def trust(flat: Mapping[str, Any]) -> list[str]:
     wide = f", with {windows:,} cases and wide intervals" if windows < cases else ""
     return [
         "Most: differences under next_item whose interval excludes zero, also when corrected. Both systems"
-        f" answered the same {cases:,} cases, the whole catalog was ranked, and the {users} users were"
-        " resampled.",
+        f" answered the same {cases:,} cases and could name any movie of the catalog, and the {users} users"
+        " were resampled.",
         f"Less: window_of_five, the released code's count{wide}; and small differences, since every"
         f" interval covers other users, not another seed or split.{_seeds()}",
         "Not: our columns against the paper's; next_item against window_of_five; a list of three titles"

@@ -198,7 +198,7 @@ def loading_errors(path_or_id: str | Path, revision: str | None) -> Iterator[Non
         ):
             yield
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise StudyError(
             f"no language model {str(path_or_id)!r} (revision {revision}): {reason}. Give a folder that"
             " holds model and tokenizer, or the id of a model on the Hugging Face Hub while online"

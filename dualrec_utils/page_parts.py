@@ -55,7 +55,8 @@ def read_table(path: Path) -> dict[str, Any]:
     shown = frame.head(LONGEST_TABLE)
     columns = [[_text(value, column=name) for value in shown[name].tolist()] for name in shown]
     return {
-        "title": page_words.words(path.stem),
+        # Some tables are named after the system they are about.
+        "title": label if (label := systems.label(path.stem)) != path.stem else page_words.words(path.stem),
         "columns": [page_words.heading(str(name)) for name in frame.columns],
         "rows": [list(row) for row in zip(*columns, strict=True)],
         "numeric": [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes],

@@ -41,7 +41,7 @@ FIGURE_5B = {
 def figure_4() -> pd.DataFrame:
     """The paper's Figure 4: `system`, `family`, `hit_rate@1`, `hit_rate@5`, `ndcg@1`, `ndcg@5`.
 
-    The baseline rows were copied by the paper from Xu et al. (2025), measured under another protocol.
+    The baseline rows are apparently copied from Xu et al. (2025) and of another protocol (section 5.1).
     """
     columns = ["system", "family", "hit_rate@1", "hit_rate@5", "ndcg@1", "ndcg@5"]
     return pd.DataFrame(_FIGURE_4, columns=columns)

@@ -104,6 +104,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
         "verdicts": verdict.headline(flat),
         "caveats": [*reversed(verdict.caveats(flat)), verdict.PROTOCOL_CAVEAT],
         "comparisons": verdict.comparisons(flat),
+        "users_needed": verdict.users_needed(flat),
         "headline": results_table(flat).to_dict("split"),
         "full": full_table(flat),
         "figures": figures,

@@ -9,6 +9,7 @@ import pandas as pd
 
 from dualrec_utils import config, files, predictions
 from dualrec_utils.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, TEXT
+from dualrec_utils.errors import StudyError
 from dualrec_utils.matching import TitleMatcher
 from dualrec_utils.prompts import parse_titles
 
@@ -68,6 +69,18 @@ def answers_to_predictions(
     return frame.astype(predictions.COLUMNS), pd.DataFrame(counts)
 
 
+def load_generations(system: str, *, dataset: str, stage: str, protocol: str, split: str) -> pd.DataFrame:
+    """What :func:`save_generations` wrote of a system, by `case_id`: `prompt`, `answer` and settings.
+
+    Raises:
+        StudyError: when the stage has not written it.
+    """
+    path = _generations_of(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
+    if not path.is_file():
+        raise StudyError(f"{path} is not there: run `dvc repro {stage}` first")
+    return pd.DataFrame(files.read_jsonl(path)).set_index(CASE)
+
+
 def load_hints(dataset: str, protocol: str, split: str) -> pd.Series:
     """The LSTM's best movie not yet seen for every case: `case_id` -> `item_id`.
 
@@ -97,7 +110,8 @@ def write_both(
     """
     place = {"dataset": dataset, "stage": stage, "protocol": protocol, "split": split}
     predictions.write(lists, system + predictions.SEEN_KEPT, **place)
-    predictions.write(predictions.drop_seen(lists, cases), system, **place)
+    # Without any readable answer there is nothing to drop: every case is a miss.
+    predictions.write(lists if lists.empty else predictions.drop_seen(lists, cases), system, **place)
 
 
 def save_generations(
@@ -129,5 +143,9 @@ def save_generations(
         {CASE: case, "prompt": prompt, "answer": answer, **about}
         for case, prompt, answer in zip(cases[CASE], prompts, answers, strict=True)
     ]
-    path = config.generations_dir(dataset, stage) / f"{system}_{protocol}_{split}.jsonl"
+    path = _generations_of(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
     return files.write_jsonl(rows, path)
+
+
+def _generations_of(system: str, *, dataset: str, stage: str, protocol: str, split: str) -> Path:
+    return config.generations_dir(dataset, stage) / f"{system}_{protocol}_{split}.jsonl"

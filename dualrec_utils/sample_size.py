@@ -114,15 +114,17 @@ def _of_difference(covariance: np.ndarray) -> float:
     return float(np.array([1, -1]) @ covariance @ np.array([1, -1]))
 
 
-def flatten(table: pd.DataFrame) -> dict[str, float]:
+def flatten(table: pd.DataFrame, *, rates: Sequence[float], power: float) -> dict[str, float]:
     """Medians over pairs: `power/next_item/hit_rate@5/users_paired`, and so for the columns from there on.
 
     Args:
         table: from :func:`table`.
+        rates, power: what it was asked, kept as `power/higher`, `power/lower` and `power/chance`.
     """
+    asked = {"power/higher": max(rates), "power/lower": min(rates), "power/chance": power}
     columns = ["users_independent", "users_paired", "smallest_difference", "smallest_difference_paper"]
     medians = table.groupby([PROTOCOL, "metric"], sort=False)[columns].median()
-    return {
+    return asked | {
         f"power/{protocol}/{metric}/{column}": float(value)
         for (protocol, metric), row in medians.iterrows()
         for column, value in row.items()

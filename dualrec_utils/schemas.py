@@ -31,6 +31,13 @@ class Data(Section):
     validation_share: Share
     cases_per_user: int = Field(ge=1, le=50)
 
+    @field_validator("validation_share")
+    @classmethod
+    def _leaves_test_users(cls, share: float, about: ValidationInfo) -> float:
+        if share + about.data.get("train_share", 0) >= 1:
+            raise ValueError(f"{share} beside train_share {about.data['train_share']} leaves no test users")
+        return share
+
 
 class Eda(Section):
     """Notebook 01."""
@@ -74,6 +81,8 @@ class Baselines(Section):
                 baselines.build(name, np.array([1]), seed=0, **settings)
             except StudyError as error:
                 raise ValueError(str(error)) from None
+        if absent := {"random", "most_popular"} - set(models):
+            raise ValueError(f"{', '.join(sorted(absent))} must be there: notebook 07 compares with them")
         return models
 
 
@@ -84,6 +93,15 @@ class Movielm(Section):
     hidden_size: int = Field(ge=16, le=2_048)
     n_layers: int = Field(ge=1, le=32)
     n_heads: int = Field(ge=1, le=32)
+
+    @field_validator("n_heads")
+    @classmethod
+    def _divides(cls, n_heads: int, about: ValidationInfo) -> int:
+        width = about.data.get("hidden_size", 0)
+        if width % (2 * n_heads):
+            raise ValueError(f"hidden_size {width} must be a multiple of twice n_heads ({2 * n_heads})")
+        return n_heads
+
     max_tokens: int = Field(ge=96, le=1_024)
     genre_share: float = Field(ge=0, le=1)
     noise_share: float = Field(ge=0, le=1)
@@ -256,6 +274,20 @@ class Audit(Section):
             raise ValueError(str(error)) from None
         return names
 
+    @field_validator("baselines")
+    @classmethod
+    def _has_popularity(cls, names: list[str]) -> list[str]:
+        if "most_popular" not in names:
+            raise ValueError("most_popular must be there: section 2 of notebook 08 measures others by it")
+        return names
+
+    @field_validator("reordered")
+    @classmethod
+    def _fitted(cls, names: list[str], about: ValidationInfo) -> list[str]:
+        if absent := [name for name in names if name not in about.data.get("baselines", names)]:
+            raise ValueError(f"{', '.join(absent)} must be in audit.baselines too")
+        return names
+
 
 class Report(Section):
     """Stage `report`: the page a reader opens first."""
@@ -277,3 +309,21 @@ class Params(Section):
     results: Results
     audit: Audit
     report: Report
+
+    @field_validator("rerank_ablation", "audit")
+    @classmethod
+    def _asks_a_model_that_is_tuned(cls, section: Section, about: ValidationInfo) -> Section:
+        tuned = about.data.get("lora_finetuning")
+        if tuned and section.model not in tuned.models:
+            raise ValueError(
+                f"model is {section.model!r}; models of lora_finetuning: {', '.join(tuned.models)}"
+            )
+        return section
+
+    @field_validator("audit")
+    @classmethod
+    def _audits_baselines_that_run(cls, audit: Audit, about: ValidationInfo) -> Audit:
+        run = about.data.get("baselines")
+        if run and (absent := [name for name in audit.baselines if name not in run.models]):
+            raise ValueError(f"baselines has {', '.join(absent)}, which baselines.models lacks")
+        return audit

@@ -95,10 +95,11 @@ def paired_tests(
     Raises:
         StudyError: when the draws are too few for any p-value of the family to fall below alpha.
     """
-    if len(pairs) > alpha * (1 + n_permutations):
+    # The least p-value is 1 / (1 + draws), and Holm multiplies it by the number of pairs.
+    if len(pairs) >= alpha * (1 + n_permutations):
         raise StudyError(
             f"{n_permutations} permutations cannot tell any of {len(pairs)} comparisons apart at"
-            f" {alpha:g}: set results.n_permutations to {int(np.ceil(len(pairs) / alpha))} or more"
+            f" {alpha:g}: set this section's n_permutations to {int(np.floor(len(pairs) / alpha))} or more"
         )
     left, right = [one for one, _ in pairs], [other for _, other in pairs]
     gains = values[left].to_numpy() - values[right].to_numpy()

@@ -261,11 +261,26 @@ def fusion(flat: Mapping[str, float]) -> str:
     )
 
 
+def users_needed(flat: Mapping[str, float]) -> str:
+    """One sentence: how many users tell two values of HR@1 apart; empty where that was not asked."""
+    if "power/higher" not in flat:
+        return ""
+    medians = [
+        f"{flat[f'power/next_item/hit_rate@1/users_{how}']:,.0f}" for how in ("paired", "independent")
+    ]
+    return (
+        f"To tell an HR@1 of {flat['power/higher']:g} from one of {flat['power/lower']:g} with a chance of"
+        f" {flat['power/chance']:.0%} takes {medians[0]} users whom both systems answer, or {medians[1]}"
+        " for each system where both have their own (medians over the planned comparisons); this run has"
+        f" {flat['next_item/lstm/n_users']}."
+    )
+
+
 def comparisons(flat: Mapping[str, float]) -> list[str]:
     """One sentence a comparison of :func:`dualrec_utils.systems.comparisons` that was run.
 
-    HR@5 where the systems' lists differ; HR@1 where re-ranking reorders one list of three, which
-    cannot move HR@5.
+    HR@5 where the systems' lists differ, with their lengths where one is too short for it; HR@1 where
+    re-ranking reorders one list of three, which cannot move HR@5.
     """
     lines = []
     for question, system, other in systems.comparisons(model_of(flat)):
@@ -274,5 +289,12 @@ def comparisons(flat: Mapping[str, float]) -> list[str]:
         if key in flat:
             names = f"{systems.label(system)} minus {systems.label(other)}"
             told = f"{points(flat, key)}, {reading(flat, key)}{remark(flat, key)}"
-            lines.append(f"{question} {names}, {short(metric)}: {told}.")
+            lengths = _uneven_lengths(flat, system, other) if metric == "hit_rate@5" else ""
+            lines.append(f"{question} {names}, {short(metric)}{lengths}: {told}.")
     return lines
+
+
+def _uneven_lengths(flat: Mapping[str, float], system: str, other: str) -> str:
+    """` (lists of 3 titles against 100)` where HR@5 measures the length of lists too; empty elsewhere."""
+    sides = [flat[f"next_item/{name}/list_length_max"] for name in (system, other)]
+    return f" (lists of {sides[0]} titles against {sides[1]})" if min(sides) < min(5, max(sides)) else ""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dualrec_utils import config, evaluation, files, predictions, prompts, responses
+from dualrec_utils import evaluation, predictions, prompts, responses
 from dualrec_utils.config import CASE, HISTORY, ITEM, RANK, SCORE, TEXT
 
 RULE = (
@@ -128,8 +128,7 @@ def follow(*, dataset: str, seed: int, model: str) -> dict[str, Any]:
     cases = predictions.load_cases(dataset, _PROTOCOL, _SPLIT).set_index(CASE)
     history = np.asarray(cases.loc[case, HISTORY])
     stage, system = "lora_finetuning", f"{model}_lora"
-    path = config.generations_dir(dataset, stage) / f"{system}_{_PROTOCOL}_{_SPLIT}.jsonl"
-    said = next(row for row in files.read_jsonl(path) if row[CASE] == case)
+    said = responses.load_generations(system, stage=stage, **place).loc[case]
     wanted = evaluation.load_targets(dataset, _PROTOCOL)[case]
     return {
         "n_rated": len(history),

@@ -82,6 +82,14 @@ def test_self_information_in_bits():
     assert found.tolist() == pytest.approx([0, 1, 3, np.log2(80), np.log2(80)])
 
 
+def test_a_system_that_names_no_movie_covers_nothing_and_has_no_novelty():
+    lists = pd.DataFrame({CASE: ["c0"], ITEM: pd.array([None], dtype="Int64"), RANK: [1]})
+    own = pd.DataFrame({CASE: ["c0"], USER: [1]})
+    row = breakdowns.coverage_and_novelty({"a": lists}, own, pd.Series({1: 2.0}), **SETTINGS).iloc[0]
+    assert (row["coverage"], row["n_users"], row["n_cases"]) == (0, 0, 0)
+    assert np.isnan(row["novelty"]) and np.isnan(row["low"])
+
+
 def test_coverage_and_novelty_by_hand():
     own = cases([1, 1, 1])
     information = pd.Series([0.0, 1, 2, 3, 4, 5], index=ITEMS[ITEM])

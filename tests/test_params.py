@@ -1,5 +1,7 @@
 """Every slip in params.yaml is named with its place, its value and what is allowed."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -171,10 +173,10 @@ def test_no_unknown_name_passes(tmp_path_factory, name):
 
 
 @given(st.integers() | st.floats(), st.sampled_from(["train_share", "validation_share"]))
-def test_shares_outside_zero_and_one_never_pass(value, key):
+def test_shares_outside_zero_and_one_or_of_all_users_never_pass(value, key):
     good = {"n_items": 10, "min_interactions": 10, "train_share": 0.5, "validation_share": 0.2}
     values = good | {"cases_per_user": 1, key: value}
-    if 0 < value < 1:
+    if 0 < value < 1 and values["train_share"] + values["validation_share"] < 1:
         assert getattr(schemas.Data(**values), key) == value
     else:
         with pytest.raises(ValueError):
@@ -206,3 +208,29 @@ def test_the_command_checks_the_whole_file_before_dvc_begins(tmp_path, monkeypat
 )
 def test_a_slip_within_a_language_model_is_named_with_its_place(tmp_path, old, new, message):
     assert message in refused(tmp_path, changed(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "validation_share: 0.15",
+            "validation_share: 0.3",
+            "data.validation_share: 0.3 beside train_share 0.7 leaves no test users",
+        ),
+        ("n_heads: 4 ", "n_heads: 5 ", "hidden_size 128 must be a multiple of twice n_heads (10)"),
+        ("    random: {}\n", "", "baselines.models: random must be there"),
+        ("baselines: [most_popular, ", "baselines: [", "audit.baselines: most_popular must be there"),
+        ("reordered: [markov, ", "reordered: [slim, ", "audit.reordered: slim must be in audit.baselines"),
+        ("    narm: {", "    # narm: {", "audit: baselines has narm, which baselines.models lacks"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused_before_anything_runs(tmp_path, old, new, message):
+    assert message in refused(tmp_path, changed(old, new))
+
+
+@pytest.mark.parametrize("section", ["rerank_ablation", "audit"])
+def test_a_model_that_is_not_fine_tuned_cannot_be_re_ranked_or_audited(tmp_path, section):
+    text = re.sub(rf"(\n{section}:\n  model: )movielm", r"\1mistral", TEXT)
+    expected = f"{section}: model is 'mistral'; models of lora_finetuning: movielm"
+    assert expected in refused(tmp_path, text)

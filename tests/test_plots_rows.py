@@ -41,6 +41,16 @@ def test_language_models_systems_are_named_in_words():
     assert zero_shot.answer_shares(shares, note="n").axes[0].get_legend_handles_labels()[1] == words
 
 
+def test_more_systems_than_colours_are_told_apart():
+    """Profile colab: eight adapters, ten systems that answer without one."""
+    names = [f"model_{number}" for number in range(12)]
+    curves = pd.DataFrame({"adapter": names, "epoch": 0, "train_loss": 2.0, "validation_loss": 2.0})
+    assert len(set(looks(language.adapter_losses(curves, note="n")).values())) == len(names)
+    shares = pd.DataFrame({"not readable": 0.1}, index=pd.Index(names, name="system"))
+    bars = [bar for (bar,) in zero_shot.answer_shares(shares, note="n").axes[0].containers]
+    assert len({(bar.get_facecolor(), bar.get_hatch()) for bar in bars}) == len(names)
+
+
 def test_a_difference_names_both_systems_in_words():
     rows = [("movielm_lora", "lstm", protocol, 0.1, 0.0, 0.2) for protocol in config.PROTOCOLS]
     rows.append(("dualrec_fusion", "movielm alone", "next_item", 0.1, 0.0, 0.2))
@@ -111,7 +121,7 @@ def test_sizes_close_to_each_other_keep_their_labels_apart():
 
 
 @pytest.mark.parametrize(
-    "n_users, marks", [(142, ["this run: 142", "ml-1m: 906"]), (904, ["this run: 904"])]
+    "n_users, marks", [(142, ["this run: 142", "15% of ml-1m: 906"]), (904, ["this run: 904"])]
 )
 def test_a_run_of_as_many_users_as_the_papers_is_marked_once(n_users, marks):
     table = pd.DataFrame({"protocol": list(config.PROTOCOLS), "metric": "hit_rate@5", "n_users": n_users})

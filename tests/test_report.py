@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import use_root
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -47,6 +48,7 @@ def metrics():
                 key = f"{protocol}/{name}/{metric}"
                 flat |= {key: at, f"{key}/low": at - 0.01, f"{key}/high": at + 0.01}
             flat |= {f"{protocol}/{name}/n_cases": 1136, f"{protocol}/{name}/n_users": 142}
+            flat[f"{protocol}/{name}/list_length_max"] = 100
         key = f"{protocol}/difference/lstm-most_popular/hit_rate@5"
         flat |= {key: 0.1, f"{key}/low": 0.05, f"{key}/high": 0.15}
     return flat
@@ -272,6 +274,50 @@ def test_the_verdict_says_what_each_interval_says(study):
     assert said in words and "✗ no: worse -2.0 points [-3.0, -1.0]" in words
 
 
+def test_how_many_users_it_takes_is_said():
+    assert verdict.users_needed(metrics()) == ""
+    flat = metrics() | {"power/higher": 0.18, "power/lower": 0.16, "power/chance": 0.8}
+    flat |= {
+        f"power/next_item/hit_rate@1/users_{how}": n
+        for how, n in (("paired", 512.0), ("independent", 1820.0))
+    }
+    said = verdict.users_needed(flat)
+    assert "HR@1 of 0.18 from one of 0.16 with a chance of 80% takes 512 users" in said
+    assert "or 1,820 for each system" in said and "this run has 142." in said
+
+
+def test_hit_rates_of_lists_of_three_and_of_hundred_say_so():
+    flat = metrics() | {"language_model": "movielm"}
+    for name, length in (
+        ("movielm_lora_lstm_first", 4),
+        ("movielm_lora_constrained", 10),
+        ("movielm_lora", 3),
+    ):
+        flat[f"next_item/{name}/list_length_max"] = length
+    for pair in ("movielm_lora_lstm_first-lstm", "movielm_lora_constrained-movielm_lora"):
+        key = f"next_item/difference/{pair}/hit_rate@5"
+        flat |= {key: 0.1, f"{key}/low": 0.0, f"{key}/high": 0.2}
+    ours, uneven, two = verdict.comparisons(flat)
+    assert "HR@5: +10.0 points" in ours
+    assert "HR@5 (lists of 10 titles against 3)" in uneven and "HR@5 (lists of 4 titles against 100)" in two
+
+
+def test_values_that_the_ratings_lack_are_named_where_there_are_any(study):
+    assert first_screen.lacking(config.METRICS) == ""
+    found = {
+        "dataset": "ml-1m",
+        "share_of_ratings_without_value": 0.0,
+        "share_of_ratings_without_time": 0.0,
+    }
+    files.write_json(found, config.METRICS / "eda.json")
+    assert first_screen.lacking(config.METRICS) == ""
+    files.write_json(found | {"share_of_ratings_without_time": 0.401}, config.METRICS / "eda.json")
+    said = first_screen.lacking(config.METRICS)
+    assert said.startswith("MovieLens 1M: of the ratings at hand 0.0% have no value and 40.1% no time")
+    rows = {"rows": [], "others": {}}
+    assert said in first_screen.not_reproduced(metrics(), **rows)
+
+
 def test_the_best_rival_is_one_that_the_fusion_met():
     flat = {
         f"next_item/{name}/hit_rate@5": value
@@ -457,23 +503,40 @@ def test_the_user_followed_is_not_run_without_predictions(study):
     assert "One user through the whole system Not run: lstm, movielm_lora_seen_kept" in words
 
 
-def section(html, first, last):
-    """The page from one heading to another, the user and pictures in between left out."""
-    return re.sub(r'src="data:[^"]*"', "", html.split(f'id="{first}"')[1].split(f'id="{last}"')[0])
-
-
-@pytest.mark.parametrize("first, last", [("verdict", "figure-4"), ("results", "user")])
-def test_every_number_of_the_committed_page_is_what_the_committed_metrics_give(first, last):
-    flat = results_text.read_metrics()
+def page(flat):
+    """The page of the committed files, and the user followed (who takes data) left out."""
+    picture = page_parts.read_figure(config.FIGURES / "report" / "figure_4.png")
     context = report.page_context(flat, dataset=flat["dataset"], seed=seed_of_the_run())
-    empty = {"picture_4": None, "user": {"missing": ["left out"]}}
-    fresh = section(report.render(context | empty), first, last)
-    committed = section((config.REPORTS / "index.html").read_text(encoding="utf-8"), first, last)
-    assert committed == fresh, "reports/index.html is older than reports/metrics: run `make report`"
+    return without_data(report.render(context | {"picture_4": picture, "user": {"missing": ["left out"]}}))
+
+
+def without_data(html):
+    """A page without the user followed and links to executed notebooks, which are not committed, and
+    without its own time, which is written after it."""
+    before, after = html.split('<h2 id="user">')
+    html = before + after[after.index("<h2 id=") :]
+    html = re.sub(r'<tr><th scope="row">report</th>.*?</tr>', "", html, flags=re.DOTALL)
+    return re.sub(r', <a href="[^"]*">with its outputs</a>', "", html)
+
+
+@pytest.mark.parametrize("folder", [ROOT, ROOT / "profiles" / "ml-1m"], ids=lambda path: path.name)
+def test_every_number_of_a_committed_page_is_what_the_committed_files_give(folder, monkeypatch):
+    use_root(folder, monkeypatch)
+    flat = results_text.read_metrics()
+    committed = without_data((folder / "reports" / "index.html").read_text(encoding="utf-8"))
+    assert committed == page(flat), (
+        f"{folder}: reports/index.html is older than its inputs: run `make report`"
+    )
     moved = flat | {"next_item/lstm/hit_rate@5": flat["next_item/lstm/hit_rate@5"] + 0.001}
-    moved["next_item/difference/lstm-most_popular/hit_rate@5"] += 0.001
-    context = report.page_context(moved, dataset=flat["dataset"], seed=seed_of_the_run())
-    assert section(report.render(context | empty), first, last) != committed, "a moved digit would not show"
+    assert page(moved) != committed, "a moved digit would not show"
+
+
+def test_the_results_in_the_profiles_readme_are_what_its_metrics_give(monkeypatch):
+    folder = ROOT / "profiles" / "ml-1m"
+    use_root(folder, monkeypatch)
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    block = text.split(readme_results.BEGIN)[1].split(readme_results.END)[0].strip()
+    assert block == readme_results.readme_block(results_text.read_metrics()).strip()
 
 
 def seed_of_the_run():

@@ -113,8 +113,10 @@ def test_systems_that_never_differ_and_users_who_all_differ_alike():
 
 def test_too_few_draws_for_so_many_pairs_are_refused_with_the_number_needed():
     own = values(a=[1.0, 0.0], b=[0.0, 1.0])
-    with pytest.raises(StudyError, match=r"results\.n_permutations to 1200 or more"):
+    with pytest.raises(StudyError, match="this section's n_permutations to 1200 or more"):
         significance.paired_tests(own, [("a", "b")] * 60, seed=1, n_permutations=1_000, alpha=0.05)
+    with pytest.raises(StudyError):
+        significance.paired_tests(own, [("a", "b")] * 60, seed=1, n_permutations=1_199, alpha=0.05)
     significance.paired_tests(own, [("a", "b")] * 60, seed=1, n_permutations=1_200, alpha=0.05)
 
 
@@ -232,8 +234,9 @@ def test_the_table_scales_the_observed_variance_to_the_rates_asked_about():
     assert row["smallest_difference_paper"] == pytest.approx(
         row["smallest_difference"] * np.sqrt(40 / sample_size.PAPER_USERS)
     )
-    flat = sample_size.flatten(found)
-    assert flat["power/next_item/hit_rate@5/users_paired"] == row["users_paired"] and len(flat) == 4
+    flat = sample_size.flatten(found, rates=[0.16, 0.18], power=0.8)
+    assert flat["power/next_item/hit_rate@5/users_paired"] == row["users_paired"]
+    assert (flat["power/higher"], flat["power/lower"], flat["power/chance"]) == (0.18, 0.16, 0.8)
 
 
 def test_pairs_that_cannot_be_scaled_are_left_out():

@@ -47,8 +47,8 @@ def popularity_curve(popularity: pd.DataFrame, *, note: str) -> Figure:
         left.yaxis.set_major_formatter(_THOUSANDS)
         right.plot(popularity["rank"], popularity["cumulative_share"], color=COLORS["blue"])
         right.plot([edge], [share], marker="o", color=COLORS["vermilion"])
-        right.annotate(f"{share:.1%} of ratings", (edge, share), (-7, -40), textcoords="offset points",
-                       ha="right", va="top", color=COLORS["vermilion"])  # fmt: skip
+        right.annotate(f"{share:.1%} of ratings", (edge, share), (7, -7), textcoords="offset points",
+                       va="top", color=COLORS["vermilion"])  # fmt: skip
         right.set(xlabel="movies kept, most rated first", title="Share of all ratings", ylim=(0, 1.03))
         right.yaxis.set_major_formatter(PercentFormatter(1))
         for axes in (left, right):
@@ -90,7 +90,7 @@ def history_lengths(profiles: pd.DataFrame, *, window: int, note: str) -> Figure
 
 
 def genres(shares: pd.DataFrame, *, note: str) -> Figure:
-    """Each genre's share of the catalog beside its share of what training and test users watch.
+    """Each genre's share of the catalog beside its share of what training and test users rate.
 
     Args:
         shares: from :func:`dualrec_utils.eda.genre_shares`.
@@ -98,8 +98,8 @@ def genres(shares: pd.DataFrame, *, note: str) -> Figure:
     """
     marks = {
         "catalog": ("catalog movies", "D", COLORS["grey"]),
-        "train": ("watched by training users", "o", _SPLIT_COLORS["train"]),
-        "test": ("watched by test users", "x", _SPLIT_COLORS["test"]),
+        "train": ("rated by training users", "o", _SPLIT_COLORS["train"]),
+        "test": ("rated by test users", "x", _SPLIT_COLORS["test"]),
     }
     height = np.arange(len(shares))
     with study_style():

@@ -99,7 +99,9 @@ def trade_off(curve: pd.DataFrame, *, chosen: Mapping[str, float], tolerance: fl
             ring = {"marker": "o", "markersize": 11, "fillstyle": "none", "color": COLORS["black"]}
             axes.plot(across[chosen[reranker]], up["value"][chosen[reranker]], **ring)
             for place, label in enumerate(across.index):
-                look = {"xytext": (4, 5 if place % 2 else -12), "textcoords": "offset points"}
+                # Beyond the ring where there is one.
+                right = 8 if label == chosen[reranker] else 4
+                look = {"xytext": (right, 5 if place % 2 else -12), "textcoords": "offset points"}
                 axes.annotate(f"{label:g}", (across[label], up["value"][label]), fontsize=8, **look)
             lowest = up["value"][0.0] - tolerance
             axes.axhline(lowest, color=COLORS["grey"], linestyle=":")

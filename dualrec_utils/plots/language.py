@@ -31,8 +31,12 @@ def adapter_losses(curves: pd.DataFrame, *, note: str) -> Figure:
         figure, both = plt.subplots(1, 2, figsize=WIDE, sharey=True)
         for axes, (title, column, shift) in zip(both, panels, strict=True):
             for row, (name, own) in enumerate(curves.groupby("adapter", sort=False)):
-                look = {"color": PALETTE[row], "marker": MARKERS[row], "linestyle": _DASHES[row % 4]}
-                axes.plot(own["epoch"] - shift, own[column], label=systems.label(name), **look)
+                # Of unlike length, so that colour and marker together tell more lines apart than either.
+                look = {"color": PALETTE[row % len(PALETTE)], "marker": MARKERS[row % len(MARKERS)]}
+                dashes = _DASHES[row % len(_DASHES)]
+                axes.plot(
+                    own["epoch"] - shift, own[column], label=systems.label(name), linestyle=dashes, **look
+                )
             axes.set(title=title, xlabel="epoch", xlim=(-0.1, curves["epoch"].max() + 0.1))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         both[0].set_ylabel("nats a token of the answer")

@@ -77,7 +77,10 @@ def answer_shares(shares: pd.DataFrame, *, note: str) -> Figure:
         height = 0.8 / len(shares)
         for row, (system, own) in enumerate(shares.iterrows()):
             at = [place + row * height for place in range(len(own))]
-            bars = axes.barh(at, own, height=height * 0.9, color=PALETTE[row], label=systems.label(system))
+            # A profile may have more systems than there are colours: the next round is hatched.
+            round_, color = divmod(row, len(PALETTE))
+            look = {"color": PALETTE[color], "hatch": "/" * 3 * round_, "edgecolor": "white"}
+            bars = axes.barh(at, own, height=height * 0.9, label=systems.label(system), **look)
             axes.bar_label(bars, [f"{value:.1%}" for value in own], fontsize=8, padding=2)
         axes.set_yticks([place + 0.4 - height / 2 for place in range(shares.shape[1])], shares.columns)
         axes.invert_yaxis()
