@@ -220,6 +220,12 @@ def room(stage: str) -> dict[str, Any]:
     }
 
 
+def training_seconds() -> float | None:
+    """Seconds that the training of the run's LSTM took, without its measurements and folds; None before."""
+    path = config.TIMINGS / "lstm_training.json"
+    return files.read_json(path)["fit_seconds"] if path.is_file() else None
+
+
 def timings() -> list[dict[str, Any]]:
     """Budget, time taken (seconds) and peak memory (GiB) of every stage, `None` where not measured."""
     rows = []

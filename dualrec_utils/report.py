@@ -122,6 +122,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
         "rooms": [rooms[stage] for stage in ROOMS],
         "results_room": rooms["results"],
         "timings": timings,
+        "training_seconds": page_parts.training_seconds(),
         "figure_3": paper.FIGURE_3,
     }
 
