@@ -65,14 +65,14 @@ def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any
     )
     if line := stage_1(config.METRICS, dataset):
         lines.append(line)
-    lines += by_both_rules(config.TABLES / "audit", flat["dataset"])
+    lines += _by_both_rules(config.TABLES / "audit", flat["dataset"])
     for name, other in others.items():
         audit = reports_of(name) / "tables" / "audit"
-        lines += [f"{verdict.summary(other)} (Profile {name}.)", *by_both_rules(audit, other["dataset"])]
+        lines += [f"{verdict.summary(other)} (Profile {name}.)", *_by_both_rules(audit, other["dataset"])]
     return lines
 
 
-def by_both_rules(audit: Path, dataset: str) -> list[str]:
+def _by_both_rules(audit: Path, dataset: str) -> list[str]:
     """What the released code's rules of counting make of the results, and the strict ones.
 
     Args:

@@ -49,7 +49,7 @@ def _text(value: Any, *, column: str) -> str:
     return systems.label(str(value)) if column in ("system", "other", "model") else str(value)
 
 
-def read_table(path: Path) -> dict[str, Any]:
+def _read_table(path: Path) -> dict[str, Any]:
     """A saved table for the page: `title`, `columns`, `rows` (text), `numeric`, `n_left_out`."""
     frame = _with_intervals(pd.read_csv(path))
     shown = frame.head(LONGEST_TABLE)
@@ -67,7 +67,7 @@ def read_table(path: Path) -> dict[str, Any]:
 def read_tables(folder: Path, *, without: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Every saved table of a folder, by name; `without` are stems of those shown elsewhere."""
     # A name that begins with a dot is what a killed write left.
-    return [read_table(path) for path in sorted(folder.glob("[!.]*.csv")) if path.stem not in without]
+    return [_read_table(path) for path in sorted(folder.glob("[!.]*.csv")) if path.stem not in without]
 
 
 def read_figure(path: Path) -> dict[str, Any]:

@@ -10,7 +10,6 @@ FIGURE_3 = {
     "accuracy": {"train": 0.0414, "validation": 0.0344},
     "top5_accuracy": {"train": 0.1664, "validation": 0.1420},
 }
-FIGURE_3_FIRST_TRAIN_LOSS = 5.63
 
 _FIGURE_4 = (
     # system, family, HR@1, HR@5, NDCG@1, NDCG@5

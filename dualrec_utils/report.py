@@ -28,7 +28,7 @@ _OF_OTHERS = ("audit/ladder", "audit/stage_1", "report/figure_4", "lstm/figure_3
 _SHOWN_APART = ("deviations", "figure_4_next_item", "figure_4_window_of_five")
 
 
-def other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What the page shows of other profiles, one section each."""
     found = []
     for name, flat in others.items():
@@ -58,7 +58,7 @@ def other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
     return found
 
 
-def save_figure_4(flat: Mapping[str, Any]) -> dict[str, Any] | None:
+def _save_figure_4(flat: Mapping[str, Any]) -> dict[str, Any] | None:
     """Draw Figure 4 beside ours under `reports/figures/report/`; None without results."""
     if not flat:
         return None
@@ -118,7 +118,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
         "questions": page_parts.read_questions(),
         "leave_one_out": page_parts.read_tables(config.STUDY_TABLES / "leave_one_out"),
         "peers": page_parts.read_tables(config.PACKAGE_ROOT / "reports" / "peers", without=("runs",)),
-        "others": other_results(others),
+        "others": _other_results(others),
         "rooms": [rooms[stage] for stage in ROOMS],
         "results_room": rooms["results"],
         "timings": timings,
@@ -165,7 +165,7 @@ def build_stage(*, dataset: str, seed: int) -> Path:
         )
     context = page_context(flat, dataset=dataset, seed=seed)
     context |= {
-        "picture_4": save_figure_4(flat),
+        "picture_4": _save_figure_4(flat),
         "user": follow_user(flat, dataset=dataset, seed=seed),
     }
     path = files.write_text(render(context), config.REPORTS / "index.html")

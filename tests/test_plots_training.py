@@ -29,9 +29,3 @@ def test_each_metric_has_a_panel_with_both_parts_the_papers_lines_and_our_mark()
     assert [4.5] in heights
     assert len(accuracy.lines) == 2
     pd.testing.assert_frame_equal(curves, before)
-
-
-def test_step_losses_are_running_means_of_each_group():
-    losses = pd.DataFrame({"step": [1, 2, 1, 2], "loss": [4.0, 2.0, 9.0, 7.0], "run": ["a", "a", "b", "b"]})
-    figure = training.step_losses(losses, group="run", ylabel="loss", note="n", smooth=2)
-    assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[4.0, 3.0], [9.0, 8.0]]

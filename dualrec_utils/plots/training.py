@@ -64,28 +64,3 @@ def epoch_curves(
         panels[0][0].legend(loc="best")
         caption(figure, note)
     return figure
-
-
-def step_losses(losses: pd.DataFrame, *, group: str, ylabel: str, note: str, smooth: int = 1) -> Figure:
-    """Training loss over steps, one line a group.
-
-    Args:
-        losses: `step` (from 1), `loss` and the column `group`.
-        group: column that tells runs apart, e.g. which adapter.
-        ylabel: what the loss is a mean over, with its unit.
-        note: caption.
-        smooth: each point drawn is the mean of so many steps before it.
-
-    Returns:
-        The figure.
-    """
-    with study_style():
-        figure, axes = plt.subplots(figsize=(6.4, 3.5))
-        dashes = ["-", "--", "-.", ":"]
-        for number, (name, own) in enumerate(losses.groupby(group, sort=False)):
-            values = own["loss"].rolling(smooth, min_periods=1).mean()
-            axes.plot(own["step"], values, linestyle=dashes[number % len(dashes)], label=str(name))
-        axes.set(xlabel="step", ylabel=ylabel)
-        axes.legend()
-        caption(figure, note)
-    return figure
