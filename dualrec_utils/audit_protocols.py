@@ -18,6 +18,7 @@ from dualrec_utils.errors import StudyError
 from dualrec_utils.features import item_features, rows_of
 
 _DAY = 86_400
+_DECIMALS = 12
 ORDERS = ("by item id", "by item id, reversed", "drawn by the seed")
 
 
@@ -146,14 +147,15 @@ def fitted_scores(
     histories make few steps an epoch, and its patience, counted in epochs, would end it before it learns.
 
     Returns:
-        Shape (n_cases, n_items).
+        Shape (n_cases, n_items), rounded: few histories leave many movies alike, and what comes first of
+        equals must not hang on the errors of an inverse.
     """
     settings = dict(hyperparameters)
     if "max_epochs" in settings:
         settings["patience"] = settings["max_epochs"]
     model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
     model.fit(list(histories), validate=experiment.validation_score(dataset, seed=seed))
-    return model.score(cases[HISTORY])
+    return np.round(model.score(cases[HISTORY]), _DECIMALS)
 
 
 def full_ranking(

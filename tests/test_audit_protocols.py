@@ -140,6 +140,20 @@ def test_a_fitted_baseline_scores_the_cases(tiny):
     assert scores.shape == (len(cases), len(items)) and np.isfinite(scores).all()
 
 
+def test_movies_that_the_histories_cannot_tell_apart_score_alike(tiny):
+    """Twins, always rated together: an inverse gives them equal weights but for rounding errors."""
+    items = predictions.load_items("ml-100k")
+    cases = predictions.load_cases("ml-100k", "next_item", "test")
+    ids, rng = items[config.ITEM].to_numpy(), np.random.default_rng(5)
+    pairs = ids[: len(ids) // 2 * 2].reshape(-1, 2)
+    few = [pairs[rng.choice(len(pairs), size=3, replace=False)].ravel() for _ in range(30)]
+    asked = cases.assign(history=[pairs[0]] * len(cases))
+    how = {"dataset": "ml-100k", "seed": 0}
+    scores = protocols.fitted_scores("ease", {"query_length": 7, "l2": 190.0}, few, asked, items, **how)
+    assert (scores[:, 2 : pairs.size : 2] == scores[:, 3 : pairs.size : 2]).all()
+    assert len(np.unique(scores[0])) > 3
+
+
 def test_a_network_keeps_the_epoch_that_is_best_on_validation_users_however_late_it_comes(tiny):
     items = predictions.load_items("ml-100k")
     cases = predictions.load_cases("ml-100k", "next_item", "test")
