@@ -69,13 +69,14 @@ test: $(INSTALLED)  ## run the tests, offline
 lint: $(INSTALLED)  ## check style, formatting and that notebooks are committed without outputs
 	@ruff check .
 	@ruff format --check .
-	@nbstripout --verify --keep-id notebooks/*.ipynb || { echo "lint: strip them: make strip" >&2; exit 1; }
+	@$(STRIP) --verify notebooks/*.ipynb || { echo "lint: strip them: make strip" >&2; exit 1; }
 
 # JupyterLab adds the kernel's version and the like to a notebook: they would make its stage run again.
 JUPYTERLAB_KEYS := $(addprefix metadata.language_info.,\
   codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version)
+STRIP := nbstripout --keep-id --extra-keys "$(JUPYTERLAB_KEYS)"
 strip: $(INSTALLED)  ## strip notebooks of outputs, back to the committed bytes where nothing else changed
-	@nbstripout --keep-id --extra-keys "$(JUPYTERLAB_KEYS)" notebooks/*.ipynb
+	@$(STRIP) notebooks/*.ipynb
 
 lab: profile $(INSTALLED)  ## open the notebooks in JupyterLab; PROFILE as above
 	@$(IN_FOLDER) && jupyter lab "$(CURDIR)/notebooks"

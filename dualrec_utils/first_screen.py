@@ -111,6 +111,11 @@ def _described(model: str) -> str:
     return small if model == "movielm" else model
 
 
+def _metrics_of(stage: str, folder: Path) -> dict[str, Any]:
+    path = folder / f"{stage}.json"
+    return files.read_json(path) if path.is_file() else {}
+
+
 def stage_1(metrics: Path, dataset: str) -> str:
     """The LSTM's validation beside the paper's Figure 3; empty where notebook 02 has not run.
 
@@ -118,8 +123,7 @@ def stage_1(metrics: Path, dataset: str) -> str:
         metrics: folder of the run's metrics files.
         dataset: its name for readers.
     """
-    path = metrics / "lstm.json"
-    found = files.read_json(path) if path.is_file() else {}
+    found = _metrics_of("lstm", metrics)
     if "windows/validation/loss" not in found:
         return ""
     loss, top5 = (found[f"windows/validation/{name}"] for name in ("loss", "top5_accuracy"))
@@ -137,8 +141,7 @@ def lacking(metrics: Path) -> str:
     Args:
         metrics: folder of the run's metrics files.
     """
-    path = metrics / "eda.json"
-    found = files.read_json(path) if path.is_file() else {}
+    found = _metrics_of("eda", metrics)
     shares = {part: found.get(f"share_of_ratings_without_{part}", 0) for part in ("value", "time")}
     if not any(shares.values()):
         return ""

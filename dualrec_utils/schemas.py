@@ -82,7 +82,7 @@ class Baselines(Section):
             except StudyError as error:
                 raise ValueError(str(error)) from None
         if absent := {"random", "most_popular"} - set(models):
-            raise ValueError(f"{', '.join(sorted(absent))} must be there: notebook 07 compares with them")
+            raise ValueError(f"{', '.join(sorted(absent))} must be there: notebook 03 compares with them")
         return models
 
 
