@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from dualrec_utils import config, files, prepare, sources
+from dualrec_utils.core import config, files
+from dualrec_utils.datasets import prepare, sources
 
 # No deadline: a busy machine is no fault of the code. The same examples on every run.
 settings.register_profile("study", deadline=None, derandomize=True)
@@ -82,7 +83,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def use_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every path of :mod:`dualrec_utils.config` hang on `folder`."""
+    """Let every path of :mod:`core.config` hang on `folder`."""
     monkeypatch.setattr(config, "ROOT", folder)
     monkeypatch.setattr(config, "REPORTS", folder / "reports")
     for name in ("figures", "tables", "metrics", "timings"):

@@ -17,8 +17,7 @@ import keras
 import numpy as np
 import torch
 from keras.src.backend.torch import core as keras_core
-from torch.utils import _pytree as pytree
-from torch.utils import backend_registration
+from torch.utils import _pytree as pytree, backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 
 NAME = "stand_in"
@@ -210,8 +209,8 @@ def trained_baseline(name):
     """Fit with validation, then score; the weights end on the device."""
     from test_baselines_trained import CATALOG, CYCLE, ITEMS, SETTINGS
 
-    from dualrec_utils import baselines
-    from dualrec_utils.baselines import unisrec
+    from dualrec_utils.models import baselines
+    from dualrec_utils.models.baselines import unisrec
 
     unisrec.text_vectors = lambda items: np.ones((len(items), 12), dtype=np.float32)
     settings = SETTINGS[name] | {"max_epochs": 2, "dropout": 0.1}
@@ -227,7 +226,8 @@ def lstm():
     """Stage 1: training with validation, then scores of histories."""
     from test_baselines_trained import ITEMS, N
 
-    from dualrec_utils import features, lstm, lstm_data
+    from dualrec_utils.content import features
+    from dualrec_utils.models.lstm import sequences as lstm_data, training as lstm
 
     rows = np.arange(24).reshape(4, 6) % N + 1
     sequences = lstm_data.Sequences(rows=rows, targets=rows - 1)
@@ -243,7 +243,8 @@ def movielm():
     """The small language model: training, answers, and both ways to rank titles."""
     from test_baselines_trained import CYCLE, ITEMS
 
-    from dualrec_utils import constrained, generation, movielm
+    from dualrec_utils.models.language import constrained, generation
+    from dualrec_utils.models.movielm import model as movielm
 
     histories = dict(enumerate(CYCLE))
     settings = {"vocabulary": 320, "hidden_size": 16, "n_layers": 1, "n_heads": 2, "max_tokens": 192}

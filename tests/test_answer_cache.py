@@ -2,8 +2,8 @@
 
 import pytest
 
-from dualrec_utils import answer_cache
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.backends import answer_cache
 
 
 def test_answers_on_disk_are_never_dropped_and_never_unpickled(root):

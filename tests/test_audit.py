@@ -1,16 +1,16 @@
-"""Tests of dualrec_utils.audit and audit_claims: intervals, differences, sentences."""
+"""Tests of audit.steps and audit_claims: intervals, differences, sentences."""
 
 import ast
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import audit, audit_claims, config, evaluation, files
-from dualrec_utils.config import CASE, USER
-from dualrec_utils.errors import StudyError
+from dualrec_utils.audit import claims as audit_claims, steps
+from dualrec_utils.core import config, evaluation, files
+from dualrec_utils.core.config import CASE, USER
+from dualrec_utils.core.errors import StudyError
 
 STATS = {"seed": 3, "n_bootstrap": 300, "confidence": 0.95}
 
@@ -21,7 +21,7 @@ def frame_of(hits: dict[int, list[float]]) -> pd.DataFrame:
         (f"u{user}_p{place}", user, rank) for user, own in hits.items() for place, rank in enumerate(own)
     ]
     cases = pd.DataFrame(rows, columns=["case_id", "user_id", "rank"])
-    return audit.per_case(cases, cases["rank"])
+    return steps.per_case(cases, cases["rank"])
 
 
 def test_per_case_by_hand():
@@ -38,9 +38,9 @@ ranks = st.lists(st.sampled_from([1.0, 2.0, 7.0, np.inf]), min_size=1, max_size=
 def test_without_missing_users_the_difference_is_that_of_evaluation(users):
     one = frame_of({user: own for user, (own, _) in users.items()})
     shuffled = np.random.default_rng(1).permutation(one["first_hit"])
-    other = audit.per_case(one, shuffled)
-    gain = audit.difference(one, other, **STATS)
-    for metric in audit.METRICS:
+    other = steps.per_case(one, shuffled)
+    gain = steps.difference(one, other, **STATS)
+    for metric in steps.METRICS:
         paired = evaluation.paired_difference(one, other, metric=metric, **STATS)
         row = gain.loc[metric]
         assert row["difference"] == pytest.approx(paired["difference"], abs=1e-12)
@@ -51,7 +51,7 @@ def test_without_missing_users_the_difference_is_that_of_evaluation(users):
 def test_a_side_without_some_users_is_the_mean_of_those_it_has():
     whole = frame_of({1: [1.0], 2: [np.inf], 3: [np.inf], 4: [1.0]})
     some = whole[whole["user_id"].isin([1, 2, 4])]
-    row = audit.difference(some, whole, **STATS).loc["hit_rate@1"]
+    row = steps.difference(some, whole, **STATS).loc["hit_rate@1"]
     assert row["difference"] == pytest.approx(2 / 3 - 1 / 2)
     assert row["low"] <= row["difference"] <= row["high"] and row["n_users"] == 4
 
@@ -59,77 +59,77 @@ def test_a_side_without_some_users_is_the_mean_of_those_it_has():
 def test_protocols_with_other_cases_of_the_same_users_are_paired():
     many = frame_of({1: [1.0, np.inf], 2: [1.0, 1.0]})
     one = frame_of({1: [1.0], 2: [np.inf]})
-    assert audit.difference(many, one, **STATS).loc["hit_rate@1", "difference"] == pytest.approx(0.25)
+    assert steps.difference(many, one, **STATS).loc["hit_rate@1", "difference"] == pytest.approx(0.25)
 
 
 def test_the_first_setting_is_what_the_others_are_held_against():
     good, bad = frame_of({1: [1.0], 2: [1.0]}), frame_of({1: [np.inf], 2: [1.0]})
     measured = {
-        audit.Key("seen", "lstm", "left out", "next_item"): good,
-        audit.Key("seen", "lstm", "kept", "next_item"): bad,
-        audit.Key("seen", "ease", "left out", "next_item"): bad,
-        audit.Key("seen", "ease", "kept", "next_item"): good,
+        steps.Key("seen", "lstm", "left out", "next_item"): good,
+        steps.Key("seen", "lstm", "kept", "next_item"): bad,
+        steps.Key("seen", "ease", "left out", "next_item"): bad,
+        steps.Key("seen", "ease", "kept", "next_item"): good,
     }
-    gains = audit.differences(measured, **STATS).set_index(["system", "metric"])
-    assert len(gains) == 2 * len(audit.METRICS)
+    gains = steps.differences(measured, **STATS).set_index(["system", "metric"])
+    assert len(gains) == 2 * len(steps.METRICS)
     assert gains.loc[("lstm", "hit_rate@1"), "difference"] == -0.5
     assert gains.loc[("ease", "hit_rate@1"), ["difference", "against"]].tolist() == [0.5, "left out"]
-    values = audit.summarise(measured, **STATS)
-    flat = audit.flatten(values, gains.reset_index())
+    values = steps.summarise(measured, **STATS)
+    flat = steps.flatten(values, gains.reset_index())
     assert flat["audit/seen/next_item/lstm/left_out/hit_rate@1"] == 1
     assert flat["audit/seen/difference/next_item/lstm/kept/hit_rate@1"] == -0.5
     assert flat["audit/seen/next_item/ease/kept/n_users"] == 2
-    lines = audit.told(measured, "seen", metric="hit_rate@1", **STATS).splitlines()
+    lines = steps.told(measured, "seen", metric="hit_rate@1", **STATS).splitlines()
     assert lines[0].startswith(
         "- LSTM alone (Stage 1) (next_item), kept minus left out, HR@1: -50.0 points ["
     )
     assert "higher" not in lines[0] and len(lines) == 2
-    assert "section 9" in audit.told(measured, "candidates", **STATS)
+    assert "section 9" in steps.told(measured, "candidates", **STATS)
 
 
 def test_protocols_are_compared_with_each_other_in_the_step_about_them_alone():
     frame = frame_of({1: [1.0], 2: [np.inf]})
     protocols = ("next_item", "window_of_five")
-    measured = {audit.Key("ground_truth", "lstm", p, p): frame for p in protocols}
-    measured |= {audit.Key("seen", "lstm", s, p): frame for p in protocols for s in ("left out", "kept")}
-    gains = audit.differences(measured, **STATS)
+    measured = {steps.Key("ground_truth", "lstm", p, p): frame for p in protocols}
+    measured |= {steps.Key("seen", "lstm", s, p): frame for p in protocols for s in ("left out", "kept")}
+    gains = steps.differences(measured, **STATS)
     counted = gains[gains["metric"] == "ndcg@5"].groupby("step")["against"].agg(list).to_dict()
     assert counted == {"ground_truth": ["next_item"], "seen": ["left out", "left out"]}
 
 
 def test_a_step_without_words_is_refused():
     with pytest.raises(StudyError, match="no step 'sean'"):
-        audit.summarise({audit.Key("sean", "a", "b", "next_item"): frame_of({1: [1.0]})}, **STATS)
+        steps.summarise({steps.Key("sean", "a", "b", "next_item"): frame_of({1: [1.0]})}, **STATS)
 
 
 def test_draws_are_averaged_case_by_case_and_their_spread_kept():
     one, two = frame_of({1: [1.0], 2: [1.0]}), frame_of({1: [np.inf], 2: [1.0]})
-    mean = audit.mean_over_draws([one, two])
+    mean = steps.mean_over_draws([one, two])
     assert mean.set_index("user_id")["hit_rate@1"].to_dict() == {1: 0.5, 2: 1.0}
-    spread = audit.over_draws([one, two])
+    spread = steps.over_draws([one, two])
     assert (spread["hit_rate@1/least"], spread["hit_rate@1/greatest"]) == (0.5, 1.0)
 
 
 def test_share_first_by_hand():
     frame = frame_of({1: [1.0], 2: [3.0], 3: [1.0], 4: [np.inf]})
-    share = audit.share_first(frame, **STATS)
+    share = steps.share_first(frame, **STATS)
     assert share["value"] == pytest.approx(2 / 3) and 0 <= share["low"] <= share["high"] <= 1
     all_first = frame_of({1: [1.0], 2: [1.0], 3: [1.0], 4: [np.inf]})
-    gain = audit.share_first(all_first, frame, **STATS)
+    gain = steps.share_first(all_first, frame, **STATS)
     assert gain["value"] == pytest.approx(1 / 3) and gain["high"] <= 1
-    assert np.isnan(audit.share_first(frame_of({1: [np.inf]}), **STATS)["value"])
+    assert np.isnan(steps.share_first(frame_of({1: [np.inf]}), **STATS)["value"])
 
 
 def test_chosen_hyperparameters_come_from_notebook_03(root):
     with pytest.raises(StudyError, match="dvc repro baselines"):
-        audit.chosen_baselines(["markov"])
+        steps.chosen_baselines(["markov"])
     files.write_json({"chosen/markov/smoothing": 10}, config.METRICS / "baselines.json")
-    assert audit.chosen_baselines(["markov", "most_popular"]) == {
+    assert steps.chosen_baselines(["markov", "most_popular"]) == {
         "markov": {"smoothing": 10},
         "most_popular": {},
     }
     with pytest.raises(StudyError, match="ease/query_length"):
-        audit.chosen_baselines(["ease"])
+        steps.chosen_baselines(["ease"])
 
 
 def claim_rows(*readings, other="movielm_zero_shot", system="movielm_lora"):
@@ -174,7 +174,7 @@ def test_differences_behind_claims_are_tested_as_one_family_a_metric():
     users = np.arange(40)
     good, bad = (
         pd.DataFrame({CASE: users.astype(str), USER: users}).assign(
-            **dict.fromkeys(audit.METRICS, np.r_[np.full(n, 1.0), np.zeros(40 - n)])
+            **dict.fromkeys(steps.METRICS, np.r_[np.full(n, 1.0), np.zeros(40 - n)])
         )
         for n in (12, 6)
     )
@@ -216,7 +216,7 @@ def test_the_sentences_of_the_claims_say_what_the_numbers_say():
 
 def test_the_comparisons_name_systems_of_the_study():
     for claim, system, other, metric in audit_claims.comparisons("movielm", best_baseline="ease"):
-        assert claim in audit_claims.CLAIMS and metric in audit.METRICS and system != other
+        assert claim in audit_claims.CLAIMS and metric in steps.METRICS and system != other
         of_three = {name for name in (system, other) if name.startswith("movielm_")}
         assert metric == "hit_rate@1" or of_three == {system, other}
 

@@ -1,4 +1,4 @@
-"""Tests of dualrec_utils.audit_language, on a tiny Mistral model with random weights."""
+"""Tests of audit.adapters, on a tiny Mistral model with random weights."""
 
 import numpy as np
 import pandas as pd
@@ -6,18 +6,11 @@ import pytest
 import torch
 from test_instructions import ITEMS, examples
 
-from dualrec_utils import (
-    audit_language,
-    chat,
-    generation,
-    instructions,
-    lora,
-    lora_training,
-    movielm,
-    movielm_data,
-    prompts,
-)
-from dualrec_utils.errors import StudyError
+from dualrec_utils.audit import adapters as audit_language
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.finetuning import examples as instructions, lora, training as lora_training
+from dualrec_utils.models.language import chat, generation, prompts
+from dualrec_utils.models.movielm import documents as movielm_data, model as movielm
 
 SHAPE = {"rank": 2, "alpha": 4, "dropout": 0.0, "seed": 3}
 

@@ -1,10 +1,12 @@
-"""Tests of dualrec_utils.audit_lists: rules of hits, the leak, the ladder."""
+"""Tests of audit.lists: rules of hits, the leak, the ladder."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils import audit_lists, predictions, rerank
+from dualrec_utils.audit import lists as audit_lists
+from dualrec_utils.core import predictions
+from dualrec_utils.models.hybrids import rerank
 
 ITEMS = pd.DataFrame(
     {

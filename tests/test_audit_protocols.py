@@ -1,15 +1,15 @@
-"""Tests of dualrec_utils.audit_protocols: candidates, sessions, orders."""
+"""Tests of audit.protocols: candidates, sessions, orders."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import audit_protocols as protocols
-from dualrec_utils import baselines, config, evaluation, predictions, splits
-from dualrec_utils.baselines import experiment
-from dualrec_utils.errors import StudyError
+from dualrec_utils.audit import protocols
+from dualrec_utils.core import config, evaluation, predictions, splits
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import baselines
+from dualrec_utils.models.baselines import experiment
 
 CATALOG = np.arange(1, 31)
 CASES = pd.DataFrame(

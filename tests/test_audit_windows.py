@@ -1,13 +1,13 @@
-"""Tests of dualrec_utils.audit_windows: positions, weights, rungs and what is said of them."""
+"""Tests of audit.windows: positions, weights, rungs and what is said of them."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import audit, audit_windows, evaluation
-from dualrec_utils.errors import StudyError
+from dualrec_utils.audit import steps, windows as audit_windows
+from dualrec_utils.core import evaluation
+from dualrec_utils.core.errors import StudyError
 
 STATS = {"seed": 3, "n_bootstrap": 300, "confidence": 0.95}
 ITEMS = np.array([10, 20, 30, 40, 50])
@@ -52,7 +52,7 @@ def hits_of(ranks: dict[int, list[float]]) -> pd.DataFrame:
         for place, rank in enumerate(own, start=1)
     ]
     frame = pd.DataFrame(rows, columns=["case_id", "user_id", "rank", "n_known", "is_last"])
-    return audit.per_case(frame, frame["rank"]).assign(n_known=frame["n_known"], is_last=frame["is_last"])
+    return steps.per_case(frame, frame["rank"]).assign(n_known=frame["n_known"], is_last=frame["is_last"])
 
 
 MISS = np.inf
@@ -61,7 +61,7 @@ FRAME = hits_of({1: [1, MISS, MISS, MISS], 2: [1, 1]})
 
 def test_users_weigh_alike_or_by_their_cases():
     by_case = audit_windows.pooled(FRAME, **STATS).loc["hit_rate@1"]
-    by_user = evaluation.summarise(FRAME, columns=audit.METRICS, **STATS).loc["hit_rate@1"]
+    by_user = evaluation.summarise(FRAME, columns=steps.METRICS, **STATS).loc["hit_rate@1"]
     assert by_case["value"] == pytest.approx(3 / 6) and by_user["value"] == pytest.approx((1 / 4 + 1) / 2)
     # Of two users, some resamples hold one of them alone.
     for row in (by_case, by_user):
@@ -72,7 +72,7 @@ def test_users_weigh_alike_or_by_their_cases():
 def test_where_users_have_as_many_cases_it_is_the_study_s_own_average(ranks):
     frame = hits_of(dict(enumerate(ranks)))
     ours = audit_windows.pooled(frame, **STATS)
-    study = evaluation.summarise(frame, columns=audit.METRICS, **STATS)
+    study = evaluation.summarise(frame, columns=steps.METRICS, **STATS)
     columns = ["value", "low", "high", "n_users", "n_cases"]
     assert ours[columns].to_numpy() == pytest.approx(study.loc[ours.index, columns].to_numpy(float))
 

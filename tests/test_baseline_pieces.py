@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-from dualrec_utils import baseline_pieces as pieces
-from dualrec_utils import baselines, config, files, predictions, splits
-from dualrec_utils.baselines.base import Diverged
-from dualrec_utils.config import HELDOUT_SPLITS, PROTOCOLS
+from dualrec_utils.core import config, files, predictions, splits
+from dualrec_utils.core.config import HELDOUT_SPLITS, PROTOCOLS
+from dualrec_utils.models import baselines
+from dualrec_utils.models.baselines import pieces
+from dualrec_utils.models.baselines.base import Diverged
 
 PLACE = {"dataset": "ml-100k", "stage": "baselines"}
 TRAINED = {

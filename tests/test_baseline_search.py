@@ -4,8 +4,11 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from dualrec_utils import baseline_search, baselines, config, params
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import baselines
+from dualrec_utils.pipeline import params
+from dualrec_utils.studies import baseline_search
 
 FOLDER = config.PACKAGE_ROOT / "optional" / "baseline_search"
 
@@ -34,7 +37,7 @@ def test_a_stage_depends_on_what_it_imports():
 
     deps = stages()["search"]["do"]["deps"]
     listed = {dep for dep in deps if dep.startswith("dualrec_utils")}
-    assert listed == closure("import dualrec_utils.baseline_search")
+    assert listed == closure("import dualrec_utils.studies.baseline_search")
 
 
 def test_a_search_tries_the_defaults_and_others_and_writes_its_table(tiny):

@@ -5,14 +5,14 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import baselines, evaluation, predictions, splits
-from dualrec_utils.baselines import experiment, random_order
-from dualrec_utils.baselines.base import incidence, never_seen_last, popularity
-from dualrec_utils.config import CASE, HISTORY, ITEM, USER
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import evaluation, predictions, splits
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import baselines
+from dualrec_utils.models.baselines import experiment, random_order
+from dualrec_utils.models.baselines.base import incidence, never_seen_last, popularity
 
 ITEMS = np.array([10, 20, 30, 40])
 HISTORIES = [np.array([10, 20, 30]), np.array([10, 20, 40]), np.array([20, 30])]

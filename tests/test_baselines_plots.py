@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from dualrec_utils.plots import baselines
+from dualrec_utils.models.baselines import figures as baselines
 
 pytestmark = pytest.mark.usefixtures("figures_closed")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.baselines.unisrec import text_vectors
+from dualrec_utils.models.baselines.unisrec import text_vectors
 
 
 def test_texts_are_embedded_row_by_row():

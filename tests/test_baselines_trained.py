@@ -6,15 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import baselines, evaluation, predictions, splits
-from dualrec_utils.baselines import experiment, gce_gnn, hide, search, sequences, unisrec
-from dualrec_utils.baselines.base import Diverged
-from dualrec_utils.config import ITEM
-from dualrec_utils.errors import StudyError
-from dualrec_utils.lstm_data import IGNORED
+from dualrec_utils.core import evaluation, predictions, splits
+from dualrec_utils.core.config import ITEM
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import baselines
+from dualrec_utils.models.baselines import experiment, gce_gnn, hide, sequences, unisrec
+from dualrec_utils.models.baselines.base import Diverged
+from dualrec_utils.models.lstm.sequences import IGNORED
+from dualrec_utils.studies import baseline_search
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -449,29 +450,29 @@ def test_settings_that_diverge_leave_the_others(tiny, monkeypatch):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_search_draws_settings_that_the_model_has(name):
-    found = search.draws(name, SETTINGS[name], n_draws=8, seed=3)
+    found = baseline_search.draws(name, SETTINGS[name], n_draws=8, seed=3)
     assert found[0] == SETTINGS[name]
     assert len({str(keywords) for keywords in found}) == 8
-    assert found == search.draws(name, SETTINGS[name], n_draws=8, seed=3)
-    assert found[1:] != search.draws(name, SETTINGS[name], n_draws=8, seed=4)[1:]
+    assert found == baseline_search.draws(name, SETTINGS[name], n_draws=8, seed=3)
+    assert found[1:] != baseline_search.draws(name, SETTINGS[name], n_draws=8, seed=4)[1:]
     assert all(keywords["max_epochs"] == SETTINGS[name]["max_epochs"] for keywords in found)
 
 
 def test_every_space_belongs_to_a_baseline_and_names_its_hyperparameters():
-    for name, space in search.SPACES.items():
+    for name, space in baseline_search.SPACES.items():
         assert set(space) <= set(baselines.model_class(name).hyperparameters())
 
 
 def test_a_model_without_a_space_has_its_defaults_alone():
-    assert search.draws("most_popular", {}, n_draws=5, seed=1) == [{}]
+    assert baseline_search.draws("most_popular", {}, n_draws=5, seed=1) == [{}]
     with pytest.raises(StudyError, match="n_draws is 0"):
-        search.draws("most_popular", {}, n_draws=0, seed=1)
+        baseline_search.draws("most_popular", {}, n_draws=0, seed=1)
 
 
 @given(st.integers(1, 50), st.integers(0, 50), st.booleans(), st.integers(0, 99))
 def test_draws_lie_in_their_range(low, width, log, seed):
     draw = np.random.default_rng(seed)
-    value = search.Between(low, low + width, log=log).draw(draw)
+    value = baseline_search.Between(low, low + width, log=log).draw(draw)
     assert type(value) is int and low <= value <= low + width
-    share = search.Between(low / 64, (low + width) / 64, log=log).draw(draw)
+    share = baseline_search.Between(low / 64, (low + width) / 64, log=log).draw(draw)
     assert type(share) is float and low / 64 * 0.994 <= share <= (low + width) / 64 * 1.006

@@ -1,8 +1,9 @@
 import numpy as np
 import pandas as pd
 
-from dualrec_utils import bench, lstm, lstm_data
-from dualrec_utils.features import item_features
+from dualrec_utils.content.features import item_features
+from dualrec_utils.models.lstm import sequences as lstm_data, training as lstm
+from dualrec_utils.studies.bench import lstm as bench
 
 ITEMS = pd.DataFrame(
     {

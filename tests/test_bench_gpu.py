@@ -1,9 +1,9 @@
-"""Tests of dualrec_utils.bench_gpu: its whole path, with a tiny model on the CPU."""
+"""Tests of studies.bench.gpu: its whole path, with a tiny model on the CPU."""
 
 import pytest
 import torch
 
-from dualrec_utils import bench_gpu
+from dualrec_utils.studies.bench import gpu as bench_gpu
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

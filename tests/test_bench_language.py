@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 from tiny_models import tiny_mistral
 
-from dualrec_utils import bench_language, config, files, predictions
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.studies.bench import language as bench_language
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

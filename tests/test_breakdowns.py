@@ -5,9 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils import breakdowns, predictions, splits
-from dualrec_utils.config import CASE, GENRE_LIST, HISTORY, ITEM, RANK, USER
-from dualrec_utils.plots import breakdowns as plots
+from dualrec_utils.analysis import breakdowns
+from dualrec_utils.analysis.figures import breakdowns as plots
+from dualrec_utils.core import predictions, splits
+from dualrec_utils.core.config import CASE, GENRE_LIST, HISTORY, ITEM, RANK, USER
 
 ITEMS = pd.DataFrame(
     {

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import candidates, config, files
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config, files
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import handoff
 
 ITEMS = pd.DataFrame({"item_id": [2, 3, 5, 7, 11]})
 
@@ -15,7 +15,7 @@ ITEMS = pd.DataFrame({"item_id": [2, 3, 5, 7, 11]})
 def test_the_best_of_all_and_the_best_unseen_by_hand():
     cases = pd.DataFrame({"case_id": ["b", "a"], "history": [np.array([7, 11]), np.array([2])]})
     lstm = np.log([[0.1, 0.15, 0.2, 0.25, 0.3], [0.3, 0.25, 0.2, 0.15, 0.1]])
-    found = candidates.candidates_of(lstm, cases, ITEMS, n_candidates=2)
+    found = handoff.candidates_of(lstm, cases, ITEMS, n_candidates=2)
     # Case b: 11 and 7 of all, 5 and 3 unseen; case a: 2 and 3 of all, 3 and 5 unseen.
     assert [list(own) for own in found] == [[3, 5, 7, 11], [2, 3, 5]]
 
@@ -27,7 +27,7 @@ def test_every_case_gets_as_many_unseen_movies_as_there_are(seed, n):
     cases = pd.DataFrame({"case_id": [f"c{i}" for i in range(4)], "history": histories})
     lstm = rng.normal(size=(4, len(ITEMS)))
     for own, history in zip(
-        candidates.candidates_of(lstm, cases, ITEMS, n_candidates=n), histories, strict=True
+        handoff.candidates_of(lstm, cases, ITEMS, n_candidates=n), histories, strict=True
     ):
         assert list(own) == sorted(set(own))
         assert len(set(own) - set(history)) >= min(n, len(ITEMS) - len(history))
@@ -38,7 +38,7 @@ def test_a_model_is_never_given_anothers_title_scores(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "ROOT", tmp_path)
     job = {"dataset": "ml-100k", "protocol": "next_item", "split": "test"}
     own = pd.DataFrame({"case_id": ["a"], "item_id": [2], "log_probability": [-1.5]})
-    files.write_parquet(own, candidates.title_scores_path("small", **job))
-    assert candidates.load_title_scores("small", **job).equals(own)
+    files.write_parquet(own, handoff.title_scores_path("small", **job))
+    assert handoff.load_title_scores("small", **job).equals(own)
     with pytest.raises(StudyError, match=r"title_scores_large_next_item_test.*large must be a local model"):
-        candidates.load_title_scores("large", **job)
+        handoff.load_title_scores("large", **job)

@@ -2,13 +2,13 @@
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tiny_models import tiny_mistral, tiny_qwen2
 from transformers import AutoTokenizer
 
-from dualrec_utils import chat, instructions
-from dualrec_utils.prompts import parse_titles
+from dualrec_utils.models.finetuning import examples as instructions
+from dualrec_utils.models.language import chat
+from dualrec_utils.models.language.prompts import parse_titles
 
 PROMPT = "History:\n- Fargo (1996)\n\nNext?\n\n"
 

@@ -4,10 +4,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import chat_api
+from dualrec_utils.models.backends import chat_api
 
 
 @given(st.integers(0, 10**6))

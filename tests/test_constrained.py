@@ -5,12 +5,15 @@ import pandas as pd
 import pytest
 import tiny_models
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from dualrec_utils import chat, constrained, loading, movielm_data, predictions, prompts, schemas, trie
-from dualrec_utils.config import CASE, HISTORY, ITEM, TEXT
-from dualrec_utils.errors import StudyError
+from dualrec_utils.content import titles
+from dualrec_utils.core import predictions
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, TEXT
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.language import chat, constrained, loading, prompts, trie
+from dualrec_utils.models.movielm import documents as movielm_data
+from dualrec_utils.pipeline import schemas
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -27,7 +30,7 @@ ITEMS = pd.DataFrame(
         "genres": [["Drama"]] * len(TITLES),
     }
 )
-NAMES = list(prompts.names_of(ITEMS).values())
+NAMES = list(titles.names_of(ITEMS).values())
 CASES = pd.DataFrame(
     {
         CASE: ["a", "b", "c", "d"],

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from tiny_models import tiny_mistral
 
-from dualrec_utils import contamination, loading
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.language import contamination, loading
 
 N = 40
 ITEMS = pd.DataFrame(
@@ -142,7 +142,7 @@ def test_the_same_seed_asks_the_same_and_changes_no_frame():
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("chat", [False, True])
 def test_it_runs_with_a_causal_model(tmp_path, chat):
-    from dualrec_utils.generation import generate
+    from dualrec_utils.models.language.generation import generate
 
     model, tokenizer = loading.load_model(tiny_mistral(tmp_path / "tiny", chat=chat))
     ask = partial(generate, model, tokenizer, max_new_tokens=4, batch_size=8, answer_prefix="", n_lines=1)

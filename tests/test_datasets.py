@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from conftest import item_line
 
-from dualrec_utils import datasets
-from dualrec_utils.config import GENRE_LIST, ITEM, POSITION, RATING, TIMESTAMP, TITLE, USER, YEAR
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core.config import GENRE_LIST, ITEM, POSITION, RATING, TIMESTAMP, TITLE, USER, YEAR
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.datasets import movielens
 
 RATINGS = b"1\t3\t5\t881250949\n2\t4\t1\t881250950\n2\t5\t4\t881250950\n"
 U_ITEM = "\n".join(
@@ -50,14 +50,14 @@ def write_100k(folder, *, u_data=RATINGS, u_item=U_ITEM):
 
 
 def test_both_formats_of_ml_100k_parse_to_the_same_frames():
-    ratings, items = datasets.parse_100k_text(RATINGS, U_ITEM)
-    again, items_again = datasets.parse_recbole(RECBOLE_INTER, RECBOLE_ITEM)
+    ratings, items = movielens.parse_100k_text(RATINGS, U_ITEM)
+    again, items_again = movielens.parse_recbole(RECBOLE_INTER, RECBOLE_ITEM)
     pd.testing.assert_frame_equal(ratings, again)
     pd.testing.assert_frame_equal(items, items_again)
 
 
 def test_what_ml_100k_parses_to():
-    ratings, items = datasets.parse_100k_text(RATINGS, U_ITEM)
+    ratings, items = movielens.parse_100k_text(RATINGS, U_ITEM)
     assert ratings.to_numpy().tolist() == [
         [1, 3, 5.0, 881250949], [2, 4, 1.0, 881250950], [2, 5, 4.0, 881250950]
     ]  # fmt: skip
@@ -82,7 +82,7 @@ def test_what_ml_100k_parses_to():
     ],
 )
 def test_split_title(text, expected):
-    assert datasets.split_title(text) == expected
+    assert movielens.split_title(text) == expected
 
 
 def test_parse_finds_the_files_and_both_archives_agree(tmp_path):
@@ -97,9 +97,9 @@ def test_parse_finds_the_files_and_both_archives_agree(tmp_path):
     with zipfile.ZipFile(wheel / "recbole-1.2.1-py3-none-any.whl", "w") as archive:
         archive.writestr(f"{base}.inter", RECBOLE_INTER)
         archive.writestr(f"{base}.item", RECBOLE_ITEM)
-    ratings, items = datasets.parse("ml-100k", plain)
+    ratings, items = movielens.parse("ml-100k", plain)
     for folder in (packed, wheel):
-        other_ratings, other_items = datasets.parse("ml-100k", folder)
+        other_ratings, other_items = movielens.parse("ml-100k", folder)
         pd.testing.assert_frame_equal(ratings, other_ratings)
         pd.testing.assert_frame_equal(items, other_items)
 
@@ -111,7 +111,7 @@ def test_parse_refuses_a_truncated_archive(tmp_path):
     whole = (tmp_path / "whole.zip").read_bytes()
     (tmp_path / "ml-100k.zip").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(StudyError, match=r"ml-100k\.zip cannot be read.*truncated"):
-        datasets.parse("ml-100k", tmp_path)
+        movielens.parse("ml-100k", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_parse_refuses_a_truncated_archive(tmp_path):
 )
 def test_parse_names_what_is_wrong(tmp_path, fault, message):
     with pytest.raises(StudyError, match=message):
-        datasets.parse("ml-100k", write_100k(tmp_path, **fault))
+        movielens.parse("ml-100k", write_100k(tmp_path, **fault))
 
 
 def test_parse_refuses_a_wrongly_encoded_wheel(tmp_path):
@@ -148,17 +148,17 @@ def test_parse_refuses_a_wrongly_encoded_wheel(tmp_path):
         archive.writestr(f"{base}.inter", RECBOLE_INTER)
         archive.writestr(f"{base}.item", RECBOLE_ITEM.decode().encode("latin-1"))
     with pytest.raises(StudyError, match="wrongly encoded"):
-        datasets.parse("ml-100k", tmp_path)
+        movielens.parse("ml-100k", tmp_path)
 
 
 def test_parse_refuses_an_empty_folder(tmp_path):
     with pytest.raises(StudyError, match="holds none of"):
-        datasets.parse("ml-100k", tmp_path)
+        movielens.parse("ml-100k", tmp_path)
 
 
 def test_a_genre_outside_the_papers_eighteen_is_refused():
     with pytest.raises(StudyError, match="movie 1 has the genre 'Anime'"):
-        datasets.check_items(items_frame([(1, "Akira", 1988, ["Anime"])]))
+        movielens.check_items(items_frame([(1, "Akira", 1988, ["Anime"])]))
 
 
 MOVIES_1M = (
@@ -172,7 +172,7 @@ def test_ml_1m_ratings_and_order_file(tmp_path):
     with zipfile.ZipFile(archive_folder / "ml-1m.zip", "w") as archive:
         archive.writestr("ml-1m/ratings.dat", "1::2::5::978300760\n1::1::3::978300761\n")
         archive.writestr("ml-1m/movies.dat", MOVIES_1M.encode("latin-1"))
-    ratings, items = datasets.parse("ml-1m", archive_folder)
+    ratings, items = movielens.parse("ml-1m", archive_folder)
     assert ratings.to_numpy().tolist() == [[1, 2, 5.0, 978300760], [1, 1, 3.0, 978300761]]
     assert items[TITLE].tolist() == ["Toy Story", "Misérables, Les", "Heat"]
 
@@ -180,28 +180,28 @@ def test_ml_1m_ratings_and_order_file(tmp_path):
     (order_folder / "movies.dat").write_bytes(MOVIES_1M.encode("latin-1"))
 
     (order_folder / "interactions.csv.gz").write_bytes(gzip.compress(order.encode()))
-    ratings, _ = datasets.parse("ml-1m", order_folder)
+    ratings, _ = movielens.parse("ml-1m", order_folder)
     assert ratings[POSITION].tolist() == [1, 0]
     assert ratings[RATING].isna().tolist() == [True, False]
-    assert datasets.in_order(ratings)[ITEM].tolist() == [2, 3]
+    assert movielens.in_order(ratings)[ITEM].tolist() == [2, 3]
 
 
 def test_movies_dat_in_utf8_is_refused():
     with pytest.raises(ValueError, match=r"movies\.dat is encoded in UTF-8"):
-        datasets.parse_1m_movies(MOVIES_1M.encode("utf-8"))
+        movielens.parse_1m_movies(MOVIES_1M.encode("utf-8"))
 
 
 def test_order_is_by_time_then_item():
     ratings = ratings_frame([(1, 9, 3, 100), (2, 1, 3, 50), (1, 4, 3, 100), (1, 7, 3, 99)])
     before = ratings.copy()
-    ordered = datasets.in_order(ratings)
+    ordered = movielens.in_order(ratings)
     assert ordered[[USER, ITEM]].to_numpy().tolist() == [[1, 7], [1, 4], [1, 9], [2, 1]]
     pd.testing.assert_frame_equal(ratings, before)
 
 
 def test_positions_of_the_order_file_win_over_timestamps():
     ratings = ratings_frame([(1, 9, 3, 100), (1, 4, 3, 200)]).assign(position=[1, 0])
-    assert datasets.in_order(ratings)[ITEM].tolist() == [4, 9]
+    assert movielens.in_order(ratings)[ITEM].tolist() == [4, 9]
 
 
 def test_merging_keeps_the_lowest_id_and_the_earlier_rating():
@@ -209,7 +209,7 @@ def test_merging_keeps_the_lowest_id_and_the_earlier_rating():
                          (3, "Chasing Amy", 1980, ["Drama"])])  # fmt: skip
     ratings = ratings_frame([(1, 246, 2, 900), (1, 268, 5, 800), (2, 268, 4, 700), (2, 3, 1, 600)])
     before = ratings.copy()
-    merged_ratings, merged_items, merged = datasets.merge_duplicates(ratings, items)
+    merged_ratings, merged_items, merged = movielens.merge_duplicates(ratings, items)
     assert merged.to_numpy().tolist() == [[268, 246]]
     assert sorted(merged_items[ITEM]) == [3, 246]
     assert merged_ratings.to_numpy().tolist() == [[1, 246, 5.0, 800], [2, 3, 1.0, 600], [2, 246, 4.0, 700]]
@@ -218,7 +218,7 @@ def test_merging_keeps_the_lowest_id_and_the_earlier_rating():
 
 def test_movies_without_a_year_merge_by_title():
     items = items_frame([(4, "unknown", None, []), (2, "unknown", None, [])])
-    assert datasets.merge_duplicates(ratings_frame([(1, 4, 3, 1)]), items)[2].to_numpy().tolist() == [
+    assert movielens.merge_duplicates(ratings_frame([(1, 4, 3, 1)]), items)[2].to_numpy().tolist() == [
         [4, 2]
     ]
 
@@ -226,15 +226,15 @@ def test_movies_without_a_year_merge_by_title():
 def test_most_frequent_breaks_ties_by_lowest_id():
     # Movies 5, 2 and 8 have one rating each; only two places are left after movie 9.
     ratings = ratings_frame([(1, 9, 3, 1), (2, 9, 3, 1), (1, 8, 3, 1), (2, 5, 3, 1), (3, 2, 3, 1)])
-    assert datasets.most_frequent(ratings, 3).tolist() == [2, 5, 9]
+    assert movielens.most_frequent(ratings, 3).tolist() == [2, 5, 9]
 
 
 def test_most_frequent_refuses_more_movies_than_there_are():
     with pytest.raises(StudyError, match="n_items is 3, but only 1 movies"):
-        datasets.most_frequent(ratings_frame([(1, 9, 3, 1)]), 3)
+        movielens.most_frequent(ratings_frame([(1, 9, 3, 1)]), 3)
 
 
 def test_order_hash_sees_order_and_nothing_else():
     ratings = ratings_frame([(1, 9, 3, 1), (1, 8, 3, 1)])
-    assert datasets.order_hash(ratings) == datasets.order_hash(ratings.assign(rating=np.nan))
-    assert datasets.order_hash(ratings) != datasets.order_hash(ratings.iloc[::-1])
+    assert movielens.order_hash(ratings) == movielens.order_hash(ratings.assign(rating=np.nan))
+    assert movielens.order_hash(ratings) != movielens.order_hash(ratings.iloc[::-1])

@@ -1,15 +1,14 @@
-"""Tests of dualrec_utils.diversity."""
+"""Tests of models.hybrids.diversity."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from dualrec_utils import diversity, predictions
-from dualrec_utils.errors import StudyError
-from dualrec_utils.plots import fusion as figures
+from dualrec_utils.core import predictions
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.hybrids import diversity, figures
 
 ITEMS = pd.DataFrame(
     {

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils import eda
-from dualrec_utils.config import GENRES, ITEM, POSITION, RATING, SPLIT, TIMESTAMP, USER
+from dualrec_utils.core.config import GENRES, ITEM, POSITION, RATING, SPLIT, TIMESTAMP, USER
+from dualrec_utils.datasets import eda
 
 DAY = 86_400
 

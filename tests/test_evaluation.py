@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils import config, evaluation, files, predictions
-from dualrec_utils.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT, USER
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config, evaluation, files, predictions
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT, USER
+from dualrec_utils.core.errors import StudyError
 
 ITEMS = pd.DataFrame(
     {

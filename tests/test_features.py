@@ -1,12 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import features
-from dualrec_utils.config import GENRES
-from dualrec_utils.errors import StudyError
+from dualrec_utils.content import features
+from dualrec_utils.core.config import GENRES
+from dualrec_utils.core.errors import StudyError
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import config, files, leave_one_out_tables, page_parts, recordings
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config, files
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.backends import replay
+from dualrec_utils.report import parts as page_parts
+from dualrec_utils.studies.leave_one_out import tables as leave_one_out_tables
 
 
 def test_replacing_writes_whole_and_makes_the_folder(tmp_path):
@@ -80,4 +82,4 @@ def test_what_a_killed_write_leaves_is_no_result(tmp_path, monkeypatch):
     with pytest.raises(StudyError, match="has no table"):
         leave_one_out_tables.read_rows("ml-1m")
     with pytest.raises(StudyError, match="no recorded answers"):
-        recordings.read_recordings(folder)
+        replay.read_recordings(folder)

@@ -1,4 +1,4 @@
-"""Tests of dualrec_utils.finetune, on the tiny data set and a tiny Mistral of random weights."""
+"""Tests of models.finetuning.adapters, on the tiny data set and a tiny Mistral of random weights."""
 
 import json
 import os
@@ -10,9 +10,14 @@ import pytest
 import tiny_models
 import torch
 
-from dualrec_utils import config, finetune, instructions, lora_checkpoints, predictions, splits
-from dualrec_utils.config import CASE, ITEM, USER
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config, predictions, splits
+from dualrec_utils.core.config import CASE, ITEM, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.finetuning import (
+    adapters as finetune,
+    checkpoints as lora_checkpoints,
+    examples as instructions,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

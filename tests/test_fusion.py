@@ -1,16 +1,16 @@
-"""Tests of dualrec_utils.fusion and dualrec_utils.fusion_weights."""
+"""Tests of models.hybrids.fusion and dualrec_utils.models.hybrids.weights."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import ranx
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from dualrec_utils import candidates, config, fusion, fusion_weights, predictions
-from dualrec_utils.errors import StudyError
-from dualrec_utils.plots import fusion as figures
+from dualrec_utils.core import config, predictions
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import handoff
+from dualrec_utils.models.hybrids import figures, fusion, weights as fusion_weights
 
 ITEMS = pd.DataFrame({"item_id": [10, 20, 30]})
 CASES = pd.DataFrame({"case_id": ["a"], "history": [np.array([], dtype=int)]})
@@ -226,15 +226,15 @@ def test_scores_of_other_cases_are_refused(tiny):
     cases, items = of_split("test")["cases"], predictions.load_items("ml-100k")
     folder = config.model_dir("ml-100k", "lstm")
     with pytest.raises(StudyError, match="dvc repro lstm"):
-        candidates.load_lstm_scores("ml-100k", "next_item", "test")
+        handoff.load_lstm_scores("ml-100k", "next_item", "test")
     folder.mkdir(parents=True)
     for n_cases in (len(cases) + 1, len(cases)):
         matrix = np.zeros((n_cases, len(items)), dtype=np.float16)
         np.save(folder / "scores_next_item_test.npy", matrix)
         if n_cases > len(cases):
             with pytest.raises(StudyError, match="expected"):
-                candidates.load_lstm_scores("ml-100k", "next_item", "test")
-    assert candidates.load_lstm_scores("ml-100k", "next_item", "test").shape == matrix.shape
+                handoff.load_lstm_scores("ml-100k", "next_item", "test")
+    assert handoff.load_lstm_scores("ml-100k", "next_item", "test").shape == matrix.shape
 
 
 @pytest.fixture

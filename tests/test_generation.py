@@ -9,9 +9,12 @@ import pytest
 import torch
 from tiny_models import tiny_mistral, tiny_qwen2
 
-from dualrec_utils import chat, config, files, generation, loading, movielm, predictions, responses
-from dualrec_utils.errors import StudyError
-from dualrec_utils.matching import TitleMatcher
+from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import handoff
+from dualrec_utils.models.language import answers as responses, chat, generation, loading
+from dualrec_utils.models.language.matching import TitleMatcher
+from dualrec_utils.models.movielm import model as movielm
 
 ITEMS = pd.DataFrame(
     {
@@ -310,10 +313,10 @@ def test_too_few_answers_are_refused():
 def test_hints_are_read_by_case_or_missed_loudly(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "ROOT", tmp_path)
     with pytest.raises(StudyError, match="dvc repro lstm"):
-        responses.load_hints("toy", "next_item", "test")
+        handoff.load_hints("toy", "next_item", "test")
     hints = pd.DataFrame({"case_id": ["b", "a"], "item_id": [3, 4]})
     files.write_parquet(hints, tmp_path / "data/models/toy/lstm/hints_next_item_test.parquet")
-    assert responses.load_hints("toy", "next_item", "test").to_dict() == {"b": 3, "a": 4}
+    assert handoff.load_hints("toy", "next_item", "test").to_dict() == {"b": 3, "a": 4}
 
 
 def test_generations_are_saved_whole_and_alike(tmp_path, monkeypatch):
@@ -321,12 +324,12 @@ def test_generations_are_saved_whole_and_alike(tmp_path, monkeypatch):
     place = {"dataset": "toy", "stage": "s", "protocol": "next_item", "split": "test"}
     about = {"model": "movielm", "revision": None, "parameters": {"max_new_tokens": 8}}
     answers = ["- A\u2028B", "- Ü", "-"]
-    path = responses.save_generations(answers, PROMPTS, CASES, "system", **place, **about)
+    path = handoff.save_generations(answers, PROMPTS, CASES, "system", **place, **about)
     assert path == tmp_path / "data/generations/toy/s/system_next_item_test.jsonl"
     first = path.read_bytes()
     rows = files.read_jsonl(path)
     assert [row["answer"] for row in rows] == answers
     assert rows[1] == {"case_id": "b", "prompt": PROMPTS[1], "answer": "- Ü", **about}
-    responses.save_generations(answers, PROMPTS, CASES, "system", **place, **about)
+    handoff.save_generations(answers, PROMPTS, CASES, "system", **place, **about)
     assert path.read_bytes() == first
     assert json.loads(first.decode().split("\n")[0])["case_id"] == "a"

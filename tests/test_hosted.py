@@ -23,9 +23,10 @@ from pathlib import Path
 import pytest
 from chat_server import KEY, Handler, cut, fails, hangs, reset, says, sends, trickles
 
-from dualrec_utils import chat_api, hosted, prompts
-from dualrec_utils.errors import StudyError
-from dualrec_utils.hosted import HostedBackend, HostedSettings
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.backends import chat_api, hosted
+from dualrec_utils.models.backends.hosted import HostedBackend, HostedSettings
+from dualrec_utils.models.language import prompts
 
 MODEL = "some/model"
 

@@ -1,16 +1,19 @@
-"""Tests of dualrec_utils.instructions."""
+"""Tests of models.finetuning.examples."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import tiny_models
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tokenizers import Tokenizer, models, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from dualrec_utils import chat, instructions, movielm_data, prompts
-from dualrec_utils.errors import StudyError
+from dualrec_utils.content import titles
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import handoff
+from dualrec_utils.models.finetuning import examples as instructions
+from dualrec_utils.models.language import chat, prompts
+from dualrec_utils.models.movielm import documents as movielm_data
 
 WORDS = ("Heat", "Fargo", "Alien", "Babe", "Speed", "Seven", "Crumb", "Clue", "Big", "Ran")
 ITEMS = pd.DataFrame(
@@ -42,13 +45,13 @@ def test_answers_are_three_of_the_last_five_in_the_order_watched():
         window = [int(item) for item in HISTORIES[row.user_id][-5:]]
         places = [window.index(item) for item in row.answer_items]
         assert len(places) == 3 and places == sorted(places)
-        names = prompts.names_of(ITEMS)
+        names = titles.names_of(ITEMS)
         assert row.answer == "".join(f"- {names[item]}\n" for item in row.answer_items)
         assert row.answer_of_user == row.user_id
 
 
 def test_prompts_show_the_five_movies_before_the_window_and_the_hint():
-    lines, names = prompts.lines_of(ITEMS), prompts.names_of(ITEMS)
+    lines, names = prompts.lines_of(ITEMS), titles.names_of(ITEMS)
     for row in examples().itertuples():
         listed = [line for line in row.prompt.splitlines() if line.startswith("- ")]
         assert listed == [lines[item] for item in HISTORIES[row.user_id][-10:-5]]
@@ -94,7 +97,7 @@ def test_permuted_answers_go_round_and_nobody_keeps_their_own(n, seed):
 
 def test_missing_hints_name_the_stage_that_writes_them():
     with pytest.raises(StudyError, match="dvc repro lstm"):
-        instructions.load_hints("no-such-data-set")
+        handoff.load_training_hints("no-such-data-set")
 
 
 def test_one_example_cannot_be_permuted():

@@ -6,29 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from ranx import Qrels, Run, evaluate
 
-from dualrec_utils import (
-    baselines,
-    chance,
-    config,
-    counterparts,
-    diversity,
-    evaluation,
-    files,
-    fusion,
-    paper,
-    predictions,
-    readme_results,
-    results,
-    results_text,
-    systems,
-    verdict,
-)
-from dualrec_utils.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM, RANK, USER
-from dualrec_utils.errors import StudyError
+from dualrec_utils.analysis import chance, counterparts, results, verdict
+from dualrec_utils.core import config, evaluation, files, predictions
+from dualrec_utils.core.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM, RANK, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import baselines, systems
+from dualrec_utils.models.hybrids import diversity, fusion
+from dualrec_utils.report import readme as readme_results, text as results_text
+from dualrec_utils.show import paper
 
 ROOT = config.PACKAGE_ROOT
 SOURCES = sorted(

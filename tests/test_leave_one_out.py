@@ -8,15 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from ruamel.yaml import YAML
 from test_pipeline_definition import closure
 
-from dualrec_utils import baselines, config, datasets, leave_one_out_run, leave_one_out_tables
-from dualrec_utils import leave_one_out as loo
-from dualrec_utils import leave_one_out_ties as ties
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.datasets import movielens
+from dualrec_utils.models import baselines
+from dualrec_utils.studies.leave_one_out import (
+    run as leave_one_out_run,
+    tables as leave_one_out_tables,
+    ties,
+    track as loo,
+)
 
 FOLDER = config.PACKAGE_ROOT / "optional" / "leave_one_out"
 DATASETS = {"ml-100k": (943, 1349), "ml-1m": (6040, 3416)}
@@ -51,7 +56,7 @@ def test_the_real_files_give_the_users_and_items_of_the_field(dataset):
     folder = raw_folder(dataset)
     if folder is None:
         pytest.skip(f"{dataset} is not on this machine")
-    found = loo.make_track(datasets.parse(dataset, folder)[0], dataset=dataset, source="files")
+    found = loo.make_track(movielens.parse(dataset, folder)[0], dataset=dataset, source="files")
     assert (len(found.user_ids), len(found.item_ids)) == DATASETS[dataset]
 
 
@@ -92,7 +97,7 @@ def test_only_known_ties_of_one_user_change_their_order():
 
 
 def test_orders_are_compared_on_the_same_users_and_items(tiny_folder):
-    raw, _ = datasets.parse("ml-100k", tiny_folder / "ml-100k")
+    raw, _ = movielens.parse("ml-100k", tiny_folder / "ml-100k")
     found = ties.compare(raw, dataset="ml-100k", n_validation=5, seed=1).set_index(["ties", "model"])
     assert len(found) == len(ties.ORDERS) * len(ties.MODELS)
     moved = found["targets_moved"].groupby("ties", sort=False).first()
@@ -280,9 +285,9 @@ def stages():
 def test_stages_depend_on_what_they_import_and_on_the_one_model_they_fit():
     fit = stages()["fit"]
     listed = set(fit["do"]["deps"])
-    needed = closure("import dualrec_utils.leave_one_out_run", by_name=False)
+    needed = closure("import dualrec_utils.studies.leave_one_out.run", by_name=False)
     for item in fit["foreach"].values():
-        own = f"import dualrec_utils.baselines.{item['model']}"
+        own = f"import dualrec_utils.models.baselines.{item['model']}"
         missing = closure(own, by_name=False) - {
             dep.replace("${item.model}", item["model"]) for dep in listed
         }
@@ -290,10 +295,10 @@ def test_stages_depend_on_what_they_import_and_on_the_one_model_they_fit():
         needed |= closure(own, by_name=False) - {f"dualrec_utils/baselines/{item['model']}.py"}
     assert listed - {"dualrec_utils/baselines/${item.model}.py"} == needed
     code = {dep for dep in stages()["tables"]["deps"] if dep.startswith("dualrec_utils")}
-    assert code == closure("import dualrec_utils.leave_one_out_tables", by_name=False)
-    models = "".join(f"\nimport dualrec_utils.baselines.{name}" for name in ties.MODELS)
+    assert code == closure("import dualrec_utils.studies.leave_one_out.tables", by_name=False)
+    models = "".join(f"\nimport dualrec_utils.models.baselines.{name}" for name in ties.MODELS)
     code = {dep for dep in stages()["ties"]["deps"] if dep.startswith("dualrec_utils")}
-    assert code == closure(f"import dualrec_utils.leave_one_out_ties{models}", by_name=False)
+    assert code == closure(f"import dualrec_utils.studies.leave_one_out.ties{models}", by_name=False)
 
 
 def rows(model, ndcg, *, hit_rate=0.31):

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from tiny_models import tiny_mistral
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from dualrec_utils import generation, loading, lora
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.finetuning import lora
+from dualrec_utils.models.language import generation, loading
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 from tiny_models import tiny_mistral, tiny_qwen2
 
-from dualrec_utils import config, generation, loading, local, vllm_engine
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.backends import local, vllm_engine
+from dualrec_utils.models.language import generation, loading
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -1,4 +1,4 @@
-"""Tests of dualrec_utils.lora, on a tiny Mistral model with random weights."""
+"""Tests of models.finetuning.lora, on a tiny Mistral model with random weights."""
 
 import json
 import shutil
@@ -11,8 +11,10 @@ import torch
 from test_instructions import ITEMS, examples
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from dualrec_utils import generation, instructions, loading, lora, lora_training, movielm, movielm_data
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.finetuning import examples as instructions, lora, training as lora_training
+from dualrec_utils.models.language import generation, loading
+from dualrec_utils.models.movielm import documents as movielm_data, model as movielm
 
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1, "seed": 3}
 TRAINING = {"n_epochs": 2, "batch_size": 2, "accumulation": 2, "learning_rate": 0.02, "label": "test"}

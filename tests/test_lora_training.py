@@ -1,4 +1,4 @@
-"""Tests of dualrec_utils.lora_training and lora_checkpoints, on a tiny Mistral of random weights."""
+"""Tests of models.finetuning.training and lora_checkpoints, on a tiny Mistral of random weights."""
 
 import json
 
@@ -6,14 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from test_instructions import examples
 from test_lora import LORA, write_base
 from transformers import BitsAndBytesConfig
 
-from dualrec_utils import instructions, loading, lora, lora_checkpoints, lora_training
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.finetuning import (
+    checkpoints as lora_checkpoints,
+    examples as instructions,
+    lora,
+    training as lora_training,
+)
+from dualrec_utils.models.language import loading
 
 # 12 examples, 4 a step: 3 steps an epoch, each of 2 batches.
 TRAINING = {"seed": 9, "n_epochs": 2, "batch_size": 2, "accumulation": 2, "learning_rate": 0.02}

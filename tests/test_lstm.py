@@ -4,13 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import lstm, lstm_data, lstm_network, lstm_scores
-from dualrec_utils.errors import StudyError
-from dualrec_utils.features import item_features, rows_of
-from dualrec_utils.lstm_data import IGNORED
+from dualrec_utils.content.features import item_features, rows_of
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.lstm import (
+    network as lstm_network,
+    scores as lstm_scores,
+    sequences as lstm_data,
+    training as lstm,
+)
+from dualrec_utils.models.lstm.sequences import IGNORED
 
 # Not imported on its own: the package chooses the backend before Keras is first imported.
 keras = lstm.keras

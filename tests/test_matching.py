@@ -2,10 +2,9 @@
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import matching
+from dualrec_utils.models.language import matching, matching_quality
 
 
 def catalog(*rows):
@@ -80,7 +79,9 @@ def test_measured_shares_on_three_texts():
             "item_id": pd.array([1, 3, None], dtype="Int64"),
         }
     )
-    table = matching.measure_thresholds(ITEMS, texts, thresholds=[80, 101]).set_index(["threshold", "kind"])
+    table = matching_quality.measure_thresholds(ITEMS, texts, thresholds=[80, 101]).set_index(
+        ["threshold", "kind"]
+    )
     # "Sabrina" alone goes to the lower id, which is not the one meant.
     assert table.loc[(80, "a"), ["right", "wrong", "refused"]].tolist() == [0.5, 0.5, 0.0]
     assert table.loc[(80, "outside"), ["right", "wrong"]].tolist() == [0.0, 1.0]
@@ -95,8 +96,8 @@ def test_precision_and_recall_on_five_texts():
             "item_id": pd.array([1, 3, 8, None, None], dtype="Int64"),
         }
     )
-    table = matching.measure_thresholds(ITEMS, texts, thresholds=[80, 101])
-    measured = matching.precision_recall(table).set_index("threshold")
+    table = matching_quality.measure_thresholds(ITEMS, texts, thresholds=[80, 101])
+    measured = matching_quality.precision_recall(table).set_index("threshold")
     # At 80: right are The Matrix and the Usual Suspects; wrong the other Sabrina and the outsider Matrixx.
     assert measured.loc[80, ["precision", "recall"]].tolist() == pytest.approx([2 / 4, 2 / 3])
     assert measured.loc[80, ["n_matches", "n_texts"]].tolist() == [4, 3]
@@ -106,17 +107,17 @@ def test_precision_and_recall_on_five_texts():
 
 def test_precision_without_a_match_is_one_and_recall_needs_a_movie():
     row = {"threshold": 101, "kind": "typo", "n": 2, "right": 0.0, "wrong": 0.0, "refused": 1.0}
-    measured = matching.precision_recall(pd.DataFrame([row]))
+    measured = matching_quality.precision_recall(pd.DataFrame([row]))
     assert measured[["precision", "recall"]].to_numpy().tolist() == [[1.0, 0.0]]
     with pytest.raises(ValueError, match="no text"):
-        matching.precision_recall(pd.DataFrame([row | {"kind": "not in catalog"}]))
+        matching_quality.precision_recall(pd.DataFrame([row | {"kind": "not in catalog"}]))
 
 
 def test_perturbed_titles_are_the_same_for_the_same_seed():
     outside = catalog((50, "Elsewhere", 1990))
-    first = matching.perturbed_titles(ITEMS, outside, seed=1)
-    pd.testing.assert_frame_equal(first, matching.perturbed_titles(ITEMS, outside, seed=1))
-    assert (first["text"] != matching.perturbed_titles(ITEMS, outside, seed=2)["text"]).any()
+    first = matching_quality.perturbed_titles(ITEMS, outside, seed=1)
+    pd.testing.assert_frame_equal(first, matching_quality.perturbed_titles(ITEMS, outside, seed=1))
+    assert (first["text"] != matching_quality.perturbed_titles(ITEMS, outside, seed=2)["text"]).any()
     assert first.groupby("kind").size().to_dict()["not in catalog"] == 1
     typos = first[first["kind"] == "one typo"]
     assert (

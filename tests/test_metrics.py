@@ -5,11 +5,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from ranx import Qrels, Run, evaluate
 
-from dualrec_utils import metrics
+from dualrec_utils.core import metrics
 
 # ranked list, targets, rank of the first hit
 HAND = [

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from dualrec_utils import config, movielm, movielm_data
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.movielm import documents as movielm_data, model as movielm
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,12 +8,18 @@ from threading import Thread
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from ruamel.yaml import YAML
 
-from dualrec_utils import config, files, movielm, nir, nir_candidates, nir_data, nir_experiment
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config, files
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.movielm import model as movielm
+from dualrec_utils.studies.nir import (
+    candidates as nir_candidates,
+    experiment as nir_experiment,
+    protocol as nir,
+    recordings as nir_data,
+)
 
 TITLES = ["Alpha", "Bravo", "Charlie", "Delta, The", "Echo"]
 ITEMS = pd.DataFrame(
@@ -284,14 +290,14 @@ def test_the_stage_stands_outside_the_default_pipeline_and_names_what_it_imports
     folder = config.PACKAGE_ROOT / "optional" / "nir"
     stage = read((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["nir"]
     listed = {dep for dep in stage["deps"] if dep.startswith("dualrec_utils")}
-    assert listed == closure("import dualrec_utils.nir_experiment")
+    assert listed == closure("import dualrec_utils.studies.nir.experiment")
     default = (config.PACKAGE_ROOT / "dvc.yaml").read_text(encoding="utf-8")
     assert "nir_experiment" not in default
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_local_model_is_asked_in_three_ways(root, published, published_files):
-    from dualrec_utils import nir_local
+    from dualrec_utils.studies.nir import local as nir_local
 
     histories = {user: np.array([11 + (user + step) % 5 for step in range(12)]) for user in range(4)}
     model, tokenizer, curve = movielm.train(

@@ -7,7 +7,9 @@ from collections import Counter
 import nbformat
 import pytest
 
-from dualrec_utils import config, params, questions, run_notebook, stages
+from dualrec_utils.core import config
+from dualrec_utils.pipeline import notebooks as run_notebook, params, stages
+from dualrec_utils.studies.questions import settings as questions
 
 PATHS = sorted(config.NOTEBOOKS.glob("*.ipynb"))
 NUMBERED = [path for path in PATHS if path.name[:2].isdigit()]

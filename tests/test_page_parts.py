@@ -4,7 +4,10 @@ import re
 
 import pytest
 
-from dualrec_utils import config, page_parts, page_words, questions, stages
+from dualrec_utils.core import config
+from dualrec_utils.pipeline import stages
+from dualrec_utils.report import parts as page_parts, words as page_words
+from dualrec_utils.studies.questions import settings as questions
 
 ROOT = config.PACKAGE_ROOT
 
@@ -32,5 +35,5 @@ def test_the_guide_explains_the_same_words_in_the_same_way():
     guide = " ".join((ROOT / "reports" / "README.md").read_text(encoding="utf-8").split())
     for word, meaning in page_words.GLOSSARY:
         assert f"- **{word}**: {meaning}." in guide
-    template = (ROOT / "dualrec_utils/templates/report.html.j2").read_text(encoding="utf-8")
+    template = (ROOT / "dualrec_utils/report/templates/report.html.j2").read_text(encoding="utf-8")
     assert re.search(r"for word, meaning in glossary", template)

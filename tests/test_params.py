@@ -3,22 +3,16 @@
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import (
-    baseline_search,
-    config,
-    leave_one_out_run,
-    leave_one_out_tables,
-    nir_experiment,
-    params,
-    peers,
-    questions,
-    schemas,
-    stages,
-)
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.pipeline import params, schemas, stages
+from dualrec_utils.studies import baseline_search
+from dualrec_utils.studies.leave_one_out import run as leave_one_out_run, tables as leave_one_out_tables
+from dualrec_utils.studies.nir import experiment as nir_experiment
+from dualrec_utils.studies.peers import recbole as peers
+from dualrec_utils.studies.questions import settings as questions
 
 TEXT = (config.PACKAGE_ROOT / "params.yaml").read_text(encoding="utf-8")
 

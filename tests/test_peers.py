@@ -5,13 +5,15 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from ruamel.yaml import YAML
 
-from dualrec_utils import baselines, config, files, leave_one_out, peer_baselines, peers
-from dualrec_utils.errors import StudyError
-from dualrec_utils.leave_one_out import Track
+from dualrec_utils.core import config, files
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import baselines
+from dualrec_utils.studies.leave_one_out import track as leave_one_out
+from dualrec_utils.studies.leave_one_out.track import Track
+from dualrec_utils.studies.peers import ours as peer_baselines, recbole as peers
 
 FOLDER = config.PACKAGE_ROOT / "optional" / "peers"
 

@@ -12,7 +12,9 @@ import nbformat
 import pytest
 from ruamel.yaml import YAML
 
-from dualrec_utils import config, imports, params, questions, stages
+from dualrec_utils.core import closure as imports, config
+from dualrec_utils.pipeline import params, stages
+from dualrec_utils.studies.questions import settings as questions
 
 ROOT = config.PACKAGE_ROOT
 PIPELINE = ROOT / "dvc.yaml"

@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils import config, eda
-from dualrec_utils.config import ITEM
-from dualrec_utils.plots import baselines as baseline_figures
-from dualrec_utils.plots import eda as figures
-from dualrec_utils.plots.style import save_figure
+from dualrec_utils.core import config
+from dualrec_utils.core.config import ITEM
+from dualrec_utils.datasets import eda, figures
+from dualrec_utils.models.baselines import figures as baseline_figures
+from dualrec_utils.show.charts import save_figure
 
 
 @pytest.fixture

@@ -6,9 +6,18 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from dualrec_utils import config, sample_size
-from dualrec_utils.plots import audit, baselines, figure_4, language, questions, significance, zero_shot
-from dualrec_utils.plots.rows import PROTOCOLS
+from dualrec_utils.analysis import sample_size
+from dualrec_utils.analysis.figures import significance
+from dualrec_utils.audit import figures as audit
+from dualrec_utils.core import config
+from dualrec_utils.models import systems
+from dualrec_utils.models.baselines import figures as baselines
+from dualrec_utils.models.finetuning import figures as finetuning_figures
+from dualrec_utils.models.language import figures as zero_shot
+from dualrec_utils.report import figure_4
+from dualrec_utils.show import charts
+from dualrec_utils.show.charts import PROTOCOLS
+from dualrec_utils.studies.questions import figures as questions
 
 pytestmark = pytest.mark.usefixtures("figures_closed")
 
@@ -29,14 +38,14 @@ def test_a_protocol_looks_alike_wherever_it_is_drawn(protocols):
     wanted = {name: (PROTOCOLS[name]["marker"], PROTOCOLS[name]["color"].lower()) for name in protocols}
     options = {"group": "protocol", "metric": "hit_rate@5", "note": "n"}
     assert looks(baselines.with_intervals(rows, xlabel="HR@5", **options)) == wanted
-    assert looks(language.differences(rows, **options)) == wanted
+    assert looks(charts.forest(rows, **options)) == wanted
 
 
 def test_language_models_systems_are_named_in_words():
     names = ["movielm_lora", "movielm_lora_permuted"]
     words = ["movielm LoRA", "movielm LoRA, permuted answers"]
     curves = pd.DataFrame({"adapter": names, "epoch": 0, "train_loss": 2.0, "validation_loss": 2.0})
-    assert list(looks(language.adapter_losses(curves, note="n"))) == words
+    assert list(looks(finetuning_figures.adapter_losses(curves, note="n"))) == words
     shares = pd.DataFrame({"not readable": [0.1, 0.2]}, index=pd.Index(names, name="system"))
     assert zero_shot.answer_shares(shares, note="n").axes[0].get_legend_handles_labels()[1] == words
 
@@ -45,7 +54,7 @@ def test_more_systems_than_colours_are_told_apart():
     """Profile colab: eight adapters, ten systems that answer without one."""
     names = [f"model_{number}" for number in range(12)]
     curves = pd.DataFrame({"adapter": names, "epoch": 0, "train_loss": 2.0, "validation_loss": 2.0})
-    assert len(set(looks(language.adapter_losses(curves, note="n")).values())) == len(names)
+    assert len(set(looks(finetuning_figures.adapter_losses(curves, note="n")).values())) == len(names)
     shares = pd.DataFrame({"not readable": 0.1}, index=pd.Index(names, name="system"))
     bars = [bar for (bar,) in zero_shot.answer_shares(shares, note="n").axes[0].containers]
     assert len({(bar.get_facecolor(), bar.get_hatch()) for bar in bars}) == len(names)
@@ -57,7 +66,7 @@ def test_a_difference_names_both_systems_in_words():
     columns = ["system", "other", "protocol", "difference", "low", "high"]
     pairs = pd.DataFrame(rows, columns=columns)
     before = pairs.copy()
-    figure = language.differences(pairs, group="protocol", metric="HR@5", note="n")
+    figure = charts.forest(pairs, group="protocol", metric="HR@5", note="n", label=systems.label)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == [
         "movielm LoRA\n− LSTM alone (Stage 1)",
         "LSTM and language model fused (ours)\n− movielm alone",

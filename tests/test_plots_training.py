@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from dualrec_utils.plots import training
+from dualrec_utils.models.lstm import figures as training
 
 pytestmark = pytest.mark.usefixtures("figures_closed")
 

@@ -3,12 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import evaluation, files, predictions
-from dualrec_utils.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT, USER
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import evaluation, files, predictions
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT, USER
+from dualrec_utils.core.errors import StudyError
 
 ITEMS = np.array([10, 20, 30, 40])
 

@@ -4,9 +4,10 @@ import pandas as pd
 import pytest
 from conftest import TINY, tiny_files, use_root
 
-from dualrec_utils import config, datasets, evaluation, files, prepare, sources, splits
-from dualrec_utils.config import CASE, HISTORY, ITEM, POSITION, SPLIT, TIMESTAMP, USER
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config, evaluation, files, splits
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, POSITION, SPLIT, TIMESTAMP, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.datasets import movielens, prepare, sources
 
 
 def written():
@@ -45,7 +46,7 @@ def test_what_the_summary_says_is_what_the_files_hold(tiny):
     assert tiny["n_interactions"] == len(interactions)
     assert tiny["n_items"] == len(items) == TINY["n_items"]
     assert tiny["n_users"] == len(users) == interactions[USER].nunique()
-    assert tiny["order_sha256"] == datasets.order_hash(interactions)
+    assert tiny["order_sha256"] == movielens.order_hash(interactions)
     assert tiny["n_movies_merged"] == 1
     assert tiny["n_users_train"] + tiny["n_users_validation"] + tiny["n_users_test"] == tiny["n_users"]
     assert interactions[USER].value_counts().min() >= TINY["min_interactions"]

@@ -14,9 +14,12 @@ import pytest
 from conftest import tiny_files, use_downloads, use_root
 from ruamel.yaml import YAML
 
-from dualrec_utils import baseline_search, config, datasets, eda, files, params, prepare, profiles, stages
-from dualrec_utils.config import HISTORY, ITEM, POSITION, RATING, TIMESTAMP, USER
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config, files
+from dualrec_utils.core.config import HISTORY, ITEM, POSITION, RATING, TIMESTAMP, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.datasets import eda, movielens, prepare
+from dualrec_utils.pipeline import params, profiles, stages
+from dualrec_utils.studies import baseline_search
 
 ROOT = config.PACKAGE_ROOT
 every = pytest.mark.parametrize("name", profiles.names())
@@ -75,7 +78,7 @@ def test_its_pipeline_is_the_default_one_with_code_two_folders_up(name):
     folder = profiles.FOLDER / name
     committed = (folder / "dvc.yaml").read_text(encoding="utf-8")
     default = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    assert committed == profiles.pipeline(default), "run: python -m dualrec_utils.profiles"
+    assert committed == profiles.pipeline(default), "run: python -m dualrec_utils.pipeline.profiles"
     own, theirs = stages_of(folder / "dvc.yaml"), stages_of(ROOT / "dvc.yaml")
     assert list(own) == list(theirs)
     for stage, defined in own.items():
@@ -207,4 +210,4 @@ def test_the_data_stage_of_ml_1m_reads_an_order_file(tmp_path, order_folder, mon
     for column in (RATING, TIMESTAMP):
         assert not eda.has_values(data["interactions"], column)
         assert data["interactions"][column].notna().any()
-    assert datasets.order_hash(data["interactions"]) == summary["order_sha256"]
+    assert movielens.order_hash(data["interactions"]) == summary["order_sha256"]

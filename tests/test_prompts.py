@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import prompts
-from dualrec_utils.errors import StudyError
+from dualrec_utils.content import titles
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.language import prompts
 
 
 @pytest.fixture
@@ -110,5 +110,5 @@ WORDS = st.text(st.characters(whitelist_categories=("Lu", "Ll")), min_size=1, ma
 
 @given(st.lists(st.tuples(st.lists(WORDS, min_size=1, max_size=4), st.integers(1900, 2010)), max_size=3))
 def test_an_answer_as_taught_is_read_back(movies):
-    titles = [prompts.title_with_year(" ".join(words), year) for words, year in movies]
+    titles = [titles.title_with_year(" ".join(words), year) for words, year in movies]
     assert prompts.parse_titles(prompts.format_answer(titles)) == titles

@@ -5,23 +5,22 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from dualrec_utils import (
-    config,
-    files,
-    predictions,
-    prompts,
-    questions,
-    questions_answers,
-    questions_lstm,
-    questions_rerank,
-    questions_sizes,
-    questions_suggestions,
-    questions_tables,
-    questions_verdict,
+from dualrec_utils.content import titles
+from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.config import CASE, GENRE_LIST, HISTORY, ITEM, RANK, TEXT, TITLE, USER, YEAR
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.language import prompts
+from dualrec_utils.models.language.matching import TitleMatcher
+from dualrec_utils.studies.questions import (
+    answers as questions_answers,
+    lstm as questions_lstm,
+    rerank as questions_rerank,
+    settings as questions,
+    sizes as questions_sizes,
+    suggestions as questions_suggestions,
+    tables as questions_tables,
+    verdict as questions_verdict,
 )
-from dualrec_utils.config import CASE, GENRE_LIST, HISTORY, ITEM, RANK, TEXT, TITLE, USER, YEAR
-from dualrec_utils.errors import StudyError
-from dualrec_utils.matching import TitleMatcher
 
 FOLDER = config.PACKAGE_ROOT / "optional" / "questions"
 STATS = {"seed": 1, "n_bootstrap": 200, "confidence": 0.95}
@@ -30,7 +29,7 @@ GENRES = [["Crime"], ["Crime", "Drama"], ["Sci-Fi"], ["Sci-Fi"], ["Comedy"], ["C
 ITEMS = pd.DataFrame(
     {ITEM: range(1, 9), TITLE: TITLES, YEAR: pd.array([1990] * 8, dtype="Int64"), GENRE_LIST: GENRES}
 )
-NAMES = prompts.names_of(ITEMS)
+NAMES = titles.names_of(ITEMS)
 CASES = pd.DataFrame(
     {
         CASE: ["a", "b", "c"],
@@ -402,4 +401,4 @@ def test_the_notebook_names_the_code_it_runs():
     notebook = nbformat.read(config.NOTEBOOKS / questions.NOTEBOOK, as_version=4)
     source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     code = {dep for dep in stages()["questions"]["deps"] if dep.startswith("dualrec_utils")}
-    assert code == closure(f"import dualrec_utils.questions\n{source}")
+    assert code == closure(f"import dualrec_utils.studies.questions.settings\n{source}")

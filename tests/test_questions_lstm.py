@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils import files, lstm, lstm_network, questions_lstm
-from dualrec_utils.errors import StudyError
-from dualrec_utils.features import item_features
-from dualrec_utils.lstm_data import every_position, windows
+from dualrec_utils.content.features import item_features
+from dualrec_utils.core import files
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.lstm import network as lstm_network, training as lstm
+from dualrec_utils.models.lstm.sequences import every_position, windows
+from dualrec_utils.studies.questions import lstm as questions_lstm
 
 BASE = {
     "dataset": "ml-100k", "seed": 7, "training": "every_position", "epochs": 1, "batch_size": 8,
@@ -116,7 +118,7 @@ def test_a_setting_is_measured_on_validation_users_and_can_be_loaded_instead(tmp
 
 @pytest.mark.usefixtures("tiny", "one_thread")
 def test_the_default_is_not_trained_again(tmp_path, monkeypatch):
-    from dualrec_utils import predictions
+    from dualrec_utils.core import predictions
 
     items = predictions.load_items("ml-100k")
     words = {key: BASE[key] for key in ("title_vocabulary", "title_length")}

@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from dualrec_utils import config, files, readme_results, stages
+from dualrec_utils.core import config, files
+from dualrec_utils.pipeline import stages
+from dualrec_utils.report import readme as readme_results
 
 ROOT = config.PACKAGE_ROOT
 PATH = ROOT / "README.md"

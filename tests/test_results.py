@@ -5,20 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils import (
-    config,
-    counterparts,
-    deviations,
-    files,
-    paper,
-    params,
-    predictions,
-    results,
-    systems,
-    verdict,
-)
-from dualrec_utils.errors import StudyError
-from dualrec_utils.plots import results as plots
+from dualrec_utils.analysis import counterparts, deviations, plan, results, verdict
+from dualrec_utils.analysis.figures import systems as plots
+from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import systems
+from dualrec_utils.pipeline import params
+from dualrec_utils.show import paper
 
 ITEMS = [1, 2, 3, 4, 5, 6]
 # case -> (user, history, target); user 20 has one case more, so users and cases weigh differently.
@@ -30,7 +23,7 @@ CASES = {
 }
 SETTINGS = {"seed": 1, "n_bootstrap": 200, "confidence": 0.9}
 # As for a run whose language model is movielm.
-COMPARED = SETTINGS | {"comparisons": systems.comparisons("movielm")}
+COMPARED = SETTINGS | {"comparisons": plan.comparisons("movielm")}
 
 
 @pytest.fixture
@@ -268,9 +261,9 @@ def test_a_verdict_without_metrics_makes_no_claim():
 
 def test_every_comparison_names_known_systems():
     known = systems.expected("movielm")
-    for _, system, other in systems.comparisons("movielm"):
+    for _, system, other in plan.comparisons("movielm"):
         assert {system, other} <= set(known)
-    assert set(systems.headline("movielm")) <= set(known)
+    assert set(plan.headline("movielm")) <= set(known)
     assert set(counterparts.STAND_INS) <= set(known)
     labels = [systems.label(name) for name in known]
     assert len(set(labels)) == len(known) and not set(labels) & set(known)

@@ -7,8 +7,8 @@ import sys
 import nbformat
 import pytest
 
-from dualrec_utils import run_notebook
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.pipeline import notebooks as run_notebook
 
 PARAMETERS = 'dataset = "ml-100k"  # the data\nseed = 1  # of everything\nshuffle = False'
 SETTINGS = {"dataset": "ml-100k", "seed": 7, "shuffle": True}
@@ -109,7 +109,7 @@ def test_a_failing_cell_is_named_and_nothing_is_written(tmp_path, capfd):
 
 
 def test_a_study_error_comes_out_as_itself(tmp_path):
-    source = "from dualrec_utils.errors import StudyError\nraise StudyError('u.data is cut short')"
+    source = "from dualrec_utils.core.errors import StudyError\nraise StudyError('u.data is cut short')"
     with pytest.raises(StudyError, match=r"^u.data is cut short$"):
         run(tmp_path, notebook(source))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["01_tiny.ipynb"]

@@ -7,9 +7,12 @@ import pytest
 from conftest import TINY
 from test_baseline_pieces import PLACE, TRAINED
 
-from dualrec_utils import baseline_pieces, config, evaluation, files, params, seeds, splits, stages
-from dualrec_utils.config import USER
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config, evaluation, files, splits
+from dualrec_utils.core.config import USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.baselines import pieces
+from dualrec_utils.pipeline import params, stages
+from dualrec_utils.studies import seeds
 
 OWN = {"dataset": "ml-100k", "seed": TINY["seed"]}
 LSTM = params.section("lstm", config.PACKAGE_ROOT / "params.yaml") | {"epochs": 1, "batch_size": 8} | OWN
@@ -28,7 +31,7 @@ def sections(tiny, monkeypatch):
 def run_before(sections):
     """The run's own predictions of `gru4rec`."""
     histories = list(splits.load_histories("ml-100k", "train").values())
-    baseline_pieces.obtain("gru4rec", TRAINED, histories, seed=TINY["seed"], **PLACE)
+    pieces.obtain("gru4rec", TRAINED, histories, seed=TINY["seed"], **PLACE)
 
 
 def test_the_first_row_is_the_runs_own(run_before):

@@ -6,14 +6,15 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import stats
 
-from dualrec_utils import config, sample_size, schemas, significance
-from dualrec_utils.config import CASE, USER
-from dualrec_utils.errors import StudyError
-from dualrec_utils.plots import significance as plots
+from dualrec_utils.analysis import sample_size, significance
+from dualrec_utils.analysis.figures import significance as plots
+from dualrec_utils.core import config
+from dualrec_utils.core.config import CASE, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.pipeline import schemas
 
 DRAWS = {"seed": 1, "n_permutations": 4_000, "alpha": 0.05}
 

@@ -10,8 +10,9 @@ from functools import partial
 
 import pytest
 
-from dualrec_utils import config, files, sources
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config, files
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.datasets import sources
 
 
 @pytest.fixture

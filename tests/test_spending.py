@@ -2,8 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from dualrec_utils import spending
-from dualrec_utils.chat_api import Failure, Reply
+from dualrec_utils.models.backends import spending
+from dualrec_utils.models.backends.chat_api import Failure, Reply
 
 
 def test_ledger_never_lets_through_more_than_the_cap():

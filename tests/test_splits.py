@@ -3,12 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import files, splits
-from dualrec_utils.config import CASE, HISTORY, ITEM, SPLIT, USER, processed_dir
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import files, splits
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, SPLIT, USER, processed_dir
+from dualrec_utils.core.errors import StudyError
 
 SHARES = {"train_share": 0.7, "validation_share": 0.15}
 

@@ -11,8 +11,9 @@ import nbformat
 import psutil
 import pytest
 
-from dualrec_utils import config, running, stages
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import config
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.pipeline import running, stages
 
 
 @pytest.fixture

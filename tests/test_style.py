@@ -1,4 +1,4 @@
-"""Tests of dualrec_utils.plots.style."""
+"""Tests of show.charts."""
 
 import matplotlib as mpl
 import nbformat
@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from nbclient import NotebookClient
 
-from dualrec_utils import config
-from dualrec_utils.plots import style
-from dualrec_utils.run_notebook import KERNEL
+from dualrec_utils.core import config
+from dualrec_utils.pipeline.notebooks import KERNEL
+from dualrec_utils.show import charts
 
 DRAW = "with style.study_style():\n    figure, axes = plt.subplots()"
 
@@ -25,7 +25,7 @@ def test_every_figure_of_a_notebook_is_shown_not_only_the_first(tmp_path):
 def test_nothing_global_is_changed_and_open_figures_stay_open():
     before = dict(mpl.rcParams)
     other = plt.figure()
-    with style.study_style():
+    with charts.study_style():
         own, _ = plt.subplots()
         assert mpl.rcParams["legend.frameon"] is False
     assert dict(mpl.rcParams) == before
@@ -38,10 +38,10 @@ def test_a_figure_is_saved_beside_its_data_with_the_same_bytes(tmp_path, monkeyp
     data = pd.DataFrame({"x": [0, 1], "y": [0.5, 0.25]})
     contents = []
     for _ in range(2):
-        with style.study_style():
+        with charts.study_style():
             figure, axes = plt.subplots()
             axes.plot(data["x"], data["y"])
-        path = style.save_figure(figure, data, "line", stage="a_stage")
+        path = charts.save_figure(figure, data, "line", stage="a_stage")
         plt.close(figure)
         contents.append(path.read_bytes())
     assert path == tmp_path / "a_stage" / "line.png"

@@ -4,7 +4,9 @@ import nbformat
 import pandas as pd
 import pytest
 
-from dualrec_utils import config, run_notebook, tables
+from dualrec_utils.core import config
+from dualrec_utils.pipeline import notebooks as run_notebook
+from dualrec_utils.show import tables
 
 
 def test_a_value_with_its_interval():

@@ -4,11 +4,11 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from dualrec_utils import files, stages, verify
-from dualrec_utils.errors import StudyError
+from dualrec_utils.core import files
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.pipeline import stages, verify
 
 COMMITTED = {
     "next_item/lstm/hit_rate@5": 0.2,

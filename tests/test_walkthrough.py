@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils import files, predictions, report, walkthrough
-from dualrec_utils.config import CASE, ITEM, RANK, SCORE, SEED, TEXT
+from dualrec_utils.core import files, predictions
+from dualrec_utils.core.config import CASE, ITEM, RANK, SCORE, SEED, TEXT
+from dualrec_utils.report import page as report, walkthrough
 
 NAMES = {1: "Heat (1995)", 2: "Fargo (1996)", 3: "Big (1988)", 4: "Alien (1979)"}
 
@@ -43,7 +44,7 @@ def test_every_title_written_has_a_fate():
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A run with one case: history 4, target 2, the answer names 1, 3 and 1 again."""
-    from dualrec_utils import config
+    from dualrec_utils.core import config
 
     monkeypatch.setattr(config, "ROOT", tmp_path)
     folder = config.processed_dir("ml-100k")

@@ -18,7 +18,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from dualrec_utils.prompts import HEADER, HINT, REQUEST
+from dualrec_utils.models.language.prompts import HEADER, HINT, REQUEST
 
 MISTRAL_CHAT = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"

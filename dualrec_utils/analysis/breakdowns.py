@@ -1,0 +1,222 @@
+"""Where the hits are, and what is recommended: by popularity, history and genre; coverage and novelty.
+
+Popularity is counted on training users alone. Groups are of cases under `next_item`, which have one
+target; the targets come from :mod:`core.evaluation` and go no further than a case's group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.core import evaluation, predictions, splits
+from dualrec_utils.core.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM, PROTOCOL, RANK, SYSTEM, USER
+
+PROTOCOL_USED = "next_item"
+POPULARITY, LENGTH, GENRE = "popularity of the target", "length of the history", "genre of the target"
+POPULARITY_CLASSES = ("head", "middle", "tail")
+K = 5
+# An interval over fewer users says nothing, and none is given.
+FEWEST_USERS = 10
+
+
+def training_counts(dataset: str) -> tuple[pd.Series, int]:
+    """How many training users rated each catalog movie.
+
+    Returns:
+        (counts, n_users): counts by `item_id`, every movie of the catalog, 0 where no training user
+        rated it; and the number of training users.
+    """
+    histories = splits.load_histories(dataset, "train")
+    rated = pd.Series(np.concatenate(list(histories.values()))).value_counts()
+    catalog = predictions.load_items(dataset)[ITEM]
+    return rated.reindex(catalog, fill_value=0).rename_axis(ITEM), len(histories)
+
+
+def popularity_classes(counts: pd.Series) -> pd.Series:
+    """`head`, `middle` or `tail` of every movie: each class holds about a third of the training ratings.
+
+    Args:
+        counts: from :func:`training_counts`. The most rated movie comes first, ties by lowest id.
+
+    Returns:
+        Movie -> class; a movie belongs where the ratings of the movies before it end.
+    """
+    ordered = counts.sort_index().sort_values(ascending=False, kind="stable")
+    before = (ordered.cumsum() - ordered) / ordered.sum()
+    place = np.minimum((before * len(POPULARITY_CLASSES)).astype(int), len(POPULARITY_CLASSES) - 1)
+    return place.map(dict(enumerate(POPULARITY_CLASSES))).reindex(counts.index)
+
+
+def case_groups(
+    cases: pd.DataFrame, targets: pd.Series, items: pd.DataFrame, counts: pd.Series
+) -> pd.DataFrame:
+    """The groups that each case of `next_item` belongs to.
+
+    Args:
+        cases: frame with `case_id` and `history`.
+        targets: from `evaluation.load_targets`, one a case.
+        items: the catalog.
+        counts: from :func:`training_counts`.
+
+    Returns:
+        Long frame `by` (:data:`POPULARITY`, :data:`LENGTH`, :data:`GENRE`), `group` (in words) and
+        `case_id`, groups in reading order. A case has one popularity class, one third of the history
+        lengths, and every genre of its target.
+    """
+    target = cases[CASE].map(targets).str[0]
+    classes = popularity_classes(counts)
+    sizes = classes.value_counts()
+    names = {name: f"{name}: {sizes.get(name, 0):,} movies" for name in POPULARITY_CLASSES}
+    lengths = cases[HISTORY].map(len)
+    thirds = pd.qcut(lengths, 3, labels=False, duplicates="drop")
+    edges = lengths.groupby(thirds).agg(["min", "max"])
+    spans = {third: f"{low} to {high} movies" for third, low, high in edges.itertuples()}
+    genres = target.map(dict(zip(items[ITEM], items[GENRE_LIST], strict=True)))
+    parts = [
+        _part(POPULARITY, cases[CASE], target.map(classes).map(names), order=names.values()),
+        _part(LENGTH, cases[CASE], thirds.map(spans), order=spans.values()),
+        _part(GENRE, cases[CASE], genres, order=GENRES),
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _part(by: str, cases: pd.Series, groups: pd.Series, *, order: Sequence[str]) -> pd.DataFrame:
+    """One way of grouping, long: a case stands once for each of its groups, groups in the order given."""
+    rows = pd.DataFrame({"by": by, "group": groups, CASE: cases}).explode("group").dropna()
+    place = {name: at for at, name in enumerate(order)}
+    return rows.sort_values("group", key=lambda column: column.map(place), kind="stable")
+
+
+def by_group(
+    cases: Mapping[str, pd.DataFrame],
+    groups: pd.DataFrame,
+    *,
+    metric: str,
+    seed: int,
+    n_bootstrap: int,
+    confidence: float,
+) -> pd.DataFrame:
+    """A metric of several systems within each group of cases, with an interval over users.
+
+    Args:
+        cases: system -> frame of `evaluation.per_case`, over the same cases.
+        groups: from :func:`case_groups`.
+        seed, n_bootstrap, confidence: as in `evaluation.summarise`.
+
+    Returns:
+        `by`, `group`, `system`, `metric`, `value`, `low`, `high`, `n_users`, `n_cases`; groups and
+        systems in the order given. Bounds are NaN for groups of fewer than :data:`FEWEST_USERS` users.
+    """
+    names = list(cases)
+    wide = cases[names[0]][[CASE, USER]]
+    for name, frame in cases.items():
+        own = frame[[CASE, metric]].rename(columns={metric: name})
+        wide = wide.merge(own, on=CASE, validate="one_to_one")
+    rows = []
+    for (by, group), part in groups.groupby(["by", "group"], sort=False):
+        own = wide[wide[CASE].isin(part[CASE])]
+        summary = evaluation.summarise(
+            own, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence, columns=names
+        )
+        few = summary["n_users"] < FEWEST_USERS
+        summary[["low", "high"]] = summary[["low", "high"]].mask(few)
+        rows.append(summary.rename_axis(SYSTEM).reset_index().assign(by=by, group=group, metric=metric))
+    table = pd.concat(rows, ignore_index=True)
+    first = ["by", "group", SYSTEM, "metric"]
+    return table[[*first, *table.columns.drop(first)]]
+
+
+def read_lists(found: pd.DataFrame, *, dataset: str, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Predictions for the test cases of `next_item`: system -> lists.
+
+    Args:
+        found: from `results.discover`; says which stage wrote a system.
+        names: the systems wanted; those without predictions are left out.
+    """
+    stages = found[found[PROTOCOL] == PROTOCOL_USED].set_index(SYSTEM)["stage"]
+    return {
+        name: predictions.read(
+            name, dataset=dataset, stage=stages[name], protocol=PROTOCOL_USED, split="test"
+        )
+        for name in names
+        if name in stages
+    }
+
+
+def self_information(counts: pd.Series, *, n_users: int) -> pd.Series:
+    """How surprising a movie is: -log2 of the share of training users who rated it, in bits.
+
+    0 is a movie that everyone rated (Zhou et al., PNAS 2010; Vargas and Castells, RecSys 2011). A movie
+    that no training user rated counts as rated once.
+
+    Args:
+        counts: from :func:`training_counts`.
+        n_users: training users.
+    """
+    return -np.log2(counts.clip(lower=1) / n_users)
+
+
+def coverage_and_novelty(
+    lists: Mapping[str, pd.DataFrame],
+    cases: pd.DataFrame,
+    information: pd.Series,
+    *,
+    seed: int,
+    n_bootstrap: int,
+    confidence: float,
+    k: int = K,
+) -> pd.DataFrame:
+    """What systems recommend, whether right or wrong.
+
+    Args:
+        lists: system -> predictions.
+        cases: all of them, with `case_id` and `user_id`.
+        information: from :func:`self_information`, every movie of the catalog.
+        seed, n_bootstrap, confidence: as in `evaluation.summarise`.
+        k: how much of each list counts.
+
+    Returns:
+        One row a system: `coverage` (share of the catalog that stands in any case's first k, which
+        grows with the number of cases and has no interval over users), `novelty` (mean
+        :func:`self_information` of a case's first k, averaged over cases, then users) with `low` and
+        `high`, `n_users` and `n_cases` with a movie to count: none, and no novelty, where a system named
+        no movie of the catalog.
+    """
+    users = cases.set_index(CASE)[USER]
+    rows = []
+    for system, own in lists.items():
+        top = own[(own[RANK] <= k) & own[ITEM].notna()]
+        bits = top[ITEM].map(information).astype(float).groupby(top[CASE]).mean().rename("novelty")
+        frame = bits.reset_index().assign(**{USER: lambda part: part[CASE].map(users)})
+        if frame.empty:
+            nothing = dict.fromkeys(("novelty", "low", "high"), np.nan) | {"n_users": 0, "n_cases": 0}
+            rows.append({SYSTEM: system, "coverage": 0.0} | nothing)
+            continue
+        settings = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
+        row = evaluation.summarise(frame, columns=["novelty"], **settings).loc["novelty"]
+        bounds = row.rename({"value": "novelty"}).to_dict()
+        rows.append({SYSTEM: system, "coverage": top[ITEM].nunique() / len(information)} | bounds)
+    return pd.DataFrame(rows).astype({"n_users": int, "n_cases": int})
+
+
+def novelty_of_targets(cases: pd.DataFrame, targets: pd.Series, information: pd.Series) -> float:
+    """Mean :func:`self_information` of the movies rated next, averaged over cases, then users."""
+    bits = cases[CASE].map(targets).str[0].map(information)
+    return float(bits.groupby(cases[USER]).mean().mean())
+
+
+def flatten(table: pd.DataFrame, *, k: int = K) -> dict[str, float]:
+    """`next_item/lstm/coverage@5` and `next_item/lstm/novelty@5`, with `/low` and `/high` for novelty.
+
+    Args:
+        table: from :func:`coverage_and_novelty`.
+    """
+    flat = {}
+    for row in table.itertuples():
+        key = f"{PROTOCOL_USED}/{row.system}"
+        flat |= {f"{key}/coverage@{k}": row.coverage, f"{key}/novelty@{k}": row.novelty}
+        flat |= {f"{key}/novelty@{k}/low": row.low, f"{key}/novelty@{k}/high": row.high}
+    return flat

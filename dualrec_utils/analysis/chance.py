@@ -1,0 +1,90 @@
+"""A check of lists and of the counting: where nobody can foresee a target, every system is at chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from dualrec_utils.core import evaluation, predictions
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, PROTOCOL, RANK, SYSTEM
+
+K = 5
+
+
+def drawn_targets(cases: pd.DataFrame, item_ids: np.ndarray, *, seed: int) -> pd.Series:
+    """A movie for each case, drawn uniformly from those that its user has not rated before.
+
+    Args:
+        cases: frame with `case_id`, `history`.
+        item_ids: the catalog.
+        seed: of the draws.
+
+    Returns:
+        `case_id` -> list of one item id, as `evaluation.load_targets` gives them.
+    """
+    rng = np.random.default_rng(seed)
+    free = [np.setdiff1d(item_ids, history) for history in cases[HISTORY]]
+    return pd.Series([[int(rng.choice(own))] for own in free], index=cases[CASE])
+
+
+def chances(lists: pd.DataFrame, cases: pd.DataFrame, item_ids: np.ndarray) -> np.ndarray:
+    """Each case's chance of a hit at :data:`K` on a drawn target.
+
+    Args:
+        lists: predictions.
+        cases: frame with `case_id`, `history`.
+        item_ids: the catalog.
+
+    Returns:
+        Shape (n_cases,): distinct movies among the first K that the user has not rated, over all that he
+        or she has not rated.
+    """
+    top = lists[(lists[RANK] <= K) & lists[ITEM].notna()]
+    named = top.groupby(CASE)[ITEM].agg(set)
+    histories = [set(history) for history in cases[HISTORY]]
+    fresh = [
+        len(named.get(case, set()) - history) for case, history in zip(cases[CASE], histories, strict=True)
+    ]
+    return np.array(fresh) / (len(item_ids) - np.array([len(history) for history in histories]))
+
+
+def distance(
+    lists: pd.DataFrame, cases: pd.DataFrame, targets: pd.Series, items: pd.DataFrame
+) -> dict[str, float]:
+    """Hits on drawn targets beside those that chance gives.
+
+    Args:
+        lists: predictions.
+        cases, items: the cases answered and the catalog.
+        targets: from :func:`drawn_targets`.
+
+    Returns:
+        `hits` (cases with the target among the first K), `expected` (the sum of :func:`chances`) and
+        `distance`: their difference in standard deviations of a sum of independent draws.
+    """
+    hits = evaluation.score_lists(lists, cases, targets, items)[f"hit_rate@{K}"].sum()
+    p = chances(lists, cases, items[ITEM].to_numpy())
+    spread = np.sqrt((p * (1 - p)).sum())
+    return {"hits": hits, "expected": p.sum(), "distance": (hits - p.sum()) / spread if spread else 0.0}
+
+
+def of_systems(found: pd.DataFrame, *, dataset: str, seed: int) -> pd.DataFrame:
+    """:func:`distance` of systems under `next_item`, all on the same draw.
+
+    Args:
+        found: `protocol`, `system`, `stage` of predictions for test cases; other protocols are left out.
+        seed: of the draw.
+
+    Returns:
+        One row a system: `system`, `n_cases`, `hits`, `expected`, `distance`.
+    """
+    where = {"protocol": "next_item", "split": "test"}
+    cases, items = predictions.load_cases(dataset, *where.values()), predictions.load_items(dataset)
+    targets = drawn_targets(cases, items[ITEM].to_numpy(), seed=seed)
+    rows = []
+    for row in tqdm(list(found[found[PROTOCOL] == where["protocol"]].itertuples()), desc="drawn targets"):
+        lists = predictions.read(row.system, dataset=dataset, stage=row.stage, **where)
+        own = distance(lists, cases, targets, items)
+        rows.append({SYSTEM: row.system, "n_cases": len(cases)} | own)
+    return pd.DataFrame(rows)

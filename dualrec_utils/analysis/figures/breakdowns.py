@@ -1,0 +1,135 @@
+"""Figures of hits by popularity, history length and genre, and of coverage and novelty."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dualrec_utils.analysis import breakdowns
+from dualrec_utils.core.config import SYSTEM
+from dualrec_utils.models import systems
+from dualrec_utils.show.charts import (
+    COLORS,
+    PAPER_LINE,
+    SHORT,
+    blank,
+    caption,
+    intervals,
+    label_rows,
+    study_style,
+)
+
+DOT = {"color": COLORS["blue"], "marker": "o"}
+# Room left of zero, as a share of the axis: a marker at zero is seen whole.
+EDGE = -0.04
+
+
+@study_style()
+def draw_by_group(
+    table: pd.DataFrame, *, by: str, names: Sequence[str], note: str, about: str
+) -> tuple[Figure, pd.DataFrame]:
+    """A metric of every system, one panel a group.
+
+    Args:
+        table: from `breakdowns.by_group`.
+        by: which grouping, each case in one group.
+        names: systems, top to bottom.
+        note: end of the caption: how the groups were made.
+        about: begin of the caption: data set and interval.
+
+    Returns:
+        The figure and the rows it draws.
+    """
+    drawn = table[(table["by"] == by) & table[SYSTEM].isin(names)]
+    groups = list(dict.fromkeys(drawn["group"]))
+    figure = blank((9.0, 1.1 + 0.26 * len(names)))
+    panels = figure.subplots(1, len(groups), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, group in zip(panels, groups, strict=True):
+        rows = drawn[drawn["group"] == group]
+        intervals(axes, rows, rows[SYSTEM].map(list(names).index).to_numpy(float), **DOT)
+        axes.set_title(f"{group}\n{rows['n_cases'].max():,} cases, {rows['n_users'].max()} users")
+        axes.set_xlabel(SHORT[rows["metric"].iloc[0]])
+        label_rows(axes, [systems.label(name) for name in names])
+    axes.set_xlim(left=EDGE * axes.get_xlim()[1])
+    n_cases = drawn.groupby("group")["n_cases"].max().sum()
+    caption(figure, f"{about}; {breakdowns.PROTOCOL_USED}, {n_cases:,} cases, seen movies excluded; {note}")
+    return figure, drawn
+
+
+@study_style()
+def draw_by_genre(
+    table: pd.DataFrame, overall: pd.DataFrame, *, names: Sequence[str], about: str
+) -> tuple[Figure, pd.DataFrame]:
+    """A metric by the target's genre, one panel a system; dashed: the system's value over all cases.
+
+    Args:
+        table: from `breakdowns.by_group`; genres of too few users are not drawn.
+        overall: from `results.summarise`, for the dashed lines.
+        names: systems, left to right.
+        about: begin of the caption: data set and interval.
+
+    Returns:
+        The figure and the rows it draws.
+    """
+    rows = table[(table["by"] == breakdowns.GENRE) & table[SYSTEM].isin(names)]
+    drawn = rows.dropna(subset=["low"])
+    genres = list(dict.fromkeys(drawn["group"]))
+    sizes = drawn.groupby("group")["n_cases"].first()
+    metric = drawn["metric"].iloc[0]
+    whole = overall[(overall["protocol"] == breakdowns.PROTOCOL_USED) & (overall["metric"] == metric)]
+    whole = whole.set_index(SYSTEM)
+    figure = blank((9.0, 1.1 + 0.26 * len(genres)))
+    panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
+        own = drawn[drawn[SYSTEM] == name]
+        axes.axvline(whole.loc[name, "value"], **PAPER_LINE)
+        intervals(axes, own, own["group"].map(genres.index).to_numpy(float), **DOT)
+        axes.set_title(textwrap.fill(systems.label(name), 16), fontsize=9)
+        axes.set_xlabel(SHORT[metric])
+        label_rows(axes, [f"{genre} ({sizes[genre]})" for genre in genres])
+    axes.set_xlim(left=EDGE * axes.get_xlim()[1])
+    few = breakdowns.FEWEST_USERS
+    n_cases = whole.loc[names[0], "n_cases"]
+    note = f"{n_cases:,} cases, each under every genre of its target (cases in brackets)"
+    caption(
+        figure,
+        f"{about}; {breakdowns.PROTOCOL_USED}, seen movies excluded, {note};\n"
+        f"genres of at least {few} users; dashed: all cases",
+    )
+    return figure, drawn
+
+
+@study_style()
+def draw_catalog(table: pd.DataFrame, *, targets: float, about: str) -> tuple[Figure, pd.DataFrame]:
+    """Catalog coverage and novelty of the first five, one row a system.
+
+    Args:
+        table: from `breakdowns.coverage_and_novelty`.
+        targets: novelty of the movies rated next, drawn as a dashed line.
+        about: begin of the caption: data set and interval.
+
+    Returns:
+        The figure and the rows it draws.
+    """
+    figure = blank((9.0, 1.1 + 0.26 * len(table)))
+    coverage, novelty = figure.subplots(1, 2, sharey=True)
+    places = np.arange(len(table), dtype=float)
+    coverage.plot(table["coverage"], places, linestyle="none", markersize=5, **DOT)
+    coverage.set(title="coverage@5", xlabel="share of the catalog in any first five", xlim=(0, 1.02))
+    novelty.axvline(targets, **PAPER_LINE)
+    intervals(novelty, table, places, value="novelty", **DOT)
+    novelty.set(title="novelty@5", xlabel="mean self-information of the first five, bits")
+    novelty.set_xlim(left=0)
+    for axes in (coverage, novelty):
+        label_rows(axes, [systems.label(name) for name in table[SYSTEM]])
+    n_cases, n_users = table["n_cases"].max(), table["n_users"].max()
+    caption(
+        figure,
+        f"{about}; {breakdowns.PROTOCOL_USED}, {n_users} users, {n_cases:,} cases, seen movies excluded;"
+        " dashed: the movies rated next",
+    )
+    return figure, table

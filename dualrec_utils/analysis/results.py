@@ -1,0 +1,217 @@
+"""Tables behind notebook 07: every system read from its predictions and evaluated once more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from tqdm import tqdm
+
+from dualrec_utils.core import config, evaluation, predictions
+from dualrec_utils.core.config import PROTOCOL, SYSTEM, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import systems
+from dualrec_utils.show import tables
+
+
+def discover(dataset: str, *, split: str = "test") -> pd.DataFrame:
+    """Every system that has predictions.
+
+    Returns:
+        Frame with `protocol`, `system`, `stage`, in the order of :mod:`models.systems`; a
+        system's list with seen movies kept stands right after its headline list.
+
+    Raises:
+        StudyError: when there is none, or two stages wrote the same system.
+    """
+    rows = [
+        (protocol, system, stage)
+        for protocol in config.PROTOCOLS
+        for stage in systems.STAGES
+        for system in predictions.systems(dataset, stage, protocol, split)
+    ]
+    found = pd.DataFrame(rows, columns=[PROTOCOL, SYSTEM, "stage"])
+    if found.empty:
+        raise StudyError(
+            f"no predictions of {dataset!r} under {config.ROOT / 'data' / 'predictions'}:"
+            f" run `dvc repro` (stages {', '.join(systems.STAGES)}) first"
+        )
+    twice = found[found.duplicated([PROTOCOL, SYSTEM])]
+    if len(twice):
+        raise StudyError(
+            f"system {twice[SYSTEM].iloc[0]!r} has predictions of two stages: delete the folder"
+            f" {config.predictions_dir(dataset, twice['stage'].iloc[0])} and rerun its stage"
+        )
+    order = {name: place for place, name in enumerate(systems.in_order(headline_of(found[SYSTEM])))}
+    keys = found.assign(
+        at=found[PROTOCOL].map(config.PROTOCOLS.index),
+        place=headline_of(found[SYSTEM]).map(order),
+        kept=is_seen_kept(found[SYSTEM]),
+    )
+    return keys.sort_values(["at", "place", "kept"], ignore_index=True)[[PROTOCOL, SYSTEM, "stage"]]
+
+
+def best_on_validation(dataset: str) -> str:
+    """The baseline with the highest NDCG@5 on validation users, among those that look at the history.
+
+    Chosen there and compared on test users: the best of twenty on the test users themselves would owe
+    some of its place to luck. Empty where none was run.
+    """
+    place = {"dataset": dataset, "stage": "baselines", "protocol": "next_item", "split": "validation"}
+    ran = set(predictions.systems(*place.values()))
+    values = {
+        name: evaluation.per_case(name, **place).groupby(USER)["ndcg@5"].mean().mean()
+        for name in systems.rivals()
+        if name in ran
+    }
+    return max(values, key=values.get, default="")
+
+
+def is_seen_kept(names: pd.Series) -> pd.Series:
+    """True where a system's list keeps the movies of the history."""
+    return names.str.endswith(predictions.SEEN_KEPT)
+
+
+def headline_of(names: pd.Series) -> pd.Series:
+    """Names without the suffix of the seen-kept lists."""
+    return names.str.removesuffix(predictions.SEEN_KEPT)
+
+
+def per_case(
+    found: pd.DataFrame, *, dataset: str, split: str = "test"
+) -> dict[tuple[str, str], pd.DataFrame]:
+    """Metric values per case of every system: (protocol, system) -> frame of `evaluation.per_case`.
+
+    Args:
+        found: frame from :func:`discover`.
+    """
+    rows = tqdm(list(found.itertuples(index=False)), desc="evaluating", unit="system")
+    return {
+        (row.protocol, row.system): evaluation.per_case(
+            row.system, dataset=dataset, stage=row.stage, protocol=row.protocol, split=split
+        )
+        for row in rows
+    }
+
+
+def summarise(
+    cases: dict[tuple[str, str], pd.DataFrame], *, seed: int, n_bootstrap: int, confidence: float
+) -> pd.DataFrame:
+    """Mean over users with interval, one row a (protocol, system, metric).
+
+    Args:
+        cases: from :func:`per_case`.
+        seed, n_bootstrap, confidence: as in `evaluation.summarise`.
+
+    Returns:
+        Frame with `split`, `protocol`, `system`, `metric`, `value`, `low`, `high`, `n_users`, `n_cases`.
+    """
+    frames = []
+    for (protocol, system), frame in cases.items():
+        summary = evaluation.summarise(frame, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence)
+        keys = {"split": "test", PROTOCOL: protocol, SYSTEM: system}
+        frames.append(summary.reset_index().assign(**keys))
+    table = pd.concat(frames, ignore_index=True)
+    first = ["split", PROTOCOL, SYSTEM, "metric"]
+    return table[first + [column for column in table if column not in first]]
+
+
+def list_lengths(cases: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """How long the lists are: one row a (protocol, system).
+
+    A list of three cannot gain from rank four on: its HR@5 is its HR@3.
+
+    Returns:
+        Frame with `mean`, `shortest`, `longest` and `empty` (share of cases without a list).
+    """
+    rows = []
+    for (protocol, system), frame in cases.items():
+        lengths = frame["list_length"]
+        sizes = (lengths.mean(), int(lengths.min()), int(lengths.max()), (lengths == 0).mean())
+        rows.append((protocol, system, *sizes))
+    return pd.DataFrame(rows, columns=[PROTOCOL, SYSTEM, "mean", "shortest", "longest", "empty"])
+
+
+def compare(
+    cases: dict[tuple[str, str], pd.DataFrame],
+    *,
+    seed: int,
+    n_bootstrap: int,
+    confidence: float,
+    comparisons: Sequence[tuple[str, str, str]],
+    metrics: Sequence[str] = (*evaluation.PAPER_METRICS, "genre_jaccard"),
+) -> pd.DataFrame:
+    """Paired differences on the same cases, with an interval over users.
+
+    Args:
+        cases: from :func:`per_case`.
+        comparisons: from :func:`analysis.plan.comparisons`; those of which a system has no
+            predictions are left out.
+
+    Returns:
+        Frame with `protocol`, `question`, `system`, `other`, `metric`, `difference`, `low`, `high`,
+        `n_users`, and `excludes_zero` (the whole interval lies on one side of zero).
+    """
+    rows = []
+    for protocol in config.PROTOCOLS:
+        for question, system, other in comparisons:
+            if not {(protocol, system), (protocol, other)} <= cases.keys():
+                continue
+            for metric in metrics:
+                gain = evaluation.paired_difference(
+                    cases[protocol, system],
+                    cases[protocol, other],
+                    metric=metric,
+                    seed=seed,
+                    n_bootstrap=n_bootstrap,
+                    confidence=confidence,
+                )
+                keys = {PROTOCOL: protocol, "question": question, SYSTEM: system, "other": other}
+                rows.append(keys | {"metric": metric} | gain)
+    columns = [PROTOCOL, "question", SYSTEM, "other", "metric", "difference", "low", "high", "n_users"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(excludes_zero=(table["low"] > 0) | (table["high"] < 0))
+
+
+def side_by_side(table: pd.DataFrame, *, protocol: str, metrics: Sequence[str]) -> pd.DataFrame:
+    """Headline lists and, beside them, the same systems with seen movies kept.
+
+    Args:
+        table: from :func:`summarise`.
+
+    Returns:
+        Frame with `system` (in words) and, for each metric, a column named like it and one with
+        ` (seen kept)` behind; cells are values with intervals, `not run` where a list is missing.
+    """
+    wide = tables.by_system(table, protocol=protocol, metrics=metrics)
+    names = pd.Series(wide.index, index=wide.index)
+    excluded = wide[~is_seen_kept(names)]
+    kept = wide[is_seen_kept(names)]
+    kept = kept.set_axis(headline_of(kept.index.to_series()).to_numpy())
+    order = systems.in_order([*excluded.index, *kept.index])
+    columns = {SYSTEM: [systems.label(name) for name in order]}
+    for metric in metrics:
+        columns[metric] = excluded[metric].reindex(order, fill_value="not run").to_numpy()
+        columns[f"{metric} (seen kept)"] = kept[metric].reindex(order, fill_value="not run").to_numpy()
+    return pd.DataFrame(columns)
+
+
+def flatten(
+    table: pd.DataFrame, differences: pd.DataFrame, lengths: pd.DataFrame
+) -> dict[str, float | str]:
+    """All values of the notebook under flat keys.
+
+    `next_item/lstm/hit_rate@5`, `next_item/lstm/list_length` (mean) and `.../list_length_max`,
+    `next_item/difference/lstm-most_popular/hit_rate@5`; `/low` and `/high` beside each value with an
+    interval; `language_model`, the one that the verdict speaks of.
+    """
+    flat: dict[str, float | str] = {"language_model": systems.main_model(headline_of(table[SYSTEM]))}
+    for (protocol, system), rows in table.groupby([PROTOCOL, SYSTEM], sort=False):
+        flat |= evaluation.flatten(rows.set_index("metric"), protocol=protocol, system=system)
+    for row in differences.itertuples(index=False):
+        key = f"{row.protocol}/difference/{row.system}-{row.other}/{row.metric}"
+        flat |= {key: row.difference, f"{key}/low": row.low, f"{key}/high": row.high}
+    for row in lengths.itertuples(index=False):
+        flat[f"{row.protocol}/{row.system}/list_length"] = row.mean
+        flat[f"{row.protocol}/{row.system}/list_length_max"] = row.longest
+    return flat

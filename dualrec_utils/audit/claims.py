@@ -1,0 +1,166 @@
+"""What of the paper's claims holds here: five claims, what bears on each, and the wording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from dualrec_utils.analysis import significance, verdict
+from dualrec_utils.core import evaluation
+from dualrec_utils.core.config import PROTOCOL, SYSTEM
+from dualrec_utils.models import systems
+
+CLAIMS = {
+    "i": "The LSTM helps the language model",
+    "ii": "Fine-tuning helps, beyond the form of the answer",
+    "iii": "Re-ranking helps",
+    "iv": "The hybrid beats the baselines",
+    "v": "HR@5 is close to HR@1 because lists lack diversity",
+}
+_WORDS = {
+    "holds": "yes",
+    "partly": "in part",
+    "not shown": "not shown",
+    "fails": "no",
+}
+
+
+def comparisons(model: str, *, best_baseline: str) -> tuple[tuple[str, str, str, str], ...]:
+    """(claim, system, other, metric) of the first four claims: the difference is system minus other.
+
+    HR@5 between lists of three titles alone: against a full ranking it would measure their length.
+
+    Args:
+        model: name of the language model.
+        best_baseline: the baseline best on validation users.
+    """
+    return (
+        ("i", f"{model}_zero_shot", f"{model}_zero_shot_no_hint", "hit_rate@1"),
+        ("i", f"{model}_zero_shot", f"{model}_zero_shot_no_hint", "hit_rate@5"),
+        ("i", f"{model}_lora", f"{model}_lora_no_hint", "hit_rate@1"),
+        ("i", f"{model}_lora", f"{model}_lora_no_hint", "hit_rate@5"),
+        ("ii", f"{model}_lora", f"{model}_zero_shot", "hit_rate@1"),
+        ("ii", f"{model}_lora", f"{model}_zero_shot", "hit_rate@5"),
+        ("ii", f"{model}_lora", f"{model}_lora_permuted", "hit_rate@1"),
+        ("ii", f"{model}_lora", f"{model}_lora_permuted", "hit_rate@5"),
+        ("ii", f"{model}_lora_permuted", f"{model}_zero_shot", "hit_rate@1"),
+        ("iii", f"{model}_zero_shot_reranked", f"{model}_zero_shot", "hit_rate@1"),
+        ("iii", f"{model}_lora_reranked", f"{model}_lora", "hit_rate@1"),
+        ("iii", f"{model}_lora_reranked", f"{model}_lora_random_order", "hit_rate@1"),
+        ("iv", f"{model}_lora_reranked", best_baseline, "hit_rate@1"),
+        ("iv", f"{model}_lora_reranked", "lstm", "hit_rate@1"),
+    )
+
+
+def table(
+    frames: Mapping[str, pd.DataFrame],
+    compared: Sequence[tuple[str, str, str, str]],
+    *,
+    seed: int,
+    n_bootstrap: int,
+    n_permutations: int,
+    confidence: float,
+) -> pd.DataFrame:
+    """The differences behind the first four claims, tested; a family of Holm's correction is a metric.
+
+    Args:
+        frames: system -> per-case frame, all under `next_item`.
+        compared: from :func:`comparisons`.
+
+    Returns:
+        `claim`, `system`, `other`, `metric`, `protocol`, `difference`, `low`, `high`, `n_users`, `p_holm`,
+        and `reading`: `higher`, `lower`, either with `, not when corrected`, or `not told apart from zero`.
+    """
+    cases = {("next_item", name): frame for name, frame in frames.items()}
+    draws = {"seed": seed, "n_permutations": n_permutations, "alpha": 1 - confidence}
+    stats = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
+    flat: dict[str, float] = {"confidence": confidence}
+    for asked in {metric for *_, metric in compared}:
+        own = [(claim, system, other) for claim, system, other, metric in compared if metric == asked]
+        flat |= significance.flatten(significance.planned(cases, own, metrics=(asked,), **draws))
+    rows = []
+    for claim, system, other, metric in compared:
+        gain = evaluation.paired_difference(frames[system], frames[other], metric=metric, **stats)
+        key = f"next_item/difference/{system}-{other}/{metric}"
+        flat |= {key: gain["difference"], f"{key}/low": gain["low"], f"{key}/high": gain["high"]}
+        told = verdict.reading(flat, key) + verdict.remark(flat, key)
+        about = {"claim": claim, SYSTEM: system, "other": other, "metric": metric, PROTOCOL: "next_item"}
+        rows.append(about | gain | {"p_holm": flat[f"{key}/p_holm"], "reading": told})
+    return pd.DataFrame(rows)
+
+
+def judgement(rows: pd.DataFrame) -> str:
+    """`holds` (all differences above zero), `partly` (some above, none below), `not shown` (none told from
+    zero) or `fails` (some below zero), from the rows of one claim; only what the correction leaves counts.
+
+    A difference below zero weighs more than one above: a claim of gain that costs elsewhere fails. That
+    fine-tuning helps (ii) is asked against the model before it: an adapter that is better than one taught
+    wrong answers may owe that to the harm these do.
+    """
+    control, against = (rows[side].str.endswith("_permuted") for side in (SYSTEM, "other"))
+    found = set(rows.loc[~control & ~against, "reading"])
+    if "lower" in found:
+        return "fails"
+    if "higher" not in found:
+        return "not shown"
+    return "holds" if set(rows.loc[~control, "reading"]) == {"higher"} else "partly"
+
+
+def sentence(claim: str, rows: pd.DataFrame) -> str:
+    """A claim, what becomes of it, and the differences it rests on, in one sentence.
+
+    Args:
+        claim: a key of :data:`CLAIMS`, i to iv.
+        rows: its rows of :func:`table`.
+    """
+    parts = []
+    for _, row in rows.iterrows():
+        flat = {"d": row["difference"], "d/low": row["low"], "d/high": row["high"]}
+        names = f"{systems.label(row[SYSTEM])} minus {systems.label(row['other'])}"
+        short = verdict.short(row["metric"])
+        parts.append(f"{names}, {short} {verdict.points(flat, 'd')}, {row['reading']}")
+    protocol = rows[PROTOCOL].iloc[0]
+    head = f"**({claim}) {CLAIMS[claim]}: {_WORDS[judgement(rows)]}.**"
+    return f"{head} Under {protocol}: " + "; ".join(parts) + "."
+
+
+def sentence_v(shares: Mapping[str, Mapping[str, float]], gains: Mapping[str, Mapping[str, float]]) -> str:
+    """The fifth claim: HR@1 over HR@5 of one set of lists under settings that change other things than
+    diversity, and of the more and the less diverse half of longer lists.
+
+    Args:
+        shares: `honest` and `leaking` (free answers of three titles), `long` (ten titles of the catalog),
+            `short` (the first three of these), `alike` and `varied` (halves of `long`), each with `value`,
+            `low`, `high`.
+        gains: `leak` (leaking minus honest), `length` (short minus long, which cannot be below zero) and
+            `diversity` (alike minus varied), each with `value`, `low`, `high`.
+    """
+
+    def told(name: str) -> str:
+        part = gains[name]
+        return verdict.reading({"d": part["value"], "d/low": part["low"], "d/high": part["high"]}, "d")
+
+    def share(name: str) -> str:
+        part = shares[name]
+        return f"{part['value']:.0%} [{100 * part['low']:.0f}, {100 * part['high']:.0f}]"
+
+    causes = {
+        "the ranking sees the answers": told("leak"),
+        "lists are three titles long": told("length"),
+        "lists lack diversity": told("diversity"),
+    }
+    shown = [cause for cause, reading in causes.items() if reading == "higher"]
+    open_ = [cause for cause, reading in causes.items() if reading != "higher"]
+    ends = [f"shown here: {' and '.join(shown)}"] if shown else []
+    ends += [f"not shown here: {' and '.join(open_)}"] if open_ else []
+    word = "yes" if told("diversity") == "higher" else "not shown"
+    return (
+        f"**(v) {CLAIMS['v']}: {word}.** HR@1 is {share('honest')} of HR@5 when lists of three are"
+        f" re-ranked without the answers and {share('leaking')} when the answers stand in the reference"
+        f" (difference {told('leak')}), while titles, hence diversity, are the same; it is"
+        f" {share('long')} in lists of ten titles of the catalog and {share('short')} when these are cut to"
+        f" three, which can only raise it (difference {told('length')}). Of those lists of ten, the less"
+        f" diverse half has {share('alike')} and the more diverse half {share('varied')}"
+        f" ({told('diversity')}). Reasons for HR@1 near HR@5, {'; '.join(ends)}."
+    )

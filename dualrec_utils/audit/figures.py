@@ -1,0 +1,163 @@
+"""Figures of notebook 08: the ladder from the paper's setting to the strict one, and every step."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dualrec_utils.core.config import PROTOCOL, SYSTEM
+from dualrec_utils.models.systems import label
+from dualrec_utils.show.charts import (
+    COLORS,
+    PAPER_LINE,
+    SERIES,
+    SHORT,
+    blank,
+    caption,
+    label_rows,
+    study_style,
+)
+
+_NOTE = "#555555"
+_WHERE = {"next_item": "", "window_of_five": " (any of five)"}
+
+
+def ladder(
+    rungs: pd.DataFrame,
+    *,
+    paper: Mapping[str, Mapping[str, float]],
+    note: str,
+    metrics: Sequence[str] = ("hit_rate@1", "hit_rate@5"),
+) -> Figure:
+    """Rungs from the paper's setting (top) downwards, one panel a metric, one line a system.
+
+    Args:
+        rungs: `rung`, `protocol`, `system`, `metric`, `value`, `low`, `high`, `n_users`, rungs in order.
+            Points of fewer users than the others say how many.
+        paper: what a value of the paper is -> metric -> that value, three of them at most, drawn as lines
+            across the panels.
+        note: caption.
+    """
+    names, drawn = list(dict.fromkeys(rungs["rung"])), list(dict.fromkeys(rungs[SYSTEM]))
+    with study_style():
+        figure = blank((9.0, 1.9 + 0.46 * len(names)))
+        panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)
+        for axes, metric in zip(panels[0], metrics, strict=True):
+            for number, (system, look) in enumerate(zip(drawn, SERIES, strict=False)):
+                own = rungs[(rungs["metric"] == metric) & (rungs[SYSTEM] == system)]
+                places = own["rung"].map(names.index).to_numpy(float) + 0.2 * (
+                    number - (len(drawn) - 1) / 2
+                )
+                reach = [own["value"] - own["low"], own["high"] - own["value"]]
+                axes.errorbar(
+                    own["value"],
+                    places,
+                    xerr=reach,
+                    label=label(system),
+                    linewidth=1.2,
+                    elinewidth=1,
+                    **look,
+                )
+                _name_few(axes, own.assign(place=places), n_users=rungs["n_users"].max())
+            for number, (name, values) in enumerate(paper.items()):
+                dashes = ("--", ":", "-.")[number]
+                axes.axvline(values[metric], label=name, **PAPER_LINE | {"linestyle": dashes})
+            axes.set(xlabel=SHORT[metric], xlim=(0, None))
+            label_rows(axes, [f"{place}. {name}" for place, name in enumerate(names)])
+        _name_protocols(panels[0], rungs.drop_duplicates("rung")[PROTOCOL].tolist())
+        handles, labels = panels[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=3)
+        caption(figure, note)
+    return figure
+
+
+def _name_few(axes: Axes, rows: pd.DataFrame, *, n_users: int) -> None:
+    """Write how many users a point stands on where they are not all."""
+    place = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 7.5}
+    # Lines pass behind the words.
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
+    for row in rows[rows["n_users"] < n_users].itertuples():
+        axes.annotate(f"n = {row.n_users}", (row.value, row.place), color=_NOTE, bbox=paper, **place)
+
+
+def _name_protocols(panels: Sequence[Axes], protocols: Sequence[str]) -> None:
+    """A line where the protocol changes from one rung to the next, and the name of each beside it."""
+    margin = panels[0].get_yaxis_transform()
+    for place, (above, below) in enumerate(itertools.pairwise(protocols)):
+        if above == below:
+            continue
+        for axes in panels:
+            axes.axhline(place + 0.5, color=COLORS["grey"], linestyle=":", linewidth=1)
+        look = {"transform": margin, "ha": "right", "fontsize": 7.5, "color": _NOTE}
+        panels[0].text(-0.02, place + 0.48, f"{above} ↑", va="bottom", **look)
+        panels[0].text(-0.02, place + 0.52, f"{below} ↓", va="top", **look)
+
+
+def steps(
+    gains: pd.DataFrame,
+    *,
+    words: Mapping[str, str],
+    metrics: Mapping[str, str],
+    note: str,
+) -> tuple[Figure, pd.DataFrame]:
+    """Comparisons of the audit: the other setting minus the study's, with its interval.
+
+    Args:
+        gains: from :func:`audit.steps.differences`.
+        words: step -> question, the steps drawn, in order; those without a row are left out.
+        metrics: step -> the metric drawn.
+        note: caption.
+
+    Returns:
+        The figure and the rows it draws.
+    """
+    drawn = gains[gains["step"].isin(words) & (gains["metric"] == gains["step"].map(metrics))]
+    with study_style():
+        figure = blank((9.0, 1.0 + 0.21 * (len(drawn) + 2 * drawn["step"].nunique())))
+        axes = figure.subplots()
+        names, bold, at = {}, [], 0.0
+        for step in words:
+            rows = drawn[drawn["step"] == step]
+            if len(rows):
+                bold.append(len(names))
+                names[at] = f"{words[step]} ({SHORT[metrics[step]]})"
+            for row in rows.itertuples():
+                at += 1
+                names[at] = _row_name(row)
+                _mark(axes, row, at)
+            at += 1.6 if len(rows) else 0
+        axes.axvline(0, color=COLORS["black"], linewidth=0.8)
+        axes.set_yticks(list(names), list(names.values()), fontsize=8)
+        for place in bold:
+            axes.get_yticklabels()[place].set_fontweight("bold")
+        axes.set_ylim(at - 0.6, -0.9)
+        axes.set_xlabel("the other setting minus the study's")
+        axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        caption(figure, note)
+    return figure, drawn
+
+
+def _row_name(row) -> str:
+    where = "" if row.step == "ground_truth" else _WHERE.get(row.protocol, f" ({row.protocol})")
+    return f"{label(row.system)}{where}: {row.setting}"
+
+
+def _mark(axes: Axes, row, place: float) -> None:
+    """One difference with its interval; filled where the interval excludes zero."""
+    sure = row.low > 0 or row.high < 0
+    axes.errorbar(
+        [row.difference],
+        [place],
+        xerr=[[row.difference - row.low], [row.high - row.difference]],
+        marker="o",
+        markersize=4,
+        color=COLORS["blue"],
+        markerfacecolor=COLORS["blue"] if sure else "white",
+        elinewidth=1,
+    )

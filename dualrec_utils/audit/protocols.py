@@ -1,0 +1,255 @@
+"""The audit's other protocols: 20 candidates, day sessions as training data, other orders of equal times.
+
+The models here see histories alone. What is theirs to answer and what the answers are stays apart: cases
+go to the scorers, targets to the ranking of 20, which only looks up scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.audit import steps
+from dualrec_utils.content.features import item_features, rows_of
+from dualrec_utils.core import config, files, predictions, splits
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, POSITION, SPLIT, TIMESTAMP, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import baselines
+from dualrec_utils.models.baselines import experiment
+from dualrec_utils.pipeline import params
+
+_DAY = 86_400
+_DECIMALS = 12
+ORDERS = ("by item id", "by item id, reversed", "drawn by the seed")
+
+
+def load_interactions(dataset: str) -> pd.DataFrame:
+    """All interactions of the data set, in the study's order."""
+    return files.read_parquet_of("data", config.processed_dir(dataset) / "interactions.parquet")
+
+
+def has_times(interactions: pd.DataFrame) -> bool:
+    """Whether every interaction has a timestamp (the order file of ml-1m lacks some)."""
+    return share_untimed(interactions) == 0
+
+
+def share_untimed(interactions: pd.DataFrame) -> float:
+    """Share of interactions without a timestamp, from 0 to 1."""
+    return float(interactions[TIMESTAMP].isna().mean()) if TIMESTAMP in interactions else 1.0
+
+
+def sample_negatives(
+    cases: pd.DataFrame, targets: pd.Series, item_ids: np.ndarray, *, n_negatives: int, seed: int
+) -> np.ndarray:
+    """Movies drawn uniformly for each case, neither in its history nor a target.
+
+    Args:
+        cases: frame with `case_id`, `history`.
+        targets: `case_id` -> list of item ids.
+        item_ids: the catalog, ascending.
+        n_negatives: movies a case.
+        seed: of the draw, the same for every system.
+
+    Returns:
+        Shape (n_cases, n_negatives), columns of the catalog, each once in its row.
+
+    Raises:
+        StudyError: for a case with too few movies left.
+    """
+    rng, drawn = np.random.default_rng(seed), []
+    for case, history in zip(cases[CASE], cases[HISTORY], strict=True):
+        known = np.searchsorted(item_ids, [*history, *targets[case]])
+        free = np.setdiff1d(np.arange(len(item_ids)), known)
+        if len(free) < n_negatives:
+            raise StudyError(
+                f"case {case!r} leaves {len(free)} movies to draw {n_negatives} negatives from: lower"
+                " audit.n_negatives"
+            )
+        drawn.append(rng.choice(free, size=n_negatives, replace=False))
+    return np.array(drawn)
+
+
+def sampled(
+    scores: np.ndarray,
+    cases: pd.DataFrame,
+    targets: pd.Series,
+    item_ids: np.ndarray,
+    *,
+    negatives: np.ndarray,
+) -> pd.DataFrame:
+    """`sampled_20`: where a target stands among itself and the negatives drawn.
+
+    Args:
+        scores: shape (n_cases, n_items), higher is better.
+        cases: row i belonging to row i of `scores`.
+        targets: one target a case.
+        item_ids: the catalog, ascending.
+        negatives: from :func:`sample_negatives`, shape (n_cases, n_negatives).
+
+    Returns:
+        As :func:`audit.steps.per_case`; equal scores stand in the order of item ids, as in a
+        ranking of the whole catalog. (A model of few sessions has no score for many movies.)
+    """
+    answers = np.searchsorted(item_ids, [targets[case][0] for case in cases[CASE]])[:, None]
+    own = np.take_along_axis(scores, answers, axis=1)
+    others = np.take_along_axis(scores, negatives, axis=1)
+    earlier = (others > own) | ((others == own) & (negatives < answers))
+    return steps.per_case(cases, 1 + earlier.sum(axis=1))
+
+
+def chance(n_candidates: int, k: int) -> float:
+    """Hit rate at k of a random order of `n_candidates`."""
+    return min(k, n_candidates) / n_candidates
+
+
+def day_sessions(interactions: pd.DataFrame, user_splits: pd.DataFrame) -> list[np.ndarray]:
+    """What training users rated within one day (UTC), as sessions of at least two movies.
+
+    Args:
+        interactions: `user_id`, `item_id`, `timestamp` in seconds, in order.
+        user_splits: frame `user_id`, `split`.
+
+    Returns:
+        Item ids of each session, in order; by user, then day.
+    """
+    training = user_splits.loc[user_splits[SPLIT] == "train", USER]
+    own = interactions[interactions[USER].isin(training)]
+    splits.check_apart(own[USER].unique(), user_splits)
+    days = own[TIMESTAMP].astype("int64") // _DAY
+    sessions = [items.to_numpy() for _, items in own.groupby([own[USER], days], sort=True)[ITEM]]
+    return [session for session in sessions if len(session) > 1]
+
+
+def drawn_sessions(sessions: Sequence[np.ndarray], *, n_sessions: int, seed: int) -> list[np.ndarray]:
+    """Some of the sessions, drawn without replacement, in their old order.
+
+    Raises:
+        StudyError: when there are not as many.
+    """
+    if len(sessions) < n_sessions:
+        raise StudyError(f"{len(sessions)} sessions, {n_sessions} wanted: lower audit.n_sessions")
+    chosen = np.random.default_rng(seed).choice(len(sessions), size=n_sessions, replace=False)
+    return [sessions[place] for place in np.sort(chosen)]
+
+
+def fitted_scores(
+    name: str,
+    hyperparameters: dict,
+    histories: Sequence[np.ndarray],
+    cases: pd.DataFrame,
+    items: pd.DataFrame,
+    *,
+    dataset: str,
+    seed: int,
+) -> np.ndarray:
+    """Fit a baseline on histories and let it score cases.
+
+    A model trained in epochs takes all of them and keeps the one best on validation users of `dataset`: few
+    histories make few steps an epoch, and its patience, counted in epochs, would end it before it learns.
+
+    Returns:
+        Shape (n_cases, n_items), rounded: few histories leave many movies alike, and what comes first of
+        equals must not hang on the errors of an inverse.
+    """
+    settings = dict(hyperparameters)
+    if "max_epochs" in settings:
+        settings["patience"] = settings["max_epochs"]
+    model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
+    model.fit(list(histories), validate=experiment.validation_score(dataset, seed=seed))
+    return np.round(model.score(cases[HISTORY]), _DECIMALS)
+
+
+def full_ranking(
+    scores: np.ndarray, cases: pd.DataFrame, targets: pd.Series, item_ids: np.ndarray
+) -> pd.DataFrame:
+    """The whole catalog ranked, movies of the history left out, as headline lists are.
+
+    Args:
+        scores, cases, targets, item_ids: as :func:`sampled`.
+
+    Returns:
+        As :func:`audit.steps.per_case`.
+    """
+    answers = np.array([targets[case][0] for case in cases[CASE]])
+    return steps.per_case(cases, predictions.target_ranks(scores, cases[HISTORY], answers, item_ids))
+
+
+def reordered(interactions: pd.DataFrame, order: str, *, seed: int) -> pd.DataFrame:
+    """The interactions with ties of a user's timestamps broken otherwise.
+
+    Args:
+        interactions: with timestamps.
+        order: one of :data:`ORDERS`; the first is the study's.
+        seed: of the drawn one.
+
+    Returns:
+        The same rows in the new order, `position` counted anew.
+
+    Raises:
+        StudyError: on another order.
+    """
+    if order not in ORDERS:
+        raise StudyError(f"there is no order {order!r}; known: {', '.join(ORDERS)}")
+    by_id = interactions.sort_values([USER, TIMESTAMP, ITEM], ignore_index=True)
+    keys = {
+        "by item id": by_id[ITEM],
+        "by item id, reversed": -by_id[ITEM],
+        "drawn by the seed": np.random.default_rng(seed).permutation(len(by_id)),
+    }
+    ordered = by_id.assign(key=keys[order]).sort_values([USER, TIMESTAMP, "key"], ignore_index=True)
+    ordered[POSITION] = ordered.groupby(USER).cumcount()
+    return ordered.drop(columns="key")
+
+
+def recut(
+    interactions: pd.DataFrame, user_splits: pd.DataFrame, *, cases_per_user: int
+) -> tuple[list[np.ndarray], pd.DataFrame, pd.Series]:
+    """Training histories and test cases of `next_item` cut from another order.
+
+    Returns:
+        (histories of the training users, test cases as from :func:`predictions.load_cases`, targets as
+        from :func:`evaluation.load_targets`).
+    """
+    cases, answers = splits.make_cases(
+        interactions, user_splits, protocol="next_item", cases_per_user=cases_per_user
+    )
+    splits.check_cases(cases, answers, interactions, user_splits)
+    training = user_splits.loc[user_splits[SPLIT] == "train", USER]
+    own = interactions[interactions[USER].isin(training)]
+    histories = [items.to_numpy() for _, items in own.groupby(USER, sort=True)[ITEM]]
+    test = cases[cases[SPLIT] == "test"].sort_values(CASE, ignore_index=True)
+    return histories, test, answers.groupby(CASE)[ITEM].agg(list)
+
+
+def tied_share(interactions: pd.DataFrame) -> float:
+    """Share of users whose last movie has the time of the one before."""
+    last = interactions.groupby(USER)[TIMESTAMP].agg(lambda own: own.iloc[-1] == own.iloc[-2])
+    return float(last.mean())
+
+
+def lstm_scores(cases: pd.DataFrame, *, dataset: str) -> np.ndarray:
+    """Log-probabilities of the trained LSTM for cases it has no stored scores of.
+
+    The network's shape comes from the section `lstm` of `params.yaml`, with which its weights were made.
+
+    Returns:
+        Shape (n_cases, n_items), rounded to float16 as the stored ones are.
+
+    Raises:
+        StudyError: when the weights are not there.
+    """
+    # Keras takes seconds to import, which readers of the other functions need not pay.
+    from dualrec_utils.models.lstm import training as lstm
+    from dualrec_utils.models.lstm.network import build_model
+
+    path = config.model_dir(dataset, "lstm") / "lstm.weights.h5"
+    if not path.is_file():
+        raise StudyError(f"{path} is not there: run `dvc repro lstm` first")
+    settings, items = params.section("lstm"), predictions.load_items(dataset)
+    shape = {key: settings[key] for key in ("title_vocabulary", "title_length")}
+    model = build_model(item_features(items, **shape), dropout=settings["dropout"])
+    model.load_weights(path)
+    rows = [rows_of(history, items) for history in cases[HISTORY]]
+    return lstm.log_probabilities(model, rows, max_history=settings["max_history"]).astype(np.float16)

@@ -1,0 +1,292 @@
+"""The audit: one step at a time between the paper's way of measuring and this study's, as numbers.
+
+A step compares settings of one thing, for example "the whole catalog" with "20 candidates". Its material is
+one per-case frame a (step, system, setting, protocol), values in [0, 1]; the first setting of a step and
+system is the study's own and the others are held against it. Everything is averaged per user first and
+users are resampled, as everywhere in this study.
+
+No other module imports the rooms of the audit (`audit`, `audit_lists`, `audit_protocols`, `audit_windows`,
+`audit_language`): two of them let targets reach a ranking, in order to show what that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.analysis import verdict
+from dualrec_utils.core import config, evaluation, files, metrics
+from dualrec_utils.core.config import CASE, PROTOCOL, SYSTEM, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import baselines, systems
+
+STAGE = "audit"
+METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
+# Steps in the order told, each in words.
+STEPS = {
+    "ground_truth": "One next movie, or any of the last five?",
+    "candidates": "The whole catalog, or 20 candidates?",
+    "training_sessions": "Trained on all users, or on 50 sessions?",
+    "seen": "Movies already rated: left out, or kept?",
+    "reference": "Re-ranked towards the LSTM's title, or towards the answers too?",
+    "hit_rule": "The same movie, or a title that looks alike?",
+    "list_length": "Ten titles, or three?",
+    "failures": "Failed answers counted, or dropped?",
+    "compaction": "Unusable titles keep their place, or are taken out?",
+    "prompt_history": "How much history in the prompt?",
+    "lora_modules": "LoRA on four projections, or on q_proj and v_proj?",
+    "lora_hints": "Hints out of sample, or in sample?",
+    "lora_loss": "Loss on the answer, or on prompt and padding too?",
+    "tie_order": "Ratings of one second: which order?",
+    "lstm_targets": "A target at every position, or one a window?",
+}
+
+
+# The step whose settings are protocols; in every other one, protocols are compared each within itself.
+_ACROSS = "ground_truth"
+# Where HR@5 says least: a list of three keeps its titles, or loses places that held none.
+STEP_METRICS = dict.fromkeys(STEPS, "hit_rate@5") | {"reference": "hit_rate@1", "compaction": "ndcg@5"}
+
+
+class Key(NamedTuple):
+    """What one per-case frame measures."""
+
+    step: str
+    system: str
+    setting: str
+    protocol: str
+
+
+Measured = Mapping[Key, pd.DataFrame]
+
+
+def per_case(cases: pd.DataFrame, first_hits: Sequence[float]) -> pd.DataFrame:
+    """A per-case frame from the ranks of the first hits.
+
+    Args:
+        cases: frame with `case_id`, `user_id`.
+        first_hits: rank of the first hit of each case, from 1, infinity for a miss.
+
+    Returns:
+        `case_id`, `user_id`, `first_hit` and the columns of :data:`METRICS`.
+    """
+    hits = np.asarray(first_hits, dtype=float)
+    frame = cases[[CASE, USER]].reset_index(drop=True).assign(first_hit=hits)
+    for metric in METRICS:
+        name, k = metric.split("@")
+        function = metrics.hit_rate if name == "hit_rate" else metrics.ndcg
+        frame[metric] = function(hits, int(k))
+    return frame
+
+
+def mean_over_draws(draws: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Per-case frames of several draws (seeds) of one setting, averaged case by case."""
+    stacked = pd.concat([draw[[CASE, USER, *METRICS]] for draw in draws])
+    return stacked.groupby([CASE, USER], as_index=False).mean()
+
+
+def over_draws(draws: Sequence[pd.DataFrame]) -> dict[str, float]:
+    """Least and greatest mean over users among draws: `hit_rate@1/least`, `hit_rate@1/greatest`, ..."""
+    means = pd.DataFrame([draw.groupby(USER)[list(METRICS)].mean().mean() for draw in draws])
+    return {
+        f"{metric}/{name}": float(value)
+        for metric in METRICS
+        for name, value in (("least", means[metric].min()), ("greatest", means[metric].max()))
+    }
+
+
+def _user_means(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.groupby(USER)[list(METRICS)].mean()
+
+
+def user_draws(n_users: int, *, n_bootstrap: int, seed: int) -> np.ndarray:
+    """How often each user is drawn, (n_bootstrap, n_users): the draws of `evaluation`, seed for seed."""
+    return np.random.default_rng(seed).multinomial(n_users, np.full(n_users, 1 / n_users), size=n_bootstrap)
+
+
+def _resampled(users: pd.DataFrame, draws: np.ndarray) -> np.ndarray:
+    """Means over the users of each draw that have a value, (n_bootstrap, n_metrics); NaN where none has."""
+    values = users.to_numpy()
+    present = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return (draws @ np.where(present, values, 0.0)) / (draws @ present)
+
+
+def difference(
+    frame: pd.DataFrame, other: pd.DataFrame, *, seed: int, n_bootstrap: int, confidence: float
+) -> pd.DataFrame:
+    """Difference of the means over users, `frame` minus `other`, with its bootstrap interval.
+
+    Users are paired: a resample draws the same ones for both sides. The two may have different cases of a
+    user (another protocol), and one may lack users altogether (settings that drop them); then each side is
+    the mean over the users it has.
+
+    Returns:
+        Frame indexed by metric with `difference`, `low`, `high`, `n_users` (of both together).
+    """
+    one, two = _user_means(frame), _user_means(other)
+    everyone = one.index.union(two.index)
+    one, two = one.reindex(everyone), two.reindex(everyone)
+    draws = user_draws(len(everyone), n_bootstrap=n_bootstrap, seed=seed)
+    gained = _resampled(one, draws) - _resampled(two, draws)
+    tail = (1 - confidence) / 2
+    return pd.DataFrame(
+        {
+            "difference": (one.mean() - two.mean()).to_numpy(),
+            "low": np.nanquantile(gained, tail, axis=0),
+            "high": np.nanquantile(gained, 1 - tail, axis=0),
+            "n_users": len(everyone),
+        },
+        index=pd.Index(METRICS, name="metric"),
+    )
+
+
+def _shares_first(users: pd.DataFrame, draws: np.ndarray) -> tuple[float, np.ndarray]:
+    """HR@1 over HR@5 of the users' means, and of each draw; NaN where nothing hits."""
+    means, point = _resampled(users, draws), users.mean()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(np.divide(point["hit_rate@1"], point["hit_rate@5"])), means[:, 0] / means[:, 1]
+
+
+def share_first(
+    frame: pd.DataFrame,
+    other: pd.DataFrame | None = None,
+    *,
+    seed: int,
+    n_bootstrap: int,
+    confidence: float,
+) -> dict[str, float]:
+    """HR@1 over HR@5: of the lists with a hit among the first five, the share that has it on top.
+
+    Args:
+        frame: per-case frame.
+        other: another one; then the share of `frame` minus that of `other`, users paired.
+
+    Returns:
+        `value`, `low`, `high`, `n_users`; NaN where nothing hits. Draws without a hit are left out of the
+        interval.
+    """
+    users = _user_means(frame)
+    everyone = users.index if other is None else users.index.union(_user_means(other).index)
+    draws = user_draws(len(everyone), n_bootstrap=n_bootstrap, seed=seed)
+    value, drawn = _shares_first(users.reindex(everyone), draws)
+    if other is not None:
+        less, less_drawn = _shares_first(_user_means(other).reindex(everyone), draws)
+        value, drawn = value - less, drawn - less_drawn
+    found = drawn[np.isfinite(drawn)]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(found, [tail, 1 - tail]) if len(found) else (np.nan, np.nan)
+    return {"value": value, "low": float(low), "high": float(high), "n_users": len(everyone)}
+
+
+def summarise(measured: Measured, *, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
+    """Every setting of every step with its interval over users.
+
+    Returns:
+        One row a (step, system, setting, protocol, metric): those, `value`, `low`, `high`, `n_users`,
+        `n_cases`.
+
+    Raises:
+        StudyError: for a step without words in :data:`STEPS`.
+    """
+    rows = []
+    for key, frame in measured.items():
+        if key.step not in STEPS:
+            raise StudyError(f"the audit has no step {key.step!r}; steps: {', '.join(STEPS)}")
+        how = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
+        summary = evaluation.summarise(frame, columns=METRICS, **how)
+        rows.append(summary.reset_index().assign(**key._asdict()))
+    table = pd.concat(rows, ignore_index=True)
+    first = [*Key._fields, "metric"]
+    return table[first + [column for column in table if column not in first]]
+
+
+def differences(measured: Measured, *, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
+    """Every further setting of a (step, system, protocol) minus its first one, the study's own.
+
+    In step `ground_truth` the settings are protocols, and the first one of a system is its reference.
+
+    Returns:
+        One row a (step, system, setting, metric): those, `protocol`, `against` (the first setting),
+        `difference`, `low`, `high`, `n_users`.
+    """
+    first: dict[tuple[str, ...], Key] = {}
+    rows = []
+    for key, frame in measured.items():
+        group = (key.step, key.system) if key.step == _ACROSS else (key.step, key.system, key.protocol)
+        own = first.setdefault(group, key)
+        if own is not key:
+            how = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
+            gain = difference(frame, measured[own], **how)
+            rows.append(gain.reset_index().assign(**key._asdict(), against=own.setting))
+    table = pd.concat(rows, ignore_index=True)
+    first_columns = [*Key._fields, "against", "metric"]
+    return table[first_columns + [column for column in table if column not in first_columns]]
+
+
+def flatten(values: pd.DataFrame, gains: pd.DataFrame) -> dict[str, float]:
+    """Flat metric keys: `audit/<step>/<protocol>/<system>/<setting>/<metric>` with `/low`, `/high` beside
+    it, and `audit/<step>/difference/<protocol>/...` likewise; spaces become underscores, commas go."""
+    flat: dict[str, float] = {}
+    for row in values.itertuples():
+        about = f"audit/{row.step}/{row.protocol}/{row.system}/{row.setting}"
+        flat |= _with_interval(f"{about}/{row.metric}", row.value, row.low, row.high)
+        flat |= {f"{about}/n_users": int(row.n_users), f"{about}/n_cases": int(row.n_cases)}
+    for row in gains.itertuples():
+        key = f"audit/{row.step}/difference/{row.protocol}/{row.system}/{row.setting}/{row.metric}"
+        flat |= _with_interval(key, row.difference, row.low, row.high)
+    return {key.replace(",", "").replace(" ", "_"): value for key, value in flat.items()}
+
+
+def _with_interval(key: str, value: float, low: float, high: float) -> dict[str, float]:
+    return {key: float(value), f"{key}/low": float(low), f"{key}/high": float(high)}
+
+
+def chosen_baselines(names: Sequence[str]) -> dict[str, dict]:
+    """The hyperparameters that notebook 03 kept for some baselines, from its metrics file.
+
+    Raises:
+        StudyError: when notebook 03 has not run, or kept none for a baseline that has some.
+    """
+    path = config.METRICS / "baselines.json"
+    if not path.is_file():
+        raise StudyError(f"{path} is not there: run `dvc repro baselines` first")
+    flat, chosen = files.read_json(path), {}
+    for name in names:
+        keys = baselines.model_class(name).hyperparameters()
+        missing = [key for key in keys if f"chosen/{name}/{key}" not in flat]
+        if missing:
+            raise StudyError(
+                f"{path} has no {name}/{missing[0]}: name {name} in baselines.models and rerun"
+            )
+        chosen[name] = {key: flat[f"chosen/{name}/{key}"] for key in keys}
+    return chosen
+
+
+def told(measured: Measured, step: str, *, metric: str | None = None, **stats: float) -> str:
+    """A step in words, one line a comparison: what the other setting does, and whether it can be told.
+
+    Args:
+        step: a key of :data:`STEPS`.
+        metric: one of :data:`METRICS`; that of :data:`STEP_METRICS` if left out.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+
+    Returns:
+        A Markdown list; one sentence where the step was not run.
+    """
+    metric = metric or STEP_METRICS[step]
+    own = {key: frame for key, frame in measured.items() if key.step == step}
+    if not own:
+        return "Not run here; section 9 says why."
+    gains = differences(own, **stats)
+    lines = []
+    for _, row in gains[gains["metric"] == metric].iterrows():
+        flat = {"d": row["difference"], "d/low": row["low"], "d/high": row["high"]}
+        lines.append(
+            f"- {systems.label(row[SYSTEM])} ({row[PROTOCOL]}), {row['setting']} minus {row['against']},"
+            f" {verdict.short(metric)}: {verdict.points(flat, 'd')}, {verdict.reading(flat, 'd')}."
+        )
+    return "\n".join(lines)

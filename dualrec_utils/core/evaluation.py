@@ -1,0 +1,201 @@
+"""Score predictions against targets: the only room that reads target files.
+
+Every case counts: a case without a list is a miss. Values are averaged per user first; intervals and
+tests resample users, since the cases of one user are not independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.core import config, files, metrics, predictions
+from dualrec_utils.core.config import CASE, GENRE_LIST, ITEM, RANK, USER
+
+CUTOFFS = (1, 5, 10)
+PAPER_METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@1", "ndcg@5")
+METRICS = (
+    *(f"{name}@{k}" for name in ("hit_rate", "ndcg", "mrr") for k in CUTOFFS),
+    "genre_jaccard",
+)
+
+
+def load_targets(dataset: str, protocol: str) -> pd.Series:
+    """Targets of every case: `case_id` -> list of item ids, in order."""
+    frame = files.read_parquet_of("data", config.processed_dir(dataset) / f"targets_{protocol}.parquet")
+    return frame.sort_values([CASE, "target_order"]).groupby(CASE)[ITEM].agg(list)
+
+
+def per_case(system: str, *, dataset: str, stage: str, protocol: str, split: str) -> pd.DataFrame:
+    """Metric values of one system, one row a case of the split, cases without a list included.
+
+    Returns:
+        Frame with `case_id`, `user_id`, `first_hit` (rank, inf for a miss), `list_length` and the
+        columns of :data:`METRICS`, each in [0, 1].
+
+    Raises:
+        StudyError: when the predictions do not fit the cases (see :mod:`core.predictions`).
+    """
+    cases = predictions.load_cases(dataset, protocol, split)
+    items = predictions.load_items(dataset)
+    lists = predictions.read(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
+    predictions.check(lists, cases, items[ITEM].to_numpy())
+    return score_lists(lists, cases, load_targets(dataset, protocol), items)
+
+
+def score_lists(
+    lists: pd.DataFrame, cases: pd.DataFrame, targets: pd.Series, items: pd.DataFrame
+) -> pd.DataFrame:
+    """Metric values per case of lists already read. Arguments and return as :func:`per_case`."""
+    genres = dict(zip(items[ITEM], items[GENRE_LIST], strict=True))
+    ordered = lists.sort_values([CASE, RANK])
+    # An unmatched title becomes None: pandas' NA does not compare.
+    named = ordered[ITEM].astype(object).where(ordered[ITEM].notna(), None)
+    ranked = named.groupby(ordered[CASE].to_numpy()).agg(list).to_dict()
+    rows = []
+    for case, user in zip(cases[CASE], cases[USER], strict=True):
+        own, wanted = ranked.get(case, []), targets[case]
+        first = genres.get(own[0]) if own else None
+        jaccard = metrics.genre_jaccard(first, genres[wanted[0]])
+        rows.append((case, user, metrics.first_hit_rank(own, wanted), len(own), jaccard))
+    frame = pd.DataFrame(rows, columns=[CASE, USER, "first_hit", "list_length", "genre_jaccard"])
+    values = {"hit_rate": metrics.hit_rate, "ndcg": metrics.ndcg, "mrr": metrics.reciprocal_rank}
+    for name, function in values.items():
+        for k in CUTOFFS:
+            frame[f"{name}@{k}"] = function(frame["first_hit"].to_numpy(), k)
+    return frame
+
+
+def _resampled_means(user_values: np.ndarray, *, n_bootstrap: int, seed: int) -> np.ndarray:
+    """Means over users drawn with replacement; (n_users, m) -> (n_bootstrap, m)."""
+    n_users = len(user_values)
+    draws = np.random.default_rng(seed).multinomial(
+        n_users, np.full(n_users, 1 / n_users), size=n_bootstrap
+    )
+    return draws @ user_values / n_users
+
+
+def summarise(
+    cases: pd.DataFrame,
+    *,
+    seed: int,
+    n_bootstrap: int = 2000,
+    confidence: float = 0.95,
+    columns: Sequence[str] = METRICS,
+) -> pd.DataFrame:
+    """Mean over users and percentile bootstrap interval of each metric.
+
+    Args:
+        cases: frame from :func:`per_case`.
+        seed: of the resampling; the same seed draws the same users for every system.
+        n_bootstrap: resamples.
+        confidence: of the interval, in (0, 1).
+
+    Returns:
+        Frame indexed by metric with `value`, `low`, `high`, `n_users`, `n_cases`.
+    """
+    users = cases.groupby(USER)[list(columns)].mean()
+    means = _resampled_means(users.to_numpy(), n_bootstrap=n_bootstrap, seed=seed)
+    tail = (1 - confidence) / 2
+    return pd.DataFrame(
+        {
+            "value": users.mean().to_numpy(),
+            "low": np.quantile(means, tail, axis=0),
+            "high": np.quantile(means, 1 - tail, axis=0),
+            "n_users": len(users),
+            "n_cases": len(cases),
+        },
+        index=pd.Index(columns, name="metric"),
+    )
+
+
+def paired_difference(
+    cases: pd.DataFrame,
+    others: pd.DataFrame,
+    *,
+    metric: str,
+    seed: int,
+    n_bootstrap: int = 2000,
+    confidence: float = 0.95,
+) -> dict[str, float]:
+    """Difference of two systems on the same cases, with an interval over users.
+
+    Args:
+        cases: per-case frame of the one system.
+        others: per-case frame of the other, over the same cases.
+        metric: a column of both.
+
+    Returns:
+        `difference` (cases minus others), `low`, `high`, `n_users`.
+
+    Raises:
+        ValueError: when the frames do not hold the same cases.
+    """
+    both = cases[[CASE, USER, metric]].merge(others[[CASE, metric]], on=CASE, suffixes=("", "_other"))
+    if not len(both) == len(cases) == len(others):
+        raise ValueError("the two systems answer different cases")
+    gain = both.assign(gain=both[metric] - both[f"{metric}_other"])[[CASE, USER, "gain"]]
+    row = summarise(gain, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence, columns=["gain"]).loc[
+        "gain"
+    ]
+    return {
+        "difference": float(row["value"]),
+        "low": float(row["low"]),
+        "high": float(row["high"]),
+        "n_users": int(row["n_users"]),
+    }
+
+
+def flatten(summary: pd.DataFrame, *, protocol: str, system: str, split: str = "test") -> dict[str, float]:
+    """Flat metric keys: `next_item/lstm/hit_rate@5`, and `.../low`, `.../high` beside it.
+
+    Values of the validation split get the prefix `validation/`.
+    """
+    prefix = f"{protocol}/{system}" if split == "test" else f"{split}/{protocol}/{system}"
+    flat: dict[str, float] = {}
+    for metric, row in summary.iterrows():
+        flat[f"{prefix}/{metric}"] = float(row["value"])
+        flat[f"{prefix}/{metric}/low"] = float(row["low"])
+        flat[f"{prefix}/{metric}/high"] = float(row["high"])
+    flat[f"{prefix}/n_cases"] = int(summary["n_cases"].iloc[0])
+    flat[f"{prefix}/n_users"] = int(summary["n_users"].iloc[0])
+    return flat
+
+
+def evaluate_systems(
+    systems: Iterable[str],
+    *,
+    dataset: str,
+    stage: str,
+    seed: int,
+    protocols: Sequence[str] = config.PROTOCOLS,
+    splits: Sequence[str] = ("test",),
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Evaluate several systems of one stage.
+
+    Returns:
+        (table, flat metrics): the table has one row for each (split, protocol, system, metric) with
+        `value`, `low`, `high`, `n_users`, `n_cases`.
+    """
+    rows, flat = [], {}
+    for split in splits:
+        for protocol in protocols:
+            for system in systems:
+                cases = per_case(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
+                summary = summarise(cases, seed=seed)
+                flat |= flatten(summary, protocol=protocol, system=system, split=split)
+                keys = {"split": split, "protocol": protocol, "system": system}
+                rows.append(summary.reset_index().assign(**keys))
+    table = pd.concat(rows, ignore_index=True)
+    first = ["split", "protocol", "system", "metric"]
+    return table[first + [c for c in table if c not in first]], flat
+
+
+def write_metrics(stage: str, flat: dict, *, dataset: str) -> Path:
+    """Write `reports/metrics/<stage>.json` with where the data came from and their order's hash."""
+    summary = files.read_json(config.processed_dir(dataset) / "summary.json")
+    about = {"dataset": dataset, "source": summary["source"], "order_sha256": summary["order_sha256"]}
+    return files.write_json({**flat, **about}, config.METRICS / f"{stage}.json")

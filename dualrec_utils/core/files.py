@@ -1,0 +1,83 @@
+"""Write files whole or not at all: to a temporary name beside the target, then moved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dualrec_utils.core.errors import StudyError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes `path` when the block ends without an exception.
+
+    Args:
+        path: final place; its folder is made if missing.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(text: str, path: Path) -> Path:
+    """Write `text` (UTF-8) to `path` and return it."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_json(value: Any, path: Path) -> Path:
+    """Write `value` as indented JSON with sorted keys, the same bytes for the same value."""
+    return write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", path)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_jsonl(rows: Iterable[dict], path: Path) -> Path:
+    """Write one JSON object a line."""
+    return write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), path)
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    """Read a file of one JSON object a line. Texts may hold line separators other than a line feed."""
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> Path:
+    """Write a frame without its index."""
+    with replacing(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+    return path
+
+
+def read_parquet_of(stage: str, path: Path) -> pd.DataFrame:
+    """Read a frame that a stage of the pipeline wrote.
+
+    Raises:
+        StudyError: when it is not there, naming the stage to run.
+    """
+    if not Path(path).is_file():
+        raise StudyError(f"{path} is not there: run `dvc repro {stage}` first")
+    return pd.read_parquet(path)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

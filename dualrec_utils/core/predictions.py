@@ -1,0 +1,225 @@
+"""Predictions: the one interface between models and results.
+
+A model writes, for every case of a protocol and split, a ranked list of at most :data:`MAX_LENGTH`
+entries. Results read nothing else of a model. One file is one system:
+`data/predictions/<dataset>/<stage>/<protocol>/<split>/<system>.parquet`. The stage's folder comes
+before the protocol so that each DVC stage owns one output folder.
+
+Columns: `case_id` (str), `rank` (int, from 1, without gaps), `item_id` (nullable int: null where a
+text matches no movie), `score` (float, higher is better), `text` (what a language model wrote, else
+null), `seed` (int).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.core import config, files
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT
+from dualrec_utils.core.errors import StudyError
+
+MAX_LENGTH = 100
+COLUMNS = {CASE: "str", RANK: "int32", ITEM: "Int64", SCORE: "float64", TEXT: "str", SEED: "int64"}
+# A system's list with the movies of the history left in stands beside the headline list.
+SEEN_KEPT = "_seen_kept"
+
+
+def load_cases(dataset: str, protocol: str, split: str) -> pd.DataFrame:
+    """Cases of one protocol and split, without targets.
+
+    Returns:
+        Frame with `case_id`, `user_id`, `split`, `history` (array of item ids, oldest first),
+        sorted by `case_id`.
+    """
+    cases = files.read_parquet_of("data", config.processed_dir(dataset) / f"cases_{protocol}.parquet")
+    return cases[cases[SPLIT] == split].sort_values(CASE, ignore_index=True)
+
+
+def load_items(dataset: str) -> pd.DataFrame:
+    """The catalog: `item_id`, `title`, `year`, `genres` (array of str), sorted by `item_id`.
+
+    Row j is column j of every score matrix.
+    """
+    return files.read_parquet_of("data", config.processed_dir(dataset) / "items.parquet")
+
+
+def path_of(system: str, *, dataset: str, stage: str, protocol: str, split: str) -> Path:
+    """Where a system's predictions lie."""
+    return config.predictions_dir(dataset, stage) / protocol / split / f"{system}.parquet"
+
+
+def from_scores(
+    scores: np.ndarray,
+    cases: pd.DataFrame,
+    item_ids: np.ndarray,
+    *,
+    seed: int,
+    exclude_seen: bool = True,
+    length: int = MAX_LENGTH,
+) -> pd.DataFrame:
+    """Turn a score matrix into ranked lists.
+
+    Args:
+        scores: shape (n_cases, n_items), higher is better; not changed.
+        cases: frame with `case_id` and `history`, row i belonging to row i of `scores`.
+        item_ids: shape (n_items,), the item of each column, ascending.
+        seed: written into the `seed` column.
+        exclude_seen: leave the movies of the history out (no MovieLens user rates a movie twice).
+        length: longest list.
+
+    Returns:
+        A frame in the shape of this module. Equal scores are ordered by item id, which no target
+        can profit from.
+
+    Raises:
+        StudyError: when shapes disagree or a score is not a number.
+    """
+    if scores.shape != (len(cases), len(item_ids)):
+        raise StudyError(
+            f"scores have shape {scores.shape}, expected ({len(cases)}, {len(item_ids)}): one row a"
+            " case and one column a catalog movie"
+        )
+    # Minus infinity may say "never"; nothing may say "always".
+    wrong = (np.isnan(scores) | np.isposinf(scores)).any(axis=1)
+    if wrong.any():
+        raise StudyError(
+            f"scores of case {cases[CASE].iloc[wrong.argmax()]} are not numbers (NaN or infinity)"
+        )
+    working = scores.astype(np.float64, copy=True)
+    if exclude_seen:
+        for row, history in enumerate(cases[HISTORY]):
+            working[row, np.searchsorted(item_ids, history)] = -np.inf
+    order = np.argsort(-working, axis=1, kind="stable")[:, :length]
+    best = np.take_along_axis(working, order, axis=1)
+    keep = np.isfinite(best)
+    rows, columns = np.nonzero(keep)
+    frame = pd.DataFrame(
+        {
+            CASE: cases[CASE].to_numpy()[rows],
+            RANK: columns + 1,
+            ITEM: item_ids[order[rows, columns]],
+            SCORE: best[rows, columns],
+            TEXT: None,
+            SEED: seed,
+        }
+    )
+    return frame.astype(COLUMNS)
+
+
+def drop_seen(predictions: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    """Remove entries whose movie is in the case's history and close the ranks, order kept.
+
+    Unmatched entries (null `item_id`) keep their place.
+    """
+    seen = cases[[CASE, HISTORY]].explode(HISTORY).rename(columns={HISTORY: ITEM})
+    seen = set(zip(seen[CASE], seen[ITEM], strict=True))
+    pairs = zip(predictions[CASE], predictions[ITEM], strict=True)
+    fresh = predictions[[pair not in seen for pair in pairs]].sort_values([CASE, RANK])
+    return fresh.assign(**{RANK: fresh.groupby(CASE).cumcount() + 1}).astype(COLUMNS)
+
+
+def check(predictions: pd.DataFrame, cases: pd.DataFrame, item_ids: np.ndarray) -> None:
+    """Refuse predictions that results could misread.
+
+    Args:
+        predictions: a frame in the shape of this module.
+        cases: the cases they claim to answer.
+        item_ids: the catalog.
+
+    Raises:
+        StudyError: naming the first row or case that is wrong: columns, a case the split does not
+            have, ranks with gaps or repeats, lists over :data:`MAX_LENGTH`, an item outside the
+            catalog, a score that is not a number.
+    """
+    missing = [column for column in COLUMNS if column not in predictions]
+    if missing:
+        raise StudyError(f"predictions lack the columns {missing}; they need {list(COLUMNS)}")
+    strangers = predictions.loc[~predictions[CASE].isin(cases[CASE]), CASE]
+    if len(strangers):
+        raise StudyError(
+            f"predictions answer case {strangers.iloc[0]!r}, which the split does not have:"
+            " write them anew for the present split"
+        )
+    ordered = predictions.sort_values([CASE, RANK])
+    gaps = ordered[ordered[RANK] != ordered.groupby(CASE).cumcount() + 1]
+    if len(gaps):
+        raise StudyError(f"ranks of case {gaps[CASE].iloc[0]!r} are not 1, 2, 3, ... without gaps")
+    if len(ordered) and ordered[RANK].max() > MAX_LENGTH:
+        raise StudyError(f"a list holds {ordered[RANK].max()} entries, at most {MAX_LENGTH} allowed")
+    unknown = ordered[ordered[ITEM].notna() & ~ordered[ITEM].isin(item_ids)]
+    if len(unknown):
+        row = unknown.iloc[0]
+        raise StudyError(f"case {row[CASE]!r} lists item {row[ITEM]}, which the catalog does not have")
+    if ordered[SCORE].isna().any():
+        row = ordered[ordered[SCORE].isna()].iloc[0]
+        raise StudyError(f"case {row[CASE]!r} has a score that is not a number at rank {row[RANK]}")
+
+
+def write(
+    predictions: pd.DataFrame, system: str, *, dataset: str, stage: str, protocol: str, split: str
+) -> Path:
+    """Check predictions against the cases of (protocol, split) and write them whole.
+
+    Raises:
+        StudyError: as :func:`check`.
+    """
+    cases = load_cases(dataset, protocol, split)
+    check(predictions, cases, load_items(dataset)[ITEM].to_numpy())
+    ordered = predictions[list(COLUMNS)].astype(COLUMNS).sort_values([CASE, RANK])
+    path = path_of(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
+    return files.write_parquet(ordered, path)
+
+
+def read(system: str, *, dataset: str, stage: str, protocol: str, split: str) -> pd.DataFrame:
+    """Read one system's predictions.
+
+    Raises:
+        StudyError: when the file is not there, naming the stage that writes it.
+    """
+    path = path_of(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
+    return files.read_parquet_of(stage, path).astype(COLUMNS)
+
+
+def systems(dataset: str, stage: str, protocol: str, split: str) -> list[str]:
+    """Names of the systems a stage has predictions of, sorted; what a killed write left does not count."""
+    folder = config.predictions_dir(dataset, stage) / protocol / split
+    return sorted(path.stem for path in folder.glob("[!.]*.parquet"))
+
+
+def target_ranks(
+    scores: np.ndarray, histories: Sequence[np.ndarray], targets: np.ndarray, item_ids: np.ndarray
+) -> np.ndarray:
+    """Rank of each target, movies of the history left out, equal scores in the order of item ids.
+
+    The ranks that the lists of :func:`from_scores` have, for one target a row.
+
+    Args:
+        scores: shape (n, n_items); not changed.
+        histories: n arrays of item ids.
+        targets: shape (n,), item ids, none of them in its history.
+        item_ids: shape (n_items,), ascending.
+
+    Returns:
+        Shape (n,), whole numbers from 1.
+
+    Raises:
+        StudyError: when shapes disagree or a score is not a number.
+    """
+    if scores.shape != (len(targets), len(item_ids)):
+        raise StudyError(
+            f"scores have shape {scores.shape}, expected ({len(targets)}, {len(item_ids)}): one row a"
+            " history and one column a catalog movie"
+        )
+    if not np.isfinite(scores).all():
+        raise StudyError("a score is not a number (NaN or infinity)")
+    working = scores.astype(np.float64, copy=True)
+    for row, history in enumerate(histories):
+        working[row, np.searchsorted(item_ids, history)] = -np.inf
+    columns = np.searchsorted(item_ids, targets)
+    own = working[np.arange(len(targets)), columns][:, None]
+    earlier = np.arange(len(item_ids)) < columns[:, None]
+    return 1 + (working > own).sum(1) + ((working == own) & earlier).sum(1)

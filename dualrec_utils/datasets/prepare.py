@@ -1,0 +1,101 @@
+"""Stage `data`: fetch, verify, parse, merge duplicates, filter, split, cut cases. Written once."""
+
+from __future__ import annotations
+
+from dualrec_utils.core import config, files, splits
+from dualrec_utils.core.config import ITEM, POSITION, RATING, SPLIT, TIMESTAMP, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.datasets import movielens, sources
+
+
+def prepare(
+    *,
+    dataset: str,
+    seed: int,
+    n_items: int,
+    min_interactions: int,
+    train_share: float,
+    validation_share: float,
+    cases_per_user: int,
+) -> dict:
+    """Write everything under `data/raw/<dataset>` and `data/processed/<dataset>`.
+
+    Args:
+        dataset: `ml-100k` or `ml-1m`.
+        seed: of the user split.
+        n_items: size of the catalog (paper section 3: 1,000).
+        min_interactions: users with fewer catalog interactions are dropped.
+        train_share, validation_share: parts of the users; the rest is test.
+        cases_per_user: `next_item` cases of each held-out user.
+
+    Returns:
+        What `summary.json` says: counts at each step, the source and the order's hash.
+
+    Raises:
+        StudyError: on bad data or settings; nothing is half written.
+    """
+    if min_interactions <= max(cases_per_user, splits.WINDOW):
+        raise StudyError(
+            f"data.min_interactions is {min_interactions}; it must exceed cases_per_user"
+            f" ({cases_per_user}) and {splits.WINDOW}, so that every case has a history"
+        )
+    fetched = sources.fetch(dataset)
+    raw_ratings, raw_items = movielens.parse(dataset, config.raw_dir(dataset))
+    ratings, items, merged = movielens.merge_duplicates(raw_ratings, raw_items)
+    catalog = movielens.most_frequent(ratings, n_items)
+    filtered = ratings[ratings[ITEM].isin(catalog)]
+    lengths = filtered[USER].value_counts()
+    users = lengths[lengths >= min_interactions].index
+    interactions = filtered[filtered[USER].isin(users)].reset_index(drop=True)
+    interactions[POSITION] = interactions.groupby(USER).cumcount()
+    catalog_items = items[items[ITEM].isin(catalog)].sort_values(ITEM, ignore_index=True)
+    user_split = splits.split_users(
+        interactions[USER].unique(), seed=seed, train_share=train_share, validation_share=validation_share
+    )
+    summary = {
+        "source": fetched.source,
+        "order_sha256": movielens.order_hash(interactions),
+        "n_ratings_raw": len(raw_ratings),
+        "n_items_raw": len(raw_items),
+        "n_movies_merged": len(merged),
+        "n_ratings_lost_to_merging": len(raw_ratings) - len(ratings),
+        "n_users_raw": int(raw_ratings[USER].nunique()),
+        "n_users_dropped": int(raw_ratings[USER].nunique() - len(users)),
+        "n_users": len(users),
+        "n_users_with_a_window_of_30": int((lengths > 30).sum()),
+        "n_items": len(catalog_items),
+        "n_interactions": len(interactions),
+        **{f"n_users_{name}": int(n) for name, n in user_split[SPLIT].value_counts().items()},
+    }
+    columns = [USER, ITEM, RATING, TIMESTAMP]
+    frames = {
+        # Before merging and filtering, for the EDA alone.
+        "ratings_raw": movielens.in_order(raw_ratings)[columns],
+        "items_raw": raw_items,
+        "merged": merged,
+        "interactions": interactions[[*columns, POSITION]],
+        "items": catalog_items,
+        "splits": user_split,
+    }
+    for protocol in config.PROTOCOLS:
+        cases, targets = splits.make_cases(
+            interactions, user_split, protocol=protocol, cases_per_user=cases_per_user
+        )
+        splits.check_cases(cases, targets, interactions, user_split)
+        summary[f"n_cases_{protocol}"] = cases[SPLIT].value_counts().to_dict()
+        frames |= {f"cases_{protocol}": cases, f"targets_{protocol}": targets}
+    folder = config.processed_dir(dataset)
+    for name, frame in frames.items():
+        files.write_parquet(frame, folder / f"{name}.parquet")
+    files.write_json(summary, folder / "summary.json")
+    return summary
+
+
+def describe(dataset: str) -> str:
+    """One line on what stage `data` wrote."""
+    summary = files.read_json(config.processed_dir(dataset) / "summary.json")
+    return (
+        f"data: {dataset} from {summary['source']}: {summary['n_users']} users,"
+        f" {summary['n_items']} movies, {summary['n_interactions']} interactions,"
+        f" next_item cases {summary['n_cases_next_item']}"
+    )

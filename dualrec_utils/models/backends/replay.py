@@ -1,0 +1,115 @@
+"""Recorded answers in the place of a language model: what was asked and said once, said again.
+
+A recording is a JSONL file as :func:`models.handoff.save_generations` writes it: rows with
+`prompt` and `answer`, and `model` and `revision` where they are known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from dualrec_utils.core import files
+from dualrec_utils.core.errors import StudyError
+
+_NEEDED = "every line needs a JSON object with the texts `prompt` and `answer`"
+
+
+def read_recordings(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file, or of all `*.jsonl` files of a folder in the order of their names.
+
+    Returns:
+        The rows, each with `file` and `line` (from 1) added.
+
+    Raises:
+        StudyError: when nothing is there, or a line is no recording, named by file and line.
+    """
+    path = Path(path)
+    sources = sorted(path.glob("[!.]*.jsonl")) if path.is_dir() else [path]
+    if not sources or not all(source.is_file() for source in sources):
+        raise StudyError(
+            f"there are no recorded answers at {path}: name a .jsonl file, or a folder that holds some"
+        )
+    rows = []
+    for source in sources:
+        try:
+            lines = source.read_text(encoding="utf-8").split("\n")
+        except UnicodeDecodeError:
+            raise StudyError(f"{source} is not UTF-8 text; {_NEEDED}") from None
+        rows += [_row(line, source, number) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not rows:
+        raise StudyError(f"{path} holds no recorded answer; {_NEEDED}")
+    return rows
+
+
+def _row(line: str, source: Path, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    kinds = {"prompt": str, "answer": str, "model": str | None, "revision": str | None}
+    if not isinstance(row, dict) or not all(isinstance(row.get(n), kind) for n, kind in kinds.items()):
+        raise StudyError(f"{source}, line {number} is no recorded answer; {_NEEDED}")
+    return row | {"file": source, "line": number}
+
+
+class ReplayBackend:
+    """Answers prompts from recordings, by the prompt's exact text.
+
+    Args:
+        path: a JSONL file, or a folder of them.
+
+    Raises:
+        StudyError: as :func:`read_recordings`; when one prompt has two different answers; when the rows
+            name more than one model or revision.
+    """
+
+    def __init__(self, path: Path):
+        self._path = Path(path)
+        rows = read_recordings(self._path)
+        first: dict[str, dict[str, Any]] = {}
+        for row in rows:
+            known = first.setdefault(row["prompt"], row)
+            if known["answer"] != row["answer"]:
+                raise StudyError(
+                    f"one prompt has two answers, in {known['file']} line {known['line']} and in"
+                    f" {row['file']} line {row['line']}: name the one file to replay"
+                )
+        named = {(row.get("model"), row.get("revision")) for row in rows}
+        if len(named) > 1:
+            raise StudyError(
+                f"{path} holds answers of several models, {sorted(map(str, named))}: name the one file"
+                " to replay"
+            )
+        model, revision = named.pop()
+        self._answers = {prompt: row["answer"] for prompt, row in first.items()}
+        sources = sorted({row["file"] for row in rows})
+        self.about = {
+            "model": self._path.stem if model is None else model,
+            "revision": revision,
+            "backend": "replay",
+            "recordings": {source.name: files.sha256(source) for source in sources},
+        }
+
+    def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
+        """The recorded answer to every prompt, in order.
+
+        Args:
+            prompts: their exact text is looked up.
+            label: shown beside the progress bar.
+
+        Raises:
+            StudyError: when a prompt was not recorded.
+        """
+        missing = [prompt for prompt in prompts if prompt not in self._answers]
+        if missing:
+            raise StudyError(
+                f"{self._path} has no answer to {len(missing):,} of {len(prompts):,} prompts; the first"
+                f" begins {missing[0][:120]!r}. Recordings answer only the prompts they were made with:"
+                " same dataset, seed, LSTM and prompt settings."
+            )
+        return [self._answers[prompt] for prompt in tqdm(prompts, desc=label, unit="prompt")]

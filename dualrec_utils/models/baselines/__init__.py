@@ -1,0 +1,92 @@
+"""Baseline recommenders, one file a model. To add one: write its class, name it in REGISTRY, give its
+hyperparameters in `params.yaml` under `baselines.models`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.baselines.base import Baseline
+
+# Where each baseline is written. Not imported before it is built: most of them bring torch.
+REGISTRY: dict[str, str] = {
+    "random": "random_order.RandomOrder",
+    "most_popular": "most_popular.MostPopular",
+    "markov": "markov.Markov",
+    "item_knn": "item_knn.ItemKNN",
+    "sknn": "sknn.SKNN",
+    "vsknn": "sknn.VSKNN",
+    "slim": "slim.SLIM",
+    "ease": "ease.EASE",
+    "fpmc": "fpmc.FPMC",
+    "gru4rec": "gru4rec.GRU4Rec",
+    "sasrec": "sasrec.SASRec",
+    "bert4rec": "bert4rec.BERT4Rec",
+    "narm": "narm.NARM",
+    "stamp": "stamp.STAMP",
+    "gce_gnn": "gce_gnn.GCEGNN",
+    "mcprn": "mcprn.MCPRN",
+    "hide": "hide.HIDE",
+    "atten_mixer": "atten_mixer.AttenMixer",
+    "unisrec": "unisrec.UniSRec",
+    "lstm_tuned": "lstm_tuned.TunedLSTM",
+}
+
+
+def model_class(name: str) -> type[Baseline]:
+    """The class of a baseline.
+
+    Args:
+        name: a key of :data:`REGISTRY`.
+
+    Raises:
+        StudyError: on an unknown name.
+    """
+    if name not in REGISTRY:
+        raise StudyError(f"there is no baseline {name!r}; {_suggest(name, list(REGISTRY))}")
+    module, kind = REGISTRY[name].split(".")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), kind)
+
+
+def build(
+    name: str,
+    item_ids: np.ndarray,
+    *,
+    seed: int,
+    items: pd.DataFrame | None = None,
+    **hyperparameters: float,
+) -> Baseline:
+    """Make an unfitted baseline.
+
+    Args:
+        name: a key of :data:`REGISTRY`.
+        item_ids: shape (n_items,), the catalog, ascending.
+        seed: of everything random in the model.
+        items: the catalog's titles, years and genres, row i belonging to item_ids[i]; only models that
+            read them look at it, and those cannot be fitted without it.
+        hyperparameters: exactly those of the model.
+
+    Raises:
+        StudyError: on an unknown name, an unknown, missing or impossible hyperparameter.
+    """
+    kind = model_class(name)
+    known = kind.hyperparameters()
+    for key in hyperparameters:
+        if key not in known:
+            raise StudyError(f"{name} has no hyperparameter {key!r}; {_suggest(key, known)}")
+    missing = [key for key in known if key not in hyperparameters]
+    if missing:
+        raise StudyError(f"{name} needs the hyperparameters {known}; missing: {missing}")
+    reads = {"items": items} if "items" in inspect.signature(kind.__init__).parameters else {}
+    return kind(item_ids, seed=seed, **reads, **hyperparameters)
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    question = f"did you mean {near[0]!r}? " if near else ""
+    return f"{question}known: {', '.join(known) or 'none'}"

@@ -1,0 +1,52 @@
+"""EASE-R: a linear item-item model with a closed-form solution.
+
+Steck (2019), "Embarrassingly shallow autoencoders for sparse data", WWW, equations 7 and 8.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import linalg
+
+from dualrec_utils.models.baselines.base import (
+    Baseline,
+    Validate,
+    in_range,
+    incidence,
+    never_seen_last,
+    popularity,
+)
+
+
+class EASE(Baseline):
+    """Sum of learnt weights from the last movies of the history; their order plays no part.
+
+    With G = AᵀA of the binary user-item matrix A and P = (G + λI)⁻¹, the weight from i to j is
+    -P_ij / P_jj, and 0 from a movie to itself. An empty history gets popularity; movies without any
+    training interaction come last.
+
+    Args:
+        query_length: movies of the history that count, from the last, 1 to 100,000.
+        l2: λ, 0.001 to 1,000,000.
+    """
+
+    def __init__(self, item_ids: np.ndarray, *, seed: int, query_length: int, l2: float) -> None:
+        super().__init__(item_ids, seed=seed)
+        self.query_length = in_range("query_length", query_length, low=1, high=100_000, integer=True)
+        self.l2 = in_range("l2", l2, low=0.001, high=1_000_000)
+
+    def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
+        self._popularity = popularity(histories, self.n_items)
+        watched = incidence(histories, self.n_items).sign()
+        gram = (watched.T @ watched).toarray() + self.l2 * np.eye(self.n_items)
+        inverse = linalg.inv(gram, assume_a="pos")
+        weights = -inverse / np.diag(inverse)
+        np.fill_diagonal(weights, 0.0)
+        self._weights = weights
+
+    def _score(self, histories: list[np.ndarray], users: np.ndarray) -> np.ndarray:
+        queries = incidence([h[-self.query_length :] for h in histories], self.n_items).sign()
+        scores = queries @ self._weights
+        empty = [row for row, history in enumerate(histories) if not len(history)]
+        scores[empty] = self._popularity
+        return never_seen_last(scores, self._popularity)

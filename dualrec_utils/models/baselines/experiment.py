@@ -1,0 +1,107 @@
+"""Choose a baseline's hyperparameters on validation users, and write its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from dualrec_utils.core import evaluation, predictions
+from dualrec_utils.core.config import HELDOUT_SPLITS, HISTORY, ITEM, PROTOCOLS, USER
+from dualrec_utils.models import baselines
+from dualrec_utils.models.baselines.base import Baseline, Diverged, Scorer
+
+# What hyperparameters are chosen by, on the validation cases of next_item.
+CHOSEN_BY = "ndcg@5"
+
+
+def validation(dataset: str, *, seed: int) -> Callable[[Scorer], dict[str, float]]:
+    """How a model that is fitted, or being fitted, is measured on validation users.
+
+    Returns:
+        A function that lets a scorer answer the validation cases of `next_item`, movies already seen
+        left out, and gives means over users: `hit_rate@5` and `ndcg@5`. The scorer is handed histories
+        and nothing else.
+    """
+    cases = predictions.load_cases(dataset, "next_item", "validation")
+    items = predictions.load_items(dataset)
+    item_ids, targets = items[ITEM].to_numpy(), evaluation.load_targets(dataset, "next_item")
+
+    def measure(score: Scorer) -> dict[str, float]:
+        # Nothing here looks beyond the top five, so the lists need be no longer.
+        lists = predictions.from_scores(score(cases[HISTORY]), cases, item_ids, seed=seed, length=5)
+        scored = evaluation.score_lists(lists, cases, targets, items)
+        return scored.groupby(USER)[["hit_rate@5", CHOSEN_BY]].mean().mean().to_dict()
+
+    return measure
+
+
+def validation_score(dataset: str, *, seed: int) -> Callable[[Scorer], float]:
+    """As :func:`validation`, :data:`CHOSEN_BY` alone: what stops a model trained in epochs."""
+    measure = validation(dataset, seed=seed)
+    return lambda score: measure(score)[CHOSEN_BY]
+
+
+def try_each(
+    name: str, settings: Sequence[dict], histories: list[np.ndarray], *, dataset: str, seed: int
+) -> pd.DataFrame:
+    """Fit a baseline with each of some settings and evaluate it on validation users.
+
+    Args:
+        name: a key of :data:`models.baselines.REGISTRY`.
+        settings: keywords for :func:`models.baselines.build`, at least one.
+        histories: one array of item ids for each training user, oldest first.
+
+    Returns:
+        One row a setting: the hyperparameters, `hit_rate@5` and `ndcg@5` (means over validation users,
+        `next_item`, movies already seen left out; NaN where the loss diverged), best `ndcg@5` first,
+        ties in the order given.
+
+    Raises:
+        Diverged: when no setting is left, naming the last one.
+    """
+    items, rows, diverged = predictions.load_items(dataset), [], None
+    measure, stop_by = validation(dataset, seed=seed), validation_score(dataset, seed=seed)
+    for keywords in tqdm(settings, desc=name):
+        model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **keywords)
+        try:
+            model.fit(histories, validate=stop_by)
+            found = measure(model.score)
+        except Diverged as error:
+            diverged, found = error, {"hit_rate@5": np.nan, CHOSEN_BY: np.nan}
+        rows.append(keywords | found)
+    table = pd.DataFrame(rows)
+    if diverged is not None and table[CHOSEN_BY].isna().all():
+        raise diverged
+    return table.sort_values(CHOSEN_BY, ascending=False, kind="stable", ignore_index=True)
+
+
+def write_predictions(
+    model: Baseline,
+    system: str,
+    *,
+    dataset: str,
+    stage: str,
+    protocols: Iterable[str] = PROTOCOLS,
+    splits: Iterable[str] = HELDOUT_SPLITS,
+) -> list[str]:
+    """Write a fitted baseline's lists for every protocol and split.
+
+    Returns:
+        The systems written: `system`, with movies already seen left out, and beside it the one with
+        :data:`core.predictions.SEEN_KEPT`, where they stay.
+    """
+    names = {system: True, system + predictions.SEEN_KEPT: False}
+    for protocol in protocols:
+        for split in splits:
+            cases = predictions.load_cases(dataset, protocol, split)
+            scores = model.score(cases[HISTORY])
+            place = {"dataset": dataset, "stage": stage, "protocol": protocol, "split": split}
+            for name, exclude_seen in names.items():
+                lists = predictions.from_scores(
+                    scores, cases, model.item_ids, seed=model.seed, exclude_seen=exclude_seen
+                )
+                predictions.write(lists, name, **place)
+    return list(names)

@@ -1,0 +1,47 @@
+"""Item-kNN: movies rated by the same people as the last few movies of the history.
+
+Sarwar, Karypis, Konstan and Riedl (2001), "Item-based collaborative filtering recommendation
+algorithms"; Deshpande and Karypis (2004), "Item-based top-N recommendation algorithms".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dualrec_utils.models.baselines.base import Baseline, Validate, in_range, incidence, popularity
+
+# Far below any sum of cosines that differ: popularity only orders movies that are otherwise equal.
+_TIE = 1e-9
+
+
+class ItemKNN(Baseline):
+    """Sum of cosines to the last movies of the history.
+
+    The cosine of two movies is taken over training users, each movie being the set of users who rated
+    it: |U_i ∩ U_j| / sqrt(|U_i| |U_j|). Each movie keeps its nearest neighbours only. Movies with equal
+    sums, and every movie after an empty history, are ordered by popularity.
+
+    Args:
+        query_length: movies of the history asked for neighbours, counted from the last, 1 to 1,000.
+        n_neighbours: neighbours kept of each movie, 1 to 100,000.
+    """
+
+    def __init__(self, item_ids: np.ndarray, *, seed: int, query_length: int, n_neighbours: int) -> None:
+        super().__init__(item_ids, seed=seed)
+        self.query_length = in_range("query_length", query_length, low=1, high=1_000, integer=True)
+        self.n_neighbours = in_range("n_neighbours", n_neighbours, low=1, high=100_000, integer=True)
+
+    def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
+        self._popularity = popularity(histories, self.n_items)
+        watched = incidence(histories, self.n_items).sign()
+        lengths = np.sqrt(np.maximum(watched.sum(axis=0), 1))
+        cosines = (watched.T @ watched).toarray() / np.outer(lengths, lengths)
+        np.fill_diagonal(cosines, 0.0)
+        # Stable, so that neighbours with equal cosines are kept by lowest column.
+        farther = np.argsort(-cosines, axis=1, kind="stable")[:, self.n_neighbours :]
+        np.put_along_axis(cosines, farther, 0.0, axis=1)
+        self._similarity = cosines
+
+    def _score(self, histories: list[np.ndarray], users: np.ndarray) -> np.ndarray:
+        queries = incidence([history[-self.query_length :] for history in histories], self.n_items)
+        return queries @ self._similarity + _TIE * self._popularity

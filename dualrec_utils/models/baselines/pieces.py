@@ -1,0 +1,222 @@
+"""Fit a baseline, write its predictions, and keep both until its settings, code or data change.
+
+A piece lies under `data/checkpoints/<dataset>/baselines/<system>/`, outside what DVC clears before a run:
+adding a model fits one model, and a killed run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from tqdm import tqdm
+
+from dualrec_utils.core import closure, config, files, predictions
+from dualrec_utils.core.config import HELDOUT_SPLITS, HISTORY, ITEM, PROTOCOLS
+from dualrec_utils.models import baselines
+from dualrec_utils.models.baselines import experiment
+from dualrec_utils.models.baselines.base import Diverged
+
+# Names models and checks their settings; changes no result.
+_REGISTRY = frozenset({"models.baselines"})
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "keras", "tokenizers", "sentence-transformers")
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one baseline left.
+
+    Attributes:
+        systems: names its predictions were written under.
+        curves: `epoch`, `part`, `metric`, `value` of a model trained in epochs, empty for others.
+        cost: `fit_seconds`, `score_seconds` (the test cases of `next_item`), `n_scored` (their number),
+            `peak_memory_mb` (of its process meanwhile), `n_epochs`, `best_epoch` (0 without epochs)
+            and `trained_on`, measured when it was fitted.
+        fitted: whether that was now, or before.
+    """
+
+    systems: list[str]
+    curves: pd.DataFrame
+    cost: dict[str, float | str]
+    fitted: bool
+
+
+def obtain(
+    name: str, settings: dict, histories: list[np.ndarray], *, dataset: str, stage: str, seed: int
+) -> Piece:
+    """A baseline's predictions for every protocol and held-out split, fitted anew only where needed.
+
+    Args:
+        name: a key of :data:`models.baselines.REGISTRY`.
+        settings: its hyperparameters.
+        histories: one array of item ids for each training user, oldest first.
+
+    Raises:
+        StudyError: as :func:`models.baselines.build`.
+        Diverged: when the loss turns NaN; nothing is kept then.
+    """
+    about = _about(name, settings, dataset=dataset, seed=seed)
+    kept, there = piece_dir(dataset, name), config.predictions_dir(dataset, stage)
+    if (kept / "about.json").is_file() and files.read_json(kept / "about.json") == about:
+        left = files.read_json(kept / "left.json")
+        shutil.copytree(kept / "predictions", there, dirs_exist_ok=True)
+        return Piece(left["systems"], pd.read_parquet(kept / "curves.parquet"), left["cost"], fitted=False)
+    piece = _fit(name, settings, histories, dataset=dataset, stage=stage, seed=seed)
+    # `about.json` last: without it a piece does not count.
+    shutil.rmtree(kept, ignore_errors=True)
+    for protocol in PROTOCOLS:
+        for split in HELDOUT_SPLITS:
+            for system in piece.systems:
+                place = {"dataset": dataset, "stage": stage, "protocol": protocol, "split": split}
+                path = predictions.path_of(system, **place)
+                copy = kept / "predictions" / path.relative_to(there)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, copy)
+    files.write_parquet(piece.curves, kept / "curves.parquet")
+    files.write_json({"systems": piece.systems, "cost": piece.cost}, kept / "left.json")
+    files.write_json(about, kept / "about.json")
+    return piece
+
+
+def obtain_all(
+    models: dict[str, dict],
+    histories: list[np.ndarray],
+    *,
+    dataset: str,
+    stage: str,
+    seed: int,
+    n_jobs: int | None = None,
+) -> tuple[dict[str, Piece], dict[str, str]]:
+    """:func:`obtain` for several baselines, as many at once as there are cores.
+
+    Each has a process and one thread of its own: networks of this size gain nothing from a second thread,
+    and the digits do not hang on the number of cores. A GPU takes one after the other.
+
+    Args:
+        models: baseline -> its hyperparameters.
+        n_jobs: baselines at once; None for as many as there are cores, or one with a GPU.
+
+    Returns:
+        Pieces by baseline, and for those whose loss turned NaN what :class:`Diverged` says; both in the
+        order given.
+    """
+    if n_jobs is None:
+        on_gpu = any(_device(name) != "cpu" for name in models)
+        n_jobs = 1 if on_gpu else cpu_count()
+    place = {"dataset": dataset, "stage": stage, "seed": seed}
+    tasks = [delayed(_attempt)(name, settings, histories, **place) for name, settings in models.items()]
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        found = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
+        results = dict(zip(models, tqdm(found, total=len(tasks), desc="baselines"), strict=True))
+    pieces = {name: found for name, found in results.items() if isinstance(found, Piece)}
+    return pieces, {name: found for name, found in results.items() if name not in pieces}
+
+
+def _attempt(name: str, settings: dict, histories: list[np.ndarray], **place) -> Piece | str:
+    """:func:`obtain`, or the message of a model that diverged."""
+    try:
+        return obtain(name, settings, histories, **place)
+    except Diverged as error:
+        return str(error)
+
+
+def piece_dir(dataset: str, name: str) -> Path:
+    """Where a baseline's piece lies: `data/checkpoints/<dataset>/baselines/<name>`."""
+    return config.ROOT / "data" / "checkpoints" / dataset / "baselines" / name
+
+
+def _about(name: str, settings: dict, *, dataset: str, seed: int) -> dict:
+    """Everything that a baseline's predictions hang on."""
+    module = baselines.model_class(name).__module__
+    source = f"import {module}\nimport {__name__}"
+    code = closure.closure(source, without=_REGISTRY, by_name=False)
+    data = sorted(path for path in config.processed_dir(dataset).iterdir() if path.is_file())
+    return {
+        "settings": settings,
+        "seed": seed,
+        "code": _digest([config.PACKAGE_ROOT / path for path in sorted(code)]),
+        "data": _digest(data),
+        "libraries": {library: version(library) for library in _LIBRARIES},
+        "device": _device(name),
+    }
+
+
+def _digest(paths: list[Path]) -> str:
+    """One SHA-256 of some files, their names and their folders' names."""
+    together = json.dumps([(path.parent.name, path.name, files.sha256(path)) for path in paths])
+    return hashlib.sha256(together.encode()).hexdigest()
+
+
+def _device(name: str) -> str:
+    """What a trained model runs on: the last digits hang on it."""
+    if "max_epochs" not in baselines.model_class(name).hyperparameters():
+        return "cpu"
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def _fit(
+    name: str, settings: dict, histories: list[np.ndarray], *, dataset: str, stage: str, seed: int
+) -> Piece:
+    items = predictions.load_items(dataset)
+    model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
+    with _measured() as fitting:
+        model.fit(histories, validate=experiment.validation_score(dataset, seed=seed))
+    cases = predictions.load_cases(dataset, "next_item", "test")
+    with _measured() as scoring:
+        model.score(cases[HISTORY])
+    systems = experiment.write_predictions(model, name, dataset=dataset, stage=stage)
+    curves = getattr(model, "curves", pd.DataFrame(columns=["epoch", "part", "metric", "value"]))
+    cost = {
+        "trained_on": model.trained_on,
+        "n_epochs": int(curves["epoch"].max()) if len(curves) else 0,
+        "best_epoch": int(getattr(model, "best_epoch", 0)),
+        "fit_seconds": round(fitting.seconds, 2),
+        "score_seconds": round(scoring.seconds, 3),
+        "n_scored": len(cases),
+        "peak_memory_mb": round(max(fitting.peak_bytes, scoring.peak_bytes) / 2**20),
+    }
+    return Piece(systems, curves, cost, fitted=True)
+
+
+@dataclass
+class _Cost:
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def _measured() -> Iterator[_Cost]:
+    """Seconds that a block takes and the most memory that the process holds meanwhile."""
+    cost, process = _Cost(), psutil.Process()
+
+    def watch() -> None:
+        while True:
+            cost.peak_bytes = max(cost.peak_bytes, process.memory_info().rss)
+            if cost.done.wait(_POLL_SECONDS):
+                break
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    started = time.perf_counter()
+    try:
+        yield cost
+    finally:
+        cost.seconds = time.perf_counter() - started
+        cost.done.set()
+        watcher.join()

@@ -1,0 +1,141 @@
+"""Reading histories in order: how they are cut, padded and scored, for every model that does.
+
+Inside a network movies are rows of a table: 0 is padding, catalog column j is row j + 1. Histories are
+padded at the end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from dualrec_utils.models.baselines.base import in_range
+from dualrec_utils.models.baselines.neural import NeuralBaseline
+from dualrec_utils.models.lstm.sequences import IGNORED, every_position
+
+PADDING = 0
+
+
+class SequenceBaseline(NeuralBaseline):
+    """A next-movie classifier: cross-entropy over the whole catalog, with a target at every position.
+
+    The network has two methods. `states(rows)` reads rows (batch, time) and gives (batch, time, size),
+    position t knowing rows 0 ... t only, or (batch, 1, size) where it reads a history as a whole;
+    `logits(states)` turns (n, size) into (n, n_items). In each epoch every history is cut into pieces
+    of `max_length` at a phase drawn anew, so that a movie meets histories of different lengths; each
+    movie but a history's first is a target once.
+
+    Args:
+        max_length: movies of a history that are read, from the last, 1 to 1,000.
+        dropout: share, 0 to 0.95; each model says of what.
+    """
+
+    trained_on = "a target at every position"
+
+    def __init__(
+        self, item_ids: np.ndarray, *, seed: int, max_length: int, dropout: float, **training: float
+    ) -> None:
+        super().__init__(item_ids, seed=seed, **training)
+        self.max_length = in_range("max_length", max_length, low=1, high=1_000, integer=True)
+        self.dropout = in_range("dropout", dropout, low=0, high=0.95)
+
+    def _examples(self, histories: list[np.ndarray], draw: np.random.Generator) -> tuple[np.ndarray, ...]:
+        parts = []
+        for history in histories:
+            cut = draw.integers(self.max_length)
+            parts += [history[: cut + 1] + 1, history[cut:] + 1]
+        pieces = every_position(parts, length=self.max_length, context=0)
+        return pieces.rows, pieces.targets
+
+    def _loss(self, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        # Padding beyond the longest row of the batch is read by nobody.
+        longest = int((rows != PADDING).sum(1).max())
+        states = self._network.states(rows[:, :longest])
+        targets = targets[:, : states.shape[1]].flatten()
+        real = torch.nonzero(targets != IGNORED).squeeze(1)
+        logits = self._network.logits(states.flatten(0, 1).index_select(0, real))
+        return functional.cross_entropy(logits, targets.index_select(0, real))
+
+    def _network_scores(self, histories: list[np.ndarray], users: np.ndarray) -> torch.Tensor:
+        rows = padded([self._query(history) for history in histories]).to(self._device)
+        states = self._network.states(rows)
+        last = (rows != PADDING).sum(1).clamp(max=states.shape[1]) - 1
+        return self._network.logits(states[torch.arange(len(rows), device=rows.device), last])
+
+    def _query(self, history: np.ndarray) -> np.ndarray:
+        """Rows that are read of a history when it is scored."""
+        return history[-self.max_length :] + 1
+
+
+class PrefixBaseline(SequenceBaseline):
+    """A sequence model that reads a history as a whole, so that each target costs a pass of its own.
+
+    In each epoch, a few targets are drawn from each history; the last `max_length` movies before each
+    are read.
+
+    Args:
+        prefixes_per_user: targets drawn of each history and epoch, 1 to 10,000.
+    """
+
+    def __init__(self, item_ids: np.ndarray, *, seed: int, prefixes_per_user: int, **shared: float) -> None:
+        super().__init__(item_ids, seed=seed, **shared)
+        self.prefixes_per_user = in_range(
+            "prefixes_per_user", prefixes_per_user, low=1, high=10_000, integer=True
+        )
+        self.trained_on = f"{prefixes_per_user} prefixes a user and epoch"
+
+    def _examples(self, histories: list[np.ndarray], draw: np.random.Generator) -> tuple[np.ndarray, ...]:
+        rows, targets = [], []
+        for history in histories:
+            n_targets = max(len(history) - 1, 0)
+            ends = draw.choice(n_targets, size=min(self.prefixes_per_user, n_targets), replace=False) + 1
+            rows += [self._query(history[:end]) for end in ends]
+            targets += [history[end] for end in ends]
+        return padded(rows, length=self.max_length).numpy(), np.array(targets, dtype=np.int64)[:, None]
+
+
+def padded(rows: list[np.ndarray], *, length: int = 1) -> torch.Tensor:
+    """Rows of different lengths in one tensor (n, longest or `length`, whichever is more)."""
+    length = max([length, *map(len, rows)])
+    filled = np.full((len(rows), length), PADDING, dtype=np.int64)
+    for i, row in enumerate(rows):
+        filled[i, : len(row)] = row
+    return torch.from_numpy(filled)
+
+
+def item_table(n_items: int, size: int) -> nn.Embedding:
+    """Vectors of padding (zero) and of all movies, drawn with variance 1 / size."""
+    table = nn.Embedding(n_items + 1, size, padding_idx=PADDING)
+    with torch.no_grad():
+        table.weight.normal_(std=size**-0.5)
+        table.weight[PADDING].zero_()
+    return table
+
+
+def earlier(length: int, *, device: torch.device) -> torch.Tensor:
+    """(length, length), True where column ≤ row: what position `row` may know."""
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril()
+
+
+def from_the_end(rows: torch.Tensor) -> torch.Tensor:
+    """Reversed positions: 0 at the last movie, 1 before it, ...; 0 at padding. Shape of `rows`."""
+    lengths = (rows != PADDING).sum(1, keepdim=True)
+    return (lengths - 1 - torch.arange(rows.shape[1], device=rows.device)).clamp(min=0)
+
+
+def same_movie(rows: torch.Tensor) -> torch.Tensor:
+    """(batch, time, time), 1.0 where two positions hold the same movie; padding equals nothing."""
+    return ((rows[:, :, None] == rows[:, None, :]) & (rows != PADDING)[:, None, :]).float()
+
+
+def first_occurrence(rows: torch.Tensor) -> torch.Tensor:
+    """(batch, time), True where a movie stands for the first time; False at padding."""
+    return (same_movie(rows).tril(-1).sum(2) == 0) & (rows != PADDING)
+
+
+def masked_softmax(values: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+    """Softmax over the last axis among allowed entries; 0 elsewhere, also where none is allowed."""
+    shares = values.masked_fill(~allowed, torch.finfo(values.dtype).min).softmax(-1)
+    return shares * allowed

@@ -1,0 +1,77 @@
+"""SLIM: a sparse, non-negative item-item matrix that rebuilds what users watched.
+
+Ning and Karypis (2011), "SLIM: sparse linear methods for top-n recommender systems", ICDM.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import ElasticNet
+from tqdm import tqdm
+
+from dualrec_utils.models.baselines.base import Baseline, Validate, in_range, incidence, popularity
+
+# As ItemKNN's: orders movies whose sums are equal, most often 0.
+_TIE = 1e-9
+_MAX_SWEEPS = 100
+_TOLERANCE = 1e-4
+
+
+class SLIM(Baseline):
+    """Sum of learnt weights from the last movies of the history; their order plays no part.
+
+    Column j of the weights w minimises, over w ≥ 0 and w_j = 0,
+
+        1 / (2 n_users) ‖a_j - A w‖² + alpha l1_share ‖w‖₁ + ½ alpha (1 - l1_share) ‖w‖²
+
+    with A the binary user-item matrix (scikit-learn's elastic net; the paper's λ and β are n_users
+    times the two factors). Equal sums, every movie after an empty history among them, are ordered by
+    popularity; a movie without training interactions has no weight and no popularity, and comes last.
+
+    Args:
+        query_length: movies of the history that count, from the last, 1 to 100,000.
+        alpha: strength of both penalties, 1e-7 to 10.
+        l1_share: share of the first one, 1e-6 to 1.
+    """
+
+    def __init__(
+        self, item_ids: np.ndarray, *, seed: int, query_length: int, alpha: float, l1_share: float
+    ) -> None:
+        super().__init__(item_ids, seed=seed)
+        self.query_length = in_range("query_length", query_length, low=1, high=100_000, integer=True)
+        self.alpha = in_range("alpha", alpha, low=1e-7, high=10)
+        self.l1_share = in_range("l1_share", l1_share, low=1e-6, high=1)
+
+    def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
+        self._popularity = popularity(histories, self.n_items)
+        watched = incidence(histories, self.n_items).sign().tocsc()
+        # scikit-learn takes sparse matrices with 32-bit indices only.
+        watched.indices, watched.indptr = watched.indices.astype("int32"), watched.indptr.astype("int32")
+        solver = ElasticNet(
+            alpha=self.alpha,
+            l1_ratio=self.l1_share,
+            positive=True,
+            fit_intercept=False,
+            max_iter=_MAX_SWEEPS,
+            tol=_TOLERANCE,
+        )
+        columns = []
+        with warnings.catch_warnings():
+            # A column that needs more sweeps keeps what it has reached.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            for column in tqdm(range(self.n_items), desc="SLIM", unit="movie"):
+                own = slice(watched.indptr[column], watched.indptr[column + 1])
+                target = watched[:, [column]].toarray().ravel()
+                # Left in, the movie would explain itself.
+                watched.data[own] = 0.0
+                columns.append(solver.fit(watched, target).sparse_coef_.T)
+                watched.data[own] = 1.0
+        self._weights = sparse.csc_array(sparse.hstack(columns))
+
+    def _score(self, histories: list[np.ndarray], users: np.ndarray) -> np.ndarray:
+        queries = incidence([h[-self.query_length :] for h in histories], self.n_items).sign()
+        return (queries @ self._weights).toarray() + _TIE * self._popularity

@@ -1,0 +1,147 @@
+"""The adapters of notebook 05: what each is taught, and its training from the parameters.
+
+`accelerate launch -m dualrec_utils.models.finetuning.adapters [model ...]` trains them on several GPUs and leaves finished
+checkpoints, from which the notebook then takes its adapters without training again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
+
+from dualrec_utils.core import predictions, splits
+from dualrec_utils.core.config import CASE, ITEM, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import handoff
+from dualrec_utils.models.finetuning import (
+    checkpoints as lora_checkpoints,
+    examples as instructions,
+    lora,
+    training as lora_training,
+)
+from dualrec_utils.models.language import loading
+from dualrec_utils.pipeline import params, stages
+
+STAGE = "lora_finetuning"
+TRAIN, VALIDATION = "train", "validation"
+# Endings of the adapters' names: the paper's, the control on other users' answers, without the LSTM's line.
+LORA, PERMUTED, NO_HINT = "lora", "lora_permuted", "lora_no_hint"
+
+
+def lessons(dataset: str, *, seed: int, n_recent: int, n_titles: int) -> dict[str, dict[str, pd.DataFrame]]:
+    """What every adapter is taught: its ending -> split (`train`, `validation`) -> examples.
+
+    Training users' hints come from an LSTM that has not seen them, as at test time. The control is
+    taught other users' answers and validated on true ones.
+
+    Args:
+        dataset: with the products of the stages `data` and `lstm`.
+        seed, n_recent, n_titles: as :func:`models.finetuning.examples.instruction_data`.
+
+    Raises:
+        StudyError: when a stage before has not run, or an example's user is not of its split.
+    """
+    items, user_splits = predictions.load_items(dataset), splits.load_splits(dataset)
+    held = predictions.load_cases(dataset, "window_of_five", VALIDATION).set_index(USER)[CASE]
+    hints = {
+        TRAIN: handoff.load_training_hints(dataset)[ITEM],
+        VALIDATION: held.map(handoff.load_hints(dataset, "window_of_five", VALIDATION)),
+    }
+
+    def examples(split: str, *, hinted: bool) -> pd.DataFrame:
+        return instructions.instruction_data(
+            splits.load_histories(dataset, split),
+            items,
+            user_splits,
+            hints=hints[split] if hinted else None,
+            seed=seed,
+            n_recent=n_recent,
+            n_titles=n_titles,
+            split=split,
+        )
+
+    taught = {split: examples(split, hinted=True) for split in hints}
+    return {
+        LORA: taught,
+        PERMUTED: taught | {TRAIN: instructions.permute_answers(taught[TRAIN], seed=seed)},
+        NO_HINT: {split: examples(split, hinted=False) for split in hints},
+    }
+
+
+def train_adapter(
+    lesson: Mapping[str, pd.DataFrame], *, name: str, base: Mapping, settings: Mapping
+) -> tuple[PeftModel, PreTrainedTokenizerBase, pd.DataFrame]:
+    """Load the base, put an adapter on it and train it; goes on from its checkpoints where there are some.
+
+    Args:
+        lesson: from :func:`lessons`.
+        name: of the adapter, `<model>_<ending>`; its checkpoints and its bar carry it.
+        base: entry of `lora_finetuning.models`.
+        settings: section `lora_finetuning` with `dataset` and `seed`.
+
+    Returns:
+        (model with the trained adapter, tokenizer, losses as from
+        :func:`models.finetuning.training.train`).
+    """
+    # Several processes load a model each, every one onto its own GPU.
+    lora_checkpoints.processes()
+    dataset, seed = settings["dataset"], settings["seed"]
+    model, tokenizer = loading.load_model(
+        loading.locate(base["model"], dataset=dataset),
+        revision=base["revision"],
+        dtype=base["dtype"],
+        quantization=base["quantization"],
+    )
+    encoded = {
+        split: instructions.encode(examples, tokenizer, max_tokens=settings["max_tokens"])
+        for split, examples in lesson.items()
+    }
+    shape = {key: settings[key] for key in ("rank", "alpha", "dropout")}
+    adapted = lora.attach(model, **shape, seed=seed)
+    schedule = ("n_epochs", "batch_size", "accumulation", "learning_rate")
+    means = ("precision", "gradient_checkpointing", "checkpoint_steps")
+    curve = lora_training.train(
+        adapted,
+        tokenizer,
+        encoded[TRAIN],
+        encoded[VALIDATION],
+        seed=seed,
+        label=name,
+        checkpoints=lora_checkpoints.checkpoint_dir(dataset, name),
+        **{key: settings[key] for key in (*schedule, *means)},
+    )
+    return adapted, tokenizer, curve
+
+
+def train_all(settings: Mapping, *, names: Sequence[str]) -> None:
+    """Train every adapter of the named models, or go on with it, and leave finished checkpoints.
+
+    Raises:
+        StudyError: for a model that `lora_finetuning.models` does not have.
+    """
+    models = settings["models"]
+    unknown = [name for name in names if name not in models]
+    if unknown:
+        raise StudyError(f"lora_finetuning.models has no {unknown[0]!r}; it has {', '.join(models)}")
+    asked = {key: settings[key] for key in ("seed", "n_recent", "n_titles")}
+    taught = lessons(settings["dataset"], **asked)
+    for name in names or models:
+        for ending, lesson in taught.items():
+            train_adapter(lesson, name=f"{name}_{ending}", base=models[name], settings=settings)
+
+
+@stages.reported("finetune")
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", metavar="model", help="of lora_finetuning.models; default all")
+    train_all(params.section(STAGE), names=parser.parse_args().models)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

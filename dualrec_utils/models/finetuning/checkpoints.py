@@ -1,0 +1,141 @@
+"""Checkpoints of adapters in training: a stopped run goes on to the adapter it would have reached.
+
+They lie outside every stage's outputs, which DVC deletes before it runs the stage again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from tqdm import tqdm
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from dualrec_utils.core import config, files
+from dualrec_utils.core.errors import StudyError
+
+_SETTINGS = "settings.json"
+# What a finished adapter does not depend on any more.
+_PROCESSES = "n_processes"
+
+
+def processes() -> PartialState:
+    """This process among those of `accelerate launch`; alone where nothing was launched."""
+    # On a CPU accelerate looks for other processes only when told that it is one.
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
+def checkpoint_dir(dataset: str, name: str) -> Path:
+    """Folder of the checkpoints of adapter `name`: `data/checkpoints/<dataset>/lora_finetuning/<name>`."""
+    return config.ROOT / "data" / "checkpoints" / dataset / "lora_finetuning" / name
+
+
+def forget(dataset: str) -> None:
+    """Delete the checkpoints of all adapters of a data set: to be called once the stage has written all."""
+    shutil.rmtree(checkpoint_dir(dataset, "any").parent, ignore_errors=True)
+
+
+def settings_of(
+    model: torch.nn.Module, encoded: Sequence[Mapping], validation: Sequence[Mapping], **schedule
+) -> dict:
+    """All that decides which adapter comes out, as it can be written to JSON.
+
+    Args:
+        model: with its fresh adapter, whose weights count too.
+        encoded: training examples. validation: likewise of validation users.
+        schedule: what else is set, by name; values that JSON knows.
+    """
+    # Sums in double precision tell two models apart at a fraction of the cost of hashing their bytes.
+    weights = model.named_parameters()
+    sums = [(name, float(weight.detach().sum(dtype=torch.float64))) for name, weight in weights]
+    hashed = {
+        "model": sums,
+        "examples": list(map(dict, encoded)),
+        "validation": list(map(dict, validation)),
+    }
+    digests = {
+        name: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for name, value in hashed.items()
+    }
+    versions = {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")}
+    return digests | schedule | versions | {_PROCESSES: processes().num_processes}
+
+
+def begin(folder: Path, settings: Mapping, *, label: str) -> Path | None:
+    """The checkpoint to go on from. Where there is none, `folder` is emptied for a new run.
+
+    A checkpoint made with other settings is thrown away, which is said on stderr. In a run of several
+    processes the first one does so while the others wait.
+
+    Args:
+        folder: from :func:`checkpoint_dir`.
+        settings: from :func:`settings_of`.
+        label: of the adapter, for the message.
+    """
+    state = processes()
+    if state.is_main_process:
+        there = _read_settings(folder)
+        differing = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))
+        if differing == [_PROCESSES] and is_finished(last_complete(folder)):
+            differing = []
+        if differing:
+            if there:
+                tqdm.write(f"{label}: {_explain(there, settings, differing)}", file=sys.stderr)
+            shutil.rmtree(folder, ignore_errors=True)
+            files.write_json(dict(settings), folder / _SETTINGS)
+    state.wait_for_everyone()
+    found = last_complete(folder)
+    if found is not None and state.is_main_process:
+        step = read_state(found)["global_step"]
+        tqdm.write(f"{label}: goes on from the checkpoint of step {step}", file=sys.stderr)
+    return found
+
+
+def last_complete(folder: Path) -> Path | None:
+    """The newest checkpoint under `folder` that was written to its end, or None."""
+    prefix = f"{PREFIX_CHECKPOINT_DIR}-"
+    numbered = {int(path.name.removeprefix(prefix)): path for path in folder.glob(f"{prefix}[0-9]*")}
+    for _, path in sorted(numbered.items(), reverse=True):
+        # The Trainer writes this file last.
+        if (path / TRAINER_STATE_NAME).is_file():
+            try:
+                read_state(path)
+            except json.JSONDecodeError:
+                continue
+            return path
+    return None
+
+
+def read_state(checkpoint: Path) -> dict:
+    """The Trainer's state in a checkpoint: steps, log, and the rest."""
+    return files.read_json(checkpoint / TRAINER_STATE_NAME)
+
+
+def is_finished(checkpoint: Path | None) -> bool:
+    """Whether a checkpoint was made after the last step of its run."""
+    if checkpoint is None:
+        return False
+    state = read_state(checkpoint)
+    return state["global_step"] >= state["max_steps"]
+
+
+def _read_settings(folder: Path) -> dict:
+    path = folder / _SETTINGS
+    if not path.is_file():
+        return {}
+    try:
+        return files.read_json(path)
+    except json.JSONDecodeError as error:
+        raise StudyError(f"{path} is not readable ({error}): delete {folder} to train anew") from error
+
+
+def _explain(there: Mapping, settings: Mapping, differing: Sequence[str]) -> str:
+    words = [f"{name} was {there.get(name)}, is {settings.get(name)}" for name in differing]
+    return f"its checkpoints were made otherwise ({'; '.join(words)}): training starts anew"

@@ -1,0 +1,156 @@
+"""What a stage leaves for later ones: the LSTM's scores and hints, language models' answers and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.config import CASE, ITEM, USER
+from dualrec_utils.core.errors import StudyError
+
+# Column of a language model's title scores in files (nats).
+LOG_PROBABILITY = "log_probability"
+
+
+def load_lstm_scores(dataset: str, protocol: str, split: str) -> np.ndarray:
+    """The LSTM's log-probabilities, written by stage `lstm`.
+
+    Returns:
+        float64, shape (n_cases, n_items): rows as :func:`predictions.load_cases`, columns as
+        :func:`predictions.load_items`.
+
+    Raises:
+        StudyError: when the file is not there or belongs to other cases or another catalog.
+    """
+    path = config.model_dir(dataset, "lstm") / f"scores_{protocol}_{split}.npy"
+    if not path.is_file():
+        raise StudyError(f"{path} is not there: run `dvc repro lstm` first")
+    scores = np.load(path).astype(np.float64)
+    wanted = (
+        len(predictions.load_cases(dataset, protocol, split)),
+        len(predictions.load_items(dataset)),
+    )
+    if scores.shape != wanted:
+        raise StudyError(f"{path} has shape {scores.shape}, expected {wanted}: run `dvc repro lstm` anew")
+    return scores
+
+
+def title_scores_path(model: str, *, dataset: str, protocol: str, split: str) -> Path:
+    """Where stage `zero_shot_llm` writes a language model's title scores; `model` as in `params.yaml`."""
+    return config.model_dir(dataset, "zero_shot_llm") / f"title_scores_{model}_{protocol}_{split}.parquet"
+
+
+def load_title_scores(model: str, *, dataset: str, protocol: str, split: str) -> pd.DataFrame:
+    """A language model's title scores: `case_id`, `item_id`, `log_probability` (nats).
+
+    Raises:
+        StudyError: when that model has none, and what to do.
+    """
+    path = title_scores_path(model, dataset=dataset, protocol=protocol, split=split)
+    if not path.is_file():
+        raise StudyError(
+            f"{path} is not there: run `dvc repro zero_shot_llm` first; {model} must be a local model of"
+            " zero_shot_llm.models that this machine can run"
+        )
+    return pd.read_parquet(path)
+
+
+def candidates_of(
+    lstm: np.ndarray, cases: pd.DataFrame, items: pd.DataFrame, *, n_candidates: int
+) -> list[np.ndarray]:
+    """The LSTM's best movies of every case: the first of the whole catalog and the first not yet seen.
+
+    Args:
+        lstm: shape (n_cases, n_items), from :func:`load_lstm_scores`.
+        cases: frame with `case_id` and `history`, row i belonging to row i of `lstm`.
+        items: the catalog.
+        n_candidates: movies of each of the two lists, 1 to 100.
+
+    Returns:
+        Sorted item ids, at least `n_candidates` a case where the catalog has as many.
+    """
+    lists = [
+        predictions.from_scores(
+            lstm, cases, items[ITEM].to_numpy(), seed=0, exclude_seen=excluded, length=n_candidates
+        )
+        for excluded in (True, False)
+    ]
+    both = pd.concat(lists).groupby(CASE)[ITEM].unique()
+    return [np.sort(both[case].astype(np.int64)) for case in cases[CASE]]
+
+
+def load_generations(system: str, *, dataset: str, stage: str, protocol: str, split: str) -> pd.DataFrame:
+    """What :func:`save_generations` wrote of a system, by `case_id`: `prompt`, `answer` and settings.
+
+    Raises:
+        StudyError: when the stage has not written it.
+    """
+    path = _generations_of(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
+    if not path.is_file():
+        raise StudyError(f"{path} is not there: run `dvc repro {stage}` first")
+    return pd.DataFrame(files.read_jsonl(path)).set_index(CASE)
+
+
+def load_hints(dataset: str, protocol: str, split: str) -> pd.Series:
+    """The LSTM's best movie not yet seen for every case: `case_id` -> `item_id`.
+
+    Raises:
+        StudyError: when the LSTM has not written them.
+    """
+    path = config.model_dir(dataset, "lstm") / f"hints_{protocol}_{split}.parquet"
+    return files.read_parquet_of("lstm", path).set_index(CASE)[ITEM]
+
+
+def save_generations(
+    answers: Sequence[str],
+    prompts: Sequence[str],
+    cases: pd.DataFrame,
+    system: str,
+    *,
+    dataset: str,
+    stage: str,
+    protocol: str,
+    split: str,
+    model: str,
+    revision: str | None,
+    parameters: dict,
+) -> Path:
+    """Write every prompt and raw answer as one JSON object a line.
+
+    Args:
+        answers, prompts: in the order of `cases`.
+        model, revision: what answered; a folder's name, or a Hub id with its revision.
+        parameters: of prompt and generation, e.g. `max_new_tokens`, `batch_size`.
+
+    Returns:
+        `data/generations/<dataset>/<stage>/<system>_<protocol>_<split>.jsonl`.
+    """
+    about = {"model": model, "revision": revision, "parameters": parameters}
+    rows = [
+        {CASE: case, "prompt": prompt, "answer": answer, **about}
+        for case, prompt, answer in zip(cases[CASE], prompts, answers, strict=True)
+    ]
+    path = _generations_of(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
+    return files.write_jsonl(rows, path)
+
+
+def _generations_of(system: str, *, dataset: str, stage: str, protocol: str, split: str) -> Path:
+    return config.generations_dir(dataset, stage) / f"{system}_{protocol}_{split}.jsonl"
+
+
+def load_training_hints(dataset: str) -> pd.DataFrame:
+    """The LSTM's best unseen movie for every training user, given the history without its last five.
+
+    Returns:
+        Frame indexed by user: `item_id` from an LSTM that was not trained on that user (at test time it
+        is not, either), `in_sample_item_id` from the one that was.
+
+    Raises:
+        StudyError: when the LSTM has not written them.
+    """
+    path = config.model_dir(dataset, "lstm") / "hints_lora_train.parquet"
+    return files.read_parquet_of("lstm", path).set_index(USER)

@@ -1,0 +1,180 @@
+"""Combine the LSTM's distribution over movies with a language model's: the study's own `dualrec_fusion`.
+
+The paper hands the LSTM's movie to the language model inside the prompt and reads the answer
+(section 4.2.2). Here both models score the same candidates and the scores are combined, so that
+neither model's doubt is lost. The candidates of a case are the movies that the language model scored,
+united with the LSTM's best; each model's scores are turned into a distribution over them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.special import log_softmax, logsumexp
+from scipy.stats import rankdata
+
+from dualrec_utils.core import predictions
+from dualrec_utils.core.config import CASE, HISTORY, ITEM
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.handoff import LOG_PROBABILITY
+
+SYSTEM_NAME = "dualrec_fusion"
+METHODS = ("log_linear", "mixture", "reciprocal_rank")
+# Of reciprocal rank fusion, as its authors set it (Cormack, Clarke and Buettcher, SIGIR 2009).
+_RECIPROCAL_K = 60
+
+
+def title_score_matrix(frame: pd.DataFrame, cases: pd.DataFrame, items: pd.DataFrame) -> np.ndarray:
+    """A language model's title scores as a matrix.
+
+    Args:
+        frame: `case_id`, `item_id`, `log_probability` (nats, sum over the title line's tokens and its
+            terminator); any movies of the catalog for each case, at least one.
+        cases: frame with `case_id`.
+        items: the catalog.
+
+    Returns:
+        Shape (n_cases, n_items), NaN where the language model scored nothing.
+
+    Raises:
+        StudyError: naming the case or movie that is unknown, scored twice, not a number or missing.
+    """
+    rows = pd.Index(cases[CASE]).get_indexer(frame[CASE])
+    columns = pd.Index(items[ITEM]).get_indexer(frame[ITEM])
+    scores = frame[LOG_PROBABILITY].to_numpy(dtype=np.float64)
+    faults = {
+        "a case that the split does not have": rows < 0,
+        "a movie that the catalog does not have": columns < 0,
+        "a movie scored twice": frame.duplicated([CASE, ITEM]).to_numpy(),
+        "a score that is not a finite number": ~np.isfinite(scores),
+    }
+    for fault, wrong in faults.items():
+        if wrong.any():
+            row = frame.iloc[wrong.argmax()]
+            raise StudyError(
+                f"title scores hold {fault}: case {row[CASE]!r}, movie {row[ITEM]}, score"
+                f" {row[LOG_PROBABILITY]}; score the titles anew for the present cases and catalog"
+            )
+    matrix = np.full((len(cases), len(items)), np.nan)
+    matrix[rows, columns] = scores
+    empty = np.isnan(matrix).all(axis=1)
+    if empty.any():
+        raise StudyError(f"case {cases[CASE].iloc[empty.argmax()]!r} has no title score: score every case")
+    return matrix
+
+
+def align(
+    lstm: np.ndarray,
+    language: np.ndarray,
+    cases: pd.DataFrame,
+    items: pd.DataFrame,
+    *,
+    exclude_seen: bool = True,
+    n_candidates: int = predictions.MAX_LENGTH,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both models' distributions over the same candidates.
+
+    A candidate that the language model did not score gets that case's lowest score: where the scored
+    movies are the model's own best, as a beam's are, none of the others can deserve more. Each side is
+    then renormalised over the candidates. That shifts all scores of a case alike and so cannot change
+    a weighted sum of log-probabilities; a mixture of probabilities needs it, since a language model
+    spends part of its probability on texts that are no title.
+
+    Args:
+        lstm: shape (n_cases, n_items), log-probabilities of every movie.
+        language: same shape, NaN where not scored, from :func:`title_score_matrix`.
+        cases: frame with `case_id` and `history`, row i belonging to row i of the matrices.
+        items: the catalog.
+        exclude_seen: leave the movies of the history out, on both sides, before renormalising.
+        n_candidates: movies of the LSTM that are candidates whatever the language model scored.
+
+    Returns:
+        (lstm, language): same shape, each row's probabilities sum to 1, minus infinity outside the
+        candidates.
+
+    Raises:
+        StudyError: when shapes disagree or no candidate is left.
+    """
+    if not lstm.shape == language.shape == (len(cases), len(items)):
+        raise StudyError(
+            f"LSTM scores have shape {lstm.shape}, title scores {language.shape}; both must be"
+            f" ({len(cases)}, {len(items)}): one row a case and one column a catalog movie"
+        )
+    allowed = np.ones(lstm.shape, dtype=bool)
+    if exclude_seen:
+        for row, history in enumerate(cases[HISTORY]):
+            allowed[row, np.searchsorted(items[ITEM], history)] = False
+    scored = ~np.isnan(language) & allowed
+    places = rankdata(np.where(allowed, -lstm, np.inf), method="ordinal", axis=1)
+    candidates = scored | (allowed & (places <= n_candidates))
+    if not scored.any(axis=1).all():
+        lacking = cases[CASE].iloc[(~scored.any(axis=1)).argmax()]
+        raise StudyError(f"case {lacking!r}: the language model scored no movie outside the history")
+    floor = np.where(scored, language, np.inf).min(axis=1, keepdims=True)
+    filled = np.where(scored, language, floor)
+    both = (np.where(candidates, side, -np.inf) for side in (lstm, filled))
+    first, second = (log_softmax(side, axis=1) for side in both)
+    return first, second
+
+
+def combine(lstm: np.ndarray, language: np.ndarray, *, weight: float, method: str) -> np.ndarray:
+    """One score for each candidate.
+
+    With p for the two distributions, w for `weight` and r for a movie's rank on one side:
+
+    - `log_linear`: w log p_language + (1 - w) log p_lstm (a product of experts)
+    - `mixture`: log(w p_language + (1 - w) p_lstm)
+    - `reciprocal_rank`: w / (60 + r_language) + (1 - w) / (60 + r_lstm), the weighted form of Cormack
+      et al. (SIGIR 2009); equal scores share the better rank
+
+    A temperature for either side would add nothing to `log_linear`: only the ratio of the two factors
+    decides the order.
+
+    Args:
+        lstm, language: from :func:`align`.
+        weight: of the language model, in [0, 1].
+        method: one of :data:`METHODS`.
+
+    Returns:
+        Same shape, higher is better, minus infinity outside the candidates.
+
+    Raises:
+        StudyError: on another method or weight.
+    """
+    if not 0 <= weight <= 1:
+        raise StudyError(f"the fusion weight is {weight}; allowed: 0 (the LSTM alone) to 1")
+    inside = np.isfinite(lstm)
+    fused = np.full(lstm.shape, -np.inf)
+    if method == "log_linear":
+        fused[inside] = weight * language[inside] + (1 - weight) * lstm[inside]
+    elif method == "mixture":
+        both = np.stack([language[inside], lstm[inside]])
+        fused[inside] = logsumexp(both, b=np.array([[weight], [1 - weight]]), axis=0)
+    elif method == "reciprocal_rank":
+        ranks = [rankdata(-side, method="min", axis=1)[inside] for side in (language, lstm)]
+        fused[inside] = weight / (_RECIPROCAL_K + ranks[0]) + (1 - weight) / (_RECIPROCAL_K + ranks[1])
+    else:
+        raise StudyError(f"unknown fusion method {method!r}; known: {list(METHODS)}")
+    return fused
+
+
+def fused_lists(
+    lstm: np.ndarray,
+    language: np.ndarray,
+    cases: pd.DataFrame,
+    items: pd.DataFrame,
+    *,
+    weight: float,
+    method: str,
+    seed: int,
+    exclude_seen: bool = True,
+    n_candidates: int = predictions.MAX_LENGTH,
+) -> pd.DataFrame:
+    """Predictions of the fusion, lists of at most 100: :func:`align`, then :func:`combine`.
+
+    Args and errors: as there; `seed` is written into the column.
+    """
+    sides = align(lstm, language, cases, items, exclude_seen=exclude_seen, n_candidates=n_candidates)
+    fused = combine(*sides, weight=weight, method=method)
+    # What is seen is out already: minus infinity.
+    return predictions.from_scores(fused, cases, items[ITEM].to_numpy(), seed=seed, exclude_seen=False)

@@ -1,0 +1,114 @@
+"""Choose the weight of a fusion on validation users, and ask how far the choice can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import KFold
+from tqdm import tqdm
+
+from dualrec_utils.core import evaluation, predictions, splits
+from dualrec_utils.core.config import ITEM, USER
+from dualrec_utils.models.hybrids.fusion import METHODS, align, combine
+
+METHOD, WEIGHT = "method", "weight"
+
+
+def choose_weight(
+    lstm: np.ndarray,
+    language: np.ndarray,
+    cases: pd.DataFrame,
+    items: pd.DataFrame,
+    *,
+    dataset: str,
+    protocol: str,
+    weights: Sequence[float],
+    seed: int,
+    methods: Sequence[str] = METHODS,
+    metric: str = "ndcg@5",
+    n_candidates: int = predictions.MAX_LENGTH,
+) -> tuple[pd.DataFrame, dict]:
+    """Try every method and weight on validation users, seen movies left out, and take the best.
+
+    Args:
+        lstm, language, cases, items: as :func:`align`, of the validation split.
+        weights: of the language model, each in [0, 1].
+        metric: highest mean over users wins; ties go to the smaller weight, then to the earlier method.
+
+    Returns:
+        (tried, choice): `tried` has one row for each method, weight and case, with `user_id` and the
+        metrics of :mod:`core.evaluation`; `choice` holds `method`, `weight` and the value of
+        `metric`.
+
+    Raises:
+        StudyError: when a case is not of a validation user, and as :func:`combine`.
+    """
+    splits.check_apart(cases[USER], splits.load_splits(dataset), split="validation")
+    targets = evaluation.load_targets(dataset, protocol)
+    sides = align(lstm, language, cases, items, n_candidates=n_candidates)
+    tried, item_ids = [], items[ITEM].to_numpy()
+    settings = [(method, weight) for method in methods for weight in weights]
+    for method, weight in tqdm(settings, desc="fusion weights", unit="setting"):
+        fused = combine(*sides, weight=weight, method=method)
+        lists = predictions.from_scores(
+            fused, cases, item_ids, seed=seed, exclude_seen=False, length=max(evaluation.CUTOFFS)
+        )
+        scored = evaluation.score_lists(lists, cases, targets, items)
+        tried.append(scored.assign(**{METHOD: method, WEIGHT: float(weight)}))
+    tried = pd.concat(tried, ignore_index=True)
+    return tried, _best(tried, metric=metric)
+
+
+def _best(tried: pd.DataFrame, *, metric: str) -> dict:
+    """The setting with the highest mean over users; ties: smaller weight, then earlier method."""
+    users = tried.groupby([METHOD, WEIGHT, USER], sort=False)[metric].mean()
+    # Means of the same values added in another order differ in the last digits.
+    means = users.groupby([METHOD, WEIGHT], sort=False).mean().round(12).reset_index()
+    means["order"] = means[METHOD].map({method: i for i, method in enumerate(METHODS)})
+    best = means.sort_values([metric, WEIGHT, "order"], ascending=[False, True, True]).iloc[0]
+    return {METHOD: str(best[METHOD]), WEIGHT: float(best[WEIGHT]), metric: float(best[metric])}
+
+
+def weight_curve(
+    tried: pd.DataFrame, *, seed: int, metrics: Sequence[str] = ("hit_rate@5", "ndcg@5")
+) -> pd.DataFrame:
+    """Mean over users and bootstrap interval of every setting tried.
+
+    Args:
+        tried: from :func:`choose_weight`.
+
+    Returns:
+        Frame `method`, `weight`, `metric`, `value`, `low`, `high`, `n_users`, `n_cases`.
+    """
+    rows = []
+    for (method, weight), own in tried.groupby([METHOD, WEIGHT], sort=False):
+        summary = evaluation.summarise(own, seed=seed, columns=list(metrics)).reset_index()
+        rows.append(summary.assign(**{METHOD: method, WEIGHT: weight}))
+    table = pd.concat(rows, ignore_index=True)
+    return table[[METHOD, WEIGHT, "metric", "value", "low", "high", "n_users", "n_cases"]]
+
+
+def cross_validated(
+    tried: pd.DataFrame, *, seed: int, metric: str = "ndcg@5", n_folds: int = 5
+) -> pd.DataFrame:
+    """How far a choice on some validation users holds for others.
+
+    Returns:
+        One row a fold: `fold`, `n_users`, `method`, `weight` (chosen on the other folds), `inside` (the
+        mean there), `outside` (the mean on this fold's users), `lstm` and `language` (this fold's means
+        at the weights 0 and 1 of that method; NaN where not tried). Weight the folds by `n_users`.
+    """
+    users = np.sort(tried[USER].unique())
+    folds = KFold(n_splits=n_folds, shuffle=True, random_state=seed).split(users)
+    rows = []
+    for fold, (_, held_out) in enumerate(folds, start=1):
+        here = tried[USER].isin(users[held_out])
+        choice = _best(tried[~here], metric=metric)
+        own = tried[here & (tried[METHOD] == choice[METHOD])]
+        means = own.groupby([WEIGHT, USER])[metric].mean().groupby(WEIGHT).mean()
+        row = {"fold": fold, "n_users": len(held_out), METHOD: choice[METHOD], WEIGHT: choice[WEIGHT]}
+        row |= {"inside": choice[metric], "outside": means[choice[WEIGHT]]}
+        rows.append(row | {"lstm": means.get(0.0, np.nan), "language": means.get(1.0, np.nan)})
+    return pd.DataFrame(rows)

@@ -1,0 +1,251 @@
+"""Has a language model seen the data? Two probes for models trained on the web.
+
+Records: shown consecutive lines of a MovieLens file, does the model write the next one to the letter? The
+same lines with permuted ids are the control: no file holds them, so what is right there is a guess. Di
+Palma et al. (2025), "Do LLMs Memorize Recommendation Datasets? A Preliminary Study on MovieLens-1M",
+arXiv 2505.10212, find that the models they try hold part of MovieLens 1M.
+
+Years: given a title, does the model name its release year? Titles after a model's cut-off should be
+unknown to it. MovieLens 100K and 1M end in 2000, before the cut-off of any model on the web, so here the
+probe shows what is known; a frame of later titles shows where knowledge ends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from dualrec_utils.content.titles import title_with_year
+from dualrec_utils.core.config import GENRE_LIST, ITEM, RATING, TIMESTAMP, TITLE, USER, YEAR
+from dualrec_utils.core.errors import StudyError
+
+# File of movies, file of ratings, and what separates the fields of each.
+FORMATS = {"ml-100k": ("u.item", "|", "u.data", "\t"), "ml-1m": ("movies.dat", "::", "ratings.dat", "::")}
+_RECORDS = (
+    "These lines follow each other in the file {file} of the MovieLens data. Write the next line only."
+)
+_YEARS = "Each line holds a movie and the year of its release. Complete the last line."
+_YEAR_WRITTEN = re.compile(r"(?:18|19|20)\d\d")
+_N_EXAMPLES = 3
+
+
+class Ask(Protocol):
+    """Prompts to answers, one each, in order.
+
+    `functools.partial(generate, model, tokenizer, max_new_tokens=40, batch_size=32, answer_prefix="",
+    n_lines=1)` is one, with :func:`models.language.generation.generate`.
+    """
+
+    def __call__(self, prompts: Sequence[str], *, label: str) -> list[str]: ...
+
+
+def item_lines(items: pd.DataFrame, *, dataset: str) -> list[str]:
+    """The movies as the data set's own file has them, in the order of `items`.
+
+    For `ml-100k` the first two fields of `u.item`, for `ml-1m` all of `movies.dat`.
+
+    >>> movies = pd.DataFrame({"item_id": [1], "title": "Heat", "year": 1995, "genres": [["Crime", "War"]]})
+    >>> item_lines(movies, dataset="ml-100k"), item_lines(movies, dataset="ml-1m")
+    (['1|Heat (1995)'], ['1::Heat (1995)::Crime|War'])
+    """
+    _, separator, _, _ = _format(dataset)
+    lines = []
+    for item, title, year, genres in items[[ITEM, TITLE, YEAR, GENRE_LIST]].itertuples(index=False):
+        fields = [str(item), title_with_year(title, year)]
+        if dataset == "ml-1m":
+            fields.append("|".join(genres))
+        lines.append(separator.join(fields))
+    return lines
+
+
+def rating_lines(ratings: pd.DataFrame, *, dataset: str) -> list[str]:
+    """The ratings as the data set's own file has them: user, movie, stars, time, in the order of `ratings`.
+
+    Raises:
+        StudyError: when values are missing, as in the order file that stands in for ml-1m's ratings.
+    """
+    _, _, _, separator = _format(dataset)
+    columns = ratings[[USER, ITEM, RATING, TIMESTAMP]]
+    if columns.isna().any(axis=None):
+        raise StudyError(
+            "the ratings lack stars or times, so their file cannot be written out: leave the ratings out of"
+            " the probe, or use the original ratings file"
+        )
+    return [separator.join(row) for row in columns.astype("int64").astype(str).itertuples(index=False)]
+
+
+def _format(dataset: str) -> tuple[str, str, str, str]:
+    if dataset not in FORMATS:
+        raise StudyError(f"the files of {dataset!r} are not known; allowed: {', '.join(FORMATS)}")
+    return FORMATS[dataset]
+
+
+def with_permuted_ids(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """The same rows with the movies' ids dealt out anew, each id to one movie: the control."""
+    ids = np.sort(frame[ITEM].unique())
+    dealt = dict(zip(ids, np.random.default_rng(seed).permutation(ids), strict=True))
+    return frame.assign(**{ITEM: frame[ITEM].map(dealt)})
+
+
+def continuations(
+    lines: Sequence[str], ask: Ask, *, file: str, n_shown: int, n_probes: int, seed: int, label: str
+) -> pd.DataFrame:
+    """Show runs of lines and compare what follows with the next one.
+
+    Args:
+        lines: a file's lines, in its order.
+        file: its name, told to the model.
+        n_shown: consecutive lines shown. n_probes: places in the file, drawn with `seed`, at most as many
+            as there are.
+
+    Returns:
+        One row a place: `place` (number of the line asked for, from 0), `expected`, `answer`, `verbatim`
+        (the answer's first line is the expected one to the letter, spaces around it apart).
+
+    Raises:
+        StudyError: when the file is too short to ask for a line.
+    """
+    if len(lines) <= n_shown:
+        raise StudyError(f"{file} has {len(lines)} lines; more than the {n_shown} shown are needed")
+    places = np.arange(n_shown, len(lines))
+    chosen = np.random.default_rng(seed).choice(places, size=min(n_probes, len(places)), replace=False)
+    chosen.sort()
+    head = _RECORDS.format(file=file)
+    prompts = [head + "\n\n" + "\n".join(lines[at - n_shown : at]) + "\n" for at in chosen]
+    answers = ask(prompts, label=label)
+    expected = [lines[at] for at in chosen]
+    verbatim = [_first_line(text) == line for text, line in zip(answers, expected, strict=True)]
+    return pd.DataFrame(
+        {
+            "place": chosen,
+            "expected": expected,
+            "answer": answers,
+            "verbatim": np.array(verbatim, dtype=bool),
+        }
+    )
+
+
+def _first_line(answer: str) -> str:
+    """The first line that is not empty; its inner tabs and spaces stay."""
+    return next((line.strip() for line in answer.splitlines() if line.strip()), "")
+
+
+def probe_records(
+    items: pd.DataFrame,
+    ratings: pd.DataFrame | None,
+    ask: Ask,
+    *,
+    dataset: str,
+    n_shown: int = 10,
+    n_probes: int = 100,
+    seed: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Can the model continue the data set's files?
+
+    Args:
+        items: all movies, by `item_id`.
+        ratings: all ratings in the file's own order, as :func:`datasets.movielens.parse` returns
+            them; None leaves them out.
+        dataset: `ml-100k` or `ml-1m`.
+        ask: the model.
+        n_shown, n_probes: see :func:`continuations`. seed: of places and permuted ids.
+
+    Returns:
+        (table, answers): the table has one row a file and kind of ids (`ids` is `as published` or
+        `permuted`) with `n`, `verbatim` (share) and its 95% Wilson interval `low`, `high`; the answers are
+        those of :func:`continuations` with the same two columns.
+    """
+    movie_file, _, rating_file, _ = _format(dataset)
+    # Permuted ids do not follow each other, so the lines keep the order of the movies.
+    sources = [(movie_file, items, item_lines)]
+    if ratings is not None:
+        sources.append((rating_file, ratings, rating_lines))
+    parts = []
+    for file, frame, write in sources:
+        for ids, rows in (("as published", frame), ("permuted", with_permuted_ids(frame, seed=seed))):
+            lines = write(rows, dataset=dataset)
+            shape = {"file": file, "n_shown": n_shown, "n_probes": n_probes, "seed": seed}
+            found = continuations(lines, ask, **shape, label=f"{file}, ids {ids}")
+            parts.append(found.assign(file=file, ids=ids))
+    answers = pd.concat(parts, ignore_index=True)
+    table = (
+        answers.groupby(["file", "ids"], sort=False)["verbatim"].agg(n="size", right="sum").reset_index()
+    )
+    return _with_interval(table, "verbatim"), answers
+
+
+def probe_years(
+    items: pd.DataFrame, ask: Ask, *, n_titles: int = 200, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Does the model know the years of titles?
+
+    Three other movies with their years stand before each title, so that a model without instruction
+    tuning sees what is wanted.
+
+    Args:
+        items: movies with `title` and `year`; those without a year are left out.
+        ask: the model.
+        n_titles: titles asked about, drawn with `seed`, at most as many as there are.
+
+    Returns:
+        (table, answers): the table has one row a decade of release, newest last, and one for `all`, with
+        `n`, `exact` (share of right years) with its 95% Wilson interval `low`, `high`, `within_one` (at
+        most a year off) and `chance` (share of the decade's most common year: the best that one answer
+        to every question can do). The answers have one row a title with `answered`, missing where no
+        year was written.
+
+    Raises:
+        StudyError: with fewer than four dated movies.
+    """
+    dated = items[items[YEAR].notna()].sort_values(ITEM, ignore_index=True)
+    if len(dated) <= _N_EXAMPLES:
+        raise StudyError(f"{len(dated)} movies have a year; at least {_N_EXAMPLES + 1} are needed")
+    order = np.random.default_rng(seed).permutation(len(dated))
+    examples, asked = dated.iloc[order[:_N_EXAMPLES]], dated.iloc[order[_N_EXAMPLES:][:n_titles]]
+    shown = [f"- {title_with_year(*row)}" for row in examples[[TITLE, YEAR]].itertuples(index=False)]
+    prompts = ["\n".join([_YEARS, "", *shown, f"- {title}"]) for title in asked[TITLE]]
+    answers = asked[[ITEM, TITLE, YEAR]].reset_index(drop=True)
+    answers["answer"] = ask(prompts, label="years of titles")
+    answers["answered"] = pd.array([_year_in(text) for text in answers["answer"]], dtype="Int64")
+    off = (answers["answered"] - answers[YEAR]).abs().fillna(10_000)
+    answers["right"], answers["near"] = (off == 0).astype(bool), (off <= 1).astype(bool)
+    decades = (answers[YEAR] // 10 * 10).astype(str) + "s"
+    return _years_table(answers, decades), answers
+
+
+def _year_in(answer: str) -> int | None:
+    """The first year in the first line of an answer."""
+    found = _YEAR_WRITTEN.search(_first_line(answer))
+    return int(found[0]) if found else None
+
+
+def _years_table(answers: pd.DataFrame, decades: pd.Series) -> pd.DataFrame:
+    groups = [(decade, answers[decades == decade]) for decade in sorted(decades.unique())]
+    rows = [
+        {
+            "released": name,
+            "n": len(group),
+            "right": int(group["right"].sum()),
+            "within_one": float(group["near"].mean()),
+            "chance": float(group[YEAR].value_counts(normalize=True).max()),
+        }
+        for name, group in [*groups, ("all", answers)]
+    ]
+    table = _with_interval(pd.DataFrame(rows), "exact")
+    return table[["released", "n", "exact", "low", "high", "within_one", "chance"]]
+
+
+def _with_interval(table: pd.DataFrame, share: str) -> pd.DataFrame:
+    """Replace the count `right` of `n` by a share with its 95% Wilson interval."""
+    intervals = [
+        binomtest(int(right), int(n)).proportion_ci(method="wilson")
+        for right, n in zip(table["right"], table["n"], strict=True)
+    ]
+    table = table.assign(**{share: table["right"] / table["n"]})
+    table = table.assign(low=[one.low for one in intervals], high=[one.high for one in intervals])
+    return table.drop(columns="right")

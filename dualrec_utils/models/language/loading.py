@@ -1,0 +1,298 @@
+"""Load any Hugging Face causal language model with its tokenizer and, if wanted, a LoRA adapter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    GenerationConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from dualrec_utils.core import config, files
+from dualrec_utils.core.errors import StudyError
+
+DTYPES = ("float32", "bfloat16", "float16")
+QUANTIZATIONS = ("none", "nf4", "auto")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+# Cards sold with 24 GB show 22 GiB or more.
+_SMALL_GPU = 22 * 2**30
+# Bytes a weight: four bits and their scales, with embeddings and norms left in 16 bits.
+_NF4_BYTES = 0.6
+
+
+def load_model(
+    path_or_id: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: str = "float32",
+    quantization: str = "none",
+    adapter: str | Path | None = None,
+    merge: bool = False,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a causal language model and its tokenizer, ready to generate (padding on the left).
+
+    Sampling settings that a checkpoint brings (temperature, repetition penalty) are dropped: the
+    study's answers are greedy. No code of a checkpoint is run.
+
+    Args:
+        path_or_id: folder, or id on the Hugging Face Hub.
+        revision: Hub commit, tag or branch; None for a folder or the newest.
+        dtype: `float32`, `bfloat16` or `float16`.
+        quantization: `none`; `nf4`, 4-bit NormalFloat by bitsandbytes, computing in `dtype`; `auto`,
+            which is nf4 on a GPU with under 24 GB.
+        adapter: folder of a LoRA adapter to put on top.
+        merge: add the adapter into the weights, which spares its products at every step but rounds
+            the sum to `dtype`.
+
+    Returns:
+        (model in evaluation mode, on the GPU if there is one; tokenizer).
+
+    Raises:
+        StudyError: for an unknown dtype or quantization, 4 bits without a GPU or bitsandbytes, a folder
+            without model or tokenizer, weights that do not fit the architecture or the memory, an id
+            that the Hub does not have or that cannot be reached, a folder without adapter, an adapter
+            of another model, a tokenizer without end-of-text token.
+    """
+    if dtype not in DTYPES:
+        raise StudyError(f"dtype {dtype!r} is unknown; allowed: {', '.join(DTYPES)}")
+    check_folder(path_or_id)
+    nf4 = quantized(quantization)
+    if nf4 and merge:
+        raise StudyError("merging rounds an adapter to 4 bits: set merge to false or quantization to none")
+    source = {"pretrained_model_name_or_path": path_or_id, "revision": revision, "trust_remote_code": False}
+    with loading_errors(path_or_id, revision):
+        settings = AutoConfig.from_pretrained(**source)
+        check_memory(settings, name=str(path_or_id), dtype=dtype, nf4=nf4)
+        tokenizer = AutoTokenizer.from_pretrained(**source, padding_side="left")
+        model, found = AutoModelForCausalLM.from_pretrained(
+            **source,
+            config=settings,
+            dtype=getattr(torch, dtype),
+            # Straight onto the GPU: 7 billion weights need not fit into the computer's own memory too.
+            device_map={"": torch.cuda.current_device()} if torch.cuda.is_available() else None,
+            quantization_config=_nf4_settings(dtype) if nf4 else None,
+            output_loading_info=True,
+        )
+    if found["missing_keys"]:
+        missing = sorted(found["missing_keys"])
+        raise StudyError(
+            f"{path_or_id} lacks {len(missing)} weights of its architecture, {missing[0]} first:"
+            " random ones would answer in their place; fetch or save the model again"
+        )
+    if tokenizer.eos_token is None:
+        raise StudyError(f"the tokenizer of {path_or_id} names no end-of-text token: set its eos_token")
+    # Some tokenizers bring a padding token that the model has no embedding for.
+    if tokenizer.pad_token is None or tokenizer.pad_token_id >= model.get_input_embeddings().num_embeddings:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.generation_config = GenerationConfig(
+        eos_token_id=model.generation_config.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    if adapter is not None:
+        model = _with_adapter(model, Path(adapter), base=str(path_or_id), merge=merge)
+    return model.eval(), tokenizer
+
+
+def locate(name: str, *, dataset: str) -> str:
+    """What a parameter `model` stands for: `movielm` is the study's own model, else a folder or Hub id."""
+    return str(config.model_dir(dataset, "movielm")) if name == "movielm" else name
+
+
+def quantized(quantization: str) -> bool:
+    """Whether `quantization` (`none`, `nf4` or `auto`) means 4 bits on this machine.
+
+    Raises:
+        StudyError: for another value, or where 4 bits are wanted and cannot be had.
+    """
+    if quantization not in QUANTIZATIONS:
+        raise StudyError(f"quantization {quantization!r} is unknown; allowed: {', '.join(QUANTIZATIONS)}")
+    gpu = torch.cuda.is_available()
+    if quantization == "none" or (quantization == "auto" and not _is_small(gpu)):
+        return False
+    if not gpu:
+        raise StudyError("quantization nf4 needs a CUDA GPU and there is none: set it to none or auto")
+    if find_spec("bitsandbytes") is None:
+        raise StudyError(
+            f"quantization {quantization} needs bitsandbytes, which is not installed:"
+            " run `pip install bitsandbytes`, or set quantization to none"
+        )
+    return True
+
+
+def check_memory(settings: PretrainedConfig, *, name: str, dtype: str, nf4: bool) -> None:
+    """Refuse a model whose weights alone exceed the free memory, before they are fetched or read.
+
+    Args:
+        settings: the model's configuration. name: for the message.
+        dtype: of the weights. nf4: whether they are held in 4 bits.
+
+    Raises:
+        StudyError: with what is needed and what is free.
+    """
+    with torch.device("meta"):
+        weights = AutoModelForCausalLM.from_config(settings, trust_remote_code=False).parameters()
+    needed = sum(weight.numel() for weight in weights) * (
+        _NF4_BYTES if nf4 else getattr(torch, dtype).itemsize
+    )
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        free, where = torch.cuda.mem_get_info()[0], "the GPU"
+    else:
+        free, where = psutil.virtual_memory().available, "this computer"
+    if needed > free:
+        raise StudyError(
+            f"the weights of {name} take {needed / 1e9:.1f} GB"
+            f" ({'4 bits' if nf4 else dtype}); {where} has {free / 1e9:.1f} GB free: set dtype to bfloat16,"
+            " quantization to nf4 (on a GPU), or choose a smaller model"
+        )
+
+
+@contextmanager
+def memory_errors(advice: str) -> Iterator[None]:
+    """Turn running out of memory, on a GPU or not, into a StudyError that ends with `advice`."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # torch has a class of its own for GPUs alone.
+        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+            raise
+        place = "GPU memory" if torch.cuda.is_available() else "memory"
+        raise StudyError(f"out of {place}: {advice}") from error
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _is_small(gpu: bool) -> bool:
+    return gpu and torch.cuda.get_device_properties(0).total_memory < _SMALL_GPU
+
+
+def _nf4_settings(dtype: str) -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
+
+
+@contextmanager
+def loading_errors(path_or_id: str | Path, revision: str | None) -> Iterator[None]:
+    """Turn what libraries raise while they load a model into one StudyError that names it."""
+    try:
+        with memory_errors(
+            "set dtype to bfloat16, quantization to nf4 (on a GPU), or choose a smaller model"
+        ):
+            yield
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise StudyError(
+            f"no language model {str(path_or_id)!r} (revision {revision}): {reason}. Give a folder that"
+            " holds model and tokenizer, or the id of a model on the Hugging Face Hub while online"
+        ) from error
+
+
+def check_folder(path_or_id: str | Path) -> None:
+    """Refuse a folder without model or tokenizer; what may be a Hub id passes.
+
+    Raises:
+        StudyError: naming the folder and what it lacks.
+    """
+    folder = Path(path_or_id)
+    if not folder.is_absolute() and not folder.exists():
+        return
+    if not (folder / "config.json").is_file():
+        raise StudyError(
+            f"{folder} holds no language model (no config.json): run `dvc repro movielm` first"
+        )
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise StudyError(
+            f"{folder} holds a model without its tokenizer (none of {list(_TOKENIZER_FILES)}):"
+            " save the tokenizer there too"
+        )
+
+
+def _with_adapter(model: PreTrainedModel, folder: Path, *, base: str, merge: bool) -> PreTrainedModel:
+    """The model with an adapter of its own; compared by name, by shape, and by the layers it has."""
+    if not (folder / "adapter_config.json").is_file():
+        raise StudyError(f"{folder} holds no adapter: run `dvc repro lora_finetuning` first")
+    # peft takes seconds to import and only adapters need it.
+    from peft import PeftModel, get_peft_model_state_dict, load_peft_weights
+
+    advice = "name the model it was trained on, or train an adapter for this one"
+    trained_on = files.read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    # Only the last part: a model may be named by its Hub id there and by a folder here.
+    if trained_on and Path(trained_on).name != Path(base).name:
+        raise StudyError(
+            f"the adapter in {folder} belongs to {trained_on}, the model is {Path(base).name}: {advice}"
+        )
+    try:
+        adapted = PeftModel.from_pretrained(model, folder)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        lines = [line.strip() for line in str(error).strip().splitlines()]
+        raise StudyError(f"the adapter in {folder} does not fit {base}: {lines[-1]}: {advice}") from error
+    # peft only warns about layers that one side lacks.
+    there, wanted = (
+        set(load_peft_weights(str(folder), device="cpu")),
+        set(get_peft_model_state_dict(adapted, save_embedding_layers=False)),
+    )
+    if there != wanted:
+        differing = sorted(there ^ wanted)
+        raise StudyError(
+            f"the adapter in {folder} does not fit {base}: {len(differing)} matrices are on one side only,"
+            f" {differing[0]} first: {advice}"
+        )
+    return adapted.merge_and_unload() if merge else adapted
+
+
+def why_not(spec: Mapping[str, Any], *, key_variable: str) -> str | None:
+    """Why this machine cannot run a language model, None where it can.
+
+    Args:
+        spec: one entry of `models` in `params.yaml`.
+        key_variable: environment variable that holds the hosted models' key.
+
+    Returns:
+        The reason, as the tables say it after "not run": a hosted model without a key, a model in half
+        precision or 4 bits without a GPU. All else that is wrong with a model is an error, raised when it
+        is opened.
+    """
+    if spec["backend"] == "hosted" and not os.environ.get(key_variable, "").strip():
+        return f"hosted model, needs a key in {key_variable}"
+    needs_gpu = spec["dtype"] != "float32" or spec["quantization"] == "nf4"
+    if spec["backend"] == "local" and needs_gpu and not torch.cuda.is_available():
+        return "needs a GPU, this machine has none"
+    return None
+
+
+def runnable(
+    models: Mapping[str, Mapping[str, Any]], *, key_variable: str
+) -> tuple[list[str], dict[str, str]]:
+    """Names of the models that this machine can run, and of the others the reason why not.
+
+    Raises:
+        StudyError: when the first one cannot run: the notebooks follow it from prompt to movie.
+    """
+    reasons = {name: why_not(spec, key_variable=key_variable) for name, spec in models.items()}
+    first = next(iter(models))
+    if reasons[first] is not None:
+        raise StudyError(
+            f"the first language model, {first}, cannot run: {reasons[first]}. Name one that can first"
+        )
+    able = [name for name, reason in reasons.items() if reason is None]
+    return able, {name: reason for name, reason in reasons.items() if reason is not None}

@@ -1,0 +1,170 @@
+"""What is said to a language model and how its answer is read: templates, answers, parsed titles.
+
+The wording is the paper's example prompt of Stage 2 (section 4.2.2). The same prompt serves training
+and generation (the paper shows a second, shorter wording for training in section 4.2.3), so that an
+adapter is asked what it was taught.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dualrec_utils.content.titles import names_of
+from dualrec_utils.core.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM
+from dualrec_utils.core.errors import StudyError
+
+HEADER = "Below is a user's movie watching history:"
+HINT = "Based on this, the system (LSTM) recommends: {title}."
+REQUEST = (
+    "Now, as a helpful assistant, recommend {n_titles} more full movie titles with release years and"
+    " genres that this user would likely enjoy next."
+)
+# Every answer is begun with this bullet, for every model alike, so that what follows is a title line.
+ANSWER_PREFIX = "-"
+
+
+def lines_of(items: pd.DataFrame) -> dict[int, str]:
+    """`item_id` -> "- Title (year) (Genre, Genre)", the line of a history; no genres, no brackets."""
+    genres = dict(zip(items[ITEM], items[GENRE_LIST], strict=True))
+    return {
+        item: f"- {name} ({', '.join(genres[item])})" if len(genres[item]) else f"- {name}"
+        for item, name in names_of(items).items()
+    }
+
+
+def build_prompts(
+    cases: pd.DataFrame,
+    items: pd.DataFrame,
+    *,
+    hints: pd.Series | None,
+    n_recent: int = 5,
+    n_titles: int = 3,
+) -> list[str]:
+    """The paper's Stage 2 prompt for every case (section 4.2.2).
+
+    Args:
+        cases: frame with `case_id` and `history` (item ids, oldest first).
+        items: catalog with `item_id`, `title`, `year`, `genres`.
+        hints: `case_id` -> the LSTM's movie; None leaves its line out of every prompt.
+        n_recent: movies of the history shown, the last ones, at least 1.
+        n_titles: titles asked for, at least 1.
+
+    Returns:
+        One prompt a case, in the order of `cases`. Each ends with an empty line: the answer follows.
+
+    Raises:
+        StudyError: when a case has no hint, or history or hint names a movie outside the catalog.
+    """
+    lines, names = lines_of(items), names_of(items)
+    prompts = []
+    for case, history in zip(cases[CASE], cases[HISTORY], strict=True):
+        recent = list(history)[-n_recent:]
+        strangers = [item for item in recent if item not in lines]
+        if strangers:
+            raise StudyError(f"case {case!r}: history names movie {strangers[0]}, not in the catalog")
+        parts = [HEADER + "\n" + "\n".join(lines[item] for item in recent)]
+        if hints is not None:
+            if case not in hints.index:
+                raise StudyError(f"case {case!r} has no hint: run `dvc repro lstm` for this split first")
+            if hints[case] not in names:
+                raise StudyError(f"case {case!r}: the hint {hints[case]} is not in the catalog")
+            parts.append(HINT.format(title=names[hints[case]]))
+        parts.append(REQUEST.format(n_titles=n_titles))
+        prompts.append("\n\n".join(parts) + "\n\n")
+    return prompts
+
+
+def build_history_prompts(
+    cases: pd.DataFrame, items: pd.DataFrame, *, n_recent: int, genres: bool
+) -> list[str]:
+    """The header and the last movies of every case, nothing asked: the text `movielm` was trained on.
+
+    Args:
+        cases, items, n_recent: as :func:`build_prompts`.
+        genres: write the genres behind each movie.
+
+    Returns:
+        One prompt a case, ending after the line break of the last movie; the next line follows.
+    """
+    plain = {item: f"- {name}" for item, name in names_of(items).items()}
+    lines = lines_of(items) if genres else plain
+    return [
+        "\n".join([HEADER, *(lines[item] for item in list(history)[-n_recent:])]) + "\n"
+        for history in cases[HISTORY]
+    ]
+
+
+def format_answer(titles: Sequence[str]) -> str:
+    """An answer as a model is taught to give it: one "- Title (year)" a line, the last one ended too.
+
+    >>> format_answer(["Heat (1995)", "Fargo (1996)"])
+    '- Heat (1995)\\n- Fargo (1996)\\n'
+    """
+    return "".join(f"- {title}\n" for title in titles)
+
+
+_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
+# Some chat templates open the thoughts in the prompt; the answer then holds their end alone.
+_UNOPENED = re.compile(r"\A.*</think>", re.DOTALL | re.IGNORECASE)
+_BULLET = re.compile(r"(?:[-+*•‣▪◦·–—]+|\(?\d{1,3}[.)\]:](?=\s))\s*")
+_YEAR = re.compile(r"[(\[]\s*((?:18|19|20)\d\d)\s*[)\]]")
+_LOOSE_YEAR = re.compile(r"\s*[,–—-]\s*((?:18|19|20)\d\d)\b.*$")
+_GENRE_LABEL = re.compile(r"[\s,;:|–—(\[-]*\bgenres?\s*:.*$", re.IGNORECASE)
+_REMARK = re.compile(r"\s+[–—|]\s+.*$")
+_GENRE = "|".join(re.escape(genre) for genre in (*GENRES, "Science Fiction", "Family"))
+_GENRE_TAIL = re.compile(
+    rf"\s*(?:[(\[]|[-:,]\s)\s*(?:{_GENRE})(?:\s*[,/&|]\s*(?:{_GENRE}))*\s*[)\]]?\s*$", re.IGNORECASE
+)
+# Quotes, markup and loose punctuation around a title.
+_EDGES = " \t,;:–—-*_#\"'“”„«»‘’「」『』"
+
+
+def parse_titles(answer: str, *, limit: int = 3) -> list[str]:
+    """Read the titles out of a free-form answer. Never raises.
+
+    Lines with a bullet or a number are the list; an answer without any is read by its lines that
+    carry a year; failing that, by all lines that do not end in a colon. Bullets, numbers, markup,
+    quotes, genres, remarks after the year and thoughts (all up to `</think>`) are cut off; the year,
+    where given, is kept.
+
+    Args:
+        answer: what the model wrote.
+        limit: most titles returned, the first ones.
+
+    Returns:
+        At most `limit` non-empty strings, "Title (year)" or "Title", in the order written.
+
+    >>> parse_titles('Sure!\\n1. **"Heat"** (1995) - Genres: Crime\\n2. Matrix, The (1999)')
+    ['Heat (1995)', 'Matrix, The (1999)']
+    """
+    lines = [_plain(line) for line in _UNOPENED.sub("", _THINKING.sub("", answer)).splitlines()]
+    lines = [line for line in lines if line]
+    for wanted in (_BULLET.match, _YEAR.search, lambda line: not line.endswith(":")):
+        titles = [title for line in lines if wanted(line) and (title := _title_of(line))]
+        if titles:
+            return titles[:limit]
+    return []
+
+
+def _plain(line: str) -> str:
+    """A line without bold, code and heading marks."""
+    return line.replace("**", "").replace("`", "").strip().lstrip("#").strip()
+
+
+def _title_of(line: str) -> str:
+    """The title of one line, with its year in round brackets where one stands; empty if none."""
+    text = _BULLET.sub("", line, count=1) if _BULLET.match(line) else line
+    year = _YEAR.search(text)
+    if year:
+        title = text[: year.start()]
+    else:
+        title = _GENRE_LABEL.sub("", text)
+        year = _LOOSE_YEAR.search(title)
+        title = title[: year.start()] if year else _GENRE_TAIL.sub("", _REMARK.sub("", title))
+    title = title.strip(_EDGES)
+    if not any(character.isalnum() for character in title):
+        return ""
+    return f"{title} ({year[1]})" if year else title

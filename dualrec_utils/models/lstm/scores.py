@@ -1,0 +1,223 @@
+"""What the LSTM hands on: score matrices, ranked lists, and the hints of the prompts.
+
+A hint is the LSTM's first movie that is not in the history. At test time the LSTM has not seen the
+user; for training users, whose last five movies become answers of the fine-tuned language model, a
+hint of the same quality needs an LSTM trained without them: hence the folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.content.features import ItemFeatures, rows_of
+from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.splits import WINDOW
+from dualrec_utils.models.lstm import training as lstm
+from dualrec_utils.models.lstm.sequences import training_sequences
+
+STAGE = MODEL = "lstm"
+IN_SAMPLE = "in_sample_item_id"
+
+
+def save_model(model: keras.Model, *, dataset: str) -> Path:
+    """Write the weights to `data/models/<dataset>/lstm/lstm.weights.h5`."""
+    path = config.model_dir(dataset, MODEL) / "lstm.weights.h5"
+    with files.replacing(path) as temporary:
+        kept = temporary.with_name(f"{temporary.name}.weights.h5")  # Keras insists on this ending
+        model.save_weights(kept)
+        kept.replace(temporary)
+    return path
+
+
+def hints(scores: np.ndarray, histories: list[np.ndarray], items: pd.DataFrame) -> np.ndarray:
+    """The best movie that is not in the history.
+
+    Args:
+        scores: shape (n, n_items), higher is better; not changed.
+        histories: n arrays of item ids.
+        items: the catalog.
+
+    Returns:
+        Shape (n,), item ids; equal scores go to the lowest id.
+    """
+    unseen = scores.astype(np.float64, copy=True)
+    for row, history in enumerate(histories):
+        unseen[row, rows_of(history, items) - 1] = -np.inf
+    return items[ITEM].to_numpy()[unseen.argmax(axis=1)]
+
+
+def score_split(
+    model: keras.Model,
+    items: pd.DataFrame,
+    *,
+    dataset: str,
+    protocol: str,
+    split: str,
+    max_history: int,
+    seed: int,
+) -> None:
+    """Score the cases of one protocol and split; write scores, hints and both prediction files.
+
+    Args:
+        model: trained.
+        items: the catalog.
+        max_history: movies read of each history.
+        seed: that trained the model; a column of the predictions.
+    """
+    cases = predictions.load_cases(dataset, protocol, split)
+    rows = [rows_of(history, items) for history in cases[HISTORY]]
+    label = f"{protocol}, {split}"
+    scores = lstm.log_probabilities(model, rows, max_history=max_history, label=label)
+    # Ranked as saved, so that whoever fuses the matrix starts from the same ranking.
+    scores = scores.astype(np.float16)
+    folder = config.model_dir(dataset, MODEL)
+    with (
+        files.replacing(folder / f"scores_{protocol}_{split}.npy") as temporary,
+        open(temporary, "wb") as out,
+    ):
+        np.save(out, scores)
+    best = hints(scores, list(cases[HISTORY]), items)
+    hint_frame = pd.DataFrame({CASE: cases[CASE], ITEM: best})
+    files.write_parquet(hint_frame, folder / f"hints_{protocol}_{split}.parquet")
+    item_ids = items[ITEM].to_numpy()
+    for suffix, exclude_seen in (("", True), (predictions.SEEN_KEPT, False)):
+        lists = predictions.from_scores(scores, cases, item_ids, seed=seed, exclude_seen=exclude_seen)
+        predictions.write(
+            lists, MODEL + suffix, dataset=dataset, stage=STAGE, protocol=protocol, split=split
+        )
+
+
+def train_on(
+    histories: list[np.ndarray], label: str, *, features: ItemFeatures, cut: dict, learn: dict
+) -> keras.Model:
+    """Train an LSTM on histories (rows of movies).
+
+    Args:
+        label: of the progress bar.
+        features: of the catalog.
+        cut: arguments of :func:`models.lstm.sequences.training_sequences`.
+        learn: arguments of :func:`models.lstm.training.train`.
+    """
+    sequences = training_sequences(histories, **cut)
+    return lstm.train(features, sequences, label=label, **learn)[0]
+
+
+def assign_folds(user_ids: list[int], *, n_folds: int, seed: int) -> dict[int, int]:
+    """Assign every user to one of `n_folds` folds of nearly equal size, by a seeded shuffle.
+
+    Raises:
+        StudyError: when a fold would hold no user.
+    """
+    users = np.sort(np.asarray(user_ids))
+    if not 2 <= n_folds <= len(users):
+        raise StudyError(f"lstm.n_folds is {n_folds}; allowed: 2 to the number of users, {len(users)}")
+    shuffled = np.random.default_rng(seed).permutation(users)
+    return {int(user): place % n_folds for place, user in enumerate(shuffled)}
+
+
+def training_hints(
+    model: keras.Model,
+    histories: Mapping[int, np.ndarray],
+    items: pd.DataFrame,
+    *,
+    fit: Callable[[list[np.ndarray], str], keras.Model],
+    n_folds: int,
+    max_history: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Hints for the training users, given all but their last five movies.
+
+    Args:
+        model: the main LSTM, trained on all of these users.
+        histories: user id -> item ids, oldest first.
+        items: the catalog.
+        fit: trains an LSTM anew on histories (rows of movies); the text labels its progress bar.
+        n_folds: models trained; each scores the users it has not seen.
+        max_history: movies read of each history.
+        seed: of the folds.
+
+    Returns:
+        Frame `user_id`, `item_id` (cross-fitted), `in_sample_item_id` (from `model`), by user.
+    """
+    users = sorted(histories)
+    rows = {user: rows_of(histories[user], items) for user in users}
+    folds = assign_folds(users, n_folds=n_folds, seed=seed)
+
+    def best(scorer: keras.Model, some: list[int], label: str) -> np.ndarray:
+        known = [rows[user][:-WINDOW] for user in some]
+        scores = lstm.log_probabilities(scorer, known, max_history=max_history, label=label)
+        return hints(scores, [histories[user][:-WINDOW] for user in some], items)
+
+    crossed = {}
+    for fold in range(n_folds):
+        held_out = [user for user in users if folds[user] == fold]
+        inside = [user for user in users if folds[user] != fold]
+        check_folds_apart(inside, held_out)
+        scorer = fit([rows[user] for user in inside], f"fold {fold + 1} of {n_folds}")
+        crossed |= dict(zip(held_out, best(scorer, held_out, "its hints"), strict=True))
+    return pd.DataFrame(
+        {
+            USER: users,
+            ITEM: [crossed[user] for user in users],
+            IN_SAMPLE: best(model, users, "in-sample hints"),
+        }
+    )
+
+
+def check_folds_apart(trained_on: list[int], scored: list[int]) -> None:
+    """Raise StudyError where a user's hint would come from a model that was trained on them."""
+    both = sorted(set(trained_on) & set(scored))
+    if both:
+        raise StudyError(f"leak: user {both[0]} would get a hint from an LSTM trained on them")
+
+
+def hint_hits(hint_frame: pd.DataFrame, histories: Mapping[int, np.ndarray]) -> pd.DataFrame:
+    """How often a training user's hint is among their last five movies.
+
+    Args:
+        hint_frame: from :func:`training_hints`.
+        histories: whole histories of the same users.
+
+    Returns:
+        Frame `hints`, `hit_rate` (share of users, in [0, 1]), `n_users`; two rows.
+    """
+    answers = [set(histories[user][-WINDOW:]) for user in hint_frame[USER]]
+    rows = []
+    for name, column in (("cross-fitted", ITEM), ("in-sample", IN_SAMPLE)):
+        hits = [hint in answer for hint, answer in zip(hint_frame[column], answers, strict=True)]
+        rows.append((name, float(np.mean(hits)), len(hits)))
+    return pd.DataFrame(rows, columns=["hints", "hit_rate", "n_users"])
+
+
+def write_training_hints(hint_frame: pd.DataFrame, *, dataset: str) -> Path:
+    """Write `hints_lora_train.parquet` into the model's folder."""
+    return files.write_parquet(hint_frame, config.model_dir(dataset, MODEL) / "hints_lora_train.parquet")
+
+
+def next_movies(
+    model: keras.Model, histories: list[np.ndarray], items: pd.DataFrame, *, max_history: int, k: int
+) -> pd.DataFrame:
+    """The k likeliest unseen next movies of some histories, to be read.
+
+    Args:
+        histories: item ids, oldest first.
+
+    Returns:
+        Frame `history` (number), `rank`, `item_id`, `probability`, in order.
+    """
+    rows = [rows_of(history, items) for history in histories]
+    scores = lstm.log_probabilities(model, rows, max_history=max_history)
+    found = []
+    for number, (line, seen) in enumerate(zip(scores, rows, strict=True)):
+        fresh = line.copy()
+        fresh[seen - 1] = -np.inf
+        for rank, column in enumerate(np.argsort(-fresh, kind="stable")[:k], start=1):
+            found.append((number, rank, items[ITEM].iloc[column], float(np.exp(fresh[column]))))
+    return pd.DataFrame(found, columns=["history", "rank", ITEM, "probability"])

@@ -1,0 +1,125 @@
+"""Cut histories into the sequences that the LSTM learns from.
+
+Movies are rows of :class:`content.features.ItemFeatures` (from 1; 0 is padding), targets are
+columns of the catalog (from 0). The first movie of a history is nobody's target: nothing precedes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.content.features import PADDING
+from dualrec_utils.core.errors import StudyError
+
+# A position that carries no loss: padding, or context whose target another sequence has.
+IGNORED = -1
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Training sequences.
+
+    Attributes:
+        rows: shape (n, length), movies, padded at the end.
+        targets: shape (n, length), the movie after each, or :data:`IGNORED`; shape (n, 1) where only
+            the movie after the last one is asked.
+    """
+
+    rows: np.ndarray
+    targets: np.ndarray
+
+    @property
+    def n_targets(self) -> int:
+        """Number of real targets."""
+        return int((self.targets != IGNORED).sum())
+
+
+def training_sequences(
+    histories: Iterable[np.ndarray], *, training: str, chunk_length: int, context: int, window: int
+) -> Sequences:
+    """Sequences for one of the two ways of training.
+
+    Args:
+        training: `every_position` (see :func:`every_position`) or `window`, the paper's
+            (see :func:`windows`).
+        chunk_length, context: of the first.
+        window: of the second.
+
+    Raises:
+        StudyError: on another name, or when no history is long enough to give a target.
+    """
+    if training == "every_position":
+        sequences = every_position(histories, length=chunk_length, context=context)
+        needed = 2
+    elif training == "window":
+        sequences = windows(histories, window=window)
+        needed = window + 1
+    else:
+        raise StudyError(f"lstm.training is {training!r}; allowed: every_position | window")
+    if not len(sequences.rows):
+        raise StudyError(f"no training history has the {needed} movies that one target needs")
+    return sequences
+
+
+def every_position(histories: Iterable[np.ndarray], *, length: int, context: int) -> Sequences:
+    """Every movie but a history's first is a target exactly once.
+
+    A history is cut into pieces of `length` targets; each piece is preceded by up to `context` earlier
+    movies that are read but carry no loss.
+
+    Args:
+        histories: rows of movies, oldest first.
+        length: targets of a piece, at least 1.
+        context: movies read before a piece, at least 0.
+
+    >>> pieces = every_position([np.array([1, 2, 3, 4])], length=2, context=1)
+    >>> pieces.rows.tolist(), pieces.targets.tolist()
+    ([[1, 2, 0], [2, 3, 0]], [[1, 2, -1], [-1, 3, -1]])
+    """
+    pieces = []
+    for history in histories:
+        for start in range(0, len(history) - 1, length):
+            first = max(0, start - context)
+            end = min(start + length, len(history) - 1)
+            pieces.append((history[first:end], history[first + 1 : end + 1] - 1, start - first))
+    rows = np.full((len(pieces), context + length), PADDING, dtype=np.int64)
+    targets = np.full(rows.shape, IGNORED, dtype=np.int64)
+    for i, (read, wanted, skipped) in enumerate(pieces):
+        rows[i, : len(read)] = read
+        targets[i, skipped : len(read)] = wanted[skipped:]
+    return Sequences(rows, targets)
+
+
+def windows(histories: Iterable[np.ndarray], *, window: int) -> Sequences:
+    """The paper's sliding window: `window` movies in a row and the next one (section 4.2.1).
+
+    Histories of `window` movies or fewer give none.
+
+    >>> cut = windows([np.array([1, 2, 3, 4])], window=2)
+    >>> cut.rows.tolist(), cut.targets.tolist()
+    ([[1, 2], [2, 3]], [[2], [3]])
+    """
+    long = [history for history in histories if len(history) > window]
+    if not long:
+        return Sequences(np.empty((0, window), np.int64), np.empty((0, 1), np.int64))
+    views = [np.lib.stride_tricks.sliding_window_view(history, window + 1) for history in long]
+    both = np.concatenate(views).astype(np.int64)
+    return Sequences(both[:, :-1].copy(), both[:, -1:] - 1)
+
+
+def target_counts(histories: list[np.ndarray], *, window: int) -> pd.DataFrame:
+    """What either way of training can learn from.
+
+    Returns:
+        Frame `training`, `users` (with at least one target) and `targets`, two rows.
+    """
+    lengths = np.array([len(history) for history in histories])
+    rows = [
+        (name, int((lengths > read).sum()), int(np.maximum(lengths - read, 0).sum()))
+        for name, read in (("every position", 1), (f"windows of {window}", window))
+    ]
+    return pd.DataFrame(rows, columns=["training", "users", "targets"])

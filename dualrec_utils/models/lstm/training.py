@@ -1,0 +1,237 @@
+"""Train the LSTM of the paper's Stage 1, measure it, and let it score histories.
+
+The network is in :mod:`models.lstm.network`, the sequences it learns from are cut in
+:mod:`models.lstm.sequences`, and :mod:`models.lstm.scores` writes what later stages read.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from dualrec_utils.content.features import ItemFeatures
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.lstm.network import at_last_position, build_model
+from dualrec_utils.models.lstm.sequences import IGNORED, Sequences
+
+
+def make_deterministic(seed: int) -> None:
+    """Seed Python, numpy, torch and Keras, and let torch use only operations that repeat exactly."""
+    if keras.backend.backend() != "torch":
+        raise StudyError(
+            f"Keras runs on {keras.backend.backend()!r}; set the environment variable"
+            " KERAS_BACKEND=torch before Python starts"
+        )
+    keras.utils.set_random_seed(seed)
+    torch.use_deterministic_algorithms(True)
+    # Nothing here reads memory before it is written, and filling it costs a tenth of the time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+class PerTarget(keras.metrics.Mean):
+    """Mean over real targets of a function of (targets, logits); padding does not count.
+
+    Args:
+        function: (n,) targets and (n, n_items) logits to (n,) values.
+    """
+
+    def __init__(self, function, **named) -> None:
+        super().__init__(**named)
+        self.function = function
+
+    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
+        real = y_true != IGNORED
+        super().update_state(self.function(y_true[real].long(), y_pred.detach()[real]))
+
+
+def cross_entropy(targets: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Negative log-probability of each target, in nats, shape (n,)."""
+    return functional.cross_entropy(logits, targets, reduction="none")
+
+
+def in_top(targets: torch.Tensor, logits: torch.Tensor, *, k: int) -> torch.Tensor:
+    """1.0 where the target is among the k highest logits, shape (n,); ties count against it."""
+    own = logits.gather(1, targets.unsqueeze(1))
+    return ((logits >= own).sum(1) <= k).float()
+
+
+def _asked_as(model: keras.Model, sequences: Sequences) -> keras.Model:
+    """The same weights, predicting where `sequences` has targets; `model` itself stays uncompiled, so
+    that no optimizer is saved with it."""
+    if sequences.targets.shape[1] == 1 and model.output_shape[1] is None:
+        return at_last_position(model)
+    return keras.Model(model.input, model.output)
+
+
+def compile_model(model: keras.Model, *, learning_rate) -> None:
+    """Adam, cross-entropy over real targets, and the three curves of the paper's Figure 3."""
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED),
+        metrics=[
+            PerTarget(cross_entropy, name="cross_entropy"),
+            PerTarget(lambda y, z: in_top(y, z, k=1), name="accuracy"),
+            PerTarget(lambda y, z: in_top(y, z, k=5), name="top5_accuracy"),
+        ],
+        jit_compile=False,
+    )
+
+
+class _Progress(keras.callbacks.Callback):
+    """One bar over all steps, on stderr."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__()
+        self.label = label
+
+    def on_train_begin(self, logs=None) -> None:
+        self.bar = tqdm(total=self.params["epochs"] * self.params["steps"], desc=self.label, unit="step")
+
+    def on_train_batch_end(self, batch, logs=None) -> None:
+        self.bar.update()
+
+    def on_epoch_end(self, epoch, logs=None) -> None:
+        self.bar.set_postfix({name: f"{value:.3f}" for name, value in logs.items() if "cross" in name})
+
+    def on_train_end(self, logs=None) -> None:
+        self.bar.close()
+
+
+def train(
+    features: ItemFeatures,
+    sequences: Sequences,
+    *,
+    seed: int,
+    dropout: float,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    validation: Sequences | None = None,
+    label: str = "LSTM",
+) -> tuple[keras.Model, pd.DataFrame]:
+    """Build and train the network; the same arguments give the same weights, bit for bit.
+
+    Args:
+        features: of the catalog.
+        sequences: what to learn from.
+        seed: of the weights, the dropout and the order of the batches.
+        dropout: share, in [0, 1).
+        epochs, batch_size, learning_rate, validation, label: as in :func:`fit`.
+
+    Returns:
+        (model, curves), the curves as from :func:`fit`.
+    """
+    make_deterministic(seed)
+    model = build_model(features, dropout=dropout)
+    curves = fit(
+        model,
+        sequences,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        validation=validation,
+        label=label,
+    )
+    return model, curves
+
+
+def fit(
+    model: keras.Model,
+    sequences: Sequences,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    validation: Sequences | None = None,
+    label: str = "LSTM",
+) -> pd.DataFrame:
+    """Train a network in place.
+
+    Args:
+        model: from :func:`build_model`, or one that predicts a window's next movie only.
+        sequences: what to learn from; each target is met once an epoch.
+        epochs: passes over the targets (paper: 10).
+        batch_size: rows of `sequences` a step.
+        learning_rate: of Adam at the start; it falls to zero along a half cosine.
+        validation: sequences of other users, measured after each epoch.
+        label: of the progress bar.
+
+    Returns:
+        Curves: `epoch` (from 1), `part`, `metric`, `value`. Training values are means over the epoch,
+        dropout on, as the paper's are.
+    """
+    trained = _asked_as(model, sequences)
+    steps = -(-len(sequences.rows) // batch_size) * epochs
+    compile_model(trained, learning_rate=keras.optimizers.schedules.CosineDecay(learning_rate, steps))
+    fitted = trained.fit(
+        sequences.rows,
+        sequences.targets,
+        batch_size=batch_size,
+        epochs=epochs,
+        shuffle=True,
+        validation_data=None if validation is None else (validation.rows, validation.targets),
+        validation_batch_size=64,
+        verbose=0,
+        callbacks=[_Progress(label)],
+    )
+    return _curves(fitted.history)
+
+
+def _curves(history: dict[str, list[float]]) -> pd.DataFrame:
+    rows = []
+    for part, prefix in (("train", ""), ("validation", "val_")):
+        for metric, name in (
+            ("loss", "cross_entropy"),
+            ("accuracy", "accuracy"),
+            ("top5_accuracy", "top5_accuracy"),
+        ):
+            values = history.get(prefix + name, [])
+            rows += [(epoch, part, metric, float(value)) for epoch, value in enumerate(values, start=1)]
+    return pd.DataFrame(rows, columns=["epoch", "part", "metric", "value"])
+
+
+def measure(model: keras.Model, sequences: Sequences, *, batch_size: int = 128) -> dict[str, float]:
+    """Loss (nats), accuracy and top-5 accuracy of a trained model, dropout off, over all targets."""
+    measured = _asked_as(model, sequences)
+    compile_model(measured, learning_rate=0.0)
+    found = measured.evaluate(
+        sequences.rows, sequences.targets, batch_size=batch_size, verbose=0, return_dict=True
+    )
+    return {
+        "loss": float(found["cross_entropy"]),
+        "accuracy": float(found["accuracy"]),
+        "top5_accuracy": float(found["top5_accuracy"]),
+    }
+
+
+def log_probabilities(
+    model: keras.Model, histories: list[np.ndarray], *, max_history: int, label: str = "scoring"
+) -> np.ndarray:
+    """Log-probability of every movie as the next one.
+
+    Args:
+        model: trained.
+        histories: rows of movies, oldest first, each with at least one.
+        max_history: only the last so many are read.
+
+    Returns:
+        Shape (n_histories, n_items), float32.
+    """
+    last = at_last_position(model)
+    cut = [np.asarray(history)[-max_history:] for history in histories]
+    lengths = np.array([len(history) for history in cut])
+    if len(lengths) and lengths.min() == 0:
+        raise StudyError(f"history {int(lengths.argmin())} is empty; the LSTM needs at least one movie")
+    scores = np.empty((len(cut), model.output_shape[-1]), dtype=np.float32)
+    # Histories of one length go together: no padding, whatever else is scored.
+    for length in tqdm(np.unique(lengths), desc=label, unit="length"):
+        own = np.flatnonzero(lengths == length)
+        for place in np.array_split(own, -(-len(own) // 256)):
+            with torch.no_grad():
+                logits = last(np.stack([cut[i] for i in place]), training=False)[:, 0]
+            scores[place] = torch.log_softmax(logits, dim=1).cpu().numpy()
+    return scores

@@ -1,0 +1,172 @@
+"""The stages: which there are, how long each may take and took, and how a command of theirs ends.
+
+Nothing here changes a result, so no stage depends on this module.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dualrec_utils.core import config, files
+from dualrec_utils.core.errors import StudyError
+
+BUDGETS = "budgets.json"
+# What the notebook kernels and the stages run with. Two programs that spin while they wait for each
+# other's threads make a 2-core machine ten times slower, hence PASSIVE.
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "PYTHONHASHSEED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "KERAS_BACKEND": "torch",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its name (as in `dvc.yaml` and `params.yaml`), notebook number and time budget.
+
+    Attributes:
+        name: of the DVC stage and its section.
+        number: of its notebook, None for a stage without one.
+        budget_seconds: on 2 CPU cores, default profile.
+    """
+
+    name: str
+    number: int | None
+    budget_seconds: int
+
+    @property
+    def notebook(self) -> str | None:
+        """File name of the notebook, e.g. `02_lstm.ipynb`."""
+        return None if self.number is None else f"{self.number:02d}_{self.name}.ipynb"
+
+
+STAGES = (
+    Stage("data", None, 60),
+    Stage("eda", 1, 60),
+    Stage("lstm", 2, 300),
+    Stage("baselines", 3, 800),
+    Stage("movielm", None, 360),
+    Stage("zero_shot_llm", 4, 240),
+    Stage("lora_finetuning", 5, 180),
+    Stage("rerank_ablation", 6, 120),
+    Stage("results", 7, 90),
+    Stage("audit", 8, 450),
+    Stage("report", None, 30),
+)
+NAMES = tuple(stage.name for stage in STAGES)
+
+
+def find(name: str) -> Stage:
+    """The stage of that name.
+
+    Raises:
+        StudyError: naming the known stages.
+    """
+    for stage in STAGES:
+        if stage.name == name:
+            return stage
+    raise StudyError(f"there is no stage {name!r}; stages: {', '.join(NAMES)}")
+
+
+def budget(stage: Stage) -> int:
+    """Seconds that a stage may take on 2 CPU cores with the parameters at hand.
+
+    A profile whose stages work longer says so in a file of its own, :data:`BUDGETS` beside its
+    `params.yaml`: stage -> seconds. Stages it does not name have the default profile's budget.
+
+    Raises:
+        StudyError: when that file names a stage that does not exist.
+    """
+    path = config.ROOT / BUDGETS
+    own = files.read_json(path) if path.is_file() else {}
+    for name in own:
+        find(name)
+    return own.get(stage.name, stage.budget_seconds)
+
+
+def machine() -> dict[str, str | int]:
+    """What the last digits of a result hang on: processor, cores, Python, torch and, with one, `gpu`."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count() or 1,
+        "python": platform.python_version(),
+        "torch": importlib.metadata.version("torch"),
+        **_gpu(),
+    }
+
+
+def _gpu() -> dict[str, str]:
+    """`gpu`: the name of the one that torch computes on; empty without one."""
+    # Importing torch takes seconds; a machine without NVIDIA's driver need not wait for them.
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    import torch
+
+    return {"gpu": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
+
+
+def _cpu_model() -> str:
+    described = Path("/proc/cpuinfo")
+    if described.is_file():
+        for line in described.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def last_seconds(stage: Stage) -> float | None:
+    """Seconds that the stage took when it last succeeded, or None."""
+    path = config.TIMINGS / f"{stage.name}.json"
+    return float(files.read_json(path)["seconds"]) if path.is_file() else None
+
+
+def headline(stage: Stage) -> str:
+    """`[3/11] lstm: budget 300 s, last time 142 s; at most about 35 min left of the whole run`.
+
+    What is left counts this stage and the ones after it with their last times, or their budgets where
+    none is known; DVC may skip some of them.
+    """
+    place = STAGES.index(stage)
+    last = last_seconds(stage)
+    left = 0.0
+    for one in STAGES[place:]:
+        taken = last_seconds(one)
+        left += budget(one) if taken is None else taken
+    before = "not run here before" if last is None else f"last time {last:.0f} s"
+    rest = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
+    return (
+        f"[{place + 1}/{len(STAGES)}] {stage.name}: budget {budget(stage)} s, {before};"
+        f" at most about {rest} left of the whole run"
+    )
+
+
+def reported(name: str) -> Callable[[Callable[[], int | None]], Callable[[], int]]:
+    """Decorator: what a command's function becomes, so that it returns the exit status.
+
+    That is 2 after a :class:`StudyError`, printed as one clear message that begins with the command's
+    `name`; else what the function returns, 0 for None. Every other exception goes its way, traceback
+    and all.
+    """
+
+    def decorate(work: Callable[[], int | None]) -> Callable[[], int]:
+        @functools.wraps(work)
+        def command() -> int:
+            try:
+                return work() or 0
+            except StudyError as error:
+                print(f"dualrec: {name}: {error}", file=sys.stderr, flush=True)
+                return 2
+
+        return command
+
+    return decorate

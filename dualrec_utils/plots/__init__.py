@@ -1,1 +1,0 @@
-"""Figures from data frames: one module a subject, one style for all."""

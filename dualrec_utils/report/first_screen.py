@@ -1,0 +1,239 @@
+"""What a newcomer should know within a minute: what was reproduced, what not and why, what to trust."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dualrec_utils.analysis import counterparts, verdict
+from dualrec_utils.core import config, files
+from dualrec_utils.models import systems
+from dualrec_utils.report import parts as page_parts
+from dualrec_utils.show import paper
+
+
+def _ran(flat: Mapping[str, Any], system: str) -> bool:
+    return f"next_item/{system}/hit_rate@5" in flat
+
+
+def other_runs() -> dict[str, dict[str, Any]]:
+    """Results of the profiles that have committed any: name -> flat metrics; empty inside a profile."""
+    if config.ROOT != config.PACKAGE_ROOT:
+        return {}
+    found = sorted((config.ROOT / "profiles").glob("*/reports/metrics/results.json"))
+    return {path.parents[2].name: files.read_json(path) for path in found}
+
+
+def command() -> str:
+    """The command that makes this run: `make repro`, inside a profile with its name."""
+    return "make repro" if config.ROOT == config.PACKAGE_ROOT else f"make repro PROFILE={config.ROOT.name}"
+
+
+def reports_of(profile: str) -> Path:
+    """Where a profile of :func:`other_runs` keeps its reports."""
+    return config.ROOT / "profiles" / profile / "reports"
+
+
+def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What ran, in sentences.
+
+    Args:
+        flat: metrics of notebook 07.
+        others: from :func:`other_runs`.
+    """
+    model = verdict.model_of(flat)
+    stages = {
+        "the LSTM": "lstm",
+        "prompting": f"{model}_zero_shot",
+        "fine-tuning with LoRA": f"{model}_lora",
+        "re-ranking": f"{model}_lora_reranked",
+    }
+    there = [words for words, system in stages.items() if _ran(flat, system)]
+    if not there:
+        return ["Nothing yet: run make repro."]
+    whole = "every stage of the method" if len(there) == len(stages) else "a part of the method"
+    dataset = verdict.DATASETS.get(flat["dataset"], flat["dataset"])
+    lines = [f"On {dataset}, {whole}: {', '.join(there)}. The language model is {_described(model)}."]
+    asked = [name for name, system in counterparts.COUNTERPARTS.items() if system in systems.rivals()]
+    asked.append("MostPop")
+    ran = [name for name in asked if _ran(flat, counterparts.COUNTERPARTS[name])]
+    total = (paper.figure_4()["family"] == "baseline").sum()
+    theirs = counterparts.COUNTERPARTS.values()
+    own = [name for name in systems.rivals() if name not in theirs and _ran(flat, name)]
+    lines.append(
+        f"{len(ran)} of the paper's {total} baselines, trained here and not copied, and {len(own)} more, on"
+        " the same cases as every other system."
+    )
+    if line := stage_1(config.METRICS, dataset):
+        lines.append(line)
+    lines += _by_both_rules(config.TABLES / "audit", flat["dataset"])
+    for name, other in others.items():
+        audit = reports_of(name) / "tables" / "audit"
+        lines += [f"{verdict.summary(other)} (Profile {name}.)", *_by_both_rules(audit, other["dataset"])]
+    return lines
+
+
+def _by_both_rules(audit: Path, dataset: str) -> list[str]:
+    """What the released code's rules of counting make of the results, and the strict ones.
+
+    Args:
+        audit: folder of the run's audit tables.
+        dataset: name of its data set.
+
+    Returns:
+        Sentences, on the paper's dataset; none where there is no audit of it.
+    """
+    rows = page_parts.read_ladder(audit) if dataset == "ml-1m" else []
+    if not rows:
+        return []
+    best = _best_of_paper()
+    ends = [", ".join(f"{row['system']} {row[end]}" for row in rows) for end in ("first", "last")]
+    lines = [
+        f"On {verdict.DATASETS[dataset]}, HR@1 by the released code's rules: {ends[0]}; the paper prints"
+        f" {best['hit_rate@1']:.4f}. By strict rules, one rule after the other changed: {ends[1]}."
+    ]
+    for row in page_parts.read_ladder(audit, name="stage_1", metric="hit_rate@5"):
+        lines.append(
+            f"There the LSTM alone, with no language model, goes from {row['first']} to {row['last']} by"
+            " changing the count from that of Figure 3 (top-5 accuracy on windows) to that of Figure 4"
+            f" (HR@5). The paper sets its {paper.FIGURE_3['top5_accuracy']['validation']:.4f} of the one"
+            f" beside {best['hit_rate@5']:.4f} of the other, as what its language model adds (section 6.2)."
+        )
+    return lines
+
+
+def _best_of_paper() -> pd.Series:
+    """The paper's best system, a row of its Figure 4."""
+    return paper.figure_4().query("family == 'dualrec'").nlargest(1, "hit_rate@1").iloc[0]
+
+
+def _described(model: str) -> str:
+    small = "movielm, a small one trained here on titles alone, without knowledge of the world"
+    return small if model == "movielm" else model
+
+
+def _metrics_of(stage: str, folder: Path) -> dict[str, Any]:
+    path = folder / f"{stage}.json"
+    return files.read_json(path) if path.is_file() else {}
+
+
+def stage_1(metrics: Path, dataset: str) -> str:
+    """The LSTM's validation beside the paper's Figure 3; empty where notebook 02 has not run.
+
+    Args:
+        metrics: folder of the run's metrics files.
+        dataset: its name for readers.
+    """
+    found = _metrics_of("lstm", metrics)
+    if "windows/validation/loss" not in found:
+        return ""
+    loss, top5 = (found[f"windows/validation/{name}"] for name in ("loss", "top5_accuracy"))
+    asked = {name: parts["validation"] for name, parts in paper.FIGURE_3.items()}
+    return (
+        f"Stage 1's training (Figure 3), windows of validation users of {dataset}: loss {loss:.2f}, top-5"
+        f" accuracy {top5:.1%}; the paper prints {asked['loss']:.2f} and {asked['top5_accuracy']:.1%} on"
+        " MovieLens 1M."
+    )
+
+
+def lacking(metrics: Path) -> str:
+    """What the ratings at hand lack, and what that leaves out; empty where they are whole or unknown.
+
+    Args:
+        metrics: folder of the run's metrics files.
+    """
+    found = _metrics_of("eda", metrics)
+    shares = {part: found.get(f"share_of_ratings_without_{part}", 0) for part in ("value", "time")}
+    if not any(shares.values()):
+        return ""
+    dataset = verdict.DATASETS.get(found["dataset"], found["dataset"])
+    return (
+        f"{dataset}: of the ratings at hand {shares['value']:.1%} have no value and {shares['time']:.1%} no"
+        " time, though all have their place in the user's order. What needs values or times is left out"
+        " there: their figures, day sessions, other orders of ratings of one second."
+    )
+
+
+def not_reproduced(
+    flat: Mapping[str, Any], *, rows: Sequence[Mapping[str, Any]], others: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """What did not run and why, and what cannot be checked at all.
+
+    Args:
+        flat: metrics of notebook 07.
+        rows: of the saved Figure 4 table, with `system` and `remark`.
+        others: from :func:`other_runs`.
+    """
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row["remark"].startswith("not run: "):
+            reasons.setdefault(row["remark"].removeprefix("not run: "), []).append(row["system"])
+    lines = [f"{', '.join(names)}: {reason}." for reason, names in reasons.items()]
+    datasets = {flat.get("dataset"), *(other["dataset"] for other in others.values())}
+    folders = [config.METRICS, *(reports_of(name) / "metrics" for name in others)]
+    lines += [line for folder in folders if (line := lacking(folder))]
+    if "ml-1m" not in datasets:
+        lines.append("MovieLens 1M, the paper's dataset: no results yet (make repro PROFILE=ml-1m).")
+    best = _best_of_paper()
+    lines.append(
+        f"The paper's best value, HR@1 {best['hit_rate@1']:.4f}, cannot be checked like for like: its"
+        " ground truth is not stated, and its baselines' values apparently come from a paper with another"
+        " protocol."
+    )
+    return lines
+
+
+def trust(flat: Mapping[str, Any]) -> list[str]:
+    """Which numbers to trust, and which not to compare."""
+    cases, users = flat.get("next_item/lstm/n_cases"), flat.get("next_item/lstm/n_users")
+    windows = flat.get("window_of_five/lstm/n_cases")
+    if None in (cases, users, windows):
+        return ["None yet: nothing was run."]
+    wide = f", with {windows:,} cases and wide intervals" if windows < cases else ""
+    return [
+        "Most: differences under next_item whose interval excludes zero, also when corrected. Both systems"
+        f" answered the same {cases:,} cases and could name any movie of the catalog, and the {users} users"
+        " were resampled.",
+        f"Less: window_of_five, the released code's count{wide}; and small differences, since every"
+        f" interval covers other users, not another seed or split.{_seeds()}",
+        "Not: our columns against the paper's; next_item against window_of_five; a list of three titles"
+        " against a full ranking on HR@5.",
+    ]
+
+
+def _seeds() -> str:
+    """What other seeds gave (`make seeds`), one clause a model, the run's own seed first."""
+    parts = []
+    for path in sorted((config.TABLES / "seeds").glob("[!.]*.csv")):
+        values = pd.read_csv(path)["hit_rate@5"]
+        others = ", ".join(f"{value:.3f}" for value in values[1:])
+        place = {1: ", the highest", len(values): ", the lowest"}.get(
+            int(values.rank(ascending=False).iloc[0]), ""
+        )
+        parts.append(f"{systems.label(path.stem)} {values.iloc[0]:.3f}{place} (others {others})")
+    return f" HR@5 of the seed used throughout: {'; '.join(parts)}." if parts else ""
+
+
+def kept_minutes(folder: Path) -> int:
+    """Minutes of one core that the baselines of the last run once took, where it took them up ready-made.
+
+    0 where it trained them itself. Kept pieces leave the stage next to no work.
+
+    Args:
+        folder: of the run's timings.
+    """
+    stage, models = folder / "baselines.json", folder / "baselines_models.json"
+    if not (stage.is_file() and models.is_file()):
+        return 0
+    timing = files.read_json(stage)
+    fitted = sum(one["fit_seconds"] for one in files.read_json(models).values())
+    return round(fitted / 60) if timing["seconds"] * timing["machine"]["cores"] < fitted / 2 else 0
+
+
+def minutes(timings: Sequence[Mapping[str, Any]]) -> int | None:
+    """Minutes that all stages took the last time, rounded up; None where one was never run."""
+    seconds = [row["seconds"] for row in timings if row["stage"] != "report"]
+    return None if None in seconds else -int(-sum(seconds) // 60)

@@ -1,0 +1,176 @@
+"""The page a reader opens first, `reports/index.html`, written from metrics files, tables and figures.
+
+It is one file: its one script sorts a table, and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from dualrec_utils.analysis import verdict
+from dualrec_utils.core import config, files
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.report import first_screen, parts as page_parts, walkthrough, words as page_words
+from dualrec_utils.report.figure_4 import draw_figure_4
+from dualrec_utils.report.readme import update_readme
+from dualrec_utils.report.text import all_systems, basis, full_table, read_metrics, results_table
+from dualrec_utils.show import paper
+from dualrec_utils.show.charts import save_figure
+
+# Stages shown one after the other below the results, each with its figures and tables.
+ROOMS = ("eda", "lstm", "baselines", "movielm", "zero_shot_llm", "lora_finetuning", "rerank_ablation")
+# Figures of other profiles that the page shows too.
+_OF_OTHERS = ("audit/ladder", "audit/stage_1", "report/figure_4", "lstm/figure_3")
+# Tables of notebook 07 that the page shows in a form of its own.
+_SHOWN_APART = ("deviations", "figure_4_next_item", "figure_4_window_of_five")
+
+
+def _other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the page shows of other profiles, one section each."""
+    found = []
+    for name, flat in others.items():
+        reports = first_screen.reports_of(name)
+        dataset = verdict.DATASETS.get(flat["dataset"], flat["dataset"])
+        found.append(
+            {
+                "name": name,
+                "dataset": dataset,
+                "basis": basis(flat),
+                "summary": verdict.summary(flat),
+                "claims": verdict.claims(flat),
+                "stage_1": first_screen.stage_1(reports / "metrics", dataset),
+                "figures": [
+                    page_parts.read_figure(path)
+                    for stem in _OF_OTHERS
+                    if (path := reports / "figures" / f"{stem}.png").is_file()
+                ],
+                "ladder": page_parts.read_ladder(reports / "tables" / "audit"),
+                "paper_claims": page_parts.read_claims(reports / "tables" / "audit"),
+                "page": f"../profiles/{name}/reports/index.html",
+                "results": results_table(flat, names=all_systems(flat)).to_dict("split"),
+                "comparisons": verdict.comparisons(flat),
+                "seeds": page_parts.read_tables(reports / "tables" / "seeds"),
+            }
+        )
+    return found
+
+
+def _save_figure_4(flat: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Draw Figure 4 beside ours under `reports/figures/report/`; None without results."""
+    if not flat:
+        return None
+    figure, drawn = draw_figure_4(flat)
+    return page_parts.read_figure(save_figure(figure, drawn, "figure_4", stage="report"))
+
+
+def follow_user(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[str, Any]:
+    """The user followed through the system, or `missing`, as :func:`walkthrough.missing` has it."""
+    model = verdict.model_of(flat)
+    missing = walkthrough.missing(model, dataset=dataset)
+    if missing:
+        return {"missing": missing}
+    return {
+        "missing": [],
+        "rule": walkthrough.RULE,
+        **walkthrough.follow(dataset=dataset, seed=seed, model=model),
+    }
+
+
+def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[str, Any]:
+    """Everything the template shows but Figure 4 as a picture and the user followed."""
+    rooms = {stage: page_parts.room(stage) for stage in (*ROOMS, "results", "audit")}
+    figures = {figure["name"]: figure for figure in rooms["results"]["figures"]}
+    saved = {table["title"]: table for table in rooms["results"]["tables"]}
+    others = first_screen.other_runs()
+    timings = page_parts.timings()
+    figure_4 = {protocol: page_parts.read_figure_4(protocol) for protocol in config.PROTOCOLS}
+    return {
+        "dataset": dataset,
+        "seed": seed,
+        "source": flat.get("source", "not fetched yet"),
+        "basis": basis(flat),
+        "summary": verdict.summary(flat),
+        "claims": verdict.claims(flat),
+        "order_caveat": verdict.ORDER_CAVEAT,
+        "reproduced": first_screen.reproduced(flat, others=others),
+        "not_reproduced": first_screen.not_reproduced(flat, rows=figure_4["next_item"], others=others),
+        "trust": first_screen.trust(flat),
+        "command": first_screen.command(),
+        "minutes": first_screen.minutes(timings),
+        "kept_minutes": first_screen.kept_minutes(config.TIMINGS),
+        "verdicts": verdict.headline(flat),
+        "caveats": [*reversed(verdict.caveats(flat)), verdict.PROTOCOL_CAVEAT],
+        "comparisons": verdict.comparisons(flat),
+        "users_needed": verdict.users_needed(flat),
+        "headline": results_table(flat).to_dict("split"),
+        "full": full_table(flat),
+        "figures": figures,
+        "figure_4": figure_4,
+        "glossary": page_words.GLOSSARY,
+        "deviations": saved.get("Deviations"),
+        "statistics": page_parts.read_tables(config.TABLES / "results", without=_SHOWN_APART),
+        "audit": rooms["audit"],
+        "paper_claims": page_parts.read_claims(config.TABLES / "audit"),
+        "ladder": page_parts.read_ladder(config.TABLES / "audit"),
+        "questions": page_parts.read_questions(),
+        "leave_one_out": page_parts.read_tables(config.STUDY_TABLES / "leave_one_out"),
+        "peers": page_parts.read_tables(config.PACKAGE_ROOT / "reports" / "peers", without=("runs",)),
+        "others": _other_results(others),
+        "rooms": [rooms[stage] for stage in ROOMS],
+        "results_room": rooms["results"],
+        "timings": timings,
+        "training_seconds": page_parts.training_seconds(),
+        "figure_3": paper.FIGURE_3,
+    }
+
+
+def render(context: Mapping[str, Any]) -> str:
+    """The page as HTML. All text is escaped: some of it was written by a language model.
+
+    The page's policy allows the one script by its hash and no request at all, so that nothing a model
+    wrote could run or fetch.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dualrec_utils.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = environment.get_template("sort.js.j2").render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return environment.get_template("report.html.j2").render(context, script=script, script_digest=digest)
+
+
+def build_stage(*, dataset: str, seed: int) -> Path:
+    """Stage `report`: write `reports/index.html` and Figure 4, and renew the README's block.
+
+    Args:
+        dataset, seed: of the run; the seed draws the user who is followed.
+
+    Returns:
+        Where the page lies.
+
+    Raises:
+        StudyError: when the metrics are of another dataset, or the README lacks its markers.
+    """
+    flat = read_metrics()
+    if flat and flat["dataset"] != dataset:
+        raise StudyError(
+            f"reports/metrics/results.json is of {flat['dataset']!r}, params.yaml says {dataset!r}:"
+            " run `dvc repro results` first"
+        )
+    context = page_context(flat, dataset=dataset, seed=seed)
+    context |= {
+        "picture_4": _save_figure_4(flat),
+        "user": follow_user(flat, dataset=dataset, seed=seed),
+    }
+    path = files.write_text(render(context), config.REPORTS / "index.html")
+    update_readme(flat)
+    return path

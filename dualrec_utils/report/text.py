@@ -1,0 +1,128 @@
+"""The results as tables of text, for README, page and terminal.
+
+`python -m dualrec_utils.report.text` prints them and says where the page lies.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dualrec_utils.analysis import plan, verdict
+from dualrec_utils.core import config, files
+from dualrec_utils.models import systems
+from dualrec_utils.show import tables
+
+NOT_RUN = "not run"
+COLUMNS = (
+    ("next_item", "hit_rate@1", "HR@1"),
+    ("next_item", "hit_rate@5", "HR@5"),
+    ("next_item", "ndcg@5", "NDCG@5"),
+    ("window_of_five", "hit_rate@1", "HR@1"),
+    ("window_of_five", "hit_rate@5", "HR@5"),
+)
+
+
+def read_metrics() -> dict[str, Any]:
+    """Flat metrics of notebook 07; empty where it has not run."""
+    path = config.METRICS / "results.json"
+    return files.read_json(path) if path.is_file() else {}
+
+
+def cell(flat: Mapping[str, Any], key: str) -> str:
+    """A metric as `value [low, high]`, or `not run`."""
+    if key not in flat:
+        return NOT_RUN
+    return tables.with_interval(flat[key], flat[f"{key}/low"], flat[f"{key}/high"])
+
+
+def results_table(flat: Mapping[str, Any], *, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """One row a system, one column a (protocol, metric) of :data:`COLUMNS`; cells are text.
+
+    Args:
+        flat: metrics of notebook 07.
+        names: the systems; None for those a reader meets first.
+    """
+    rows = []
+    for name in plan.headline(verdict.model_of(flat)) if names is None else names:
+        cells = {f"{protocol} {short}": cell(flat, f"{protocol}/{name}/{metric}")
+                 for protocol, metric, short in COLUMNS}  # fmt: skip
+        rows.append({"system": systems.label(name)} | cells)
+    return pd.DataFrame(rows)
+
+
+def all_systems(flat: Mapping[str, Any]) -> tuple[str, ...]:
+    """Every system with a headline value, and those a reader expects, in the study's order."""
+    found = {key.split("/")[1] for key in flat if key.startswith("next_item/") and key.endswith("/n_cases")}
+    expected = systems.expected(verdict.model_of(flat))
+    return tuple(systems.in_order({n for n in found if not n.endswith("_seen_kept")} | set(expected)))
+
+
+def basis(flat: Mapping[str, Any]) -> str:
+    """What the numbers stand on: dataset, users, cases, interval."""
+    users, cases = flat.get("next_item/lstm/n_users"), flat.get("next_item/lstm/n_cases")
+    windows = flat.get("window_of_five/lstm/n_cases")
+    if None in (users, cases, windows):
+        return "The results are not there yet: run `make repro`."
+    return (
+        f"{flat['dataset']}, {users} test users, {cases:,} cases (next_item) and {windows}"
+        f" (window_of_five), seen movies excluded, {flat['confidence']:.0%} intervals over users."
+    )
+
+
+def claims_table(flat: Mapping[str, Any]) -> pd.DataFrame:
+    """The reader's questions with answer and difference, one row each."""
+    rows = [
+        {
+            "question (next_item)": claim["question"],
+            "answer": claim["answer"],
+            "difference": f"{claim['difference']}: {claim['compared']}" if claim["difference"] else "",
+        }
+        for claim in verdict.claims(flat)
+    ]
+    return pd.DataFrame(rows)
+
+
+def full_table(flat: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the sortable table: `name`, `cells` (text), `keys` (sorted by these; empty when not run)."""
+    names = all_systems(flat)
+    frame = results_table(flat, names=names)
+    rows = []
+    for at, name in enumerate(names):
+        keys = [f"{protocol}/{name}/{metric}" for protocol, metric, _ in COLUMNS]
+        keys += [f"next_item/{name}/genre_jaccard"]
+        longest = f"next_item/{name}/list_length_max"
+        rows.append(
+            {
+                "name": systems.label(name),
+                "cells": [*frame.iloc[at, 1:], cell(flat, keys[-1]), str(flat.get(longest, ""))],
+                "keys": [flat.get(key, "") for key in [*keys, longest]],
+            }
+        )
+    return rows
+
+
+def as_text(flat: Mapping[str, Any]) -> str:
+    """The results table for a terminal."""
+    table = results_table(flat, names=all_systems(flat)).set_index("system")
+    blocks = []
+    for protocol in config.PROTOCOLS:
+        own = table[[column for column in table if column.startswith(f"{protocol} ")]]
+        short = own.set_axis([column.split()[1] for column in own], axis=1).rename_axis(None)
+        blocks.append(f"{protocol}\n{short.to_string()}")
+    return "\n\n".join([*blocks, basis(flat), *verdict.headline(flat)])
+
+
+def main() -> None:
+    """Print the results and where the page lies."""
+    argparse.ArgumentParser(description="Print the study's results.").parse_args()
+    page = config.REPORTS / "index.html"
+    place = page if page.is_file() else f"not built yet ({page}): run `make repro`"
+    print(f"{as_text(read_metrics())}\n\nReport: {place}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""One test user followed through the whole system, read from what the stages left.
+
+Which user is a matter of the seed, not of taste: one case is drawn among those that give every step
+something to do. No target has a say in it; what was rated next is looked up when the rest is done.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.content import titles
+from dualrec_utils.core import evaluation, predictions
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, TEXT
+from dualrec_utils.models import handoff
+
+RULE = (
+    "drawn with the study's seed among the test cases whose answer names at least two movies that the"
+    " user has not rated, so that there is something to re-rank; whether a list is right has no say"
+)
+_PROTOCOL, _SPLIT = "next_item", "test"
+# Entries shown of a ranking, and movies of the history: as many as a prompt holds by default.
+_SHOWN, _RECENT = 5, 5
+
+
+def sources(model: str) -> dict[str, tuple[str, str]]:
+    """What is followed: step -> (stage, system)."""
+    return {
+        "lstm": ("lstm", "lstm"),
+        "written": ("lora_finetuning", f"{model}_lora{predictions.SEEN_KEPT}"),
+        "kept": ("lora_finetuning", f"{model}_lora"),
+        "reranked": ("rerank_ablation", f"{model}_lora_reranked"),
+        "language": ("zero_shot_llm", f"{model}_history_constrained"),
+        "fused": ("rerank_ablation", "dualrec_fusion"),
+    }
+
+
+def missing(model: str, *, dataset: str) -> list[str]:
+    """What a user cannot be followed for want of; empty where one can.
+
+    These are the systems of :func:`sources` without predictions or, with all of them there, one sentence
+    that no answer meets :data:`RULE`.
+    """
+    place = {"dataset": dataset, "protocol": _PROTOCOL, "split": _SPLIT}
+    absent = [
+        system
+        for stage, system in sources(model).values()
+        if not predictions.path_of(system, stage=stage, **place).is_file()
+    ]
+    stage, system = sources(model)["kept"]
+    if not absent and not len(_eligible(predictions.read(system, stage=stage, **place))):
+        return [f"no answer of {system} names two movies that its user has not rated"]
+    return absent
+
+
+def draw(kept: pd.DataFrame, *, seed: int) -> str:
+    """The case to follow, see :data:`RULE`.
+
+    Args:
+        kept: predictions of the language model, movies of the history left out; without targets.
+
+    Raises:
+        ValueError: when no list names two movies, as :func:`missing` says.
+    """
+    eligible = _eligible(kept)
+    if not len(eligible):
+        raise ValueError("no answer names two movies that its user has not rated")
+    return str(np.random.default_rng(seed).choice(eligible))
+
+
+def _eligible(kept: pd.DataFrame) -> np.ndarray:
+    """Cases whose list names at least two movies, sorted."""
+    named = kept.groupby(CASE)[ITEM].nunique()
+    return np.sort(named.index[named >= 2].to_numpy(dtype=str))
+
+
+def fates(written: pd.DataFrame, history: np.ndarray, names: Mapping[int, str]) -> list[dict[str, str]]:
+    """What became of each title of one answer: `written`, `movie`, `fate`.
+
+    Args:
+        written: one case's predictions with seen movies kept, in the order of the answer.
+        history: item ids that the user has rated.
+        names: `item_id` -> "Title (year)".
+    """
+    rows, before = [], set()
+    for item, text in zip(written[ITEM], written[TEXT], strict=True):
+        if pd.isna(item):
+            movie, fate = "", "matches no movie of the catalog: keeps its place, counts as a miss"
+        elif item in history:
+            movie, fate = names[item], "rated before: left out"
+        elif item in before:
+            movie, fate = names[item], "named before: keeps its place"
+        else:
+            movie, fate = names[item], "kept"
+        before.add(item)
+        rows.append({"written": text, "movie": movie, "fate": fate})
+    return rows
+
+
+def follow(*, dataset: str, seed: int, model: str) -> dict[str, Any]:
+    """Every step of the system for one test case, as text and numbers ready to show.
+
+    Args:
+        dataset, seed: of the run.
+        model: the language model that went through all stages.
+
+    Returns:
+        `n_rated` (movies before the target), `recent` (last titles), `hint`, `prompt`, `answer`,
+        `fates` (:func:`fates`), `reranked` (rows `title`, `similarity`, `before`, `after`), `rankings`
+        (name -> rows `title`, `score`), `fused` (rows `title`, `lstm`, `language`: ranks there, None
+        where the list does not go that far), `target`, `found` (step -> the target's rank, None for a
+        miss).
+        Scores of the two models are probabilities, in [0, 1].
+
+    Raises:
+        StudyError: when a file is not there, naming the stage that writes it.
+    """
+    place = {"dataset": dataset, "protocol": _PROTOCOL, "split": _SPLIT}
+    lists = {
+        step: predictions.read(system, stage=stage, **place)
+        for step, (stage, system) in sources(model).items()
+    }
+    case = draw(lists["kept"], seed=seed)
+    own = {step: frame[frame[CASE] == case].sort_values(RANK) for step, frame in lists.items()}
+    names = titles.names_of(predictions.load_items(dataset))
+    cases = predictions.load_cases(dataset, _PROTOCOL, _SPLIT).set_index(CASE)
+    history = np.asarray(cases.loc[case, HISTORY])
+    stage, system = "lora_finetuning", f"{model}_lora"
+    said = handoff.load_generations(system, stage=stage, **place).loc[case]
+    wanted = evaluation.load_targets(dataset, _PROTOCOL)[case]
+    return {
+        "n_rated": len(history),
+        "recent": [names[item] for item in history[-_RECENT:]],
+        "hint": names[handoff.load_hints(dataset, _PROTOCOL, _SPLIT)[case]],
+        "prompt": said["prompt"].strip(),
+        "answer": said["answer"].strip(),
+        "fates": fates(own["written"], history, names),
+        "reranked": _reranked(own["reranked"], own["kept"], names),
+        "rankings": {step: _top(own[step], names) for step in ("lstm", "language")},
+        "fused": _fused(own, names),
+        "target": names[wanted[0]],
+        "found": {step: _place(frame, wanted[0]) for step, frame in own.items() if step != "written"},
+    }
+
+
+def _place(own: pd.DataFrame, item: int) -> int | None:
+    """Rank of a movie in one list, None where it is not in it."""
+    ranks = own.loc[(own[ITEM] == item).fillna(False).astype(bool), RANK]
+    return int(ranks.iloc[0]) if len(ranks) else None
+
+
+def _title(row: Any, names: Mapping[int, str]) -> str:
+    """The movie's name; what the model wrote, where that is no movie."""
+    return getattr(row, TEXT) if pd.isna(getattr(row, ITEM)) else names[getattr(row, ITEM)]
+
+
+def _top(own: pd.DataFrame, names: Mapping[int, str]) -> list[dict[str, Any]]:
+    return [
+        {"title": _title(row, names), "score": math.exp(getattr(row, SCORE))}
+        for row in own.head(_SHOWN).itertuples()
+    ]
+
+
+def _reranked(after: pd.DataFrame, before: pd.DataFrame, names: Mapping[int, str]) -> list[dict[str, Any]]:
+    places: dict[str, list[int]] = {}
+    for row in before.itertuples():
+        places.setdefault(_title(row, names), []).append(int(getattr(row, RANK)))
+    # A title named twice comes back in its old order: re-ranking keeps the order of ties.
+    return [
+        {
+            "title": (title := _title(row, names)),
+            "similarity": float(getattr(row, SCORE)),
+            "before": places[title].pop(0),
+            "after": int(getattr(row, RANK)),
+        }
+        for row in after.itertuples()
+    ]
+
+
+def _fused(own: Mapping[str, pd.DataFrame], names: Mapping[int, str]) -> list[dict[str, Any]]:
+    return [
+        {"title": names[item], **{step: _place(own[step], item) for step in ("lstm", "language")}}
+        for item in own["fused"].head(_SHOWN)[ITEM]
+    ]

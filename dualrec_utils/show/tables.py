@@ -1,0 +1,73 @@
+"""Tables as a reader sees them, in Markdown, and saved as CSV under `reports/tables/`."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dualrec_utils.core import config, files
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """A value with its interval: `0.086 [0.070, 0.103]`."""
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def by_system(
+    table: pd.DataFrame, *, protocol: str, metrics: Sequence[str], split: str = "test"
+) -> pd.DataFrame:
+    """One row a system, one column a metric, each cell a value with its interval.
+
+    Args:
+        table: long table from :func:`core.evaluation.evaluate_systems`.
+        protocol, split: the rows wanted.
+        metrics: the columns wanted, in order.
+
+    Returns:
+        Frame indexed by system, in the order of `table`, with `n_users` and `n_cases` last.
+    """
+    rows = table[(table["protocol"] == protocol) & (table["split"] == split)]
+    order = list(dict.fromkeys(rows["system"]))
+    cells = rows.assign(
+        cell=[with_interval(*v) for v in zip(rows["value"], rows["low"], rows["high"], strict=True)]
+    )
+    wide = cells.pivot(index="system", columns="metric", values="cell").loc[order, list(metrics)]
+    sizes = rows.groupby("system")[["n_users", "n_cases"]].first()
+    wide.columns.name = None
+    return wide.join(sizes)
+
+
+def to_markdown(table: pd.DataFrame, *, digits: int = 3) -> str:
+    """A frame as a GitHub table, its index left out.
+
+    Args:
+        table: any frame; column names become the header. Numbers are set flush right.
+        digits: decimals of floats; other values are written as they are, missing ones as a dash.
+
+    Returns:
+        Lines joined by newlines, without one at the end. `|`, markup and links inside a cell are escaped:
+        its text may be a language model's.
+    """
+
+    def cell(value: object) -> str:
+        if pd.api.types.is_scalar(value) and pd.isna(value):
+            return "–"
+        text = f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+        text = html.escape(text, quote=False).replace("](", "]\\(")
+        return text.replace("|", "\\|").replace("\n", " ")
+
+    rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
+    rows = [[cell(name) for name in table.columns], rules]
+    rows += [[cell(value) for value in row] for row in table.itertuples(index=False, name=None)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def save_table(table: pd.DataFrame, name: str, *, stage: str, index: bool = False) -> Path:
+    """Save `reports/tables/<stage>/<name>.csv` and return its path."""
+    path = config.TABLES / stage / f"{name}.csv"
+    with files.replacing(path) as temporary:
+        table.to_csv(temporary, index=index, lineterminator="\n")
+    return path

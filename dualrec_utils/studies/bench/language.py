@@ -1,0 +1,192 @@
+"""What the language side's shortcuts are worth, measured side by side in one process."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.core import predictions
+from dualrec_utils.core.config import ITEM
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import handoff
+from dualrec_utils.models.language import constrained, generation, loading, prompts
+from dualrec_utils.pipeline import stages
+
+REPEATS = 5
+ONE_BY_ONE, BATCHED = "one by one", "batched"
+
+
+def bench_generation(
+    dataset: str,
+    *,
+    model: str = "movielm",
+    n_prompts: int = 128,
+    batch_size: int = 64,
+    max_new_tokens: int = 60,
+    n_recent: int = 5,
+    n_titles: int = 3,
+) -> dict:
+    """Free-text answers to the same prompts, one by one and in batches, in turn; medians of the repeats.
+
+    The prompts are those of notebook 04, of validation users evenly spread over the cases.
+
+    Args:
+        dataset: whose prompts, and whose `movielm`.
+        model: as in `params.yaml`.
+        n_prompts: prompts answered in one repeat.
+        batch_size, max_new_tokens: of generation. n_recent, n_titles: of the prompts.
+
+    Returns:
+        `n_prompts`, `batch_size`, `prompts_per_second` of both ways, their `ratio` with the lowest and the
+        highest of the repeats, `n_different` answers (rounding can turn a near tie), `machine`.
+
+    Raises:
+        StudyError: when the data set has fewer cases, or the model is missing.
+    """
+    texts = _prompts(dataset, n_prompts=n_prompts, n_recent=n_recent, n_titles=n_titles)
+    language_model, tokenizer = loading.load_model(loading.locate(model, dataset=dataset))
+    sizes = {ONE_BY_ONE: 1, BATCHED: batch_size}
+    speeds: dict[str, list[float]] = {name: [] for name in sizes}
+    answers: dict[str, list[str]] = {}
+    for repeat in range(REPEATS + 1):
+        for name, size in sizes.items():
+            started = time.perf_counter()
+            answers[name] = generation.generate(
+                language_model,
+                tokenizer,
+                texts,
+                max_new_tokens=max_new_tokens,
+                batch_size=size,
+                n_lines=n_titles,
+                label=name if repeat else f"{name}: warm-up",
+            )
+            if repeat:
+                speeds[name].append(n_prompts / (time.perf_counter() - started))
+    ratios = [fast / slow for fast, slow in zip(speeds[BATCHED], speeds[ONE_BY_ONE], strict=True)]
+    return {
+        "dataset": dataset,
+        "model": model,
+        "machine": stages.machine(),
+        "n_prompts": n_prompts,
+        "batch_size": batch_size,
+        "prompts_per_second": {name: statistics.median(values) for name, values in speeds.items()},
+        "ratio": statistics.median(ratios),
+        "ratio_lowest": min(ratios),
+        "ratio_highest": max(ratios),
+        "n_different": sum(
+            one != many for one, many in zip(answers[ONE_BY_ONE], answers[BATCHED], strict=True)
+        ),
+    }
+
+
+def generation_table(found: dict) -> pd.DataFrame:
+    """The outcome of :func:`bench_generation`, one row a way of answering."""
+    return pd.DataFrame(
+        {
+            "answering": name if name == ONE_BY_ONE else f"{name}, {found['batch_size']} at once",
+            "prompts": found["n_prompts"],
+            "prompts/s": round(speed, 1),
+            "times as fast": 1.0 if name == ONE_BY_ONE else round(found["ratio"], 1),
+        }
+        for name, speed in found["prompts_per_second"].items()
+    )
+
+
+def bench_constrained(
+    dataset: str,
+    *,
+    model: str = "movielm",
+    n_prompts: int = 256,
+    n_scored: int = 32,
+    k: int = 10,
+    width: int = 20,
+    batch_size: int = 64,
+    n_recent: int = 5,
+) -> dict:
+    """Lists of k catalog movies, seen ones excluded: beam, exact search and every title scored.
+
+    After the paper's prompt, whose lines carry genres, titles are scored with theirs; after the bare
+    history alone, as `movielm` was trained on it.
+
+    Args:
+        dataset, model, n_recent: as :func:`bench_generation`.
+        n_prompts: prompts of each kind. n_scored: histories after which every title is scored.
+        k: movies wanted. width: of the beam, at least k. batch_size: prompts searched at once.
+
+    Returns:
+        `rows`: one dict a way with `prompt`, `way`, `n_prompts`, `users_per_minute` and `overlap` (with
+        the exact k best of the same prompts, 0 to 1); `k`, `width`, `machine`.
+    """
+    items = predictions.load_items(dataset)
+    cases = _cases(dataset, n_prompts)
+    language_model, tokenizer = loading.load_model(loading.locate(model, dataset=dataset))
+    seen = constrained.seen_movies(cases)
+    unseen = [items.loc[~items[ITEM].isin(movies), ITEM].to_numpy() for movies in seen]
+    both, shared = (language_model, tokenizer), {"batch_size": batch_size, "k": k, "width": width}
+    asked = prompts.build_prompts(
+        cases, items, hints=handoff.load_hints(dataset, "next_item", "validation"), n_recent=n_recent
+    )
+    histories = prompts.build_history_prompts(cases, items, n_recent=n_recent, genres=False)
+
+    def search(texts: list[str], method: str, *, genres: bool) -> tuple[np.ndarray, float]:
+        settings = {"method": method, "label": method, "genres": genres, **shared}
+        started = time.perf_counter()
+        scores = constrained.rank_titles(*both, texts, items, excluded=seen, **settings)
+        return scores, 60 * len(texts) / (time.perf_counter() - started)
+
+    # The first round warms up.
+    search(histories, "beam", genres=False)
+    rows = []
+    for prompt, texts, genres in (("the paper's", asked, True), ("history only", histories, False)):
+        beam, beam_speed = search(texts, "beam", genres=genres)
+        exact, exact_speed = search(texts, "exact", genres=genres)
+        shared_movies = constrained.overlap(beam, exact, k=k)
+        rows.append((prompt, "beam", n_prompts, beam_speed, shared_movies))
+        rows.append((prompt, "exact search", n_prompts, exact_speed, 1.0))
+    started = time.perf_counter()
+    every = constrained.score_titles(
+        *both, histories[:n_scored], items, candidates=unseen[:n_scored], label="every title"
+    )
+    speed = 60 * n_scored / (time.perf_counter() - started)
+    agreement = constrained.overlap(exact[:n_scored], every, k=k)
+    rows.append(("history only", "every title", n_scored, speed, agreement))
+    names = ("prompt", "way", "n_prompts", "users_per_minute", "overlap")
+    return {
+        "dataset": dataset,
+        "model": model,
+        "machine": stages.machine(),
+        "k": k,
+        "width": width,
+        "rows": [dict(zip(names, row, strict=True)) for row in rows],
+    }
+
+
+def constrained_table(found: dict) -> pd.DataFrame:
+    """The outcome of :func:`bench_constrained`, one row a prompt and way."""
+    table = pd.DataFrame(found["rows"])
+    table["users_per_minute"] = table["users_per_minute"].round().astype(int)
+    overlap = table.pop("overlap").round(3)
+    return table.rename(columns={"n_prompts": "prompts", "users_per_minute": "users/min"}).assign(
+        **{f"overlap@{found['k']}": overlap}
+    )
+
+
+def _prompts(dataset: str, *, n_prompts: int, n_recent: int, n_titles: int) -> list[str]:
+    return prompts.build_prompts(
+        _cases(dataset, n_prompts),
+        predictions.load_items(dataset),
+        hints=handoff.load_hints(dataset, "next_item", "validation"),
+        n_recent=n_recent,
+        n_titles=n_titles,
+    )
+
+
+def _cases(dataset: str, n_prompts: int) -> pd.DataFrame:
+    """Validation cases evenly spread over the users."""
+    cases = predictions.load_cases(dataset, "next_item", "validation")
+    if len(cases) < n_prompts:
+        raise StudyError(f"{dataset} has {len(cases)} validation cases; n_prompts is {n_prompts}: lower it")
+    return cases.iloc[:: len(cases) // n_prompts].head(n_prompts)

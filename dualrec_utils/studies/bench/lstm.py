@@ -1,0 +1,231 @@
+"""`python -m dualrec_utils.studies.bench.lstm`: what the study's own shortcuts are worth, measured side by side.
+
+One function a section; each prints a table and writes `reports/bench/<section>.json`. Only numbers
+taken in one run on one machine are comparable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from dualrec_utils.core import config, files
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.pipeline import params, stages
+
+REPEATS = 5
+# Steps timed in one repeat: a second or two of work for each side.
+N_WINDOWS, N_PIECES = 1_024, 512
+# The paper names neither; 128 is what its released code takes, 1e-3 is Keras' default for Adam.
+WINDOW_BATCH, WINDOW_LEARNING_RATE = 128, 1.0e-3
+SHORT_PASSES = 1
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One way of training: how its network is built, its sequences and its settings."""
+
+    build: Callable
+    sequences: Any
+    batch_size: int
+    learning_rate: float
+    n_timed: int
+
+
+def bench_lstm(settings: dict, *, short: bool) -> dict:
+    """A target at every position against windows of 30 through Keras' own LSTM layer.
+
+    Args:
+        settings: section `lstm` of `params.yaml`.
+        short: train for one pass over the targets, not for all of the section's epochs (which takes
+            about a quarter of an hour on two cores).
+
+    Returns:
+        What `reports/bench/lstm.json` holds.
+    """
+    sides, validation = _lstm_sides(settings)
+    speeds = _lstm_speeds(sides, seed=settings["seed"])
+    ratios = [fast / slow for fast, slow in zip(speeds["every_position"], speeds["windows"], strict=True)]
+    passes = SHORT_PASSES if short else settings["epochs"]
+    return {
+        "dataset": settings["dataset"],
+        "passes_over_targets": passes,
+        "machine": stages.machine(),
+        "n_targets": {name: side.sequences.n_targets for name, side in sides.items()},
+        "targets_per_second": {name: statistics.median(values) for name, values in speeds.items()},
+        "ratio": statistics.median(ratios),
+        "ratio_lowest": min(ratios),
+        "ratio_highest": max(ratios),
+        "validation_loss_on_windows": _lstm_losses(sides, validation, passes=passes, seed=settings["seed"]),
+    }
+
+
+def _lstm_sides(settings: dict) -> tuple[dict[str, _Side], Any]:
+    """Both sides, and the validation users' windows."""
+    # Only this section needs torch and Keras.
+    from dualrec_utils.content.features import item_features, rows_of
+    from dualrec_utils.core import predictions, splits
+    from dualrec_utils.models.lstm import network as lstm_network, sequences as lstm_data
+
+    items = predictions.load_items(settings["dataset"])
+    words = {name: settings[name] for name in ("title_vocabulary", "title_length")}
+    features, dropout = item_features(items, **words), settings["dropout"]
+    known, others = (
+        [rows_of(history, items) for history in splits.load_histories(settings["dataset"], part).values()]
+        for part in ("train", "validation")
+    )
+    pieces = lstm_data.every_position(known, length=settings["chunk_length"], context=settings["context"])
+    windows = lstm_data.windows(known, window=settings["window"])
+    own = (settings["batch_size"], settings["learning_rate"], N_PIECES)
+    theirs = (WINDOW_BATCH, WINDOW_LEARNING_RATE, N_WINDOWS)
+    sides = {
+        "windows": _Side(lambda: keras_lstm(features, dropout), windows, *theirs),
+        "every_position": _Side(lambda: lstm_network.build_model(features, dropout=dropout), pieces, *own),
+    }
+    return sides, lstm_data.windows(others, window=settings["window"])
+
+
+def _lstm_speeds(sides: dict[str, _Side], *, seed: int) -> dict[str, list[float]]:
+    """Distinct real targets a second, both sides in turn; the first round warms up and is not kept."""
+    from dualrec_utils.models.lstm import training as lstm
+    from dualrec_utils.models.lstm.sequences import Sequences
+
+    ready = {}
+    for name, side in sides.items():
+        lstm.make_deterministic(seed)
+        model = side.build()
+        lstm.compile_model(model, learning_rate=side.learning_rate)
+        some = np.random.default_rng(seed).permutation(len(side.sequences.rows))[: side.n_timed]
+        ready[name] = (model, Sequences(side.sequences.rows[some], side.sequences.targets[some]))
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
+    for repeat in tqdm(range(REPEATS + 1), desc="speed", unit="round"):
+        for name, (model, some) in ready.items():
+            started = time.perf_counter()
+            model.fit(some.rows, some.targets, batch_size=sides[name].batch_size, verbose=0)
+            if repeat:
+                speeds[name].append(some.n_targets / (time.perf_counter() - started))
+    return speeds
+
+
+def _lstm_losses(sides: dict[str, _Side], validation, *, passes: int, seed: int) -> dict[str, float]:
+    """Validation loss (nats) on windows, after each side has passed so often over its targets."""
+    from dualrec_utils.models.lstm import training as lstm
+
+    losses = {}
+    for name, side in sides.items():
+        lstm.make_deterministic(seed)
+        model = side.build()
+        lstm.fit(
+            model,
+            side.sequences,
+            epochs=passes,
+            batch_size=side.batch_size,
+            learning_rate=side.learning_rate,
+            label=name,
+        )
+        losses[name] = lstm.measure(model, validation)["loss"]
+    return losses
+
+
+def keras_lstm(features, dropout: float):
+    """The paper's network as Keras writes it: its own LSTM layers, one prediction after a window."""
+    import keras
+
+    from dualrec_utils.models.lstm import network as lstm_network
+
+    rows = keras.Input((None,), dtype="int64")
+    state = lstm_network.MovieEncoder(features)(rows)
+    first, second = lstm_network.LSTM_UNITS
+    state = keras.layers.Dropout(dropout)(keras.layers.LSTM(first, return_sequences=True)(state))
+    state = keras.layers.Dropout(dropout)(keras.layers.LSTM(second)(state))
+    logits = keras.layers.Dense(len(features.tokens) - 1)(state)
+    return keras.Model(rows, logits[:, None])
+
+
+def lstm_table(found: dict) -> pd.DataFrame:
+    """The outcome of :func:`bench_lstm`, one row a side."""
+    names = {"windows": "windows, keras.layers.LSTM", "every_position": "every position, torch's LSTM"}
+    return pd.DataFrame(
+        {
+            "training": names[side],
+            "targets": found["n_targets"][side],
+            "targets/s": round(found["targets_per_second"][side]),
+            f"validation loss after {found['passes_over_targets']} passes": round(
+                found["validation_loss_on_windows"][side], 3
+            ),
+        }
+        for side in names
+    )
+
+
+def _run_lstm(*, short: bool) -> None:
+    found = bench_lstm(params.section("lstm"), short=short)
+    path = files.write_json(found, config.BENCH / "lstm.json")
+    print(lstm_table(found).to_string(index=False))
+    print(
+        f"every position is {found['ratio']:.1f} times as fast per distinct target (repeats:"
+        f" {found['ratio_lowest']:.1f} to {found['ratio_highest']:.1f}); written to {path}"
+    )
+    if short:
+        print("the losses after so few passes say little; without `--short` both sides train to the end")
+
+
+def _run_generation(*, short: bool) -> None:
+    from dualrec_utils.studies.bench import language as bench_language
+
+    settings = params.section("zero_shot_llm")
+    shape = {name: settings[name] for name in ("batch_size", "max_new_tokens", "n_recent", "n_titles")}
+    found = bench_language.bench_generation(settings["dataset"], **shape)
+    path = files.write_json(found, config.BENCH / "generation.json")
+    print(bench_language.generation_table(found).to_string(index=False))
+    print(
+        f"batched is {found['ratio']:.1f} times as fast (repeats: {found['ratio_lowest']:.1f} to"
+        f" {found['ratio_highest']:.1f}); {found['n_different']} answers differ; written to {path}"
+    )
+
+
+def _run_constrained(*, short: bool) -> None:
+    from dualrec_utils.studies.bench import language as bench_language
+
+    settings = params.section("zero_shot_llm")
+    shape = {"k": settings["n_ranked"], "width": settings["beam_width"], "n_recent": settings["n_recent"]}
+    found = bench_language.bench_constrained(settings["dataset"], **shape)
+    path = files.write_json(found, config.BENCH / "constrained.json")
+    print(bench_language.constrained_table(found).to_string(index=False))
+    print(f"lists of {found['k']} catalog movies, beams of {found['width']}; written to {path}")
+
+
+SECTIONS: dict[str, Callable[..., None]] = {
+    "lstm": _run_lstm,
+    "generation": _run_generation,
+    "constrained": _run_constrained,
+}
+
+
+@stages.reported("bench")
+def main() -> None:
+    """Parse the command line and run the sections."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)}; default all"
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="train the LSTM for one pass, not for all epochs"
+    )
+    arguments = parser.parse_args()
+    for name in arguments.sections or SECTIONS:
+        if name not in SECTIONS:
+            raise StudyError(f"bench has no section {name!r}; sections: {', '.join(SECTIONS)}")
+        SECTIONS[name](short=arguments.short)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

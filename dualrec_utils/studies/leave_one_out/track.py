@@ -1,0 +1,238 @@
+"""The field's own track: every user's last movie, ranked among all movies, after training on all users.
+
+It stands beside the study's protocols for comparison with published figures and with other libraries, and
+is never mixed with them: the users are known, the catalog is every movie with five ratings or more, and
+duplicate titles are left as the field's files have them. Later ratings of other users are in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.core import config, evaluation, metrics, predictions
+from dualrec_utils.core.config import ITEM, POSITION, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.datasets import movielens, sources
+
+# Users and items with fewer ratings are dropped, as in the file published with SASRec (Kang and McAuley,
+# ICDM 2018): counted once, before either is dropped.
+MIN_RATINGS = 5
+CUTOFFS = evaluation.CUTOFFS
+METRICS = tuple(f"{name}@{k}" for name in ("hit_rate", "ndcg") for k in CUTOFFS)
+# Users scored at once: bounds the memory of score matrices.
+_CHUNK = 512
+
+
+class Scorer(Protocol):
+    """Histories of item ids and whose they are -> scores (n_users, n_items), higher is better."""
+
+    def __call__(
+        self, histories: Sequence[np.ndarray], *, user_ids: Sequence[int] | None = None
+    ) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Track:
+    """A data set as this track sees it.
+
+    Attributes:
+        dataset: its name.
+        source: where the raw files came from.
+        order_sha256: of the (user, item) pairs in order; other tie orders give other numbers.
+        item_ids: shape (n_items,), the catalog, ascending.
+        user_ids: shape (n_users,), ascending.
+        histories: item ids of each user, whole, oldest first.
+    """
+
+    dataset: str
+    source: str
+    order_sha256: str
+    item_ids: np.ndarray
+    user_ids: np.ndarray
+    histories: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """One question a user: what follows the history.
+
+    Attributes:
+        user_ids: shape (n,).
+        histories: item ids before the target, oldest first.
+        targets: shape (n,), item ids. For :func:`evaluate` alone; no model gets them.
+    """
+
+    user_ids: np.ndarray
+    histories: tuple[np.ndarray, ...]
+    targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Split:
+    """What models are fitted on, and the cases of both parts.
+
+    Attributes:
+        item_ids: shape (n_items,), the catalog, ascending.
+        user_ids: shape (n_users,), of `training`.
+        training: the histories to fit on.
+        validation: the second last item of some users, for early stopping.
+        test: the last item of every user.
+    """
+
+    item_ids: np.ndarray
+    user_ids: np.ndarray
+    training: tuple[np.ndarray, ...]
+    validation: Cases
+    test: Cases
+
+
+def load(dataset: str) -> Track:
+    """Fetch and parse a data set (or take what was fetched before) and keep what the track keeps.
+
+    Raises:
+        StudyError: on an unknown name, and as :func:`sources.fetch` and :func:`movielens.parse`.
+    """
+    if dataset not in config.DATASETS:
+        raise StudyError(f"there is no data set {dataset!r}; known: {', '.join(config.DATASETS)}")
+    fetched = sources.fetch(dataset)
+    ratings, _ = movielens.parse(dataset, config.raw_dir(dataset))
+    return make_track(ratings, dataset=dataset, source=fetched.source)
+
+
+def make_track(ratings: pd.DataFrame, *, dataset: str, source: str) -> Track:
+    """Drop users and items with fewer than :data:`MIN_RATINGS` ratings, and put the rest in order.
+
+    ml-1m's order file is that track already, without 169 of its rows, and is kept as it is: counted again,
+    one movie would fall below the limit.
+
+    Args:
+        ratings: frame of :func:`movielens.parse`.
+        dataset, source: written into the track.
+
+    Raises:
+        StudyError: when a user keeps fewer than three items (training, validation, test).
+    """
+    ordered = movielens.in_order(ratings)
+    if POSITION not in ratings:
+        enough = [ordered.groupby(key)[key].transform("size") >= MIN_RATINGS for key in (USER, ITEM)]
+        ordered = ordered[enough[0] & enough[1]]
+    histories = ordered.groupby(USER)[ITEM].agg(np.array)
+    short = histories[histories.map(len) < 3]
+    if len(short) or not len(histories):
+        who = f"user {short.index[0]} keeps {len(short.iloc[0])}" if len(short) else "nobody is left"
+        raise StudyError(f"leave_one_out needs three items of every user with five ratings; {who}")
+    return Track(
+        dataset=dataset,
+        source=source,
+        order_sha256=movielens.order_hash(ordered),
+        item_ids=np.unique(ordered[ITEM].to_numpy()),
+        user_ids=histories.index.to_numpy(),
+        histories=tuple(histories),
+    )
+
+
+def split(track: Track, *, n_validation: int, seed: int) -> Split:
+    """Leave out the last item of every user, and the second last of those whom validation asks.
+
+    Training histories are all but the last item; a validation user's, all but the last two. So no model
+    needs a second fit: what one learns from lacks `n_validation` items and nothing else. Test histories
+    are all but the last item of everyone.
+
+    Args:
+        track: of :func:`load`.
+        n_validation: users asked in validation, 1 to all of them.
+        seed: of their choice.
+
+    Raises:
+        StudyError: when `n_validation` is out of range.
+    """
+    n_users = len(track.user_ids)
+    if not 1 <= n_validation <= n_users:
+        raise StudyError(f"n_validation is {n_validation}; allowed: 1 to {n_users}, the users of the track")
+    rows = np.sort(np.random.default_rng(seed).choice(n_users, size=n_validation, replace=False))
+    asked = set(rows.tolist())
+    before = tuple(history[:-1] for history in track.histories)
+    validation = Cases(
+        user_ids=track.user_ids[rows],
+        histories=tuple(before[row][:-1] for row in rows),
+        targets=np.array([before[row][-1] for row in rows]),
+    )
+    return Split(
+        item_ids=track.item_ids,
+        user_ids=track.user_ids,
+        training=tuple(h[:-1] if row in asked else h for row, h in enumerate(before)),
+        validation=validation,
+        test=Cases(track.user_ids, before, np.array([history[-1] for history in track.histories])),
+    )
+
+
+def evaluate(score: Scorer, cases: Cases, item_ids: np.ndarray) -> pd.DataFrame:
+    """Rank every user's target among all movies of the catalog that he has not rated before.
+
+    Args:
+        score: handed histories and user ids, some hundred users at a time; never a target.
+        cases: of a :class:`Split`.
+        item_ids: shape (n_items,), the catalog, ascending.
+
+    Returns:
+        One row a user: `user_id`, `first_hit` (the target's rank, from 1) and the columns of
+        :data:`METRICS`, each in [0, 1]. :func:`summarise` has mean and interval.
+
+    Raises:
+        StudyError: when scores have another shape, or one is not a number.
+    """
+    found = []
+    for start in range(0, len(cases.user_ids), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        histories = cases.histories[part]
+        scores = score(histories, user_ids=cases.user_ids[part])
+        found.append(predictions.target_ranks(scores, histories, cases.targets[part], item_ids))
+    first_hit = np.concatenate(found)
+    values = {f"hit_rate@{k}": metrics.hit_rate(first_hit, k) for k in CUTOFFS}
+    values |= {f"ndcg@{k}": metrics.ndcg(first_hit, k) for k in CUTOFFS}
+    return pd.DataFrame({USER: cases.user_ids, "first_hit": first_hit, **values})
+
+
+class Validation:
+    """What a model in training is asked after each epoch: its mean over the validation users.
+
+    Args:
+        split: whose validation cases it answers.
+        metric: of :data:`METRICS`, the one early stopping looks at.
+        clock: seconds, such as `time.perf_counter`; the first epoch begins here.
+
+    Attributes:
+        found: values of the metric, one an epoch.
+        epoch_seconds: how long each epoch took, validation left out.
+        seconds: how long validation took, over all epochs.
+    """
+
+    def __init__(self, split: Split, *, metric: str, clock: Callable[[], float]) -> None:
+        self._split, self._metric, self._clock = split, metric, clock
+        self.found: list[float] = []
+        self.epoch_seconds: list[float] = []
+        self.seconds = 0.0
+        self._since = clock()
+
+    def __call__(self, score: Scorer) -> float:
+        asked = self._clock()
+        self.epoch_seconds.append(asked - self._since)
+        users = evaluate(score, self._split.validation, self._split.item_ids)
+        self.found.append(float(users[self._metric].mean()))
+        self._since = self._clock()
+        self.seconds += self._since - asked
+        return self.found[-1]
+
+
+def summarise(users: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Mean and 95% bootstrap interval over users of each of :data:`METRICS`, from :func:`evaluate`.
+
+    Returns:
+        Frame indexed by metric with `value`, `low`, `high`, `n_users`, `n_cases`.
+    """
+    return evaluation.summarise(users, seed=seed, columns=METRICS)

@@ -1,0 +1,266 @@
+"""`python -m dualrec_utils.studies.nir.experiment`: NIR on its recordings, on yardsticks and on a local model.
+
+It stands outside the default run: it needs the authors' two files, and what stages `data` and `movielm`
+left. It writes `reports/tables/nir/results.csv` and `reports/metrics/nir.json`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.core import config, evaluation, files
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, SPLIT, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.splits import WINDOW, load_splits
+from dualrec_utils.models.baselines.item_knn import ItemKNN
+from dualrec_utils.pipeline import params, stages
+from dualrec_utils.show import tables
+from dualrec_utils.studies.nir import candidates as nir_candidates, protocol as nir, recordings as nir_data
+from dualrec_utils.studies.nir.protocol import Result
+from dualrec_utils.studies.nir.recordings import MOVIELENS, Published
+
+STAGE = "nir"
+MOVIES = "ml-100k"
+PARAMS = config.PACKAGE_ROOT / "optional" / STAGE / "params.yaml"
+FILTERS = ("user filtering", "item filtering")
+_FUZZY = 85
+_KEYS = {
+    "item_knn": {"query_length", "n_neighbours"},
+    "local_model": {"model", "revision", "dtype", "max_new_tokens", "batch_size"},
+}
+
+
+def run(
+    *, seed: int, n_neighbours: int, item_knn: dict, match_threshold: float, local_model: dict
+) -> pd.DataFrame:
+    """Measure everything; write and return the table.
+
+    Args:
+        seed: of the shuffled candidates and of the intervals.
+        n_neighbours: of item filtering, see :func:`studies.nir.candidates.by_items`.
+        item_knn: hyperparameters of the yardstick.
+        match_threshold: least similarity of a title that a local model writes, 0 to 101.
+        local_model: `model`, `revision`, `dtype`, `max_new_tokens`, `batch_size`, as
+            :func:`studies.nir.local.results` takes them.
+
+    Returns:
+        One row a system and candidate set, see :func:`studies.nir.protocol.summary_row`.
+    """
+    # torch and transformers load here: recordings and yardsticks do without.
+    from dualrec_utils.studies.nir import local as nir_local
+
+    folder = nir_data.fetch()
+    movies = _processed("items_raw")
+    published = nir_data.load(folder, movies, _processed("ratings_raw"))
+    recorded = nir_data.recordings(folder)
+    histories = published.cases[HISTORY].tolist()
+    shape = {"n_items": len(published.items), "n_candidates": nir.N_CANDIDATES}
+    by_users = nir_candidates.by_users(histories, **shape)
+    by_items = nir_candidates.by_items(histories, **shape, n_neighbours=n_neighbours)
+    sets = dict(zip(FILTERS, (by_users, by_items), strict=True))
+    knn = ItemKNN(np.arange(len(published.items)), seed=seed, **item_knn).fit(histories).score(histories)
+
+    results = recorded_results(recorded, by_users, published)
+    for name, own in sets.items():
+        results += yardsticks(own, published, knn, candidates_by=name)
+    results.append(whole_catalog(knn, published))
+    words = nir.wording(recorded, published)
+    local = nir_local.results(
+        published,
+        sets,
+        words,
+        movies,
+        seed=seed,
+        match_threshold=match_threshold,
+        movies_of=MOVIES,
+        **local_model,
+    )
+    unread = unread_by_movielm(published)
+    held_out = [only_users(result, unread) for result in local]
+    table = pd.DataFrame([nir.summary_row(result, seed=seed) for result in (*results, *local, *held_out)])
+    tables.save_table(table, "results", stage=STAGE)
+    about = {
+        **origin(published, by_users, recorded),
+        **differences([*results, *local], seed=seed),
+        **{f"local_model/{key}": value for key, value in local_model.items()},
+    }
+    evaluation.write_metrics(STAGE, {**about, **_flat(table)}, dataset=MOVIES)
+    return table
+
+
+def recorded_results(
+    recorded: pd.DataFrame, candidates: Sequence[Sequence[int]], published: Published
+) -> list[Result]:
+    """GPT-3's recordings under the authors' hit rule, and under the study's own with two thresholds."""
+    answers = recorded.set_index(CASE)["answer_3"].reindex(published.cases[CASE]).fillna("").tolist()
+    ranks = nir.released_rule(recorded).reindex(published.cases[CASE]).fillna(np.inf).to_numpy()
+    ndcg = np.where(ranks <= nir.LIST_LENGTH, 1 / np.log2(ranks + 1), 0.0)
+    values = dict(zip(nir.MEASURES, (np.isfinite(ranks).astype(float), ndcg), strict=True))
+    reached = nir.reachable(candidates, published)
+    results = [
+        Result(
+            "gpt3_recorded_released_rule",
+            FILTERS[0],
+            published.cases[[CASE, USER]].assign(**values),
+            reached,
+            "authors' rule: the target's title anywhere in the answer, to the letter",
+        )
+    ]
+    for system, threshold, remark in (
+        ("gpt3_recorded", nir.EXACT, "the ten movies recommended, equal normal forms"),
+        ("gpt3_recorded_fuzzy", _FUZZY, f"the ten movies recommended, similarity at least {_FUZZY}"),
+    ):
+        ranked = nir.read_answers(answers, candidates, published.items, threshold=threshold)
+        results.append(Result(system, FILTERS[0], nir.measure(ranked, published), reached, remark))
+    return results
+
+
+def yardsticks(
+    candidates: Sequence[Sequence[int]], published: Published, knn: np.ndarray, *, candidates_by: str
+) -> list[Result]:
+    """What the same candidates give without a language model.
+
+    Args:
+        knn: item-kNN's scores, (n_cases, n_items).
+    """
+    counts = nir_candidates.counts(published.cases[HISTORY].tolist(), len(published.items))
+    popularity = np.broadcast_to((counts > 0).sum(axis=0), knn.shape)
+    ranked = {
+        "filter_order": (candidates, "the filter's own order"),
+        "most_popular": (nir.by_score(candidates, popularity), "by the number of users who watched it"),
+        "item_knn": (nir.by_score(candidates, knn), "fitted on the same histories"),
+    }
+    reached = nir.reachable(candidates, published)
+    expected = nir.expected_of_random(candidates, published)
+    return [
+        Result("random_expected", candidates_by, expected, reached, "mean over all orders"),
+        *(
+            Result(system, candidates_by, nir.measure(lists, published), reached, remark)
+            for system, (lists, remark) in ranked.items()
+        ),
+    ]
+
+
+def whole_catalog(knn: np.ndarray, published: Published) -> Result:
+    """Item-kNN without a candidate set: every movie outside the history is ranked."""
+    catalog = np.arange(knn.shape[1])
+    free = [np.setdiff1d(catalog, history).tolist() for history in published.cases[HISTORY]]
+    scored = nir.measure(nir.by_score(free, knn), published)
+    reached = nir.reachable(free, published)
+    return Result("item_knn", "whole catalog", scored, reached, "no candidate set")
+
+
+def unread_by_movielm(published: Published) -> set[int]:
+    """Users that `movielm` was not trained on."""
+    splits = load_splits(MOVIES)
+    return set(published.cases[USER]) - set(splits.loc[splits[SPLIT] == "train", USER])
+
+
+def only_users(result: Result, users: set[int]) -> Result:
+    """The same result on some users."""
+    chosen = result.scored[USER].isin(users).to_numpy()
+    return Result(
+        f"{result.system}_unread_users",
+        result.candidates_by,
+        result.scored[chosen],
+        np.asarray(result.reached)[chosen],
+        "only users whose histories movielm was not trained on",
+    )
+
+
+def origin(
+    published: Published, by_users: Sequence[Sequence[int]], recorded: pd.DataFrame
+) -> dict[str, int]:
+    """How far our candidate sets agree with the recorded ones, and which targets `movielm` has read."""
+    titles = published.items["title"].to_numpy()
+    own = dict(zip(published.cases[CASE], by_users, strict=True))
+    same = [
+        # Titles hold commas, so the texts' letters are compared, whatever the order of the titles.
+        sorted(", ".join(titles[own[case]])) == sorted(nir.listed_candidates(prompt))
+        for case, prompt in zip(recorded[CASE], recorded["prompt_1"], strict=True)
+    ]
+    interactions = _processed("interactions")
+    read = {
+        user: set(items.to_numpy()[:-WINDOW])
+        for user, items in interactions.groupby(USER)[ITEM]
+        if user not in unread_by_movielm(published)
+    }
+    movielens = published.items[MOVIELENS].to_numpy()
+    leaked = [
+        movielens[target] in read.get(user, ())
+        for user, (target,) in zip(published.cases[USER], published.targets, strict=True)
+    ]
+    return {
+        "n_users": len(published.cases),
+        "n_recorded": len(recorded),
+        "n_recorded_hits": int(recorded["hit"].sum()),
+        "n_recorded_candidate_sets_reproduced": sum(same),
+        "n_users_read_by_movielm": len(read),
+        "n_targets_read_by_movielm": sum(leaked),
+    }
+
+
+def differences(results: Sequence[Result], *, seed: int) -> dict[str, float]:
+    """GPT-3's recordings against every other system on the same candidates, paired over users.
+
+    Returns:
+        `<recording>_minus_<system>/hit_rate@10` with `/low` and `/high`.
+    """
+    recordings = ("gpt3_recorded_released_rule", "gpt3_recorded")
+    same = {result.system: result.scored for result in results if result.candidates_by == FILTERS[0]}
+    flat, metric = {}, nir.MEASURES[0]
+    for recording in recordings:
+        for system in same:
+            if system.startswith("gpt3_recorded"):
+                continue
+            values = evaluation.paired_difference(same[recording], same[system], metric=metric, seed=seed)
+            key = f"{recording}_minus_{system}/{metric}"
+            flat |= {key: values["difference"], f"{key}/low": values["low"], f"{key}/high": values["high"]}
+    return flat
+
+
+def _flat(table: pd.DataFrame) -> dict[str, float]:
+    """`<system>/<filter>/<column>` of every number of the table."""
+    return {
+        f"{row['system']}/{row['candidates_by'].replace(' ', '_')}/{column}": row[column]
+        for row in table.to_dict("records")
+        for column in ("users", "target_among_candidates", "hits", *nir.MEASURES)
+    }
+
+
+def _processed(name: str) -> pd.DataFrame:
+    return files.read_parquet_of("data", config.processed_dir(MOVIES) / f"{name}.parquet")
+
+
+def read_settings(path: Path) -> dict:
+    """The keywords of :func:`run` from a YAML file.
+
+    Raises:
+        StudyError: naming the keys that are missing or unknown, and as :func:`params.read_yaml`.
+    """
+    settings = params.read_yaml(path)
+    for section, wanted in {"": set(inspect.signature(run).parameters), **_KEYS}.items():
+        found = settings.get(section) if section else settings
+        if not isinstance(found, dict) or set(found) != wanted:
+            wrong = wanted.symmetric_difference(found) if isinstance(found, dict) else [section]
+            raise StudyError(
+                f"{path}: missing or unknown: {', '.join(sorted(map(str, wrong)))}; the keys of"
+                f" {section or 'the file'} are {', '.join(sorted(wanted))}"
+            )
+    return settings
+
+
+@stages.reported("nir")
+def main() -> None:
+    """Run with `optional/nir/params.yaml`."""
+    table = run(**read_settings(PARAMS))
+    print(tables.to_markdown(table.drop(columns="remark")))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

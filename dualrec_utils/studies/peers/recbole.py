@@ -1,0 +1,272 @@
+"""RecBole beside the study's own baselines: what goes to it, what comes back, and the table of both.
+
+Both sides see the leave_one_out track of one data set: the same training interactions in the same order,
+the same validation and test items. RecBole (1.2.1) runs in an environment of its own
+(`optional/peers/run_recbole.py`) and hands back test scores, which are ranked here by the one function
+that ranks ours. `make peers` runs it all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from dualrec_utils.core import config, files
+from dualrec_utils.core.config import ITEM, POSITION, SEED, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.pipeline import params, stages
+from dualrec_utils.show import tables
+from dualrec_utils.studies.leave_one_out import track as leave_one_out
+from dualrec_utils.studies.leave_one_out.track import Cases, Split, Track
+
+DATASET = "ml-100k"
+PARAMS = config.PACKAGE_ROOT / "optional" / "peers" / "params.yaml"
+RUNS = config.ROOT / "data" / "peers"
+REPORT = config.PACKAGE_ROOT / "reports" / "peers"
+# RecBole's typed header names.
+_COLUMNS = {USER: "token", ITEM: "token", POSITION: "float"}
+METRICS = ("hit_rate@10", "ndcg@10")
+# What a run of either side is: one model, one seed.
+RUN_COLUMNS = ("model", "side", SEED, *METRICS, "seconds_per_epoch", "epochs", "best_epoch", "stopped")
+
+
+def read_settings(path: Path = PARAMS) -> dict:
+    """`seeds` and `models` (name -> `ours`, `recbole`, `seeds`, `max_seconds`, `differs`).
+
+    Raises:
+        StudyError: naming the model and the key that is missing or unknown, and as
+            :func:`params.read_yaml`.
+    """
+    settings = params.read_yaml(path)
+    models = settings.get("models", {})
+    if not isinstance(models, dict):
+        raise StudyError(f"{path}: models must be a mapping (model -> its settings); it is {models!r}")
+    sections = {"the file": (settings, {"seeds", "models"})}
+    for model, own in models.items():
+        sections[f"model {model}"] = (own, {"ours", "recbole", "seeds", "max_seconds", "differs"})
+    for where, (found, keys) in sections.items():
+        # What is no mapping lacks every key.
+        wrong = sorted(keys.symmetric_difference(found if isinstance(found, dict) else ()), key=str)
+        if wrong:
+            raise StudyError(f"{path}: {where} must have {sorted(keys)}; missing or unknown: {wrong}")
+    return settings
+
+
+def split(track: Track) -> Split:
+    """The track cut as RecBole's leave-one-out is: everyone has a validation item."""
+    return leave_one_out.split(track, n_validation=len(track.user_ids), seed=0)
+
+
+def export(track: Track, path: Path) -> Path:
+    """Write a track as RecBole's interaction file, positions (from 0) in place of timestamps.
+
+    RecBole orders by time and keeps it as a 32-bit float, in which seconds of 1997 fall together; positions
+    keep this study's order to the last tie.
+    """
+    lines = ["\t".join(f"{name}:{kind}" for name, kind in _COLUMNS.items())]
+    for user, history in zip(track.user_ids, track.histories, strict=True):
+        lines += [f"{user}\t{item}\t{position}" for position, item in enumerate(history)]
+    return files.write_text("\n".join(lines) + "\n", path)
+
+
+def from_recbole(folder: Path, model: str, seed: int, cases: Cases, item_ids: np.ndarray) -> dict:
+    """One run of RecBole as a row of :data:`RUN_COLUMNS`.
+
+    Args:
+        folder: the model's; holds `<seed>.npz` (`users`, `items`, `scores`) and `<seed>.json`.
+        cases: the test cases.
+        item_ids: shape (n_items,), the catalog, ascending.
+
+    Raises:
+        StudyError: when users or items of the scores are not those of the cases.
+    """
+    record = files.read_json(folder / f"{seed}.json")
+    with np.load(folder / f"{seed}.npz") as stored:
+        users, items, scores = stored["users"], stored["items"], stored["scores"]
+    if not np.array_equal(users, cases.user_ids) or not np.array_equal(items, item_ids):
+        raise StudyError(
+            f"{folder}: scores of {model} are of other users or movies; run `make peers` again"
+        )
+    row_of = {int(user): row for row, user in enumerate(users)}
+
+    def stored_scores(histories, *, user_ids):
+        return scores[[row_of[int(user)] for user in user_ids]]
+
+    found = leave_one_out.evaluate(stored_scores, cases, item_ids)[list(METRICS)].mean().to_dict()
+    return row("recbole", model, seed, found | record)
+
+
+def row(side: str, model: str, seed: int, values: dict) -> dict:
+    """A run with the columns of :data:`RUN_COLUMNS`, `side` being `ours` or `recbole`."""
+    return {c: ({"model": model, "side": side, SEED: seed} | values)[c] for c in RUN_COLUMNS}
+
+
+def compare(runs: pd.DataFrame, models: Sequence[str], *, n_users: int) -> pd.DataFrame:
+    """Join both sides: one row a model.
+
+    Args:
+        runs: frame with :data:`RUN_COLUMNS`.
+        models: in the order wanted; those without a run of either side are left out.
+        n_users: asked in the test; no spread counts as less than one user, 1 / n_users.
+
+    Returns:
+        For each metric `ours`, `spread` (highest minus lowest seed of ours), `recbole` (mean over its
+        seeds), `difference` (ours minus RecBole's) and `verdict` of :func:`verdict`; then
+        `seconds_per_epoch` of both with their `ratio` (below 1: ours is faster), `epochs` of both (mean),
+        and `recbole_stopped`.
+    """
+    rows = []
+    for model in models:
+        own, peer = (
+            runs[(runs["model"] == model) & (runs["side"] == side)] for side in ("ours", "recbole")
+        )
+        if not len(own) or not len(peer):
+            continue
+        stopped = "time" if (peer["stopped"] == "time").any() else peer["stopped"].iloc[0]
+        found = {"model": model, "seeds": len(own), "recbole_seeds": len(peer)}
+        for metric in METRICS:
+            spread = own[metric].max() - own[metric].min()
+            difference = own[metric].mean() - peer[metric].mean()
+            found |= {
+                f"{metric}/ours": own[metric].mean(),
+                f"{metric}/spread": spread,
+                f"{metric}/recbole": peer[metric].mean(),
+                f"{metric}/difference": difference,
+                f"{metric}/verdict": verdict(
+                    difference, max(spread, 1 / n_users), capped=stopped == "time"
+                ),
+            }
+        seconds, theirs = own["seconds_per_epoch"].mean(), peer["seconds_per_epoch"].mean()
+        found |= {
+            "seconds_per_epoch/ours": seconds,
+            "seconds_per_epoch/recbole": theirs,
+            "seconds_per_epoch/ratio": seconds / theirs,
+            "epochs/ours": own["epochs"].mean(),
+            "epochs/recbole": peer["epochs"].mean(),
+            "recbole_stopped": stopped,
+        }
+        rows.append(found)
+    return pd.DataFrame(rows)
+
+
+def verdict(difference: float, spread: float, *, capped: bool) -> str:
+    """What a difference (ours minus RecBole's) means beside the spread of our seeds.
+
+    Returns:
+        `worse` where RecBole is ahead by more than the spread, cut short or not; else `capped` where the
+        time cap ended RecBole's training, which is no fair comparison; else `better` or `within spread`.
+    """
+    # Metrics are means of floats: equal lists may differ in the last digit.
+    slack = 1e-12
+    if difference < -spread - slack:
+        return "worse"
+    if capped:
+        return "capped"
+    return "better" if difference > spread + slack else "within spread"
+
+
+def collect(settings: dict, track: Track, folder: Path = RUNS) -> pd.DataFrame:
+    """Runs of the models that both sides have finished with all their seeds: frame of :data:`RUN_COLUMNS`.
+
+    Raises:
+        StudyError: when there is none.
+    """
+    test, rows = split(track).test, []
+    for model, own in settings["models"].items():
+        ours = [folder / "ours" / model / f"{seed}.json" for seed in settings["seeds"]]
+        theirs = folder / "recbole" / model
+        if all(path.is_file() for path in [*ours, *(theirs / f"{seed}.json" for seed in own["seeds"])]):
+            rows += [files.read_json(path) for path in ours]
+            rows += [from_recbole(theirs, model, seed, test, track.item_ids) for seed in own["seeds"]]
+    if not rows:
+        raise StudyError(f"{folder} has no model that both sides have finished: run `make peers` first")
+    return pd.DataFrame(rows)[list(RUN_COLUMNS)]
+
+
+def report(settings: dict, track: Track) -> pd.DataFrame:
+    """Collect all runs, and write `runs.csv`, `peers.csv` and `README.md` under `reports/peers/`."""
+    runs = collect(settings, track)
+    table = compare(runs, list(settings["models"]), n_users=len(track.user_ids))
+    for name, frame in {"runs": runs, "peers": table}.items():
+        with files.replacing(REPORT / f"{name}.csv") as temporary:
+            frame.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
+    files.write_text(page(table, settings, track), REPORT / "README.md")
+    return table
+
+
+def page(table: pd.DataFrame, settings: dict, track: Track) -> str:
+    """The page about the comparison, in Markdown."""
+    environment = Environment(
+        loader=PackageLoader("dualrec_utils"), undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    return environment.get_template("peers.md.j2").render(
+        track=track,
+        n_interactions=sum(map(len, track.histories)),
+        seeds=settings["seeds"],
+        quality=tables.to_markdown(_quality(table)),
+        speed=tables.to_markdown(_speed(table), digits=2),
+        differs=tables.to_markdown(_differs(table, settings)),
+        capped=list(table.loc[table["recbole_stopped"] == "time", "model"]),
+        worse=list(table.loc[table["ndcg@10/verdict"] == "worse", "model"]),
+        unfinished=[model for model in settings["models"] if model not in set(table["model"])],
+        slower=list(table.loc[table["seconds_per_epoch/ratio"] > 1, "model"]),
+    )
+
+
+def _quality(table: pd.DataFrame) -> pd.DataFrame:
+    found = {"model": table["model"]}
+    for metric, name in zip(METRICS, ("HR@10", "NDCG@10"), strict=True):
+        own = zip(table[f"{metric}/ours"], table[f"{metric}/spread"], strict=True)
+        found[f"{name} ours (spread)"] = [f"{mean:.4f} ({spread:.4f})" for mean, spread in own]
+        found[f"{name} RecBole"] = [f"{value:.4f}" for value in table[f"{metric}/recbole"]]
+        found[f"{name} difference"] = [f"{value:+.4f}" for value in table[f"{metric}/difference"]]
+        found[f"{name} verdict"] = table[f"{metric}/verdict"]
+    return pd.DataFrame(found)
+
+
+def _speed(table: pd.DataFrame) -> pd.DataFrame:
+    names = {"none": "nothing to stop", "early": "early stopping", "time": "time cap", "epochs": "epochs"}
+    return pd.DataFrame(
+        {
+            "model": table["model"],
+            "seconds an epoch, ours": table["seconds_per_epoch/ours"],
+            "RecBole": table["seconds_per_epoch/recbole"],
+            "ratio": table["seconds_per_epoch/ratio"],
+            "epochs, ours": table["epochs/ours"].round(1).map("{:g}".format),
+            "epochs, RecBole": table["epochs/recbole"].round(1).map("{:g}".format),
+            "RecBole ended by": table["recbole_stopped"].map(names),
+        }
+    )
+
+
+def _differs(table: pd.DataFrame, settings: dict) -> pd.DataFrame:
+    own = [settings["models"][model] for model in table["model"]]
+    return pd.DataFrame(
+        {
+            "model": table["model"],
+            "in RecBole": [settings["recbole"]["model"] for settings in own],
+            "where RecBole's differs": [settings["differs"] for settings in own],
+        }
+    )
+
+
+@stages.reported("peers")
+def main() -> None:
+    """`export` or `report`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task", choices=("export", "report"))
+    settings, track = read_settings(), leave_one_out.load(DATASET)
+    if parser.parse_args().task == "export":
+        print(export(track, RUNS / "leave_one_out" / "leave_one_out.inter"))
+    else:
+        print(tables.to_markdown(_quality(report(settings, track))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""Reading the answers to replaced suggestions: copied, corrected, or passed over, and what it costs.
+
+Answers come from :mod:`studies.questions.suggestions`. A title is copied when its normal form is that
+of the suggestion's text, so that a title with typos counts as copied only with the same typos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.content.titles import names_of
+from dualrec_utils.core import evaluation, metrics, predictions
+from dualrec_utils.core.config import CASE, GENRE_LIST, ITEM, RANK, TEXT, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.language import answers as responses
+from dualrec_utils.models.language.matching import TitleMatcher, normal_form, split_year
+from dualrec_utils.studies.questions.settings import pieces_dir
+
+KIND, PROMPT, ANSWER = "kind", "prompt", "answer"
+AS_IS, NONE = "lstm", "none"
+# What stands in the prompt's line, in words; the first is the study's own.
+KINDS = {
+    AS_IS: "the LSTM's movie, as is",
+    NONE: "no suggestion",
+    "unpopular": "a little-known movie",
+    "other_genres": "a movie of other genres",
+    "watched": "a movie already rated",
+    "typos": "the LSTM's movie, two typos",
+    "corrupted": "the LSTM's movie, letters replaced",
+    "invented": "an invented title",
+}
+QUALITY = ("hit_rate@1", "hit_rate@5", "valid")
+FOLLOWED = ("copied_first", "copied", "corrected", "near")
+
+
+def read(system: str) -> pd.DataFrame:
+    """What a system was asked and answered: `case_id`, `kind`, `item_id`, `text`, `prompt`, `answer`.
+
+    Raises:
+        StudyError: when it has not been asked.
+    """
+    path = pieces_dir("suggestions") / f"{system}.parquet"
+    if not path.is_file():
+        raise StudyError(f"{path} is not there: run `make questions`, which makes every piece")
+    return pd.read_parquet(path)
+
+
+def _form(title: str) -> str:
+    return normal_form(split_year(title)[0])
+
+
+def judged(
+    asked: pd.DataFrame,
+    cases: pd.DataFrame,
+    targets: pd.Series,
+    items: pd.DataFrame,
+    *,
+    hints: pd.Series,
+    matcher: TitleMatcher,
+    seed: int,
+    n_titles: int,
+) -> pd.DataFrame:
+    """Per-case values of every kind of suggestion.
+
+    Args:
+        asked: `case_id`, `kind`, `item_id`, `text`, `answer`; each kind for every row of `cases`, one of
+            them :data:`NONE`.
+        cases, targets, items: as :func:`core.evaluation.score_lists`.
+        hints: `case_id` -> the LSTM's movie.
+        matcher: text to movie. seed: written into the lists. n_titles: titles asked for.
+
+    Returns:
+        `kind`, `case_id`, `user_id` and values in [0, 1]: `hit_rate@1`, `hit_rate@5` (of a list of three,
+        movies of the history left out), `valid` (share of the titles asked for that are movies of the
+        catalog); `copied_first` and `copied` (the first title, any title is the suggestion's text),
+        `corrected` (a title is the LSTM's movie, rightly spelt), `near` (mean genre Jaccard of the titles'
+        movies with the suggested one; for a text that is no movie, with the LSTM's), and the same four of
+        the same model's answer to the prompt without a suggestion, ending in `_anyway`: what it names
+        whatever is suggested. For :data:`NONE` the LSTM's movie stands in as the suggestion.
+    """
+    names = names_of(items)
+    genres = dict(zip(items[ITEM], items[GENRE_LIST], strict=True))
+    unprompted = asked[asked[KIND] == NONE].set_index(CASE)[ANSWER]
+    frames = []
+    for kind, own in asked.groupby(KIND, sort=False):
+        own = own.set_index(CASE).loc[cases[CASE]]
+        lists, counts = responses.answers_to_predictions(
+            list(own[ANSWER]), cases, matcher, seed=seed, limit=n_titles
+        )
+        frame = evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, items)
+        frame = frame[[CASE, USER, "hit_rate@1", "hit_rate@5"]]
+        wrong = (counts["n_unparsable"] + counts["n_unmatched"]).to_numpy()
+        bare, _ = responses.answers_to_predictions(
+            list(unprompted.loc[cases[CASE]]), cases, matcher, seed=seed, limit=n_titles
+        )
+        said = own[TEXT].where(own[TEXT].notna(), [names[hints[case]] for case in cases[CASE]])
+        movies = own[ITEM].where(own[ITEM].notna(), [hints[case] for case in cases[CASE]])
+        about = {"movies": movies, "genres": genres, "names": names, "hints": hints}
+        followed = _followed(lists, said, **about)
+        anyway = _followed(bare, said, **about).add_suffix("_anyway")
+        frames.append(
+            frame.assign(valid=1 - wrong / n_titles, **{KIND: kind})
+            .merge(followed, left_on=CASE, right_index=True)
+            .merge(anyway, left_on=CASE, right_index=True)
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _followed(
+    lists: pd.DataFrame,
+    said: pd.Series,
+    *,
+    movies: pd.Series,
+    genres: Mapping,
+    names: Mapping,
+    hints: pd.Series,
+) -> pd.DataFrame:
+    """The columns of :data:`FOLLOWED` of every case, by `case_id`."""
+    rows = {}
+    by_case = dict(tuple(lists.sort_values([CASE, RANK]).groupby(CASE)))
+    for case, text in said.items():
+        own = by_case.get(case)
+        titles = [] if own is None else [_form(title) for title in own[TEXT]]
+        named = [] if own is None else [int(item) for item in own[ITEM].dropna()]
+        wanted = genres[int(movies[case])]
+        rows[case] = (
+            float(titles[:1] == [_form(text)]),
+            float(_form(text) in titles),
+            float(_form(names[hints[case]]) in titles),
+            float(np.mean([metrics.genre_jaccard(genres[item], wanted) for item in named]))
+            if named
+            else 0.0,
+        )
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(FOLLOWED))
+
+
+def summarise(values: pd.DataFrame, *, against: str = AS_IS, **stats) -> pd.DataFrame:
+    """Every kind's values with intervals over users, and its differences.
+
+    Args:
+        values: from :func:`judged`.
+        against: the kind that the values of :data:`QUALITY` are held against; those of :data:`FOLLOWED`
+            are held against the same model's answers without a suggestion.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+
+    Returns:
+        One row a (kind, metric): `kind`, `metric`, `value`, `low`, `high`, `difference`,
+        `difference_low`, `difference_high` (missing for `against` itself), `n_users`, `n_cases`.
+    """
+    rows, base = [], values[values[KIND] == against]
+    for kind, own in values.groupby(KIND, sort=False):
+        for metric in (*QUALITY, *FOLLOWED):
+            found = evaluation.summarise(own, columns=[metric], **stats).loc[metric]
+            row = {KIND: kind, "metric": metric}
+            row |= {name: float(found[name]) for name in ("value", "low", "high")}
+            other = None
+            if metric in FOLLOWED:
+                other = own[[CASE, USER]].assign(**{metric: own[f"{metric}_anyway"]})
+            elif kind != against:
+                other = base
+            gain = {}
+            if other is not None:
+                gain = evaluation.paired_difference(own, other, metric=metric, **stats)
+            row |= {
+                "difference": gain.get("difference", np.nan),
+                "difference_low": gain.get("low", np.nan),
+                "difference_high": gain.get("high", np.nan),
+                "n_users": int(found["n_users"]),
+                "n_cases": int(found["n_cases"]),
+            }
+            rows.append(row)
+    return pd.DataFrame(rows)

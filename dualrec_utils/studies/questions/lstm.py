@@ -1,0 +1,201 @@
+"""How much do learning rate, optimizer and batch size of the Stage 1 LSTM matter (the paper names none),
+and what does a target at every position change, where the paper has one a window (section 4.2.1)?
+
+`python -m dualrec_utils.studies.questions.lstm <setting>` trains the LSTM of notebook 02 with one thing changed and
+measures it on validation users; test users stay out, so that nothing is chosen on them. A setting is a
+piece of its own under `data/questions/lstm/`, so that a stopped run goes on where it stopped. The setting
+that changes nothing is not trained again: it is notebook 02's own network.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from dualrec_utils.content.features import item_features, rows_of
+from dualrec_utils.core import config, evaluation, files, predictions, splits
+from dualrec_utils.core.config import HISTORY, ITEM
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.lstm import training as lstm
+from dualrec_utils.models.lstm.network import at_last_position, build_model
+from dualrec_utils.models.lstm.sequences import IGNORED, Sequences, training_sequences, windows
+from dualrec_utils.pipeline import params, stages
+from dualrec_utils.studies.questions.settings import STAGE, pieces_dir, read_settings
+
+SECTION = "lstm"
+MOMENTUM = 0.9
+OPTIMIZERS: dict[str, Callable] = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=MOMENTUM),
+}
+# What a setting may change; the rest is section `lstm` of the default run's params.yaml.
+CHANGEABLE = ("training", "optimizer", "weight_decay", "learning_rate", "batch_size", "epochs")
+METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
+
+
+def complete(changes: Mapping, base: Mapping) -> dict:
+    """All values of one setting: those of the default run with its changes.
+
+    Args:
+        changes: some of :data:`CHANGEABLE`.
+        base: section `lstm` of `params.yaml`.
+
+    Raises:
+        StudyError: for a name that cannot be changed, an unknown optimizer, or weight decay without AdamW.
+    """
+    unknown = sorted(set(changes) - set(CHANGEABLE))
+    if unknown:
+        raise StudyError(f"a setting cannot change {', '.join(unknown)}; it can {', '.join(CHANGEABLE)}")
+    settings = {"optimizer": "adam", "weight_decay": 0.0, **base, **changes}
+    name = settings["optimizer"]
+    if name not in OPTIMIZERS:
+        raise StudyError(f"optimizer is {name!r}; allowed: {' | '.join(OPTIMIZERS)}")
+    if settings["weight_decay"] and name != "adamw":
+        raise StudyError(f"weight_decay is {settings['weight_decay']} with {name}; only adamw takes one")
+    return settings
+
+
+def optimizer(name: str, learning_rate, *, weight_decay: float = 0.0) -> keras.optimizers.Optimizer:
+    """One of :data:`OPTIMIZERS`, else with Keras' own values.
+
+    Args:
+        learning_rate: a number or a schedule.
+        weight_decay: of AdamW: share of a weight, times the learning rate, that a step takes off it.
+    """
+    if name == "adamw":
+        return OPTIMIZERS[name](learning_rate, weight_decay=weight_decay)
+    return OPTIMIZERS[name](learning_rate)
+
+
+def fit(
+    model: keras.Model,
+    sequences: Sequences,
+    *,
+    validation: Sequences,
+    settings: Mapping,
+    label: str,
+) -> pd.DataFrame:
+    """Train a network in place as :func:`models.lstm.training.fit` does, with any optimizer.
+
+    Args:
+        model: from :func:`models.lstm.network.build_model`.
+        sequences, validation: a target at every position, or one a window; other users for `validation`.
+        settings: `optimizer`, `weight_decay`, `learning_rate` (at the start; it falls to zero along a half
+            cosine), `batch_size`, `epochs`.
+        label: of the progress bar.
+
+    Returns:
+        One row an epoch: `epoch`, `train_loss` (dropout on), `validation_loss`, nats a target.
+    """
+    whole = sequences.targets.shape[1] > 1
+    trained = keras.Model(model.input, model.output) if whole else at_last_position(model)
+    steps = -(-len(sequences.rows) // settings["batch_size"]) * settings["epochs"]
+    rate = keras.optimizers.schedules.CosineDecay(settings["learning_rate"], steps)
+    trained.compile(
+        optimizer=optimizer(settings["optimizer"], rate, weight_decay=settings["weight_decay"]),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED),
+        metrics=[lstm.PerTarget(lstm.cross_entropy, name="cross_entropy")],
+        jit_compile=False,
+    )
+    with tqdm(total=steps, desc=label, unit="step") as bar:
+        fitted = trained.fit(
+            sequences.rows,
+            sequences.targets,
+            batch_size=settings["batch_size"],
+            epochs=settings["epochs"],
+            shuffle=True,
+            validation_data=(validation.rows, validation.targets),
+            validation_batch_size=64,
+            verbose=0,
+            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update())],
+        )
+    losses = fitted.history["cross_entropy"], fitted.history["val_cross_entropy"]
+    rows = [(epoch, *pair) for epoch, pair in enumerate(zip(*losses, strict=True), start=1)]
+    return pd.DataFrame(rows, columns=["epoch", "train_loss", "validation_loss"])
+
+
+def validation_cases(model: keras.Model, items: pd.DataFrame, *, dataset: str, settings: Mapping):
+    """Per-case values under `next_item` on validation users, seen movies left out, as in notebook 02."""
+    cases = predictions.load_cases(dataset, "next_item", "validation")
+    rows = [rows_of(history, items) for history in cases[HISTORY]]
+    scores = lstm.log_probabilities(model, rows, max_history=settings["max_history"])
+    # Ranked as notebook 02 saves them.
+    lists = predictions.from_scores(
+        scores.astype(np.float16), cases, items[ITEM].to_numpy(), seed=settings["seed"]
+    )
+    return evaluation.score_lists(lists, cases, evaluation.load_targets(dataset, "next_item"), items)
+
+
+def run(name: str, settings: Mapping, *, folder: Path, weights: Path | None = None) -> dict[str, float]:
+    """Train and measure one setting; write `cases.parquet`, `measured.json` and, where it was trained,
+    `curve.csv` to `folder`.
+
+    Args:
+        name: of the setting, for the progress bar.
+        weights: of a network trained before with this setting; None trains one.
+        settings: from :func:`complete`, with `dataset` and `seed`.
+
+    Returns:
+        What `measured.json` holds: `loss` (nats), `accuracy` and `top5_accuracy` on the windows of
+        validation users (paper section 6.1: windows of 30), `n_targets` of training, `steps` of the
+        optimizer, and the setting's own values.
+    """
+    dataset = settings["dataset"]
+    items = predictions.load_items(dataset)
+    words = {key: settings[key] for key in ("title_vocabulary", "title_length")}
+    cut = {key: settings[key] for key in ("training", "chunk_length", "context", "window")}
+    known, others = (
+        [rows_of(history, items) for history in splits.load_histories(dataset, part).values()]
+        for part in ("train", "validation")
+    )
+    sequences = training_sequences(known, **cut)
+    lstm.make_deterministic(settings["seed"])
+    model = build_model(item_features(items, **words), dropout=settings["dropout"])
+    if weights is None:
+        about = {"settings": settings, "label": name}
+        curve = fit(model, sequences, validation=training_sequences(others, **cut), **about)
+        with files.replacing(folder / "curve.csv") as temporary:
+            curve.to_csv(temporary, index=False, lineterminator="\n")
+    else:
+        model.load_weights(weights)
+    cases = validation_cases(model, items, dataset=dataset, settings=settings)
+    measured = lstm.measure(model, windows(others, window=settings["window"]))
+    measured |= {key: settings[key] for key in CHANGEABLE}
+    measured |= {
+        "n_targets": sequences.n_targets,
+        "steps": -(-len(sequences.rows) // settings["batch_size"]) * settings["epochs"],
+    }
+    files.write_parquet(cases, folder / "cases.parquet")
+    files.write_json(measured, folder / "measured.json")
+    return measured
+
+
+@stages.reported(STAGE)
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("setting")
+    name = parser.parse_args().setting
+    known = read_settings(SECTION)
+    if name not in known:
+        raise StudyError(f"there is no LSTM setting {name!r}; settings: {', '.join(known)}")
+    settings = complete(known[name], params.section("lstm"))
+    weights = None
+    if not known[name]:
+        weights = config.model_dir(settings["dataset"], "lstm") / "lstm.weights.h5"
+    measured = run(name, settings, folder=pieces_dir(SECTION) / name, weights=weights)
+    print(
+        f"{name}: loss {measured['loss']:.3f}, top-5 accuracy {measured['top5_accuracy']:.3f}", flush=True
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

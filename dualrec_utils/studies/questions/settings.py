@@ -1,0 +1,78 @@
+"""Questions of the paper's digest that the default run leaves open: where their settings and pieces lie.
+
+`python -m dualrec_utils.studies.questions.settings` runs notebook 09, which puts the pieces together. It stands outside the
+default pipeline, and takes its parameters from `optional/questions/params.yaml`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dualrec_utils.core import config, predictions
+from dualrec_utils.core.config import USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.pipeline import params, stages
+
+STAGE = "questions"
+NOTEBOOK = f"09_{STAGE}.ipynb"
+PARAMS = config.PACKAGE_ROOT / "optional" / STAGE / "params.yaml"
+
+
+def pieces_dir(section: str) -> Path:
+    """Where the runs of a section leave what they found, apart, so that a stopped run goes on."""
+    return config.ROOT / "data" / STAGE / section
+
+
+def read_settings(section: str) -> dict[str, Any]:
+    """One section of `optional/questions/params.yaml`.
+
+    Raises:
+        StudyError: for a section that the file does not have, and as :func:`params.read_yaml`.
+    """
+    values = params.read_yaml(PARAMS)
+    if not isinstance(values.get(section), dict):
+        raise StudyError(f"{PARAMS} has no section {section!r}; it has {', '.join(values)}")
+    return values[section]
+
+
+def last_cases(dataset: str, *, n_cases: int) -> pd.DataFrame:
+    """The last cases of every test user under `next_item`."""
+    cases = predictions.load_cases(dataset, "next_item", "test")
+    return cases.groupby(USER).tail(n_cases).reset_index(drop=True)
+
+
+def asked_settings() -> dict[str, Any]:
+    """How the language model was asked in notebook 04: section `zero_shot_llm` of `params.yaml`."""
+    return params.section("zero_shot_llm")
+
+
+def settings() -> dict[str, Any]:
+    """The notebook's parameters: `dataset` and `seed` of the default run, and section `notebook`."""
+    about = params.section("lstm")
+    return {"dataset": about["dataset"], "seed": about["seed"], **read_settings("notebook")}
+
+
+@stages.reported(STAGE)
+def main() -> int:
+    """Run the notebook on the pieces at hand and write its page; returns the exit status."""
+    # Papermill takes a second to import, which those who read a section need not wait for.
+    from dualrec_utils.pipeline import notebooks as run_notebook
+
+    os.environ.update(stages.ENVIRONMENT)
+    page = config.NOTEBOOK_REPORTS / f"{Path(NOTEBOOK).stem}.html"
+    try:
+        run_notebook.run(config.NOTEBOOKS / NOTEBOOK, settings(), page=page, cwd=config.ROOT)
+    except run_notebook.NotebookFailed as error:
+        print(f"dualrec: {STAGE}: {error}", file=sys.stderr)
+        return 1
+    print(page)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,149 @@
+"""How small may the language model be? The study's own model at smaller sizes, as far as a CPU allows.
+
+`python -m dualrec_utils.studies.questions.sizes <size>` trains `movielm` with another width and depth on the same
+documents for as many passes, and measures it as notebook 04 does: loss on validation users, lists of real
+movies after a bare history, and free answers to the paper's prompt. The size of the default run is not
+trained again: its weights are those of stage `movielm`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from dualrec_utils.core import config, evaluation, files, predictions, splits
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import handoff
+from dualrec_utils.models.language import answers as responses, constrained, generation, loading, prompts
+from dualrec_utils.models.language.matching import TitleMatcher
+from dualrec_utils.models.movielm import model as movielm
+from dualrec_utils.pipeline import params, stages
+from dualrec_utils.studies.questions.settings import STAGE, last_cases, pieces_dir, read_settings
+
+SECTION = "sizes"
+CHANGEABLE = ("hidden_size", "n_layers")
+
+
+def complete(changes: Mapping, base: Mapping) -> dict:
+    """Section `movielm` of `params.yaml` with another width or depth.
+
+    Raises:
+        StudyError: for any other change.
+    """
+    unknown = sorted(set(changes) - set(CHANGEABLE))
+    if unknown:
+        raise StudyError(f"a size cannot change {', '.join(unknown)}; it can {', '.join(CHANGEABLE)}")
+    return {**base, **changes}
+
+
+def trained(settings: Mapping, *, folder: Path) -> Path:
+    """Where the model of one size lies: the default run's, or one trained now.
+
+    Args:
+        settings: from :func:`complete`, with `dataset` and `seed`.
+        folder: of this size.
+    """
+    section = {key: value for key, value in settings.items() if key not in ("dataset", "seed")}
+    dataset = settings["dataset"]
+    at_hand = config.model_dir(dataset, movielm.STAGE)
+    if files.read_json(at_hand / "section.json") == section:
+        return at_hand
+    histories = {
+        user: own[: -splits.WINDOW] for user, own in splits.load_histories(dataset, "train").items()
+    }
+    validation = splits.load_histories(dataset, "validation")
+    items = predictions.load_items(dataset)
+    found = movielm.train(histories, validation, items, seed=settings["seed"], **section)
+    return movielm.save(*found, folder / "model")
+
+
+def measure(model_folder: Path, *, n_cases: int) -> tuple[dict[str, float], dict[str, pd.DataFrame]]:
+    """What a model of any size does, with the prompts and decoding of notebook 04.
+
+    Args:
+        model_folder: model, tokenizer and `training_curve.csv`.
+        n_cases: last cases of each test user under `next_item`.
+
+    Returns:
+        (numbers, frames): `n_parameters`, `train_loss_per_token`, `loss_per_token` and `loss_per_title` on
+        validation users; per-case values of `history` (ten real movies after the history alone) and
+        `zero_shot` (the paper's prompt, free text), the latter with `valid`, the share of the titles asked
+        for that are movies of the catalog.
+    """
+    asked = params.section("zero_shot_llm")
+    dataset, seed = asked["dataset"], asked["seed"]
+    items = predictions.load_items(dataset)
+    cases = last_cases(dataset, n_cases=n_cases)
+    targets = evaluation.load_targets(dataset, "next_item")
+    model, tokenizer = loading.load_model(str(model_folder))
+    frames = {
+        "history": evaluation.score_lists(
+            _history_lists(model, tokenizer, cases, items, asked=asked), cases, targets, items
+        )
+    }
+    lists, counts = _answers(model, tokenizer, cases, items, asked=asked)
+    free = evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, items)
+    valid = 1 - (counts["n_unparsable"] + counts["n_unmatched"]) / asked["n_titles"]
+    frames["zero_shot"] = free.assign(valid=valid.to_numpy())
+    last = pd.read_csv(model_folder / "training_curve.csv").iloc[-1]
+    numbers = {"n_parameters": model.num_parameters(), "train_loss_per_token": float(last["train_loss"])}
+    numbers |= {name: float(last[name]) for name in ("loss_per_token", "loss_per_title")}
+    return numbers | {"seed": seed}, frames
+
+
+def _history_lists(model, tokenizer, cases: pd.DataFrame, items: pd.DataFrame, *, asked: Mapping):
+    texts = prompts.build_history_prompts(cases, items, n_recent=asked["n_history"], genres=False)
+    scores = constrained.rank_titles(
+        model,
+        tokenizer,
+        texts,
+        items,
+        excluded=constrained.seen_movies(cases),
+        k=asked["n_ranked"],
+        label="history",
+    )
+    return constrained.ranked_lists(scores, cases, items, seed=asked["seed"], length=asked["n_ranked"])
+
+
+def _answers(model, tokenizer, cases: pd.DataFrame, items: pd.DataFrame, *, asked: Mapping):
+    hints = handoff.load_hints(asked["dataset"], "next_item", "test")
+    shape = {"n_recent": asked["n_recent"], "n_titles": asked["n_titles"]}
+    answers = generation.generate(
+        model,
+        tokenizer,
+        prompts.build_prompts(cases, items, hints=hints, **shape),
+        max_new_tokens=asked["max_new_tokens"],
+        batch_size=asked["batch_size"],
+        n_lines=asked["n_titles"],
+        label="paper's prompt",
+    )
+    matcher = TitleMatcher(items, threshold=asked["match_threshold"])
+    return responses.answers_to_predictions(
+        answers, cases, matcher, seed=asked["seed"], limit=asked["n_titles"]
+    )
+
+
+@stages.reported(STAGE)
+def main() -> None:
+    """Parse the command line, train and measure one size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("size")
+    name = parser.parse_args().size
+    settings = read_settings(SECTION)
+    if name not in settings["models"]:
+        raise StudyError(f"there is no size {name!r}; sizes: {', '.join(settings['models'])}")
+    folder = pieces_dir(SECTION) / name
+    own = complete(settings["models"][name], params.section(movielm.STAGE))
+    numbers, frames = measure(trained(own, folder=folder), n_cases=settings["n_cases"])
+    for kind, frame in frames.items():
+        files.write_parquet(frame, folder / f"{kind}.parquet")
+    numbers |= {key: own[key] for key in CHANGEABLE}
+    files.write_json(numbers, folder / "measured.json")
+    print(f"{name}: {numbers['loss_per_title']:.3f} nats a title on validation users", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,243 @@
+"""Does the language model correct a wrong suggestion in its prompt, or follow it?
+
+`python -m dualrec_utils.studies.questions.suggestions <system>` asks a language model of notebooks 04 and 05 anew,
+with the paper's prompt (section 4.2.2) and another movie, or none, in the line of the LSTM's suggestion. No
+target is read here: a suggestion that happens to be right is one by chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import string
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.analysis import breakdowns
+from dualrec_utils.content import titles
+from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.config import CASE, GENRE_LIST, HISTORY, ITEM, TEXT, TITLE, YEAR
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import handoff
+from dualrec_utils.models.backends.local import LocalBackend
+from dualrec_utils.models.language import matching, matching_quality, prompts
+from dualrec_utils.pipeline import params, stages
+from dualrec_utils.studies.questions.answers import ANSWER, KIND, KINDS, NONE, PROMPT
+from dualrec_utils.studies.questions.settings import STAGE, last_cases, pieces_dir, read_settings
+
+SECTION = "suggestions"
+# System -> (section of params.yaml that holds its prompt and decoding, ending of its adapter).
+SYSTEMS = {"zero_shot": ("zero_shot_llm", None), "lora": ("lora_finetuning", "lora")}
+# The least popular share of the catalog that an unpopular suggestion is drawn from.
+_UNPOPULAR = 0.25
+# Least similarity (0 to 100) at which an invented title would still be taken for a movie of the catalog.
+_LIKE_ANY = 80.0
+
+
+def suggestions(
+    kind: str,
+    cases: pd.DataFrame,
+    items: pd.DataFrame,
+    *,
+    hints: pd.Series,
+    counts: pd.Series,
+    n_recent: int,
+    seed: int,
+) -> pd.DataFrame:
+    """What the prompt's line says for every case.
+
+    Args:
+        kind: a key of :data:`studies.questions.answers.KINDS`. `unpopular`: drawn from the least
+            popular quarter of the catalog; `other_genres`: drawn from the movies with fewest genres in
+            common with the recent movies and the LSTM's; both not rated before. `watched`: drawn from the
+            rated movies that the prompt does not show (from all where it shows all). `typos`: two letters
+            dropped, doubled or swapped; `corrupted`: every letter replaced, spaces and year kept;
+            `invented`: the beginning of one title and the end of another, that no movie of the catalog
+            matches.
+        cases: `case_id`, `history`.
+        items: the catalog.
+        hints: `case_id` -> the LSTM's movie.
+        counts: from :func:`analysis.breakdowns.training_counts`.
+        n_recent: movies of the history in the prompt.
+        seed: a draw hangs on it, the kind and the case alone.
+
+    Returns:
+        `case_id`, `kind`, `item_id` (the movie suggested; null where the text is none) and `text`, the
+        title as it stands in the prompt (null for `none`).
+
+    Raises:
+        StudyError: for an unknown kind.
+    """
+    if kind not in KINDS:
+        raise StudyError(f"there is no kind of suggestion {kind!r}; kinds: {', '.join(KINDS)}")
+    names = titles.names_of(items)
+    chosen = _chooser(kind, items, counts=counts, n_recent=n_recent, seed=seed)
+    rows = []
+    for case, history in zip(cases[CASE], cases[HISTORY], strict=True):
+        # Of the case's name, so that a case's draw does not hang on which cases are asked.
+        rng = np.random.default_rng([seed, list(KINDS).index(kind), *case.encode()])
+        found = None if kind == NONE else chosen(np.asarray(history), int(hints[case]), rng)
+        is_movie = isinstance(found, int)
+        rows.append((case, kind, found if is_movie else None, names[found] if is_movie else found))
+    return pd.DataFrame(rows, columns=[CASE, KIND, ITEM, TEXT]).astype({ITEM: "Int64", TEXT: object})
+
+
+def _chooser(kind: str, items: pd.DataFrame, *, counts: pd.Series, n_recent: int, seed: int) -> Callable:
+    """(history, the LSTM's movie, generator) -> a movie's id, or a text."""
+    ids = items[ITEM].to_numpy()
+    if kind == "unpopular":
+        known = counts.loc[ids].to_numpy()
+        rare = ids[np.argsort(known, kind="stable")[: int(len(ids) * _UNPOPULAR)]]
+        return lambda history, hint, rng: int(rng.choice(np.setdiff1d(rare, history)))
+    if kind == "other_genres":
+        genres = np.array([[name in own for name in config.GENRES] for own in items[GENRE_LIST]])
+
+        def choose(history: np.ndarray, hint: int, rng: np.random.Generator) -> int:
+            near = genres[np.isin(ids, [*history[-n_recent:], hint])].any(axis=0)
+            shared = (genres & near).sum(axis=1) + len(near) * np.isin(ids, [*history, hint])
+            return int(rng.choice(ids[shared == shared.min()]))
+
+        return choose
+    if kind == "watched":
+        return lambda history, hint, rng: int(
+            rng.choice(history[:-n_recent] if len(history) > n_recent else history)
+        )
+    if kind == "typos":
+        outside = pd.DataFrame(columns=[TITLE, YEAR])
+        careless = matching_quality.perturbed_titles(items, outside, seed=seed)
+        twice = careless[careless["kind"] == "two typos"].set_index(ITEM)["text"]
+        return lambda history, hint, rng: str(twice[hint])
+    if kind == "corrupted":
+        titles = dict(zip(items[ITEM], zip(items[TITLE], items[YEAR], strict=True), strict=True))
+        return lambda history, hint, rng: corrupted(*titles[hint], rng)
+    if kind == "invented":
+        matcher = matching.TitleMatcher(items, threshold=_LIKE_ANY)
+        return lambda history, hint, rng: invented(items, matcher, rng)
+    return lambda history, hint, rng: hint
+
+
+def corrupted(title: str, year: int | None, rng: np.random.Generator) -> str:
+    """A title whose letters and digits are others, all lower case; the year stays.
+
+    Args:
+        rng: draws the letters.
+    """
+    letters = list(string.ascii_lowercase)
+    mixed = "".join(str(rng.choice(letters)) if own.isalnum() else own for own in title)
+    return titles.title_with_year(mixed, year)
+
+
+def invented(items: pd.DataFrame, matcher: matching.TitleMatcher, rng: np.random.Generator) -> str:
+    """A title that no movie of the catalog matches: the first words of one, the last of another.
+
+    Args:
+        rng: draws the two movies; the year is the second one's.
+    """
+    titles = [title.split() for title in items[TITLE]]
+    while True:
+        one, other = rng.integers(len(items), size=2)
+        head, tail = titles[one], titles[other]
+        words = [*head[: (len(head) + 1) // 2], *tail[len(tail) // 2 :]]
+        text = titles.title_with_year(" ".join(words), items[YEAR].iloc[other])
+        if matcher.match(text) is None:
+            return text
+
+
+def asked_with(
+    suggested: pd.DataFrame,
+    cases: pd.DataFrame,
+    items: pd.DataFrame,
+    *,
+    hints: pd.Series,
+    n_recent: int,
+    n_titles: int,
+) -> list[str]:
+    """The paper's prompt for every case, with the suggestion's text in place of the LSTM's title.
+
+    Args:
+        suggested: of one kind, from :func:`suggestions`, a row for each row of `cases`.
+        Others as :func:`models.language.prompts.build_prompts`.
+
+    Raises:
+        ValueError: when rows and cases differ.
+    """
+    if list(suggested[CASE]) != list(cases[CASE]):
+        raise ValueError("suggestions and cases are not in the same order")
+    shape = {"n_recent": n_recent, "n_titles": n_titles}
+    if suggested[TEXT].isna().all():
+        return prompts.build_prompts(cases, items, hints=None, **shape)
+    names, texts = titles.names_of(items), []
+    usual = prompts.build_prompts(cases, items, hints=hints, **shape)
+    for prompt, case, text in zip(usual, cases[CASE], suggested[TEXT], strict=True):
+        line = prompts.HINT.format(title=names[hints[case]])
+        texts.append(prompt.replace(line, prompts.HINT.format(title=text)))
+    return texts
+
+
+def ask(system: str, *, model: str, n_cases: int, kinds: Sequence[str]) -> pd.DataFrame:
+    """Ask one system with every kind of suggestion, its prompt and decoding as in its notebook.
+
+    Args:
+        system: a key of :data:`SYSTEMS`.
+        model: entry of the section's `models`.
+        n_cases: last cases of each test user.
+        kinds: of :data:`KINDS`.
+
+    Returns:
+        `case_id`, `kind`, `item_id`, `text`, `prompt`, `answer`.
+
+    Raises:
+        StudyError: for an unknown system or model.
+    """
+    if system not in SYSTEMS:
+        raise StudyError(f"there is no system {system!r}; systems: {', '.join(SYSTEMS)}")
+    section, ending = SYSTEMS[system]
+    settings = params.section(section)
+    if model not in settings["models"]:
+        raise StudyError(
+            f"{SECTION}.model is {model!r}; {section}.models has {', '.join(settings['models'])}"
+        )
+    dataset = settings["dataset"]
+    cases, items = last_cases(dataset, n_cases=n_cases), predictions.load_items(dataset)
+    hints = handoff.load_hints(dataset, "next_item", "test")
+    counts, _ = breakdowns.training_counts(dataset)
+    drawn = {"hints": hints, "counts": counts, "seed": settings["seed"]}
+    backend = _backend(settings, model=model, ending=ending)
+    frames = []
+    for kind in kinds:
+        own = suggestions(kind, cases, items, n_recent=settings["n_recent"], **drawn)
+        shape = {"n_recent": settings["n_recent"], "n_titles": settings["n_titles"]}
+        texts = asked_with(own, cases, items, hints=hints, **shape)
+        answers = backend.answer(texts, label=f"{system}, {kind}")
+        frames.append(own.assign(**{PROMPT: texts, ANSWER: answers}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _backend(settings: Mapping, *, model: str, ending: str | None) -> LocalBackend:
+    own, dataset = settings["models"][model], settings["dataset"]
+    adapter = config.model_dir(dataset, "lora_finetuning") / f"{model}_{ending}" if ending else None
+    batch = settings["generation_batch_size" if ending else "batch_size"]
+    return LocalBackend(
+        own["model"],
+        dataset=dataset,
+        **{key: own[key] for key in ("revision", "dtype", "quantization")},
+        adapter=adapter,
+        max_new_tokens=settings["max_new_tokens"],
+        batch_size=batch,
+        n_lines=settings["n_titles"],
+    )
+
+
+@stages.reported(STAGE)
+def main() -> None:
+    """Parse the command line, ask, write `<system>.parquet`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("system", choices=SYSTEMS)
+    system = parser.parse_args().system
+    asked = ask(system, **read_settings(SECTION))
+    print(files.write_parquet(asked, pieces_dir(SECTION) / f"{system}.parquet"), flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

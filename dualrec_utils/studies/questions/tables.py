@@ -1,0 +1,265 @@
+"""The pieces of the questions as tables, and all tables as flat metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.core import config, evaluation, files
+from dualrec_utils.core.config import SYSTEM, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.studies.questions.settings import STAGE, pieces_dir, read_settings
+
+LEARNING_RATE, OPTIMIZER, BATCH_SIZE = "learning rate", "optimizer", "batch size"
+TARGETS = "targets"
+_FACTORS = (LEARNING_RATE, OPTIMIZER, BATCH_SIZE, TARGETS)
+LSTM_METRICS = ("hit_rate@5", "ndcg@5")
+NO_TIME = "no time yet (make questions)"
+# The paper's own range.
+NOT_RUN = {
+    "DeepSeek-R1-Distill-Qwen-1.5B": "1.5 billion weights need a GPU and have to be fetched",
+    "Mistral-7B-Instruct-v0.3": "7 billion weights need a GPU and have to be fetched",
+}
+SIZE_METRICS = {"history": ("hit_rate@5", "ndcg@5"), "zero_shot": ("hit_rate@5", "valid")}
+
+
+def read_pieces(section: str, frames: Sequence[str]) -> dict[str, dict]:
+    """What the runs of `lstm` or `sizes` left: name -> `measured` and each frame, of those at hand.
+
+    Args:
+        section: `lstm` | `sizes`, of `optional/questions/params.yaml`.
+        frames: names of the parquet files of a piece.
+
+    Raises:
+        StudyError: when the piece that changes nothing is not there: the others are held against it.
+    """
+    needed, pieces = unchanged(section), {}
+    if needed in missing(section):
+        raise StudyError(
+            f"{pieces_dir(section) / needed} is not there: run `make questions`, which makes every piece"
+        )
+    for name in [name for name in _changes(section) if name not in missing(section)]:
+        folder = pieces_dir(section) / name
+        pieces[name] = {"measured": files.read_json(folder / "measured.json")}
+        pieces[name] |= {frame: pd.read_parquet(folder / f"{frame}.parquet") for frame in frames}
+    return pieces
+
+
+def missing(section: str) -> list[str]:
+    """The settings of `lstm` or `sizes` that have not been run."""
+    folder = pieces_dir(section)
+    return [name for name in _changes(section) if not (folder / name / "measured.json").is_file()]
+
+
+def _changes(section: str) -> dict[str, dict]:
+    settings = read_settings(section)
+    return settings.get("models", settings)
+
+
+def earlier(name: str) -> pd.DataFrame:
+    """A committed table of what was tried before: `baseline_search/lstm_tuned`, `movielm_trials`.
+
+    Raises:
+        StudyError: when it is not there.
+    """
+    path = config.STUDY_TABLES / f"{name}.csv"
+    if not path.is_file():
+        raise StudyError(f"{path} is not there; restore it with `git checkout {path.name}`")
+    return pd.read_csv(path)
+
+
+def unchanged(section: str) -> str:
+    """The setting of `lstm` or `sizes` that changes nothing: the default run's own.
+
+    Raises:
+        StudyError: when the section has none, or several.
+    """
+    found = [name for name, changes in _changes(section).items() if not changes]
+    if len(found) != 1:
+        raise StudyError(f"section {section!r} needs one setting that changes nothing; it has {found}")
+    return found[0]
+
+
+def setting_names(table: pd.DataFrame) -> dict[str, str]:
+    """Setting of the LSTM -> what it is, in words.
+
+    Args:
+        table: from :func:`lstm_table`.
+    """
+    usual = table.iloc[0]
+    names = {
+        usual["setting"]: f"default: {usual['optimizer']}, learning rate {usual['learning_rate']:g},"
+        f" batch size {usual['batch_size']}"
+    }
+    for row in table.iloc[1:].to_dict("records"):
+        name = {
+            LEARNING_RATE: f"learning rate {row['learning_rate']:g}",
+            BATCH_SIZE: f"batch size {row['batch_size']}",
+            OPTIMIZER: row["optimizer"],
+            TARGETS: f"one target a window, batch size {row['batch_size']}",
+        }[row["factor"]]
+        own_rate = row["factor"] == OPTIMIZER and row["learning_rate"] != usual["learning_rate"]
+        names[row["setting"]] = name + (f", learning rate {row['learning_rate']:g}" if own_rate else "")
+    return names
+
+
+def _values(frame: pd.DataFrame, metric: str, **stats) -> dict[str, float]:
+    found = evaluation.summarise(frame, columns=[metric], **stats).loc[metric]
+    return {metric: float(found["value"]), f"{metric}_low": found["low"], f"{metric}_high": found["high"]}
+
+
+def _gain(frame: pd.DataFrame, other: pd.DataFrame, metric: str, **stats) -> dict[str, float]:
+    if frame is other:
+        return {f"{metric}_{end}": np.nan for end in ("difference", "difference_low", "difference_high")}
+    gain = evaluation.paired_difference(frame, other, metric=metric, **stats)
+    ends = {"difference": "difference", "difference_low": "low", "difference_high": "high"}
+    return {f"{metric}_{name}": gain[end] for name, end in ends.items()}
+
+
+def lstm_table(pieces: Mapping[str, Mapping], *, default: str, **stats) -> pd.DataFrame:
+    """One row a setting of the LSTM.
+
+    Args:
+        pieces: from :func:`read_pieces`.
+        default: the setting that the others are held against.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+
+    Returns:
+        `setting`, `factor` (what it changes; empty for the default), `learning_rate`, `optimizer`,
+        `batch_size`, `steps`, `loss` and `top5_accuracy` on windows, each metric of :data:`LSTM_METRICS`
+        with `_low`, `_high` and its paired `_difference` to the default with bounds, `n_users`, `n_cases`.
+    """
+    usual = pieces[default]
+    rows = []
+    for name, piece in pieces.items():
+        measured, cases = piece["measured"], piece["cases"]
+        row = {"setting": name, "factor": _factor(measured, usual["measured"])}
+        row |= {key: measured[key] for key in ("learning_rate", "optimizer", "batch_size", "steps")}
+        row |= {key: measured[key] for key in ("loss", "top5_accuracy")}
+        for metric in LSTM_METRICS:
+            row |= _values(cases, metric, **stats) | _gain(cases, usual["cases"], metric, **stats)
+        rows.append(row | {"n_users": cases[USER].nunique(), "n_cases": len(cases)})
+    table = pd.DataFrame(rows)
+    order = {factor: place for place, factor in enumerate(("", *_FACTORS))}
+    by = ["factor", "learning_rate", "batch_size"]
+    return table.sort_values(
+        by, key=lambda column: column.map(order) if column.name == "factor" else column, ignore_index=True
+    )
+
+
+def _factor(measured: Mapping, usual: Mapping) -> str:
+    # Windows have batches, an optimizer of another kind has a learning rate of its own.
+    for factor, key in (
+        (TARGETS, "training"),
+        (OPTIMIZER, "optimizer"),
+        (BATCH_SIZE, "batch_size"),
+        (LEARNING_RATE, "learning_rate"),
+    ):
+        if measured[key] != usual[key]:
+            return factor
+    return ""
+
+
+def sizes_table(pieces: Mapping[str, Mapping], *, default: str, **stats) -> pd.DataFrame:
+    """One row a size of the language model, smallest first.
+
+    Args:
+        pieces: from :func:`read_pieces`.
+        default: the size of the default run, which the others are held against.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+
+    Returns:
+        `size`, `hidden_size`, `n_layers`, `n_parameters`, `loss_per_title` and `loss_per_token` (nats,
+        validation users), `train_loss_per_token`; for each prompt and metric of :data:`SIZE_METRICS`
+        `<prompt>_<metric>` with `_low`, `_high`, and its paired `_difference` with bounds; `n_users`,
+        `n_cases`.
+    """
+    rows = []
+    for name, piece in pieces.items():
+        measured = piece["measured"]
+        keys = ("hidden_size", "n_layers", "n_parameters", "loss_per_title")
+        row = {"size": name} | {key: measured[key] for key in keys}
+        row |= {key: measured[key] for key in ("loss_per_token", "train_loss_per_token")}
+        for prompt, own in SIZE_METRICS.items():
+            for metric in own:
+                found = _values(piece[prompt], metric, **stats)
+                found |= _gain(piece[prompt], pieces[default][prompt], metric, **stats)
+                row |= {f"{prompt}_{key}": value for key, value in found.items()}
+        cases = piece["history"]
+        rows.append(row | {"n_users": cases[USER].nunique(), "n_cases": len(cases)})
+    return pd.DataFrame(rows).sort_values("n_parameters", ignore_index=True)
+
+
+def with_not_run(table: pd.DataFrame, column: str, reasons: Mapping[str, str]) -> pd.DataFrame:
+    """A table with a row for each name that was not run: its reason as `remark`, and no number.
+
+    Args:
+        column: of the names.
+        reasons: name -> why.
+    """
+    rows = pd.DataFrame({column: list(reasons), "remark": [f"not run: {why}" for why in reasons.values()]})
+    return pd.concat([table.assign(remark=""), rows], ignore_index=True)
+
+
+def _three(key: str, row: Mapping, metric: str) -> dict[str, float]:
+    ends = {key: row[metric], f"{key}/low": row[f"{metric}_low"], f"{key}/high": row[f"{metric}_high"]}
+    return {name: float(value) for name, value in ends.items() if not pd.isna(row[metric])}
+
+
+def flatten(
+    lstm: pd.DataFrame, reranked: pd.DataFrame, followed: pd.DataFrame, sizes: pd.DataFrame
+) -> dict[str, float]:
+    """Flat metric keys of all four questions.
+
+    Args:
+        lstm: from :func:`lstm_table`. sizes: from :func:`sizes_table`.
+        reranked: from :func:`studies.questions.rerank.by_group`, with `system` and `metric`.
+        followed: from :func:`studies.questions.answers.summarise`, with `system`.
+
+    Returns:
+        `questions/<part>/<name>/...` with `/low` and `/high`, differences under `/difference`; spaces
+        become underscores, commas go.
+    """
+    flat: dict[str, float] = {}
+    for row in lstm.to_dict("records"):
+        key = f"{STAGE}/lstm/{row['setting']}"
+        flat |= {
+            f"{key}/{name}": row[name] for name in ("loss", "top5_accuracy", "steps", "n_users", "n_cases")
+        }
+        for metric in LSTM_METRICS:
+            flat |= _three(f"{key}/{metric}", row, metric)
+            flat |= _gain_keys(f"{key}/difference/{metric}", row, f"{metric}_")
+    for row in reranked.to_dict("records"):
+        key = f"{STAGE}/rerank/{row[SYSTEM]}/{row['group']}/{row['what']}/{row['metric']}"
+        flat |= {key: row["value"], f"{key}/low": row["low"], f"{key}/high": row["high"]}
+        about = f"{STAGE}/rerank/{row[SYSTEM]}/{row['group']}"
+        flat |= {
+            f"{about}/{name}": int(row[name]) for name in ("n_users", "n_cases", "n_lists_with_target")
+        }
+    for row in followed.to_dict("records"):
+        key = f"{STAGE}/suggestions/{row[SYSTEM]}/{row['kind']}"
+        own = {f"{key}/{row['metric']}": row["value"]}
+        own |= {f"{key}/{row['metric']}/{end}": row[end] for end in ("low", "high")}
+        flat |= own | _gain_keys(f"{key}/difference/{row['metric']}", row, "")
+        flat |= {f"{key}/{name}": int(row[name]) for name in ("n_users", "n_cases")}
+    for row in sizes.to_dict("records"):
+        key = f"{STAGE}/sizes/{row['size']}"
+        flat |= {f"{key}/{name}": int(row[name]) for name in ("n_parameters", "n_users", "n_cases")}
+        flat |= {
+            f"{key}/{name}": row[name]
+            for name in ("loss_per_title", "loss_per_token", "train_loss_per_token")
+        }
+        for prompt, own in SIZE_METRICS.items():
+            for metric in own:
+                flat |= _three(f"{key}/{prompt}/{metric}", row, f"{prompt}_{metric}")
+                flat |= _gain_keys(f"{key}/difference/{prompt}/{metric}", row, f"{prompt}_{metric}_")
+    return {key.replace(",", "").replace(" ", "_"): value for key, value in flat.items()}
+
+
+def _gain_keys(key: str, row: Mapping, prefix: str) -> dict[str, float]:
+    names = {key: "difference", f"{key}/low": "difference_low", f"{key}/high": "difference_high"}
+    if pd.isna(row[f"{prefix}difference"]):
+        return {}
+    return {name: float(row[f"{prefix}{end}"]) for name, end in names.items()}

@@ -1,0 +1,182 @@
+"""`python -m dualrec_utils.studies.seeds lstm gru4rec`: how far results move with the seed of the training.
+
+The run itself has one seed. Here a model is trained again, with the run's own settings, from other seeds:
+weights, dropout and order of the batches change; users, cases and catalog stay. One table a model,
+`reports/tables/seeds/<model>.csv`, is written after each training, and a second run trains what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.core import closure, config, evaluation, files, predictions, splits
+from dualrec_utils.core.config import HISTORY, ITEM, SEED, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import baselines
+from dualrec_utils.models.baselines import experiment
+from dualrec_utils.pipeline import params, stages
+from dualrec_utils.show import tables
+
+STAGE, LSTM = "seeds", "lstm"
+# After the run's own seed.
+N_MORE = 2
+METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
+_MADE_FROM = "made_from"
+
+# From histories (item ids, oldest first) to scores (n, n_items).
+Scorer = Callable[[list[np.ndarray]], np.ndarray]
+
+
+def train_lstm(settings: dict, *, dataset: str, seed: int) -> Scorer:
+    """Train notebook 02's network from a seed.
+
+    Args:
+        settings: section `lstm` of `params.yaml`.
+    """
+    # Only this model needs Keras.
+    from dualrec_utils.content.features import item_features, rows_of
+    from dualrec_utils.models.lstm import scores as lstm_scores, training as lstm
+
+    items = predictions.load_items(dataset)
+    words = {name: settings[name] for name in ("title_vocabulary", "title_length")}
+    cut = {name: settings[name] for name in ("training", "chunk_length", "context", "window")}
+    learn = {name: settings[name] for name in ("epochs", "batch_size", "learning_rate", "dropout")}
+    known = [rows_of(history, items) for history in splits.load_histories(dataset, "train").values()]
+    model = lstm_scores.train_on(
+        known,
+        f"lstm, seed {seed}",
+        features=item_features(items, **words),
+        cut=cut,
+        learn=learn | {"seed": seed},
+    )
+
+    def score(histories: list[np.ndarray]) -> np.ndarray:
+        rows = [rows_of(history, items) for history in histories]
+        # Half precision, as notebook 02 saves and ranks them.
+        found = lstm.log_probabilities(model, rows, max_history=settings["max_history"])
+        return found.astype(np.float16)
+
+    return score
+
+
+def train_baseline(name: str, settings: dict, *, dataset: str, seed: int) -> Scorer:
+    """Train a baseline of notebook 03 from a seed; `settings` are its hyperparameters."""
+    items = predictions.load_items(dataset)
+    model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
+    histories = list(splits.load_histories(dataset, "train").values())
+    model.fit(histories, validate=experiment.validation_score(dataset, seed=seed))
+    return model.score
+
+
+def measured(score: Scorer, *, dataset: str, seed: int) -> dict[str, float]:
+    """:data:`METRICS` on the test cases of `next_item`, seen movies left out: means over users."""
+    cases, items = predictions.load_cases(dataset, "next_item", "test"), predictions.load_items(dataset)
+    lists = predictions.from_scores(score(list(cases[HISTORY])), cases, items[ITEM].to_numpy(), seed=seed)
+    targets = evaluation.load_targets(dataset, "next_item")
+    return _means(evaluation.score_lists(lists, cases, targets, items))
+
+
+def of_the_run(name: str, *, dataset: str) -> dict[str, float]:
+    """The same of the run itself, from the predictions that it wrote.
+
+    Raises:
+        StudyError: as :func:`core.predictions.read`, when the run has none.
+    """
+    stage = LSTM if name == LSTM else "baselines"
+    where = {"dataset": dataset, "stage": stage, "protocol": "next_item", "split": "test"}
+    return _means(evaluation.per_case(name, **where))
+
+
+def _means(scored: pd.DataFrame) -> dict[str, float]:
+    return scored.groupby(USER)[list(METRICS)].mean().mean().to_dict()
+
+
+def run(name: str, *, n_more: int = N_MORE) -> pd.DataFrame:
+    """Train a model from the `n_more` seeds after the run's, or keep what is there.
+
+    Args:
+        name: `lstm`, or a baseline of `params.yaml` that is trained.
+
+    Returns:
+        One row a seed, the run's first, as the run found it: `seed`, :data:`METRICS`, `seconds` of
+        training (none for the run's), `device`, and `made_from`, a digest of settings, data and code:
+        rows made from others are made again.
+
+    Raises:
+        StudyError: for a model that the run does not have, or that no seed touches, and before the run.
+    """
+    settings, own = _settings(name)
+    dataset, first = own["dataset"], own["seed"]
+    made_from, machine = _digest(name, settings, dataset=dataset), stages.machine()
+    device = machine.get("gpu", f"{machine['cpu']}, {machine['cores']} cores")
+    path = config.TABLES / STAGE / f"{name}.csv"
+    kept = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=[SEED, _MADE_FROM])
+    rows = kept[(kept[_MADE_FROM] == made_from) & (kept[SEED] != first)].to_dict("records")
+    rows.append({SEED: first} | of_the_run(name, dataset=dataset) | {_MADE_FROM: made_from})
+    for seed in range(first + 1, first + n_more + 1):
+        if seed in [row[SEED] for row in rows]:
+            continue
+        started = time.perf_counter()
+        train = train_lstm if name == LSTM else lambda *args, **where: train_baseline(name, *args, **where)
+        score = train(settings, dataset=dataset, seed=seed)
+        seconds = round(time.perf_counter() - started, 1)
+        found = measured(score, dataset=dataset, seed=seed)
+        about = {"seconds": seconds, "device": device, _MADE_FROM: made_from}
+        rows.append({SEED: seed} | found | about)
+        tables.save_table(pd.DataFrame(rows).sort_values(SEED), name, stage=STAGE)
+    table = pd.DataFrame(rows).sort_values(SEED, ignore_index=True)
+    # Without a training too: the run's own row may be another than last time.
+    tables.save_table(table, name, stage=STAGE)
+    return table
+
+
+def spread(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean, standard deviation (n - 1) and range over seeds: one row a metric."""
+    values = table[list(METRICS)]
+    frame = values.agg(["mean", "std", "min", "max"]).T.rename_axis("metric").reset_index()
+    return frame.assign(n_seeds=len(table))
+
+
+def _settings(name: str) -> tuple[dict, dict]:
+    """A model's own settings, and `dataset` and `seed` of the run."""
+    section = params.section(LSTM if name == LSTM else "baselines")
+    own = {key: section.pop(key) for key in ("dataset", "seed")}
+    if name == LSTM:
+        return section, own
+    trained = {model: given for model, given in section["models"].items() if "max_epochs" in given}
+    if name not in trained:
+        raise StudyError(f"no seed touches {name!r} in this run; models: {LSTM}, {', '.join(trained)}")
+    return trained[name], own
+
+
+def _digest(name: str, settings: dict, *, dataset: str) -> str:
+    """Settings, data and the code that trains and measures, as :mod:`baseline_pieces` follows it."""
+    summary = files.read_json(config.processed_dir(dataset) / "summary.json")
+    module = "dualrec_utils.models.lstm.scores" if name == LSTM else baselines.model_class(name).__module__
+    source = f"import {module}\nimport {experiment.__name__}"
+    code = sorted(closure.closure(source, without=frozenset({"models.baselines"}), by_name=False))
+    hashes = {path: files.sha256(config.PACKAGE_ROOT / path) for path in code}
+    about = json.dumps([settings, summary, hashes], sort_keys=True)
+    return hashlib.sha256(about.encode()).hexdigest()[:12]
+
+
+@stages.reported(STAGE)
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", metavar="model")
+    for name in parser.parse_args().models:
+        table = run(name)
+        print(name, table.to_string(index=False), spread(table).round(4).to_string(index=False), sep="\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
