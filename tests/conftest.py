@@ -88,6 +88,7 @@ def use_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "REPORTS", folder / "reports")
     for name in ("figures", "tables", "metrics", "timings"):
         monkeypatch.setattr(config, name.upper(), folder / "reports" / name)
+    monkeypatch.setattr(config, "RAW", folder / "data" / "raw")
     monkeypatch.setattr(config, "STATE", folder / "data" / ".state")
 
 

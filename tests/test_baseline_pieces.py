@@ -115,7 +115,7 @@ def test_processes_side_by_side_write_what_one_writes(histories, one_thread):
     models = {"markov": {"smoothing": 10}, "gru4rec": TRAINED, "most_popular": {}}
     alone, _ = pieces.obtain_all(models, histories, seed=1, n_jobs=1, **PLACE)
     before = {system: lists_of(system) for piece in alone.values() for system in piece.systems}
-    shutil.rmtree(config.ROOT / "data" / "checkpoints")
+    shutil.rmtree(config.checkpoints_dir("ml-100k", "baselines"))
     code = f"""
 from dualrec_utils import baseline_pieces, splits
 histories = list(splits.load_histories("ml-100k", "train").values())

@@ -14,11 +14,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def cases(tiny):
     """Validation cases of a tiny study with a model and hints."""
-    tiny_mistral(config.model_dir("ml-100k", "movielm"), chat=False)
+    tiny_mistral(config.stage_dir("ml-100k", "movielm"), chat=False)
     cases = predictions.load_cases("ml-100k", "next_item", "validation")
     first = predictions.load_items("ml-100k")["item_id"].iloc[0]
     hints = pd.DataFrame({"case_id": cases["case_id"], "item_id": first})
-    files.write_parquet(hints, config.model_dir("ml-100k", "lstm") / "hints_next_item_validation.parquet")
+    files.write_parquet(hints, config.handoff_dir("ml-100k", "lstm") / "hints_next_item_validation.parquet")
     return cases
 
 

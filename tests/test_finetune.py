@@ -27,7 +27,7 @@ ASKED = {"seed": 4, "n_recent": 3, "n_titles": 3}
 @pytest.fixture
 def settings(tiny, tmp_path):
     """A section `lora_finetuning`, and hints where the stage `lstm` would have put them."""
-    folder = config.model_dir("ml-100k", "lstm")
+    folder = config.handoff_dir("ml-100k", "lstm")
     folder.mkdir(parents=True)
     items = predictions.load_items("ml-100k")[ITEM]
     hints = pd.DataFrame({USER: sorted(splits.load_histories("ml-100k", "train"))})

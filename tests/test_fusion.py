@@ -224,7 +224,7 @@ def test_no_weight_is_chosen_on_test_users_whatever_their_cases_are_called(tiny)
 
 def test_scores_of_other_cases_are_refused(tiny):
     cases, items = of_split("test")["cases"], predictions.load_items("ml-100k")
-    folder = config.model_dir("ml-100k", "lstm")
+    folder = config.handoff_dir("ml-100k", "lstm")
     with pytest.raises(StudyError, match="dvc repro lstm"):
         handoff.load_lstm_scores("ml-100k", "next_item", "test")
     folder.mkdir(parents=True)

@@ -315,7 +315,7 @@ def test_hints_are_read_by_case_or_missed_loudly(tmp_path, monkeypatch):
     with pytest.raises(StudyError, match="dvc repro lstm"):
         handoff.load_hints("toy", "next_item", "test")
     hints = pd.DataFrame({"case_id": ["b", "a"], "item_id": [3, 4]})
-    files.write_parquet(hints, tmp_path / "data/models/toy/lstm/hints_next_item_test.parquet")
+    files.write_parquet(hints, tmp_path / "data/toy/lstm/handoff/hints_next_item_test.parquet")
     assert handoff.load_hints("toy", "next_item", "test").to_dict() == {"b": 3, "a": 4}
 
 
@@ -325,7 +325,7 @@ def test_generations_are_saved_whole_and_alike(tmp_path, monkeypatch):
     about = {"model": "movielm", "revision": None, "parameters": {"max_new_tokens": 8}}
     answers = ["- A\u2028B", "- Ü", "-"]
     path = handoff.save_generations(answers, PROMPTS, CASES, "system", **place, **about)
-    assert path == tmp_path / "data/generations/toy/s/system_next_item_test.jsonl"
+    assert path == tmp_path / "data/toy/s/generations/system_next_item_test.jsonl"
     first = path.read_bytes()
     rows = files.read_jsonl(path)
     assert [row["answer"] for row in rows] == answers

@@ -49,7 +49,7 @@ def test_it_answers_in_order_and_says_what_it_is(folder):
 
 
 def test_movielm_is_the_one_of_the_data_set_and_its_path_stays_here(root):
-    tiny_mistral(config.model_dir("toy", "movielm"), chat=False)
+    tiny_mistral(config.stage_dir("toy", "movielm"), chat=False)
     backend = local.LocalBackend("movielm", dataset="toy", **LIMITS)
     assert len(backend.answer(PROMPTS, label="test")) == 3
     assert backend.about["model"] == "movielm"

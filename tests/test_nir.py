@@ -305,7 +305,7 @@ def test_a_local_model_is_asked_in_three_ways(root, published, published_files):
         max_tokens=120, genre_share=0.0, noise_share=0.0, n_epochs=1, batch_size=4, learning_rate=0.01,
         weight_decay=0.1, dropout=0.0,
     )  # fmt: skip
-    movielm.save(model, tokenizer, curve, config.model_dir("ml-100k", "movielm"))
+    movielm.save(model, tokenizer, curve, config.stage_dir("ml-100k", "movielm"))
     words = nir.wording(nir_data.recordings(published_files), published)
     sets = {"user filtering": [[2, 3, 4], [0, 3]]}
     results = nir_local.results(

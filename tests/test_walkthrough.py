@@ -56,7 +56,7 @@ def run(tmp_path, monkeypatch):
     target = pd.DataFrame({CASE: ["a"], ITEM: [2], "target_order": [0]})
     files.write_parquet(target, folder / "targets_next_item.parquet")
     hints = pd.DataFrame({CASE: ["a"], ITEM: [3]})
-    files.write_parquet(hints, config.model_dir("ml-100k", "lstm") / "hints_next_item_test.parquet")
+    files.write_parquet(hints, config.handoff_dir("ml-100k", "lstm") / "hints_next_item_test.parquet")
     said = {CASE: "a", "prompt": "Watched: Alien\n\n", "answer": "- Heat\n- Big\n- Heat\n"}
     files.write_jsonl(
         [said], config.generations_dir("ml-100k", "lora_finetuning") / "m_lora_next_item_test.jsonl"
@@ -89,13 +89,13 @@ def test_the_steps_of_a_user_agree(run):
 
 
 def test_what_was_not_run_is_named(run):
-    (run / "data/predictions/ml-100k/rerank_ablation/next_item/test/dualrec_fusion.parquet").unlink()
+    (run / "data/ml-100k/rerank_ablation/predictions/next_item/test/dualrec_fusion.parquet").unlink()
     assert walkthrough.missing("m", dataset="ml-100k") == ["dualrec_fusion"]
 
 
 def test_the_report_says_that_no_answer_can_be_followed(run):
     """An answer with one movie twice leaves nothing to re-rank."""
-    path = run / "data/predictions/ml-100k/lora_finetuning/next_item/test/m_lora.parquet"
+    path = run / "data/ml-100k/lora_finetuning/predictions/next_item/test/m_lora.parquet"
     files.write_parquet(lists([("a", 1, 1, 1.0, "Heat"), ("a", 2, 1, 0.5, "Heat")]), path)
     told = report.follow_user({"language_model": "m"}, dataset="ml-100k", seed=1)
     assert told == {"missing": ["no answer of m_lora names two movies that its user has not rated"]}

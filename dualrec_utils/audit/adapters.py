@@ -54,7 +54,7 @@ def load(model: str, *, adapter: str | None = None) -> tuple[PreTrainedModel, Pr
     dataset = settings["dataset"]
     folder = None
     if adapter is not None:
-        folder = config.model_dir(dataset, finetune.STAGE) / f"{model}_{adapter}"
+        folder = config.adapters_dir(dataset, finetune.STAGE) / f"{model}_{adapter}"
     return loading.load_model(
         loading.locate(base["model"], dataset=dataset),
         revision=base["revision"],

@@ -244,7 +244,7 @@ def lstm_scores(cases: pd.DataFrame, *, dataset: str) -> np.ndarray:
     from dualrec_utils.models.lstm import training as lstm
     from dualrec_utils.models.lstm.network import build_model
 
-    path = config.model_dir(dataset, "lstm") / "lstm.weights.h5"
+    path = config.stage_dir(dataset, "lstm") / "lstm.weights.h5"
     if not path.is_file():
         raise StudyError(f"{path} is not there: run `dvc repro lstm` first")
     settings, items = params.section("lstm"), predictions.load_items(dataset)

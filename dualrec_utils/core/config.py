@@ -24,6 +24,8 @@ METRICS = REPORTS / "metrics"
 TIMINGS = REPORTS / "timings"
 NOTEBOOK_REPORTS = REPORTS / "notebooks"
 BENCH = REPORTS / "bench"
+# As fetched, never edited: fetched once for all profiles.
+RAW = PACKAGE_ROOT / "data" / "raw"
 # Lock files of running stages: outside every stage's outputs, which DVC deletes before a run.
 STATE = ROOT / "data" / ".state"
 
@@ -58,25 +60,40 @@ PROTOCOL = "protocol"
 
 
 def raw_dir(dataset: str) -> Path:
-    """Folder of the files as fetched: `data/raw/<dataset>`."""
-    return ROOT / "data" / "raw" / dataset
+    """Folder of the files as fetched: `data/raw/<dataset>` of the repository, shared by all profiles."""
+    return RAW / dataset
+
+
+def stage_dir(dataset: str, stage: str) -> Path:
+    """Folder of all that a stage leaves: `data/<dataset>/<stage>`. DVC clears it before a run."""
+    return ROOT / "data" / dataset / stage
 
 
 def processed_dir(dataset: str) -> Path:
-    """Folder of the parsed tables, splits, cases and targets: `data/processed/<dataset>`."""
-    return ROOT / "data" / "processed" / dataset
-
-
-def model_dir(dataset: str, model: str) -> Path:
-    """Folder of one model's weights, adapters, score matrices and hints."""
-    return ROOT / "data" / "models" / dataset / model
-
-
-def generations_dir(dataset: str, stage: str) -> Path:
-    """Folder of a stage's raw language-model answers: `data/generations/<dataset>/<stage>`."""
-    return ROOT / "data" / "generations" / dataset / stage
+    """Folder of the parsed tables, splits, cases and targets, which stage `data` writes."""
+    return stage_dir(dataset, "processed")
 
 
 def predictions_dir(dataset: str, stage: str) -> Path:
-    """Folder of all predictions written by one stage: `data/predictions/<dataset>/<stage>`."""
-    return ROOT / "data" / "predictions" / dataset / stage
+    """Folder of all predictions that a stage writes."""
+    return stage_dir(dataset, stage) / "predictions"
+
+
+def generations_dir(dataset: str, stage: str) -> Path:
+    """Folder of a stage's raw language-model answers."""
+    return stage_dir(dataset, stage) / "generations"
+
+
+def handoff_dir(dataset: str, stage: str) -> Path:
+    """Folder of what a stage leaves for the models of later ones: scores, hints."""
+    return stage_dir(dataset, stage) / "handoff"
+
+
+def adapters_dir(dataset: str, stage: str) -> Path:
+    """Folder of the LoRA adapters that a stage trains."""
+    return stage_dir(dataset, stage) / "adapters"
+
+
+def checkpoints_dir(dataset: str, stage: str) -> Path:
+    """Folder of what a stopped run of a stage takes up again; outside of what DVC clears."""
+    return stage_dir(dataset, "checkpoints") / stage

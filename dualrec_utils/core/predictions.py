@@ -2,7 +2,7 @@
 
 A model writes, for every case of a protocol and split, a ranked list of at most :data:`MAX_LENGTH`
 entries. Results read nothing else of a model. One file is one system:
-`data/predictions/<dataset>/<stage>/<protocol>/<split>/<system>.parquet`. The stage's folder comes
+`data/<dataset>/<stage>/predictions/<protocol>/<split>/<system>.parquet`. The stage's folder comes
 before the protocol so that each DVC stage owns one output folder.
 
 Columns: `case_id` (str), `rank` (int, from 1, without gaps), `item_id` (nullable int: null where a

@@ -1,6 +1,6 @@
 """The tables behind notebook 01: pure functions from frames to frames.
 
-Frames come from `data/processed/<dataset>` (see :func:`load`). Nothing here is read by a model.
+Frames come from `data/<dataset>/processed` (see :func:`load`). Nothing here is read by a model.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ def prepare(
     validation_share: float,
     cases_per_user: int,
 ) -> dict:
-    """Write everything under `data/raw/<dataset>` and `data/processed/<dataset>`.
+    """Write everything under `data/raw/<dataset>` and `data/<dataset>/processed`.
 
     Args:
         dataset: `ml-100k` or `ml-1m`.

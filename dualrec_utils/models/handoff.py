@@ -26,7 +26,7 @@ def load_lstm_scores(dataset: str, protocol: str, split: str) -> np.ndarray:
     Raises:
         StudyError: when the file is not there or belongs to other cases or another catalog.
     """
-    path = config.model_dir(dataset, "lstm") / f"scores_{protocol}_{split}.npy"
+    path = config.handoff_dir(dataset, "lstm") / f"scores_{protocol}_{split}.npy"
     if not path.is_file():
         raise StudyError(f"{path} is not there: run `dvc repro lstm` first")
     scores = np.load(path).astype(np.float64)
@@ -41,7 +41,7 @@ def load_lstm_scores(dataset: str, protocol: str, split: str) -> np.ndarray:
 
 def title_scores_path(model: str, *, dataset: str, protocol: str, split: str) -> Path:
     """Where stage `zero_shot_llm` writes a language model's title scores; `model` as in `params.yaml`."""
-    return config.model_dir(dataset, "zero_shot_llm") / f"title_scores_{model}_{protocol}_{split}.parquet"
+    return config.handoff_dir(dataset, "zero_shot_llm") / f"title_scores_{model}_{protocol}_{split}.parquet"
 
 
 def load_title_scores(model: str, *, dataset: str, protocol: str, split: str) -> pd.DataFrame:
@@ -101,7 +101,7 @@ def load_hints(dataset: str, protocol: str, split: str) -> pd.Series:
     Raises:
         StudyError: when the LSTM has not written them.
     """
-    path = config.model_dir(dataset, "lstm") / f"hints_{protocol}_{split}.parquet"
+    path = config.handoff_dir(dataset, "lstm") / f"hints_{protocol}_{split}.parquet"
     return files.read_parquet_of("lstm", path).set_index(CASE)[ITEM]
 
 
@@ -127,7 +127,7 @@ def save_generations(
         parameters: of prompt and generation, e.g. `max_new_tokens`, `batch_size`.
 
     Returns:
-        `data/generations/<dataset>/<stage>/<system>_<protocol>_<split>.jsonl`.
+        `data/<dataset>/<stage>/generations/<system>_<protocol>_<split>.jsonl`.
     """
     about = {"model": model, "revision": revision, "parameters": parameters}
     rows = [
@@ -152,5 +152,5 @@ def load_training_hints(dataset: str) -> pd.DataFrame:
     Raises:
         StudyError: when the LSTM has not written them.
     """
-    path = config.model_dir(dataset, "lstm") / "hints_lora_train.parquet"
+    path = config.handoff_dir(dataset, "lstm") / "hints_lora_train.parquet"
     return files.read_parquet_of("lstm", path).set_index(USER)

@@ -1,6 +1,6 @@
 """Fit a baseline, write its predictions, and keep both until its settings, code or data change.
 
-A piece lies under `data/checkpoints/<dataset>/baselines/<system>/`, outside what DVC clears before a run:
+A piece lies under `data/<dataset>/checkpoints/baselines/<system>/`, outside what DVC clears before a run:
 adding a model fits one model, and a killed run goes on where it stopped.
 """
 
@@ -134,8 +134,8 @@ def _attempt(name: str, settings: dict, histories: list[np.ndarray], **place) ->
 
 
 def piece_dir(dataset: str, name: str) -> Path:
-    """Where a baseline's piece lies: `data/checkpoints/<dataset>/baselines/<name>`."""
-    return config.ROOT / "data" / "checkpoints" / dataset / "baselines" / name
+    """Where a baseline's piece lies: `data/<dataset>/checkpoints/baselines/<name>`."""
+    return config.checkpoints_dir(dataset, "baselines") / name
 
 
 def _about(name: str, settings: dict, *, dataset: str, seed: int) -> dict:

@@ -34,8 +34,8 @@ def processes() -> PartialState:
 
 
 def checkpoint_dir(dataset: str, name: str) -> Path:
-    """Folder of the checkpoints of adapter `name`: `data/checkpoints/<dataset>/lora_finetuning/<name>`."""
-    return config.ROOT / "data" / "checkpoints" / dataset / "lora_finetuning" / name
+    """Folder of the checkpoints of adapter `name`: `data/<dataset>/checkpoints/lora_finetuning/<name>`."""
+    return config.checkpoints_dir(dataset, "lora_finetuning") / name
 
 
 def forget(dataset: str) -> None:

@@ -147,7 +147,7 @@ def save(model: PeftModel, folder: Path, *, base: str) -> Path:
 
     Args:
         model: with a trained adapter.
-        folder: `data/models/<dataset>/lora_finetuning/<name>`; what it held is replaced.
+        folder: `data/<dataset>/lora_finetuning/adapters/<name>`; what it held is replaced.
         base: name of the base model written into the settings, in place of this machine's path.
     """
     state = lora_checkpoints.processes()

@@ -109,7 +109,7 @@ def load_model(
 
 def locate(name: str, *, dataset: str) -> str:
     """What a parameter `model` stands for: `movielm` is the study's own model, else a folder or Hub id."""
-    return str(config.model_dir(dataset, "movielm")) if name == "movielm" else name
+    return str(config.stage_dir(dataset, "movielm")) if name == "movielm" else name
 
 
 def quantized(quantization: str) -> bool:

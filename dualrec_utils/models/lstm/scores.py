@@ -27,8 +27,8 @@ IN_SAMPLE = "in_sample_item_id"
 
 
 def save_model(model: keras.Model, *, dataset: str) -> Path:
-    """Write the weights to `data/models/<dataset>/lstm/lstm.weights.h5`."""
-    path = config.model_dir(dataset, MODEL) / "lstm.weights.h5"
+    """Write the weights to `data/<dataset>/lstm/lstm.weights.h5`."""
+    path = config.stage_dir(dataset, MODEL) / "lstm.weights.h5"
     with files.replacing(path) as temporary:
         kept = temporary.with_name(f"{temporary.name}.weights.h5")  # Keras insists on this ending
         model.save_weights(kept)
@@ -77,7 +77,7 @@ def score_split(
     scores = lstm.log_probabilities(model, rows, max_history=max_history, label=label)
     # Ranked as saved, so that whoever fuses the matrix starts from the same ranking.
     scores = scores.astype(np.float16)
-    folder = config.model_dir(dataset, MODEL)
+    folder = config.handoff_dir(dataset, MODEL)
     with (
         files.replacing(folder / f"scores_{protocol}_{split}.npy") as temporary,
         open(temporary, "wb") as out,
@@ -198,7 +198,7 @@ def hint_hits(hint_frame: pd.DataFrame, histories: Mapping[int, np.ndarray]) -> 
 
 def write_training_hints(hint_frame: pd.DataFrame, *, dataset: str) -> Path:
     """Write `hints_lora_train.parquet` into the model's folder."""
-    return files.write_parquet(hint_frame, config.model_dir(dataset, MODEL) / "hints_lora_train.parquet")
+    return files.write_parquet(hint_frame, config.handoff_dir(dataset, MODEL) / "hints_lora_train.parquet")
 
 
 def next_movies(

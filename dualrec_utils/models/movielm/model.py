@@ -262,7 +262,7 @@ def save(
 
 
 def train_stage(dataset: str, seed: int, **section) -> Path:
-    """Stage `movielm`: train, save to `data/models/<dataset>/movielm/`, write its metrics.
+    """Stage `movielm`: train, save to `data/<dataset>/movielm/`, write its metrics.
 
     Args:
         dataset, seed: as in `params.yaml`.
@@ -275,7 +275,7 @@ def train_stage(dataset: str, seed: int, **section) -> Path:
     histories = {user: own[:-WINDOW] for user, own in load_histories(dataset, "train").items()}
     validation = load_histories(dataset, "validation")
     model, tokenizer, curve = train(histories, validation, items, seed=seed, **section)
-    folder = save(model, tokenizer, curve, config.model_dir(dataset, STAGE))
+    folder = save(model, tokenizer, curve, config.stage_dir(dataset, STAGE))
     last, lines = curve.iloc[-1], titles.names_of(items).values()
     metrics = {
         "n_parameters": model.num_parameters(),

@@ -60,7 +60,7 @@ def results(
         max_new_tokens: longest answer of a step. batch_size: prompts answered at once.
 
     Returns:
-        Three results a candidate set. Prompts and answers go to `data/generations/nir-ml-100k/nir/`.
+        Three results a candidate set. Prompts and answers go to `data/nir-ml-100k/nir/generations/`.
     """
     network, tokenizer = load_model(locate(model, dataset=movies_of), revision=revision, dtype=dtype)
     name, about = Path(model).name, {"model": model, "revision": revision}

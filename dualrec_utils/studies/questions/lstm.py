@@ -190,7 +190,7 @@ def main() -> None:
     settings = complete(known[name], params.section("lstm"))
     weights = None
     if not known[name]:
-        weights = config.model_dir(settings["dataset"], "lstm") / "lstm.weights.h5"
+        weights = config.stage_dir(settings["dataset"], "lstm") / "lstm.weights.h5"
     measured = run(name, settings, folder=pieces_dir(SECTION) / name, weights=weights)
     print(
         f"{name}: loss {measured['loss']:.3f}, top-5 accuracy {measured['top5_accuracy']:.3f}", flush=True

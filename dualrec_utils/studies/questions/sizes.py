@@ -48,7 +48,7 @@ def trained(settings: Mapping, *, folder: Path) -> Path:
     """
     section = {key: value for key, value in settings.items() if key not in ("dataset", "seed")}
     dataset = settings["dataset"]
-    at_hand = config.model_dir(dataset, movielm.STAGE)
+    at_hand = config.stage_dir(dataset, movielm.STAGE)
     if files.read_json(at_hand / "section.json") == section:
         return at_hand
     histories = {

@@ -216,7 +216,7 @@ def ask(system: str, *, model: str, n_cases: int, kinds: Sequence[str]) -> pd.Da
 
 def _backend(settings: Mapping, *, model: str, ending: str | None) -> LocalBackend:
     own, dataset = settings["models"][model], settings["dataset"]
-    adapter = config.model_dir(dataset, "lora_finetuning") / f"{model}_{ending}" if ending else None
+    adapter = config.adapters_dir(dataset, "lora_finetuning") / f"{model}_{ending}" if ending else None
     batch = settings["generation_batch_size" if ending else "batch_size"]
     return LocalBackend(
         own["model"],
