@@ -20,10 +20,10 @@ endif
 PIP += --disable-pip-version-check --quiet
 # The resolver that `make lock` installs for itself.
 UV := 0.13.8
-# PROFILE=colab runs the parameters of profiles/colab, with data, lock and reports of their own there.
+# PROFILE=quick runs the values of profiles/quick, with data, lock and reports of its own there.
 PROFILE ?=
 FOLDER := $(if $(PROFILE),profiles/$(PROFILE),.)
-IN_FOLDER := cd $(FOLDER) && export DUALREC_ROOT="$$PWD"
+IN_FOLDER := cd $(FOLDER)
 # The kernel and DVC's commands find this environment's programs first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -58,10 +58,10 @@ profile:
 	@test -f $(FOLDER)/params.yaml || { echo "dualrec: there is no profile $(PROFILE); profiles:" \
 	  "$(patsubst profiles/%/params.yaml,%,$(wildcard profiles/*/params.yaml))" >&2; exit 2; }
 
-repro: profile $(INSTALLED)  ## run the whole study (only what changed), print its results; PROFILE=colab: that profile
-	@$(IN_FOLDER) && python -m dualrec_utils.params
+repro: profile $(INSTALLED)  ## run the whole study (only what changed), print its results; PROFILE=quick: that profile
+	@$(IN_FOLDER) && dualrec params
 	@$(IN_FOLDER) && dvc repro
-	@$(IN_FOLDER) && python -m dualrec_utils.results_text
+	@$(IN_FOLDER) && dualrec results
 
 test: $(INSTALLED)  ## run the tests, offline
 	@HF_HUB_OFFLINE=1 python -m pytest
@@ -79,49 +79,49 @@ strip: $(INSTALLED)  ## strip notebooks of outputs, back to the committed bytes 
 	@$(STRIP) notebooks/*.ipynb
 
 lab: profile $(INSTALLED)  ## open the notebooks in JupyterLab; PROFILE as above
-	@$(IN_FOLDER) && jupyter lab "$(CURDIR)/notebooks"
+	@$(IN_FOLDER) && jupyter lab notebooks
 
-report: profile $(INSTALLED)  ## bring the report up to date and say where it lies; PROFILE as above
-	@$(IN_FOLDER) && dvc repro report
-	@$(IN_FOLDER) && python -m dualrec_utils.results_text
+report: profile $(INSTALLED)  ## write the report anew, with what other profiles found, and say where it lies; PROFILE as above
+	@$(IN_FOLDER) && dvc repro --force --single-item report
+	@$(IN_FOLDER) && dualrec results
 
 bench: $(INSTALLED)  ## measure how fast and how well the LSTM trains, two ways (15 min)
-	@python -m dualrec_utils.bench
+	@dualrec bench
 
 verify: $(INSTALLED)  ## run everything again in a scratch copy and compare with the committed metrics
-	@python -m dualrec_utils.verify
+	@dualrec verify
 
 search: $(INSTALLED)  ## search the baselines' hyperparameters on validation users; after repro, an hour
-	@cd optional/baseline_search && dvc repro
+	@cd dualrec_utils/studies/baseline_search && dvc repro
 
 nir: $(INSTALLED)  ## reproduce NIR (GPT-3's recorded answers, yardsticks, a local model); after repro, 2 min
-	@cd optional/nir && dvc repro
+	@cd dualrec_utils/studies/nir && dvc repro
 
 # RecBole needs older libraries, so it has an environment of its own, and a Python they have wheels for.
 PEERS_VENV := .venv-peers
 PEERS_PYTHON ?= python3.11
 
-$(PEERS_VENV)/.installed: $(wildcard optional/peers/requirements*.txt)
+$(PEERS_VENV)/.installed: $(wildcard dualrec_utils/studies/peers/requirements*.txt)
 	@$(PEERS_PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || { \
 	  echo "dualrec: peers: RecBole needs Python 3.11 or 3.12, and $(PEERS_PYTHON) is neither; name one" \
 	    "with: make peers PEERS_PYTHON=python3.12" >&2; exit 2; }
 	@echo "peers: creating $(PEERS_VENV); a few minutes"
 	@$(PEERS_PYTHON) -m venv $(PEERS_VENV)
-	@$(PEERS_VENV)/bin/python -m pip install --quiet -r optional/peers/requirements.txt
-	@$(PEERS_VENV)/bin/python -m pip install --quiet --no-deps -r optional/peers/requirements-recbole.txt
+	@$(PEERS_VENV)/bin/python -m pip install --quiet -r dualrec_utils/studies/peers/requirements.txt
+	@$(PEERS_VENV)/bin/python -m pip install --quiet --no-deps -r dualrec_utils/studies/peers/requirements-recbole.txt
 	@touch $@
 
 peers: $(INSTALLED) $(PEERS_VENV)/.installed  ## run eight baselines and RecBole's versions of them on the same data; 75 min
-	@cd optional/peers && dvc repro
+	@cd dualrec_utils/studies/peers && dvc repro
 
 loo: $(INSTALLED)  ## run baselines on the field's leave-one-out track, beside published figures; an hour
-	@cd optional/leave_one_out && dvc repro
+	@cd dualrec_utils/studies/leave_one_out && dvc repro
 
 questions: $(INSTALLED)  ## answer questions the paper leaves open (notebook 09); after repro, an hour
-	@cd optional/questions && dvc repro
+	@cd dualrec_utils/studies/questions && dvc repro
 
 seeds: profile $(INSTALLED)  ## train LSTM and GRU4Rec again from two more seeds; after repro, 15 min; PROFILE as above
-	@$(IN_FOLDER) && python -m dualrec_utils.seeds lstm gru4rec
+	@$(IN_FOLDER) && dualrec study seeds lstm gru4rec
 
 # uv resolves for every platform and Python version at once, in an environment of its own. Versions
 # already in requirements.txt are kept where requirements.in allows them. What torch alone pulls in
@@ -138,8 +138,7 @@ lock:  ## write requirements.txt from requirements.in
 	@echo "lock: requirements.txt has $$(grep -c == requirements.txt) packages"
 
 clean:  ## remove .venv and what the default run leaves under data/; keep fetched data and reports
-	@rm -rf $(VENV) data/processed data/models data/generations data/predictions data/checkpoints data/.state
-	@rm -rf reports/notebooks
+	@rm -rf $(VENV) data/.state data/by_hand data/ml-100k reports/notebooks
 	@echo "clean: removed .venv and what the default run leaves under data/; kept data/raw (fetched once),"
 	@echo "       data/answers (paid for), data/questions and data/peers (of \`make questions\` and \`make peers\`),"
 	@echo "       DVC's cache (so that \`dvc repro\` restores in seconds; rm -rf .dvc/cache to recompute), reports/"

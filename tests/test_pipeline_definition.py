@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -19,15 +18,26 @@ from dualrec_utils.studies.questions import settings as questions
 ROOT = config.PACKAGE_ROOT
 PIPELINE = ROOT / "dvc.yaml"
 PACKAGE = "dualrec_utils"
-# They start the stages and change no result.
-RUNNERS = frozenset({"params", "schemas", "stages", "running", "run_notebook", "run_stage"})
-# What run_stage calls for the stages without a notebook.
-ENTRIES = {"data": "prepare", "movielm": "movielm", "report": "report"}
+# The rooms that start stages: they change no result.
+STARTERS = ("pipeline", "__main__", "__init__")
+# Rooms on which a stage that trains need not depend: an edit there changes figures and tables alone.
+DRAWING = ("show",)
+# What the command calls for the stages without a notebook.
+ENTRIES = {"data": "datasets.prepare", "movielm": "models.movielm.model", "report": "report.page"}
+
+
+def modules_under(*rooms, root=ROOT):
+    """Names of all modules of some rooms, without the package's."""
+    folder = root / PACKAGE
+    paths = [path for room in rooms for path in [folder / f"{room}.py", *(folder / room).rglob("*.py")]]
+    names = [".".join(path.relative_to(folder).with_suffix("").parts) for path in paths if path.is_file()]
+    return frozenset(name.removesuffix(".__init__") for name in names)
 
 
 def closure(source, **place):
-    """All modules that a piece of code reaches, runners apart, as paths relative to the root."""
-    return imports.closure(source, without=RUNNERS, **place)
+    """All modules that a piece of code reaches, starters apart, as paths relative to the root."""
+    without = modules_under(*STARTERS, root=place.get("root", ROOT))
+    return imports.closure(source, without=without, **place)
 
 
 def source_of(stage):
@@ -42,18 +52,41 @@ def pipeline():
     return YAML(typ="safe").load(PIPELINE.read_text(encoding="utf-8"))["stages"]
 
 
+def code_deps(stage):
+    return [dep for dep in pipeline()[stage]["deps"] if dep.startswith(f"{PACKAGE}/")]
+
+
+def files_of(dep):
+    """The modules that a dependency stands for: itself, or all of a room."""
+    path = ROOT / dep
+    paths = path.rglob("*.py") if path.is_dir() else [path]
+    return {str(one.relative_to(ROOT)) for one in paths if one.read_text(encoding="utf-8").strip()}
+
+
+def reruns(path):
+    """The stages that DVC runs anew after an edit of a file, by their own dependencies."""
+    return {
+        name
+        for name, defined in pipeline().items()
+        if any(path == dep or path.startswith(f"{dep}/") for dep in defined["deps"])
+    }
+
+
 def test_imports_are_followed_to_the_end(tmp_path):
-    """A planted chain: notebook -> a -> b (inside a function) -> package c.d; a runner is not followed."""
+    """A planted chain: notebook -> a -> b (inside a function) -> package c.d; a starter is not followed."""
     package = tmp_path / PACKAGE
-    (package / "c").mkdir(parents=True)
-    (package / "a.py").write_text(f"def f():\n    from {PACKAGE} import b, stages\n")
+    for room in ("c", "pipeline"):
+        (package / room).mkdir(parents=True)
+        (package / room / "__init__.py").write_text("")
+    (package / "a.py").write_text(
+        f"def f():\n    from {PACKAGE} import b\n    from {PACKAGE}.pipeline import run\n"
+    )
     (package / "b.py").write_text(f"from {PACKAGE}.c.d import thing\n")
-    (package / "c/__init__.py").write_text("")
     (package / "c/d.py").write_text("thing = 1\n")
-    (package / "stages.py").write_text(f"import {PACKAGE}.hidden\n")
+    (package / "pipeline/run.py").write_text(f"import {PACKAGE}.hidden\n")
     (package / "hidden.py").write_text("x = 1\n")
-    found = closure(f"import pandas\nfrom {PACKAGE} import a\n", root=tmp_path)
-    assert found == {f"{PACKAGE}/{name}.py" for name in ("a", "b", "c/d")}
+    reached = closure(f"import pandas\nfrom {PACKAGE} import a\n", root=tmp_path)
+    assert reached == {f"{PACKAGE}/{name}.py" for name in ("a", "b", "c/d")}
 
 
 def test_what_a_package_imports_by_name_is_followed(tmp_path):
@@ -62,8 +95,8 @@ def test_what_a_package_imports_by_name_is_followed(tmp_path):
     (package / "__init__.py").write_text("import importlib\nf = importlib.import_module\n")
     (package / "one.py").write_text(f"from {PACKAGE} import two\n")
     (tmp_path / PACKAGE / "two.py").write_text("x = 1\n")
-    found = closure(f"from {PACKAGE} import kinds\n", root=tmp_path)
-    assert found == {f"{PACKAGE}/{name}.py" for name in ("kinds/__init__", "kinds/one", "two")}
+    reached = closure(f"from {PACKAGE} import kinds\n", root=tmp_path)
+    assert reached == {f"{PACKAGE}/{name}.py" for name in ("kinds/__init__", "kinds/one", "two")}
 
 
 def test_a_relative_import_is_refused():
@@ -81,45 +114,98 @@ def test_stages_sections_and_notebooks_are_the_same_list():
     assert in_notebooks == [stage.notebook for stage in stages.STAGES if stage.notebook]
 
 
+def test_the_pipeline_is_short_enough_to_read():
+    assert len(PIPELINE.read_text(encoding="utf-8").splitlines()) < 200
+
+
 @pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: stage.name)
-def test_a_stage_depends_on_exactly_the_code_it_runs(stage):
-    defined = pipeline()[stage.name]
-    listed = {str(Path(dep)) for dep in defined.get("deps", []) if str(dep).endswith((".py", ".ipynb"))}
-    # A folder stands for the modules in it.
-    for dep in defined.get("deps", []):
-        if (ROOT / dep).is_dir() and str(dep).startswith(PACKAGE):
-            listed |= {str(path.relative_to(ROOT)) for path in (ROOT / dep).rglob("*.py")}
-    listed -= {f"{PACKAGE}/{name}.py" for name in RUNNERS}
-    wanted = closure(source_of(stage))
+def test_a_stage_depends_on_the_rooms_it_runs_and_on_no_other(stage):
+    deps = code_deps(stage.name)
+    reached = closure(source_of(stage))
+    listed = set().union(*map(files_of, deps))
+    may_lack = {path for room in DRAWING for path in files_of(f"{PACKAGE}/{room}")}
+    missing = sorted(reached - listed - may_lack)
+    assert not missing, f"deps of stage {stage.name} in dvc.yaml lack {missing}"
+    idle = [dep for dep in deps if not files_of(dep) & reached]
+    assert not idle, f"stage {stage.name} runs nothing of {idle}"
     if stage.notebook:
-        wanted.add(f"notebooks/{stage.notebook}")
-    add, remove = sorted(wanted - listed), sorted(listed - wanted)
-    lines = [f"+      - {path}" for path in add] + [f"-      - {path}" for path in remove]
-    assert not lines, "\n".join([f"deps of stage {stage.name} in dvc.yaml:", *lines])
+        assert f"notebooks/{stage.notebook}" in pipeline()[stage.name]["deps"]
+
+
+LANGUAGE = {"zero_shot_llm", "lora_finetuning"}
+
+
+@pytest.mark.parametrize(
+    ("edited", "stages_rerun"),
+    [
+        ("models/language/prompts.py", {"movielm", "audit"} | LANGUAGE),
+        ("models/baselines/gru4rec.py", {"baselines", "audit"}),
+        ("models/backends/hosted.py", {"zero_shot_llm"}),
+        ("models/hybrids/fusion.py", {"rerank_ablation", "audit"}),
+        ("models/finetuning/lora.py", {"lora_finetuning", "audit"}),
+        ("datasets/prepare.py", {"data"}),
+        ("datasets/another_parser.py", {"data"}),
+        ("show/charts.py", {"eda", "rerank_ablation", "results", "report"}),
+        ("analysis/verdict.py", {"results", "audit", "report"}),
+        ("report/page.py", {"report"}),
+        ("pipeline/running.py", set()),
+        ("studies/seeds.py", set()),
+        ("__main__.py", set()),
+    ],
+)
+def test_an_edit_reruns_what_it_concerns_and_nothing_else(edited, stages_rerun):
+    assert reruns(f"{PACKAGE}/{edited}") == stages_rerun
 
 
 @pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: stage.name)
-def test_a_stage_runs_its_runner_with_its_own_parameters(stage):
-    defined = pipeline()[stage.name]
-    runner = "run_notebook" if stage.notebook else "run_stage"
-    assert defined["cmd"] == f"python -m {PACKAGE}.{runner} {stage.name}"
-    names = {name.split(".")[0] for name in defined["params"]}
-    has_keys = bool(params.SECTIONS[stage.name].model_fields)
-    assert names <= {"dataset", "seed", stage.name}, "another stage's parameters"
-    assert {"dataset", "seed"} <= names
-    assert stage.name in names or not has_keys
+def test_a_stage_runs_by_the_one_command(stage):
+    assert pipeline()[stage.name]["cmd"] == f"python -m {PACKAGE} run {stage.name}"
+
+
+def sections_read(stage):
+    """Sections of params.yaml that the code of a stage names in a call of the package's params."""
+    source = [source_of(stage)]
+    source += [(ROOT / path).read_text(encoding="utf-8") for path in closure(source[0])]
+    names = {"intervals"} if stage.notebook else set()
+    for node in (node for text in source for node in ast.walk(ast.parse(text))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("params.section", "notebook.begin"):
+            first = ast.unparse(node.args[0])
+            names |= (
+                {name for name in params.SECTIONS if name == ast.literal_eval(first)}
+                if first[0] in "'\""
+                else {first}
+            )
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "params.load":
+            names.add("all")
+    return names
+
+
+@pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: stage.name)
+def test_every_section_that_a_stage_reads_is_declared(stage):
+    """In the profile's own file and in the default run's, which a profile's values are laid over."""
+    own, default = set(), set()
+    whole = False
+    for entry in pipeline()[stage.name]["params"]:
+        for place, names in (entry if isinstance(entry, dict) else {"params.yaml": [entry]}).items():
+            whole |= names is None
+            (default if place.startswith("${repository}") else own).update(names or ())
+    read = {name for name in sections_read(stage) if name in (*params.SECTIONS, "intervals", "all")}
+    read |= {stage.name} if params.SECTIONS[stage.name].model_fields else set()
+    if whole:
+        return
+    assert "all" not in read
+    assert {"dataset", "seed"} <= own
+    assert read <= default and read - {"intervals"} <= own
+    assert default <= read | {stage.name}, "a section that the stage does not read"
 
 
 def test_only_the_report_depends_on_what_differs_from_run_to_run():
     """The page says how long this run took, even where every metric came out as before."""
-    varies = re.compile(r"reports/(notebooks|timings|index)")
     varying = {
-        name: {str(dep) for dep in defined.get("deps", []) if varies.match(str(dep))}
+        name: {dep for dep in defined["deps"] if re.match(r"reports/(notebooks|timings|index)", dep)}
         for name, defined in pipeline().items()
     }
-    timed = [stage.name for stage in stages.STAGES if stage.name != "report"]
-    wanted = {f"reports/timings/{name}.json" for name in [*timed, "baselines_models", "lstm_training"]}
-    assert varying.pop("report") == wanted
+    assert varying.pop("report") == {"reports/timings"}
     assert not any(varying.values()), varying
 
 
@@ -188,11 +274,3 @@ def test_make_alone_lists_every_target():
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ["repro", "test", "lint", "lab", "report", "bench", "verify", "lock", "clean"]:
         assert re.search(rf"^  make {target} +\S", listed, re.M), target
-
-
-def test_other_projects_are_their_own_and_only_their_files_are_named():
-    """DVC runs what the same project makes of a dependency, and sees no folder of another project."""
-    for folder in (ROOT / "optional").iterdir():
-        assert (folder / ".dvc" / "config").is_file(), f"{folder.name} would run with the default pipeline"
-    deps = [dep for stage in pipeline().values() for dep in stage["deps"] if dep.startswith("profiles/")]
-    assert deps and all((ROOT / dep).is_file() for dep in deps)

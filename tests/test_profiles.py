@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import tiny_files, use_downloads, use_root
-from ruamel.yaml import YAML
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.config import HISTORY, ITEM, POSITION, RATING, TIMESTAMP, USER
@@ -25,8 +24,8 @@ ROOT = config.PACKAGE_ROOT
 every = pytest.mark.parametrize("name", profiles.names())
 
 
-def stages_of(path):
-    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"]
+def values_of(name):
+    return params.load(config.PROFILES / name / "params.yaml")
 
 
 def dvc(*arguments, cwd):
@@ -38,68 +37,61 @@ def dvc(*arguments, cwd):
 
 
 def test_the_papers_models_have_their_profile():
-    assert "colab" in profiles.names()
+    models = values_of("colab").lora_finetuning.models
+    assert {"mistral_7b", "deepseek_qwen_1_5b"} <= set(models) and "movielm" not in models
 
 
 @every
-def test_its_parameters_are_valid(name):
-    assert params.load(profiles.FOLDER / name / "params.yaml").dataset == "ml-1m"
+def test_its_values_are_valid_and_it_names_nothing_twice(name):
+    """What stands in a profile differs from the default run."""
+    default = params.read_yaml(ROOT / "params.yaml")
+    differences = params.read_yaml(config.PROFILES / name / "params.yaml")
+    assert values_of(name).repository == "../../"
+    for section in (*params.SECTIONS, "intervals"):
+        for key, value in differences.get(section, {}).items():
+            assert default[section][key] != value, f"{section}.{key} is as in the default run"
 
 
 def test_ml_1m_asks_nothing_that_the_default_profile_does_not_have():
     """No Hub, no key, no GPU: its language model is trained in the pipeline."""
-    own = params.load(profiles.FOLDER / "ml-1m/params.yaml")
-    for section in (own.zero_shot_llm, own.lora_finetuning):
+    values = values_of("ml-1m")
+    for section in (values.zero_shot_llm, values.lora_finetuning):
         models = section.models.values()
         assert [(model.backend, model.model) for model in models] == [("local", "movielm")]
-    default = params.load(ROOT / "params.yaml")
-    assert own.data.model_copy(update={"cases_per_user": 8}) == default.data
 
 
-@every
-def test_it_has_the_baselines_of_the_default_run_but_for_the_tuned_lstm(name):
+@pytest.mark.parametrize("name", ["ml-1m", "colab"])
+def test_its_tuned_lstm_has_the_defaults_of_the_search(name):
     """Of two of its settings, the defaults of the search did better on the validation users of ml-1m."""
-    used, found = (
-        params.load(folder / "params.yaml").baselines.models for folder in (profiles.FOLDER / name, ROOT)
-    )
     searched = baseline_search.read_settings(baseline_search.PARAMS)["models"]
-    assert used == found | {"lstm_tuned": searched["lstm_tuned"]}
+    assert values_of(name).baselines.models["lstm_tuned"] == searched["lstm_tuned"]
 
 
 def test_its_pieces_take_an_hour_and_a_half_at_most(monkeypatch):
-    monkeypatch.setattr(config, "ROOT", profiles.FOLDER / "ml-1m")
+    usual = {stage.name: stages.budget(stage) for stage in stages.STAGES}
+    monkeypatch.setattr(config, "ROOT", config.PROFILES / "ml-1m")
     budgets = {stage.name: stages.budget(stage) for stage in stages.STAGES}
     assert max(budgets.values()) <= 5_400
-    assert all(budgets[stage.name] >= stage.budget_seconds for stage in stages.STAGES)
+    assert all(budgets[name] >= seconds for name, seconds in usual.items())
+
+
+def test_only_a_trial_says_that_it_is_none():
+    assert [name for name in profiles.names() if values_of(name).trial] == ["quick"]
+    assert not params.load(ROOT / "params.yaml").trial
 
 
 @every
-def test_its_pipeline_is_the_default_one_with_code_two_folders_up(name):
-    folder = profiles.FOLDER / name
-    committed = (folder / "dvc.yaml").read_text(encoding="utf-8")
-    default = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    assert committed == profiles.pipeline(default), "run: python -m dualrec_utils.pipeline.profiles"
-    own, theirs = stages_of(folder / "dvc.yaml"), stages_of(ROOT / "dvc.yaml")
-    assert list(own) == list(theirs)
-    for stage, defined in own.items():
-        assert defined["cmd"] == f'DUALREC_ROOT="$PWD" {theirs[stage]["cmd"]}'
-        assert defined["outs"] == theirs[stage]["outs"]
-        for dep in defined["deps"]:
-            if dep.endswith((".py", ".ipynb")):
-                assert (folder / dep).is_file(), dep
-            assert "profiles/" not in dep, "what other profiles found is the default report's"
-
-
-@every
-def test_its_report_has_a_readme_to_fill(name):
-    readme = (profiles.FOLDER / name / "README.md").read_text(encoding="utf-8")
-    assert readme.count("<!-- results:begin -->") == readme.count("<!-- results:end -->") == 1
+def test_its_pipeline_code_and_notebooks_are_links(name):
+    for place in ("dvc.yaml", "dualrec_utils", "notebooks", "reports/studies"):
+        link = config.PROFILES / name / place
+        assert link.is_symlink() and link.resolve() == ROOT / place
+        assert not Path(os.readlink(link)).is_absolute()
 
 
 def test_a_folder_without_parameters_is_no_profile(tmp_path, monkeypatch):
-    monkeypatch.setattr(profiles, "FOLDER", tmp_path)
+    monkeypatch.setattr(config, "PROFILES", tmp_path)
     with pytest.raises(StudyError, match="no profile 'colab'; profiles: none"):
-        profiles.write("colab")
+        profiles.set_up("colab")
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -110,60 +102,63 @@ def test_make_goes_to_the_profiles_folder_and_refuses_another_name(target):
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     commands = [line for line in make("colab", "-n").stdout.splitlines() if line.startswith("cd ")]
-    assert commands
-    assert all(line.startswith('cd profiles/colab && export DUALREC_ROOT="$PWD" && ') for line in commands)
+    assert commands and all(line.startswith("cd profiles/colab && ") for line in commands)
     refused = make("collab")
     assert refused.returncode == 2
-    assert "there is no profile collab; profiles: colab ml-1m" in refused.stderr
+    assert "there is no profile collab; profiles: colab ml-1m quick" in refused.stderr
 
 
-def test_running_a_profile_leaves_the_default_one_clean(tmp_path, monkeypatch):
+PIPELINE = """\
+stages:
+  say:
+    cmd: python -B dualrec_utils/words.py ${word} ${count}
+    deps: [dualrec_utils]
+    params: [word, say, "${repository}params.yaml": [say]]
+    outs: [said.txt]
+"""
+
+
+def test_profiles_run_one_pipeline_and_leave_each_other_clean(tmp_path, monkeypatch):
     """A small pipeline in place of the study's, since what counts is whose lock DVC writes."""
-    (tmp_path / "dualrec_utils").mkdir()
-    (tmp_path / "dualrec_utils/words.py").write_text(
-        "import os, sys\nopen(os.environ.get('DUALREC_ROOT', '.') + '/said.txt', 'w').write(sys.argv[1])\n"
-    )
-    (tmp_path / "dvc.yaml").write_text(
-        "stages:\n"
-        "  say:\n"
-        "    cmd: python dualrec_utils/words.py ${word}\n"
-        "    deps:\n"
-        "      - dualrec_utils/words.py\n"
-        "    params:\n"
-        "      - word\n"
-        "    outs:\n"
-        "      - said.txt\n"
-    )
-    monkeypatch.setattr(profiles, "FOLDER", tmp_path / "profiles")
+    (tmp_path / "dualrec_utils/__pycache__").mkdir(parents=True)
+    code = tmp_path / "dualrec_utils/words.py"
+    code.write_text("import sys\nopen('said.txt', 'w').write(' '.join(sys.argv[1:]))\n")
+    (tmp_path / "dvc.yaml").write_text(PIPELINE)
+    (tmp_path / "notebooks").mkdir()
     monkeypatch.setattr(config, "PACKAGE_ROOT", tmp_path)
+    monkeypatch.setattr(config, "PROFILES", tmp_path / "profiles")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     for place in (".dvc/config", ".dvc/.gitignore", ".dvcignore"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / place, tmp_path / place)
-    names = ("one", "two")
-    folders = {"default": tmp_path} | {name: tmp_path / "profiles" / name for name in names}
+    folders = {"default": tmp_path} | {name: tmp_path / "profiles" / name for name in ("one", "two")}
     for word, folder in folders.items():
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "params.yaml").write_text(f"word: {word}\n")
-    for name in names:
-        profiles.write(name)
-        pipeline = folders[name] / "dvc.yaml"
-        text = pipeline.read_text().replace("python dualrec_utils", "python ../../dualrec_utils")
-        pipeline.write_text(text)
+        repository = '""' if word == "default" else "../../"
+        (folder / "params.yaml").write_text(
+            f"repository: {repository}\nword: {word}\ncount: 1\nsay: {{}}\n"
+        )
+    for name in ("one", "two"):
+        profiles.set_up(name)
     for folder in folders.values():
         dvc("repro", cwd=folder)
     for word, folder in folders.items():
-        assert (folder / "said.txt").read_text() == word
-    # A profile's own parameters touch nobody else; the code that all share is a dependency of all.
-    (folders["one"] / "params.yaml").write_text("word: other\n")
+        assert (folder / "said.txt").read_text() == f"{word} 1"
+        # What Python leaves beside the code is no change of it.
+        (tmp_path / f"dualrec_utils/__pycache__/{word}.pyc").write_text(word)
+        assert "up to date" in dvc("status", cwd=folder)
+    # A profile's own values concern nobody else; those of the default run and the code concern all.
+    (folders["one"] / "params.yaml").write_text("repository: ../../\nword: other\ncount: 1\nsay: {}\n")
     assert "word" in dvc("status", cwd=folders["one"])
     for name in ("default", "two"):
         assert "up to date" in dvc("status", cwd=folders[name])
-    with open(tmp_path / "dualrec_utils/words.py", "a") as stream:
-        stream.write("# changed\n")
+    (tmp_path / "params.yaml").write_text('repository: ""\nword: default\ncount: 1\nsay: {loud: 1}\n')
     for name in ("default", "two"):
-        assert "words.py" in dvc("status", cwd=folders[name])
+        assert "params.yaml" in dvc("status", cwd=folders[name])
+    code.write_text(code.read_text() + "# changed\n")
+    for name in ("default", "two"):
+        assert "dualrec_utils" in dvc("status", cwd=folders[name])
 
 
 @pytest.fixture
@@ -189,14 +184,14 @@ def order_folder(tmp_path, monkeypatch):
 
 def test_the_data_stage_of_ml_1m_reads_an_order_file(tmp_path, order_folder, monkeypatch):
     use_root(tmp_path / "root", monkeypatch)
-    settings = params.section("data", profiles.FOLDER / "ml-1m/params.yaml")
+    settings = params.section("data", config.PROFILES / "ml-1m/params.yaml")
     summary = prepare.prepare(**settings | {"n_items": 24})
     assert summary["source"] == "folder"
     assert summary["n_cases_next_item"] == {
         part: summary[f"n_users_{part}"] for part in config.HELDOUT_SPLITS
     }
     # Nothing but this profile's own data set is written.
-    assert [path.name for path in (tmp_path / "root/data").glob("*/*")] == ["ml-1m", "ml-1m"]
+    assert [path.name for path in sorted((tmp_path / "root/data").glob("*/*"))] == ["processed", "ml-1m"]
     data = eda.load("ml-1m")
     # The order is the file's, whatever the times that happen to be known.
     kept = order_folder[order_folder[ITEM].isin(data["items"][ITEM])].sort_values(POSITION)

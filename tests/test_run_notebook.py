@@ -6,28 +6,27 @@ import sys
 
 import nbformat
 import pytest
+from conftest import use_root
 
+from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.pipeline import notebooks as run_notebook
+from dualrec_utils.pipeline import notebook as notebook_start, notebooks as run_notebook, params
 
-PARAMETERS = 'dataset = "ml-100k"  # the data\nseed = 1  # of everything\nshuffle = False'
-SETTINGS = {"dataset": "ml-100k", "seed": 7, "shuffle": True}
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
-def notebook(*sources, parameters=PARAMETERS):
+def notebook(*sources):
     cells = [nbformat.v4.new_markdown_cell("# 01 Tiny")]
-    cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
     cells += [nbformat.v4.new_code_cell(source) for source in sources]
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNELSPEC})
 
 
-def run(tmp_path, made, settings=SETTINGS, page="page.html"):
+def run(tmp_path, made, page="page.html"):
     source = tmp_path / "01_tiny.ipynb"
     nbformat.write(made, str(source))
     before = source.read_bytes()
     try:
-        run_notebook.run(source, settings, page=tmp_path / page, cwd=tmp_path)
+        run_notebook.run(source, page=tmp_path / page, cwd=tmp_path)
     finally:
         assert source.read_bytes() == before
     return (tmp_path / page).read_text(encoding="utf-8")
@@ -45,7 +44,7 @@ def test_the_page_is_whole_offline_and_the_same_every_time(tmp_path, monkeypatch
     made = notebook(
         "import sys, os\nprint(sys.prefix, os.getcwd())\nprint(chr(116) + 'o stderr', file=sys.stderr)",
         "import matplotlib.pyplot as plt\nplt.plot([1, 2]);",
-        "assert shuffle is True and seed == 7\nimport pandas as pd\npd.DataFrame({'column': [seed]})",
+        "import pandas as pd\npd.DataFrame({'column': [1]})",
     )
     first = run(tmp_path, made, page="first.html")
     second = run(tmp_path, made, page="second.html")
@@ -58,52 +57,17 @@ def test_the_page_is_whole_offline_and_the_same_every_time(tmp_path, monkeypatch
     assert "to stderr" in streams.err and str(tmp_path) in streams.out
 
 
-def test_parameters_are_shown_once_where_they_are_the_defaults(tmp_path):
-    defaults = {"dataset": "ml-100k", "seed": 1, "shuffle": False}
-    page = run(tmp_path, notebook("print(seed)"), settings=defaults)
-    assert "# Parameters" not in page and "# of everything" in page
-    assert "# Parameters" in run(tmp_path, notebook("print(seed)"))
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        (SETTINGS | {"n_itmes": 3}, "has no parameter n_itmes, which params.yaml sets"),
-        ({"dataset": "ml-100k", "seed": 7}, "params.yaml does not set shuffle"),
-    ],
-)
-def test_names_that_differ_are_refused_before_anything_runs(tmp_path, settings, words):
-    with pytest.raises(StudyError, match=words):
-        run(tmp_path, notebook("open('ran', 'w')"), settings=settings)
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize(
-    "parameters", ["import os\nseed = 1", "seed = 1 + len('a')", "seed =", "a, b = 1, 2"]
-)
-def test_the_parameters_cell_holds_only_plain_assignments(tmp_path, parameters):
-    with pytest.raises(StudyError, match="may hold only `name = value` lines"):
-        run(tmp_path, notebook(parameters=parameters), settings={"seed": 1})
-
-
 def test_a_missing_notebook_is_named(tmp_path):
     source = tmp_path / "01_tiny.ipynb"
     with pytest.raises(StudyError, match=r"no notebook .*; restore it with `git checkout 01_tiny.ipynb`"):
-        run_notebook.run(source, SETTINGS, page=tmp_path / "page.html", cwd=tmp_path)
-
-
-def test_exactly_one_parameters_cell(tmp_path):
-    made = notebook()
-    made.cells[1].metadata = {}
-    with pytest.raises(StudyError, match="has 0 cells tagged"):
-        run(tmp_path, made)
+        run_notebook.run(source, page=tmp_path / "page.html", cwd=tmp_path)
 
 
 def test_a_failing_cell_is_named_and_nothing_is_written(tmp_path, capfd):
     with pytest.raises(
-        run_notebook.NotebookFailed, match=r"^cell 4 of 01_tiny.ipynb \(`1 / 0`\) failed: .*by zero$"
+        run_notebook.NotebookFailed, match=r"^cell 3 of 01_tiny.ipynb \(`1 / 0`\) failed: .*by zero$"
     ):
-        run(tmp_path, notebook("seed", "1 / 0"))
+        run(tmp_path, notebook("2", "1 / 0"))
     assert "ZeroDivisionError" in capfd.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["01_tiny.ipynb"]
 
@@ -126,16 +90,58 @@ def test_an_output_that_loads_from_the_network_is_refused(tmp_path):
         run(tmp_path, notebook(source))
 
 
-@pytest.mark.parametrize(("runner", "stage"), [("run_notebook", "eda"), ("run_stage", "data")])
-def test_the_commands_refuse_a_bad_params_file_with_status_two(tmp_path, runner, stage):
+@pytest.mark.parametrize("stage", ["eda", "data"])
+def test_the_command_refuses_a_bad_params_file_with_status_two(tmp_path, stage):
     (tmp_path / "params.yaml").write_text("dataset: ml-10m\nseed: 1\n")
     done = subprocess.run(
-        [sys.executable, "-m", f"dualrec_utils.{runner}", stage],
+        [sys.executable, "-m", "dualrec_utils", "run", stage],
         env=os.environ | {"DUALREC_ROOT": str(tmp_path)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"dualrec: {stage}: ")
-    assert "dataset is 'ml-10m'; allowed: ml-100k | ml-1m" in done.stderr
+    assert "dataset is 'ml-10m'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def begun(tmp_path, monkeypatch, *, by_pipeline, overrides=None):
+    """What a notebook's first cell gets, in a scratch folder with the repository's params.yaml."""
+    use_root(tmp_path, monkeypatch)
+    monkeypatch.setattr(config, "PARAMS_FILE", config.PACKAGE_ROOT / "params.yaml")
+    monkeypatch.delenv(notebook_start.RUN_BY_PIPELINE, raising=False)
+    monkeypatch.setenv(config.BY_HAND, "")
+    if by_pipeline:
+        monkeypatch.setenv(notebook_start.RUN_BY_PIPELINE, "lstm")
+    return notebook_start.begin("lstm", overrides)
+
+
+def test_a_notebook_reads_its_section_and_what_every_interval_needs(tmp_path, monkeypatch):
+    settings = begun(tmp_path, monkeypatch, by_pipeline=True)
+    whole = params.load(config.PACKAGE_ROOT / "params.yaml")
+    assert (settings.dataset, settings.seed) == (whole.dataset, whole.seed)
+    assert settings.epochs == whole.lstm.epochs
+    assert settings.intervals == {
+        "seed": whole.seed,
+        "n_bootstrap": whole.intervals.n_bootstrap,
+        "confidence": whole.intervals.confidence,
+    }
+    assert f"<td>{whole.lstm.epochs}</td>" in settings._repr_html_()
+
+
+def test_a_notebook_run_by_hand_says_so_and_leaves_the_pipelines_outputs(tmp_path, monkeypatch, capsys):
+    begun(tmp_path, monkeypatch, by_pipeline=True)
+    assert capsys.readouterr().out == ""
+    pipeline = {config.stage_dir("d", "lstm"), config.metrics_file("lstm"), config.tables_dir("lstm")}
+    settings = begun(tmp_path, monkeypatch, by_pipeline=False, overrides={"epochs": 1})
+    assert settings.epochs == 1
+    assert str(tmp_path / "data/by_hand") in capsys.readouterr().out
+    for place in (config.stage_dir("d", "lstm"), config.metrics_file("lstm"), config.tables_dir("lstm")):
+        assert place not in pipeline and place.is_relative_to(tmp_path / "data/by_hand")
+    # What other stages left is read where the pipeline wrote it.
+    assert config.stage_dir("d", "movielm") == tmp_path / "data/d/movielm"
+
+
+def test_the_pipeline_takes_values_from_params_yaml_alone(tmp_path, monkeypatch):
+    with pytest.raises(StudyError, match="epochs"):
+        begun(tmp_path, monkeypatch, by_pipeline=True, overrides={"epochs": 1})

@@ -11,6 +11,7 @@ import nbformat
 import psutil
 import pytest
 
+from dualrec_utils import __main__ as command
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import running, stages
@@ -22,6 +23,17 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "STATE", tmp_path / "data" / ".state")
     monkeypatch.setattr(config, "TIMINGS", tmp_path / "reports" / "timings")
     return tmp_path
+
+
+def carry_out(name, work):
+    """Do `work` as the stage `name`, as the command does, and return the exit status."""
+    try:
+        with running.supervised(name):
+            work()
+    except StudyError as error:
+        print(f"dualrec: {name}: {error}", file=sys.stderr, flush=True)
+        return 2
+    return 0
 
 
 def wait_for(condition, seconds):
@@ -41,16 +53,16 @@ def alive(pid):
 
 
 def test_a_stage_is_timed_and_its_lock_let_go(root, capfd):
-    assert running.carry_out("eda", lambda: time.sleep(0.1)) == 0
+    assert carry_out("eda", lambda: time.sleep(0.1)) == 0
     timing = json.loads((root / "reports/timings/eda.json").read_text())
     assert 0.1 <= timing["seconds"] < 5
-    assert timing["budget_seconds"] == stages.find("eda").budget_seconds
+    assert timing["budget_seconds"] == stages.budget(stages.find("eda"))
     assert timing["peak_memory_mb"] > 10
     assert timing["machine"] == stages.machine()
     out = capfd.readouterr().out
     assert out.startswith("[2/11] eda: budget 60 s, not run here before; at most about ")
     assert "eda: 0 s of 60 s, peak memory" in out
-    assert running.carry_out("eda", lambda: None) == 0
+    assert carry_out("eda", lambda: None) == 0
 
 
 @pytest.mark.parametrize(("driver", "usable"), [(False, True), (True, False), (True, True)])
@@ -63,7 +75,7 @@ def test_a_gpu_belongs_to_the_machine(driver, usable, monkeypatch):
 
 def test_memory_of_children_counts(root):
     command = [sys.executable, "-c", "import time; x = bytearray(300_000_000); time.sleep(1.5)"]
-    running.carry_out("eda", lambda: subprocess.run(command, check=True))
+    carry_out("eda", lambda: subprocess.run(command, check=True))
     own = psutil.Process().memory_info().rss / 2**20
     peak = json.loads((root / "reports/timings/eda.json").read_text())["peak_memory_mb"]
     assert peak > own + 250
@@ -73,36 +85,38 @@ def test_a_study_error_is_one_line_and_status_two(root, capfd):
     def work():
         raise StudyError("movies.dat is empty; fetch it again")
 
-    assert running.carry_out("data", work) == 2
+    assert carry_out("data", work) == 2
     assert capfd.readouterr().err == "dualrec: data: movies.dat is empty; fetch it again\n"
     assert not (root / "reports/timings/data.json").exists()
 
 
-def test_a_commands_status_is_two_after_a_study_error_else_its_own(capfd):
-    def work(status, *, known=True):
-        if not known:
-            raise StudyError("there is no model 'x'; models: y")
-        return status
+@pytest.mark.parametrize(
+    ("raised", "status"), [(StudyError("there is no model 'x'; models: y"), 2), (KeyboardInterrupt(), 130)]
+)
+def test_what_a_user_can_act_on_is_one_message(raised, status, monkeypatch, capfd):
+    def work():
+        raise raised
 
-    command = stages.reported("seeds")
-    assert [command(lambda status=status: work(status))() for status in (None, 0, 1)] == [0, 0, 1]
-    assert capfd.readouterr() == ("", "")
-    assert command(lambda: work(0, known=False))() == 2
-    assert capfd.readouterr() == ("", "dualrec: seeds: there is no model 'x'; models: y\n")
+    monkeypatch.setattr(command, "check_params", work)
+    assert command.main(["params"]) == status
+    streams = capfd.readouterr()
+    assert streams.out == "" and streams.err.startswith("dualrec: params: ")
+    assert len(streams.err.splitlines()) == 1
 
 
-def test_any_other_error_keeps_its_traceback(root):
+def test_any_other_error_keeps_its_traceback(root, monkeypatch):
+    monkeypatch.setattr(command, "check_params", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        stages.reported("seeds")(lambda: 1 / 0)()
-    with pytest.raises(ZeroDivisionError):
-        running.carry_out("data", lambda: 1 / 0)
+        command.main(["params"])
+    with pytest.raises(ZeroDivisionError), running.supervised("data"):
+        _ = 1 / 0
     assert not (root / "reports/timings/data.json").exists()
 
 
 def test_what_is_left_comes_from_last_times_else_budgets(root):
     (root / "reports/timings").mkdir(parents=True)
     (root / "reports/timings/results.json").write_text('{"seconds": 12.0}')
-    left = (12 + stages.find("audit").budget_seconds + stages.find("report").budget_seconds) / 60
+    left = (12 + stages.budget(stages.find("audit")) + stages.budget(stages.find("report"))) / 60
     assert stages.headline(stages.find("results")) == (
         f"[9/11] results: budget 90 s, last time 12 s; at most about {left:.0f} min left of the whole run"
     )
@@ -110,16 +124,25 @@ def test_what_is_left_comes_from_last_times_else_budgets(root):
 
 def test_a_profiles_own_budgets_stand_in_its_folder(root, monkeypatch, capfd):
     monkeypatch.setattr(config, "ROOT", root)
-    assert stages.budget(stages.find("report")) == 30
-    (root / "budgets.json").write_text('{"report": 70}')
-    assert stages.budget(stages.find("report")) == 70
-    assert stages.budget(stages.find("results")) == 90
-    assert stages.headline(stages.find("report")).endswith("at most about 70 s left of the whole run")
-    assert running.carry_out("report", lambda: None) == 0
-    assert "report: budget 70 s" in capfd.readouterr().out
-    assert json.loads((root / "reports/timings/report.json").read_text())["budget_seconds"] == 70
+    usual = stages.budget(stages.find("audit"))
+    (root / "budgets.json").write_text('{"audit": 7000}')
+    assert stages.budget(stages.find("audit")) == 7000 != usual
+    assert stages.budget(stages.find("results")) < 7000
+    assert carry_out("audit", lambda: None) == 0
+    assert "audit: budget 7000 s" in capfd.readouterr().out
+    assert json.loads((root / "reports/timings/audit.json").read_text())["budget_seconds"] == 7000
+
+
+def test_the_page_depends_on_the_times_and_leaves_none(root, capfd):
+    assert carry_out("report", lambda: None) == 0
+    assert "report: " in capfd.readouterr().out
+    assert not (root / "reports/timings/report.json").exists()
+
+
+def test_a_budget_of_no_stage_is_refused(root, monkeypatch, capfd):
+    monkeypatch.setattr(config, "ROOT", root)
     (root / "budgets.json").write_text('{"reprot": 70}')
-    assert running.carry_out("report", lambda: pytest.fail("began")) == 2
+    assert carry_out("report", lambda: pytest.fail("began")) == 2
     assert "there is no stage 'reprot'; stages: data, eda" in capfd.readouterr().err
 
 
@@ -127,7 +150,8 @@ def test_a_stage_held_by_a_live_process_is_refused_with_its_pid(root, monkeypatc
     monkeypatch.setattr(running, "LOCK_SECONDS", 0.2)
     code = f"""
         from pathlib import Path
-        from dualrec_utils import config, running
+        from dualrec_utils.core import config
+        from dualrec_utils.pipeline import running
         import time
         config.STATE = Path({str(config.STATE)!r})
         with running.supervised("lstm"):
@@ -136,13 +160,13 @@ def test_a_stage_held_by_a_live_process_is_refused_with_its_pid(root, monkeypatc
     other = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE)
     try:
         other.stdout.readline()
-        assert running.carry_out("lstm", lambda: pytest.fail("ran beside the other")) == 2
+        assert carry_out("lstm", lambda: pytest.fail("ran beside the other")) == 2
         assert f"another process (pid {other.pid}) is running this stage" in capfd.readouterr().err
-        assert running.carry_out("eda", lambda: None) == 0  # another stage has another lock
+        assert carry_out("eda", lambda: None) == 0  # another stage has another lock
         # SIGTERM is a clean end; after it the stage is free.
         other.terminate()
         assert other.wait(timeout=10) == 128 + 15
-        assert running.carry_out("lstm", lambda: None) == 0
+        assert carry_out("lstm", lambda: None) == 0
     finally:
         other.kill()
 
@@ -151,12 +175,12 @@ def test_a_stage_whose_dvc_is_already_gone_does_not_begin(root, monkeypatch, cap
     monkeypatch.setenv("DVC_STAGE", "eda")
     # Nothing above the tests may pass for the pipeline (they may run under make).
     monkeypatch.setattr(running, "_is_pipeline", lambda process: False)
-    assert running.carry_out("eda", lambda: pytest.fail("began")) == 2
+    assert carry_out("eda", lambda: pytest.fail("began")) == 2
     assert "the dvc that started this stage is gone" in capfd.readouterr().err
 
 
 def test_an_unknown_stage_is_named(root, capfd):
-    assert running.carry_out("lsmt", lambda: None) == 2
+    assert carry_out("lsmt", lambda: None) == 2
     assert "stages: data, eda, lstm" in capfd.readouterr().err
 
 
@@ -164,7 +188,6 @@ def test_no_orphan_works_on_after_dvc_is_killed(tmp_path):
     """The real dvc, the real runner, a real kernel: kill -9 on dvc ends them all, lock included."""
     sleeper = nbformat.v4.new_notebook(
         cells=[
-            nbformat.v4.new_code_cell("seed = 1", metadata={"tags": ["parameters"]}),
             nbformat.v4.new_code_cell(
                 "import os, time\nopen('kernel.pid', 'w').write(str(os.getpid()))\ntime.sleep(120)"
             ),
@@ -176,13 +199,11 @@ def test_no_orphan_works_on_after_dvc_is_killed(tmp_path):
         textwrap.dedent("""
             import os
             from pathlib import Path
-            from dualrec_utils import run_notebook, running
+            from dualrec_utils.pipeline import notebooks, running
 
             Path("stage.pid").write_text(str(os.getpid()))
-            work = lambda: run_notebook.run(
-                Path("01_sleeper.ipynb"), {"seed": 1}, page=Path("page.html"), cwd=Path.cwd()
-            )
-            raise SystemExit(running.carry_out("eda", work))
+            with running.supervised("eda"):
+                notebooks.run(Path("01_sleeper.ipynb"), page=Path("page.html"), cwd=Path.cwd())
         """)
     )
     (tmp_path / "dvc.yaml").write_text(f"stages:\n  eda:\n    cmd: {sys.executable} stage.py\n")
@@ -202,9 +223,10 @@ def test_no_orphan_works_on_after_dvc_is_killed(tmp_path):
         run.wait()
         assert wait_for(lambda: not alive(stage) and not alive(kernel), 5)
         again = textwrap.dedent("""
-            from dualrec_utils import running
+            from dualrec_utils.pipeline import running
             running.LOCK_SECONDS = 0.5
-            raise SystemExit(running.carry_out("eda", lambda: None))
+            with running.supervised("eda"):
+                pass
         """)
         done = subprocess.run([sys.executable, "-c", again], capture_output=True, text=True, **settings)
         assert done.returncode == 0, done.stderr

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Mapping
+from typing import Any
 
-from dualrec_utils.pipeline import params
+import pandas as pd
 
 # subject, paper section, what the paper says or leaves open, what the study does, parameter (or "");
 # a name in braces is a value of params.yaml
@@ -49,7 +50,7 @@ _ROWS = (
         "5.2",
         "Not stated; the released code leaves out users whose evaluation fails.",
         "Every case counts; one without a list is a miss. Averages go over users, with intervals.",
-        "results.confidence",
+        "intervals.confidence",
     ),
     (
         "Movies already seen",
@@ -176,11 +177,13 @@ _ROWS = (
 )
 
 
-def deviations() -> pd.DataFrame:
+def deviations(settings: Mapping[str, Any]) -> pd.DataFrame:
     """The list as a table: `subject`, `section` (of the paper), `paper`, `study`, `parameter`.
 
     `parameter` names a value of `params.yaml`, empty where the choice is in the code.
+
+    Args:
+        settings: section of `params.yaml` -> its values, as attributes.
     """
     frame = pd.DataFrame(_ROWS, columns=["subject", "section", "paper", "study", "parameter"])
-    settings = dict(params.load())
     return frame.assign(study=[text.format(**settings) for text in frame["study"]])

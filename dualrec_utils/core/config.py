@@ -1,8 +1,8 @@
 """Where things lie and what columns are called, each said once.
 
-Every path hangs on :data:`ROOT`, the folder that holds `params.yaml`, `data/` and `reports/`: the
-repository itself, or the folder named by the environment variable `DUALREC_ROOT` (a test's scratch
-folder, another profile).
+Every path begins at :data:`ROOT`, the folder that holds `params.yaml`, `data/` and `reports/`: the folder
+of a profile where the command is started in it, else the repository. The environment variable
+`DUALREC_ROOT` names another one (a test's scratch folder).
 """
 
 from __future__ import annotations
@@ -11,7 +11,17 @@ import os
 from pathlib import Path
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
-ROOT = Path(os.environ.get("DUALREC_ROOT") or PACKAGE_ROOT).resolve()
+PROFILES = PACKAGE_ROOT / "profiles"
+
+
+def _root() -> Path:
+    if named := os.environ.get("DUALREC_ROOT"):
+        return Path(named).resolve()
+    here = Path.cwd()
+    return here if here.parent == PROFILES and (here / "params.yaml").is_file() else PACKAGE_ROOT
+
+
+ROOT = _root()
 
 PARAMS_FILE = ROOT / "params.yaml"
 NOTEBOOKS = PACKAGE_ROOT / "notebooks"
@@ -28,6 +38,10 @@ BENCH = REPORTS / "bench"
 RAW = PACKAGE_ROOT / "data" / "raw"
 # Lock files of running stages: outside every stage's outputs, which DVC deletes before a run.
 STATE = ROOT / "data" / ".state"
+# Environment variable that names the stage whose notebook is run by hand, if any: what it writes goes under
+# `data/by_hand/`, so that the pipeline's outputs stay as they are. Set by `pipeline.notebook.begin` alone;
+# in the environment, since processes that a notebook starts write too.
+BY_HAND = "DUALREC_BY_HAND"
 
 DATASETS = ("ml-100k", "ml-1m")
 PROTOCOLS = ("next_item", "window_of_five")
@@ -64,9 +78,34 @@ def raw_dir(dataset: str) -> Path:
     return RAW / dataset
 
 
+def _writing(stage: str) -> Path:
+    """The folder under which a stage writes: :data:`ROOT` but for the notebook that is run by hand."""
+    return ROOT / "data" / "by_hand" if stage == os.environ.get(BY_HAND) else ROOT
+
+
 def stage_dir(dataset: str, stage: str) -> Path:
     """Folder of all that a stage leaves: `data/<dataset>/<stage>`. DVC clears it before a run."""
-    return ROOT / "data" / dataset / stage
+    return _writing(stage) / "data" / dataset / stage
+
+
+def figures_dir(stage: str) -> Path:
+    """Folder of a stage's figures: `reports/figures/<stage>`."""
+    return _writing(stage) / "reports" / "figures" / stage
+
+
+def tables_dir(stage: str) -> Path:
+    """Folder of a stage's tables: `reports/tables/<stage>`."""
+    return _writing(stage) / "reports" / "tables" / stage
+
+
+def metrics_file(stage: str) -> Path:
+    """A stage's metrics: `reports/metrics/<stage>.json`."""
+    return _writing(stage) / "reports" / "metrics" / f"{stage}.json"
+
+
+def timings_file(stage: str, name: str) -> Path:
+    """Times that a stage measures beside those of the runner: `reports/timings/<name>.json`."""
+    return _writing(stage) / "reports" / "timings" / f"{name}.json"
 
 
 def processed_dir(dataset: str) -> Path:

@@ -198,4 +198,4 @@ def write_metrics(stage: str, flat: dict, *, dataset: str) -> Path:
     """Write `reports/metrics/<stage>.json` with where the data came from and their order's hash."""
     summary = files.read_json(config.processed_dir(dataset) / "summary.json")
     about = {"dataset": dataset, "source": summary["source"], "order_sha256": summary["order_sha256"]}
-    return files.write_json({**flat, **about}, config.METRICS / f"{stage}.json")
+    return files.write_json({**flat, **about}, config.metrics_file(stage))

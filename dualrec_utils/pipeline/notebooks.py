@@ -1,30 +1,25 @@
-"""`python -m dualrec_utils.pipeline.notebooks lstm`: run a stage's notebook and keep its page.
+"""Run a stage's notebook and keep its page.
 
-The notebook gets its section of `params.yaml`, typed and with names checked: papermill alone lets a
-misspelt name pass with a warning. The executed copy becomes `reports/notebooks/NN_<stage>.html`, one
-file that needs no network and has the same bytes whenever the results are the same.
+The executed copy becomes `reports/notebooks/NN_<stage>.html`, one file that needs no network and has the
+same bytes whenever the results are the same.
 """
 
 from __future__ import annotations
 
-import argparse
-import ast
 import logging
 import os
 import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import nbconvert
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 
-from dualrec_utils.core import config, files
+from dualrec_utils.core import files
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.pipeline import params, running, stages
 
 KERNEL = "python3"
 # nbconvert's page asks for these from the network; empty means none.
@@ -46,76 +41,28 @@ class NotebookFailed(Exception):
     """A cell raised something else than a StudyError: a bug, shown with the kernel's traceback."""
 
 
-def declared(notebook: nbformat.NotebookNode, name: str) -> dict[str, Any]:
-    """Names and values of the one cell tagged `parameters`.
+def run(source: Path, *, page: Path, cwd: Path) -> None:
+    """Run a notebook and write its page; nothing is written when it fails.
 
-    Args:
-        notebook: as read by nbformat.
-        name: file name, for messages.
-
-    Raises:
-        StudyError: when there is not exactly one such cell, or it holds more than plain assignments.
-    """
-    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
-    if len(cells) != 1 or cells[0].cell_type != "code":
-        raise StudyError(f"{name} has {len(cells)} cells tagged `parameters`; it needs one code cell")
-    values = {}
-    try:
-        for line in ast.parse(cells[0].source).body:
-            if not (isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)):
-                raise ValueError(ast.unparse(line))
-            values[line.targets[0].id] = ast.literal_eval(line.value)
-    except (SyntaxError, ValueError) as error:
-        raise StudyError(
-            f"the parameters cell of {name} may hold only `name = value` lines; it has: {error}"
-        ) from None
-    return values
-
-
-def check_names(in_notebook: dict[str, Any], settings: dict[str, Any], name: str) -> None:
-    """Refuse a notebook whose parameters are not exactly the settings' names.
-
-    Raises:
-        StudyError: naming those missing on either side.
-    """
-    unknown = sorted(set(settings) - set(in_notebook))
-    unset = sorted(set(in_notebook) - set(settings))
-    if unknown:
-        raise StudyError(
-            f"{name} has no parameter {', '.join(unknown)}, which params.yaml sets; its parameters cell"
-            f" has {', '.join(in_notebook)}"
-        )
-    if unset:
-        raise StudyError(
-            f"params.yaml does not set {', '.join(unset)}, which the parameters cell of {name} has; it"
-            f" sets {', '.join(settings)}"
-        )
-
-
-def run(source: Path, settings: dict[str, Any], *, page: Path, cwd: Path) -> None:
-    """Run a notebook with `settings` and write its page; nothing is written when it fails.
+    The notebook reads its settings itself (:func:`pipeline.notebook.begin`).
 
     Args:
         source: the notebook; it is not changed.
-        settings: value of every parameter.
         page: the HTML file to write.
         cwd: folder that the kernel starts in.
 
     Raises:
-        StudyError: raised in a cell, or by the checks of the parameters.
+        StudyError: raised in a cell, or when there is no such notebook.
         NotebookFailed: when a cell raises anything else or the kernel dies.
     """
     if not source.is_file():
         raise StudyError(f"there is no notebook {source}; restore it with `git checkout {source.name}`")
-    notebook = nbformat.read(source, as_version=4)
-    in_notebook = declared(notebook, source.name)
-    check_names(in_notebook, settings, source.name)
     _use_own_kernel()
     with tempfile.TemporaryDirectory(prefix="dualrec-notebook-") as scratch:
         executed = Path(scratch) / source.name
-        _execute(source, executed, settings, cwd)
+        _execute(source, executed, cwd)
         done = nbformat.read(executed, as_version=4)
-    files.write_text(to_html(cleaned(done, drop_injected=in_notebook == settings), source.stem), page)
+    files.write_text(to_html(cleaned(done), source.stem), page)
 
 
 def _use_own_kernel() -> None:
@@ -125,14 +72,13 @@ def _use_own_kernel() -> None:
     os.environ["JUPYTER_PATH"] = os.pathsep.join([own, *others])
 
 
-def _execute(source: Path, executed: Path, settings: dict[str, Any], cwd: Path) -> None:
+def _execute(source: Path, executed: Path, cwd: Path) -> None:
     for noisy in ("papermill", "traitlets"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
             source,
             executed,
-            parameters=settings,
             kernel_name=KERNEL,
             cwd=cwd,
             stdout_file=sys.stdout,
@@ -145,27 +91,20 @@ def _execute(source: Path, executed: Path, settings: dict[str, Any], cwd: Path) 
         if error.ename == "StudyError":
             raise StudyError(error.evalue) from None
         print("\n".join(error.traceback), file=sys.stderr)
-        # Counted from 1 in the source, which lacks the injected cell that papermill counts from 0.
+        # Papermill counts from 0.
         line = error.source.strip().splitlines()[0]
         raise NotebookFailed(
-            f"cell {error.cell_index} of {source.name} (`{line}`) failed: {error.ename}: {error.evalue}"
+            f"cell {error.cell_index + 1} of {source.name} (`{line}`) failed: {error.ename}: {error.evalue}"
         ) from None
     except DeadKernelError:
         raise NotebookFailed(f"the kernel of {source.name} died; it may have run out of memory") from None
 
 
-def cleaned(notebook: nbformat.NotebookNode, *, drop_injected: bool) -> nbformat.NotebookNode:
-    """A copy without what differs from run to run: times, progress bars, papermill's notes.
-
-    Args:
-        notebook: executed.
-        drop_injected: leave out papermill's cell of parameters, where it repeats the notebook's own.
-    """
+def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A copy of an executed notebook without what differs from run to run: times, bars, papermill's notes."""
     cells = []
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
-        if drop_injected and "injected-parameters" in tags:
-            continue
         kept = nbformat.from_dict(cell)
         kept.id = f"cell-{len(cells)}"
         kept.metadata = {"tags": tags} if tags else {}
@@ -196,24 +135,3 @@ def to_html(notebook: nbformat.NotebookNode, title: str) -> str:
             f"the page of {title} would load from the network: {html[remote.start() :][:120]}"
         )
     return html.replace("</head>", f"{_STYLE}</head>", 1)
-
-
-def main() -> int:
-    """Parse the command line and run the stage's notebook; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("stage", choices=[stage.name for stage in stages.STAGES if stage.notebook])
-    name = parser.parse_args().stage
-    notebook = stages.find(name).notebook
-    page = config.NOTEBOOK_REPORTS / f"{Path(notebook).stem}.html"
-    try:
-        return running.carry_out(
-            name,
-            lambda: run(config.NOTEBOOKS / notebook, params.section(name), page=page, cwd=config.ROOT),
-        )
-    except NotebookFailed as error:
-        print(f"dualrec: {name}: {error}", file=sys.stderr, flush=True)
-        return 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

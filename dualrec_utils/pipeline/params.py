@@ -1,48 +1,98 @@
-"""Read and check `params.yaml` against :mod:`pipeline.schemas`, every slip named with its place."""
+"""Read and check `params.yaml` against :mod:`pipeline.schemas`, every slip named with its place.
+
+The default run's file, in the repository's folder, holds every value once. A profile's file holds what
+differs: it names `repository` (the way up to the default's file), every section, and in a section the
+values that are other ones. An entry `name: null` under `models` takes that model out.
+"""
 
 from __future__ import annotations
 
+import copy
 import difflib
 import reprlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML, YAMLError
 
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.pipeline import stages
-from dualrec_utils.pipeline.schemas import Params, Section
+from dualrec_utils.pipeline.schemas import Intervals, Params, Section
 
+# One section a stage; a section's keys are the settings of the stage and of its notebook.
 SECTIONS: dict[str, type[Section]] = {
     name: field.annotation
     for name, field in Params.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    if isinstance(field.annotation, type)
+    and issubclass(field.annotation, Section)
+    and field.annotation is not Intervals
 }
+REPOSITORY = "repository"
 
 
-def load(path: Path | None = None) -> Params:
-    """Read and validate a parameters file.
+def load(path: Path | None = None, *, changes: Mapping[str, Any] | None = None) -> Params:
+    """Read and validate a parameters file, a profile's differences laid over the default run's values.
 
     Args:
         path: the file; default `params.yaml` at :data:`core.config.ROOT`.
+        changes: laid over the file's values before they are checked: section -> key -> value; `dataset`
+            and `seed` may stand in a section too.
 
     Raises:
         StudyError: on a missing file, broken YAML, or any value that is misspelt, missing or out of
             range: each named as `section.key` with its value and what is allowed.
     """
     path = Path(path or config.PARAMS_FILE)
-    values = read_yaml(path)
-    for name, model in SECTIONS.items():
-        # A section whose stage has nothing to set need not be written.
-        if values.get(name) is None and not model.model_fields:
-            values[name] = {}
     try:
-        return Params.model_validate(values)
+        return Params.model_validate(_changed(read_whole(path), changes or {}))
     except ValidationError as error:
         problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
         raise StudyError(f"{path} has values that cannot be used:\n{problems}") from None
+
+
+def read_whole(path: Path) -> dict[str, Any]:
+    """All values of a parameters file, a profile's differences laid over the default run's; not checked.
+
+    Raises:
+        StudyError: as :func:`read_yaml`; a profile that lacks a section too, since DVC looks for it.
+    """
+    values = read_yaml(path)
+    up = values.get(REPOSITORY)
+    if not isinstance(up, str) or not up:
+        return values
+    needed = ["dataset", "seed", *SECTIONS]
+    if absent := [name for name in needed if name not in values]:
+        raise StudyError(f"{path} lacks {', '.join(absent)}; a section without differences is `name: {{}}`")
+    return overlay(read_yaml(path.parent / up / path.name), values)
+
+
+def _changed(values: dict[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    for section_name, section_changes in changes.items():
+        everywhere = {key: value for key, value in section_changes.items() if key in ("dataset", "seed")}
+        here = {key: value for key, value in section_changes.items() if key not in everywhere}
+        values = overlay(values, everywhere | {section_name: here})
+    return values
+
+
+def overlay(base: Mapping[str, Any], differences: Mapping[str, Any]) -> dict[str, Any]:
+    """`differences` laid over `base`: mappings key by key, everything else replaced; both stay as they are.
+
+    Under a key `models` an entry that is null is taken out.
+
+    >>> overlay({"a": {"x": 1, "y": 2}, "models": {"m": {}}}, {"a": {"x": 3}, "models": {"m": None}})
+    {'a': {'x': 3, 'y': 2}, 'models': {}}
+    """
+    merged = copy.deepcopy(dict(base))
+    for key, value in differences.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = overlay(merged[key], value)
+            if key == "models":
+                merged[key] = {name: model for name, model in merged[key].items() if model is not None}
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -56,13 +106,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise StudyError(f"there is no file {path}; restore it with `git checkout {path}`") from None
     except OSError as error:
-        raise StudyError(f"{path} cannot be read: {error.strerror}; mend that and run again") from None
+        raise StudyError(f"{path} cannot be read: {error.strerror}; fix that and run again") from None
     except UnicodeDecodeError as error:
         raise StudyError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from None
     except YAMLError as error:
         line = error.problem_mark.line + 1 if getattr(error, "problem_mark", None) else "unknown"
         what = getattr(error, "problem", None) or str(error)
-        raise StudyError(f"{path} is not readable YAML: line {line}: {what}; mend that line") from None
+        raise StudyError(f"{path} is not readable YAML: line {line}: {what}; fix that line") from None
     if not isinstance(values, dict):
         # A list may be as long as the file.
         raise StudyError(
@@ -71,64 +121,71 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def section(name: str, path: Path | None = None) -> dict[str, Any]:
+def section(
+    name: str, path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """`dataset`, `seed` and the keys of one section, validated: a stage's arguments.
 
     The whole file is checked, so that a slip in the last stage's section shows before the first stage
     has worked for nothing.
+
+    Args:
+        name: of the section.
+        path: as in :func:`load`.
+        overrides: values in place of the file's, of this section, `dataset` or `seed`.
 
     Raises:
         StudyError: on an unknown section, or as :func:`load`.
     """
     if name not in SECTIONS:
         raise StudyError(f"there is no section {name!r} in params.yaml; {_nearest(name, list(SECTIONS))}")
-    params = load(path)
+    params = load(path, changes={name: dict(overrides or {})})
     return {"dataset": params.dataset, "seed": params.seed, **getattr(params, name).model_dump()}
 
 
-def _explain(problem: dict[str, Any]) -> str:
-    """One line on one of pydantic's findings: the key, its value, what is allowed."""
-    *above, key = problem["loc"]
+def comments(name: str, path: Path | None = None) -> dict[str, str]:
+    """What the default run's file says beside each key of a section: key -> comment, without `# `.
+
+    Keys without a comment are left out.
+    """
+    read = YAML().load((path or config.PACKAGE_ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return dict(_comments_of(read[name]))
+
+
+def _comments_of(mapping: Any) -> Iterator[tuple[str, str]]:
+    for key in mapping or {}:
+        tokens = mapping.ca.items.get(key) or ()
+        text = next((token.value for token in tokens if hasattr(token, "value")), "")
+        first = text.split("\n", 1)[0].lstrip("# ").strip()
+        if first:
+            yield key, first
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    """One line on one of pydantic's findings: the key, what pydantic says, the value."""
     place = ".".join(str(part) for part in problem["loc"])
-    model = Params
-    for part in above:
-        if part in model.model_fields:
-            model = _section_in(model.model_fields[part].annotation) or model
-    kind, value = problem["type"], problem["input"]
-    if key == "[key]":
+    if problem["type"] == "extra_forbidden":
         return (
-            f"{'.'.join(map(str, above[:-1]))} has the name {value!r}; allowed: {problem['ctx']['pattern']}"
+            f"{place} is not a known name; {_nearest(str(problem['loc'][-1]), _names_at(problem['loc']))}"
         )
-    if kind == "extra_forbidden":
-        return f"{place} is not a known name; {_nearest(str(key), list(model.model_fields))}"
-    if kind == "missing":
-        what = f"section `{key}:`" if key in SECTIONS else f"value {place} ({_allowed(model, key)})"
-        return f"the {what} is missing; add it, params.yaml of the repository shows how"
-    if kind == "value_error":
+    if problem["type"] == "missing":
+        return f"{place} is missing; params.yaml of the repository shows it"
+    if problem["type"] == "value_error":
         return f"{place}: {problem['ctx']['error']}"
-    if kind == "model_type" and key in SECTIONS:
-        names = ", ".join(SECTIONS[key].model_fields)
-        return f"{place} must be a section with the keys {names}; it is {value!r}"
-    if len(problem["loc"]) > 1 and key not in model.model_fields:
-        key = next((part for part in reversed(above) if part in model.model_fields), key)
-    hint = ""
-    if isinstance(value, str) and _is_number(value):
-        hint = "; it was read as text: write numbers without quotes, small ones as 1.0e-4"
-    return f"{place} is {value!r}; allowed: {_allowed(model, key)}{hint}"
+    return f"{place} is {reprlib.repr(problem['input'])}: {problem['msg']}"
 
 
-def _section_in(annotation: Any) -> type[Section] | None:
-    """The section that a value is or, for a mapping of them, holds."""
-    kinds = (annotation, *get_args(annotation))
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _names_at(place: tuple[str | int, ...]) -> list[str]:
+    """Names that the schema knows beside the last one of a place such as ("data", "n_itmes")."""
+    model: Any = Params
+    for part in place[:-1]:
+        fields = getattr(model, "model_fields", {})
+        kind = fields[part].annotation if part in fields else model
+        # A mapping of sections: its values' kind.
+        model = next(
+            (a for a in (kind, *getattr(kind, "__args__", ())) if hasattr(a, "model_fields")), model
+        )
+    return list(model.model_fields)
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -136,52 +193,3 @@ def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     question = f"did you mean {near[0]}? " if near else ""
     return f"{question}known names: {', '.join(known) or 'none, this section is empty'}"
-
-
-def _allowed(model: type[Section], key: Any) -> str:
-    """A value's type and range in words, from its schema."""
-    schema = model.model_json_schema()["properties"].get(key, {})
-    return _in_words(schema)
-
-
-def _in_words(schema: dict[str, Any]) -> str:
-    if "anyOf" in schema:
-        return " or ".join(_in_words(option) for option in schema["anyOf"])
-    if "enum" in schema:
-        return " | ".join(str(value) for value in schema["enum"])
-    if "const" in schema:
-        return str(schema["const"])
-    names = {"integer": "an integer", "number": "a number", "string": "text", "boolean": "true | false"}
-    names |= {"null": "null", "array": "a list", "object": "a section"}
-    words = [names.get(schema.get("type", ""), "a value")]
-    if schema.get("type") == "array" and "items" in schema:
-        words = [f"a list, each entry {_in_words(schema['items'])}"]
-    for bound, sign in (
-        ("minimum", "at least"),
-        ("exclusiveMinimum", "above"),
-        ("maximum", "at most"),
-        ("exclusiveMaximum", "below"),
-    ):
-        if bound in schema:
-            words.append(f"{sign} {schema[bound]}")
-    if "minItems" in schema:
-        words.append(f"at least {schema['minItems']} entries")
-    if "maxItems" in schema:
-        words.append(f"at most {schema['maxItems']} entries")
-    if "pattern" in schema:
-        words.append(f"of the form {schema['pattern']}")
-    return ", ".join(words)
-
-
-@stages.reported("params")
-def main() -> None:
-    """Check the whole file; the command's status is 2 after printing what is wrong.
-
-    `make repro` does this before DVC begins, since DVC takes a stage's old outputs away before the
-    stage can refuse a bad value.
-    """
-    load()
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

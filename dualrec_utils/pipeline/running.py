@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import psutil
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import stages
+from dualrec_utils.pipeline.notebook import RUN_BY_PIPELINE
 
 # An orphan of a killed run is gone within two polls; a lock held for longer belongs to a live run.
 LOCK_SECONDS = 15
@@ -132,7 +132,7 @@ def _terminated(signum: int, frame: object) -> None:
 def supervised(name: str) -> Iterator[None]:
     """Run the block as the stage `name`: locked, watched, timed.
 
-    Prints a line before and after, and on success writes `reports/timings/<name>.json`: `seconds`,
+    Prints a line before and after, and on success writes `reports/timings/<name>.json` (but for the report): `seconds`,
     `budget_seconds`, `peak_memory_mb` (this process and its children) and :func:`stages.machine`.
 
     Raises:
@@ -141,7 +141,7 @@ def supervised(name: str) -> Iterator[None]:
     """
     stage = stages.find(name)
     above = _started_by()
-    os.environ.update(stages.ENVIRONMENT)
+    os.environ.update(stages.ENVIRONMENT | {RUN_BY_PIPELINE: stage.name})
     # A notebook that calls `make` hands down its own; each kernel sets the right one itself.
     os.environ.pop("MPLBACKEND", None)
     signal.signal(signal.SIGTERM, _terminated)
@@ -157,35 +157,17 @@ def supervised(name: str) -> Iterator[None]:
         seconds = time.perf_counter() - started
         watch.sample()
         megabytes, allowed = watch.peak_bytes / 2**20, stages.budget(stage)
-        files.write_json(
-            {
-                "seconds": round(seconds, 1),
-                "budget_seconds": allowed,
-                "peak_memory_mb": round(megabytes),
-                "machine": stages.machine(),
-            },
-            config.TIMINGS / f"{stage.name}.json",
-        )
+        taken = {
+            "seconds": round(seconds, 1),
+            "budget_seconds": allowed,
+            "peak_memory_mb": round(megabytes),
+            "machine": stages.machine(),
+        }
+        # The page shows the times and depends on them: with its own among them it would never be up to date.
+        if stage.name != "report":
+            files.write_json(taken, config.TIMINGS / f"{stage.name}.json")
         over = " (OVER BUDGET)" if seconds > allowed else ""
         print(
             f"{stage.name}: {seconds:.0f} s of {allowed} s{over}, peak memory {megabytes:.0f} MB",
             flush=True,
         )
-
-
-def carry_out(name: str, work: Callable[[], None]) -> int:
-    """Do `work` as the stage `name` and return the exit status.
-
-    That is as :func:`stages.reported` has it, and 130 after Ctrl-C, printed as one clear message too.
-    """
-
-    @stages.reported(name)
-    def stage() -> None:
-        with supervised(name):
-            work()
-
-    try:
-        return stage()
-    except KeyboardInterrupt:
-        print(f"dualrec: {name}: interrupted; `dvc repro` takes it up again", file=sys.stderr, flush=True)
-        return 130

@@ -1,6 +1,6 @@
 """What a section of `params.yaml` may hold: one class each, every value with its range.
 
-A section is a DVC stage, and its keys (with `dataset` and `seed`) are the parameters of the stage's
+A section is a DVC stage, and its keys (with `dataset` and `seed`) are the settings of the stage's
 notebook. There are no defaults here: `params.yaml` is the one place where a value stands.
 """
 
@@ -20,6 +20,14 @@ class Section(BaseModel):
 
     # Strict: `true` is no number and "10" is no integer; an integer may stand for a float.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Intervals(Section):
+    """Intervals and tests of every notebook."""
+
+    n_bootstrap: int = Field(ge=100, le=100_000)
+    confidence: float = Field(ge=0.5, le=0.999)
+    n_permutations: int = Field(ge=1_000, le=1_000_000)
 
 
 class Data(Section):
@@ -231,9 +239,6 @@ class RerankAblation(Section):
 class Results(Section):
     """Notebook 07."""
 
-    n_bootstrap: int = Field(ge=100, le=100_000)
-    confidence: float = Field(ge=0.5, le=0.999)
-    n_permutations: int = Field(ge=1_000, le=1_000_000)
     power: float = Field(ge=0.5, le=0.99)
     contrast: list[Share] = Field(min_length=2, max_length=2)
 
@@ -258,9 +263,6 @@ class Audit(Section):
     adapters: list[Literal["q_and_v_only", "in_sample_hints", "loss_everywhere"]]
     reordered: list[str]
     n_cases: int = Field(ge=1, le=50)
-    n_bootstrap: int = Field(ge=100, le=100_000)
-    n_permutations: int = Field(ge=1_000, le=1_000_000)
-    confidence: float = Field(ge=0.5, le=0.999)
 
     @field_validator("baselines", "reordered")
     @classmethod
@@ -296,8 +298,13 @@ class Report(Section):
 class Params(Section):
     """All of `params.yaml`."""
 
+    # The way up to the default run's files: DVC writes paths with it, a profile's values are laid over it.
+    repository: Literal["", "../../"]
+    # Whether pages say that the run is too small to be a result.
+    trial: bool
     dataset: Literal["ml-100k", "ml-1m"]
     seed: int = Field(ge=0, le=2**32 - 1)
+    intervals: Intervals
     data: Data
     eda: Eda
     lstm: Lstm

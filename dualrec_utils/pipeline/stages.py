@@ -1,17 +1,15 @@
-"""The stages: which there are, how long each may take and took, and how a command of theirs ends.
+"""The stages: which there are, how long each may take and took, and on what machine.
 
 Nothing here changes a result, so no stage depends on this module.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,17 +30,10 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its name (as in `dvc.yaml` and `params.yaml`), notebook number and time budget.
-
-    Attributes:
-        name: of the DVC stage and its section.
-        number: of its notebook, None for a stage without one.
-        budget_seconds: on 2 CPU cores, default profile.
-    """
+    """One stage: its name (as in `dvc.yaml` and `params.yaml`) and the number of its notebook, if any."""
 
     name: str
-    number: int | None
-    budget_seconds: int
+    number: int | None = None
 
     @property
     def notebook(self) -> str | None:
@@ -51,17 +42,17 @@ class Stage:
 
 
 STAGES = (
-    Stage("data", None, 60),
-    Stage("eda", 1, 60),
-    Stage("lstm", 2, 300),
-    Stage("baselines", 3, 800),
-    Stage("movielm", None, 360),
-    Stage("zero_shot_llm", 4, 240),
-    Stage("lora_finetuning", 5, 180),
-    Stage("rerank_ablation", 6, 120),
-    Stage("results", 7, 90),
-    Stage("audit", 8, 450),
-    Stage("report", None, 30),
+    Stage("data"),
+    Stage("eda", 1),
+    Stage("lstm", 2),
+    Stage("baselines", 3),
+    Stage("movielm"),
+    Stage("zero_shot_llm", 4),
+    Stage("lora_finetuning", 5),
+    Stage("rerank_ablation", 6),
+    Stage("results", 7),
+    Stage("audit", 8),
+    Stage("report"),
 )
 NAMES = tuple(stage.name for stage in STAGES)
 
@@ -79,23 +70,25 @@ def find(name: str) -> Stage:
 
 
 def budget(stage: Stage) -> int:
-    """Seconds that a stage may take on 2 CPU cores with the parameters at hand.
+    """Seconds that a stage may take on 2 CPU cores.
 
-    A profile whose stages work longer says so in a file of its own, :data:`BUDGETS` beside its
-    `params.yaml`: stage -> seconds. Stages it does not name have the default profile's budget.
+    They stand in `budgets.json` beside the default run's `params.yaml`; a profile whose stages work longer
+    has a file of its own for those.
 
     Raises:
-        StudyError: when that file names a stage that does not exist.
+        StudyError: when such a file names a stage that does not exist.
     """
-    path = config.ROOT / BUDGETS
-    own = files.read_json(path) if path.is_file() else {}
-    for name in own:
+    seconds: dict[str, int] = {}
+    for folder in (config.PACKAGE_ROOT, config.ROOT):
+        path = folder / BUDGETS
+        seconds |= files.read_json(path) if path.is_file() else {}
+    for name in seconds:
         find(name)
-    return own.get(stage.name, stage.budget_seconds)
+    return seconds[stage.name]
 
 
 def machine() -> dict[str, str | int]:
-    """What the last digits of a result hang on: processor, cores, Python, torch and, with one, `gpu`."""
+    """What a result's last digits depend on: processor, cores, Python, torch and, with one, `gpu`."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count() or 1,
@@ -150,16 +143,10 @@ def headline(stage: Stage) -> str:
     )
 
 
-def reported(name: str) -> Callable[[Callable[[], int | None]], Callable[[], int]]:
-    """Decorator: what a command's function becomes, so that it returns the exit status.
+def reported(name: str):
+    """Kept until the studies' commands have moved."""
 
-    That is 2 after a :class:`StudyError`, printed as one clear message that begins with the command's
-    `name`; else what the function returns, 0 for None. Every other exception goes its way, traceback
-    and all.
-    """
-
-    def decorate(work: Callable[[], int | None]) -> Callable[[], int]:
-        @functools.wraps(work)
+    def decorate(work):
         def command() -> int:
             try:
                 return work() or 0

@@ -7,7 +7,6 @@ that: there a metric fails only when it leaves its committed interval.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -163,24 +162,19 @@ def rerun_in(folder: Path, *, root: Path) -> None:
         raise StudyError(f"the rerun failed (dvc repro --force ended with status {done.returncode})")
 
 
-@stages.reported("verify")
-def main() -> int:
-    """Parse the command line, compare, and return the exit status: 0 only when nothing fails."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--against-worktree",
-        action="store_true",
-        help="run nothing; compare the metrics that lie here with those committed",
-    )
-    arguments = parser.parse_args()
-    if arguments.against_worktree:
-        return 0 if report_on(config.ROOT, rerun=config.ROOT) else 1
+def verify(*, against_worktree: bool) -> bool:
+    """Compare with the metrics at HEAD and print what moved.
+
+    Args:
+        against_worktree: run nothing and compare the metrics that lie here; else rerun everything first.
+
+    Returns:
+        True when nothing fails.
+    """
+    if against_worktree:
+        return report_on(config.ROOT, rerun=config.ROOT)
     with tempfile.TemporaryDirectory(prefix="dualrec-verify-") as scratch:
         copy = Path(scratch) / "study"
         print(f"verify: running the committed state again, from nothing, in {copy}", flush=True)
         rerun_in(copy, root=config.ROOT)
-        return 0 if report_on(config.ROOT, rerun=copy) else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+        return report_on(config.ROOT, rerun=copy)

@@ -235,5 +235,5 @@ def kept_minutes(folder: Path) -> int:
 
 def minutes(timings: Sequence[Mapping[str, Any]]) -> int | None:
     """Minutes that all stages took the last time, rounded up; None where one was never run."""
-    seconds = [row["seconds"] for row in timings if row["stage"] != "report"]
+    seconds = [row["seconds"] for row in timings]
     return None if None in seconds else -int(-sum(seconds) // 60)

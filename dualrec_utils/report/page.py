@@ -88,7 +88,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
     figures = {figure["name"]: figure for figure in rooms["results"]["figures"]}
     saved = {table["title"]: table for table in rooms["results"]["tables"]}
     others = first_screen.other_runs()
-    timings = page_parts.timings()
+    timings = page_parts.timings(("data", *ROOMS, "results", "audit"))
     figure_4 = {protocol: page_parts.read_figure_4(protocol) for protocol in config.PROTOCOLS}
     return {
         "dataset": dataset,

@@ -14,7 +14,6 @@ from PIL import Image
 
 from dualrec_utils.core import config, files
 from dualrec_utils.models import systems
-from dualrec_utils.pipeline import stages
 from dualrec_utils.report import words as page_words
 from dualrec_utils.show import tables
 
@@ -212,7 +211,7 @@ def _link(path: Path) -> str:
 
 def room(stage: str) -> dict[str, Any]:
     """What one stage shows: its title, the links to its notebook, figures, tables, and facts."""
-    notebook = next((found.notebook for found in stages.STAGES if found.name == stage), None)
+    notebook = next((path.name for path in config.NOTEBOOKS.glob(f"[0-9][0-9]_{stage}.ipynb")), None)
     return {
         "name": stage,
         "title": page_words.TITLES[stage],
@@ -230,17 +229,17 @@ def training_seconds() -> float | None:
     return files.read_json(path)["fit_seconds"] if path.is_file() else None
 
 
-def timings() -> list[dict[str, Any]]:
-    """Budget, time taken (seconds) and peak memory (GiB) of every stage, `None` where not measured."""
+def timings(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Budget, time taken (seconds) and peak memory (GiB) of stages, `None` where not measured."""
     rows = []
-    for stage in stages.STAGES:
-        path = config.TIMINGS / f"{stage.name}.json"
+    for stage in names:
+        path = config.TIMINGS / f"{stage}.json"
         taken = files.read_json(path) if path.is_file() else {}
         memory = taken.get("peak_memory_mb")
         rows.append(
             {
-                "stage": stage.name,
-                "budget": stages.budget(stage),
+                "stage": stage,
+                "budget": taken.get("budget_seconds"),
                 "seconds": taken.get("seconds"),
                 "memory": None if memory is None else memory / 1024,
                 "processor": taken.get("machine", {}).get("cpu", ""),

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -116,13 +115,8 @@ def as_text(flat: Mapping[str, Any]) -> str:
     return "\n\n".join([*blocks, basis(flat), *verdict.headline(flat)])
 
 
-def main() -> None:
+def print_results() -> None:
     """Print the results and where the page lies."""
-    argparse.ArgumentParser(description="Print the study's results.").parse_args()
     page = config.REPORTS / "index.html"
     place = page if page.is_file() else f"not built yet ({page}): run `make repro`"
     print(f"{as_text(read_metrics())}\n\nReport: {place}")
-
-
-if __name__ == "__main__":
-    main()

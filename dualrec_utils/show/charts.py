@@ -85,7 +85,7 @@ def save_figure(figure: Figure, data: pd.DataFrame, name: str, *, stage: str) ->
     Returns:
         Path of the picture.
     """
-    folder = config.FIGURES / stage
+    folder = config.figures_dir(stage)
     with files.replacing(folder / f"{name}.csv") as temporary:
         data.to_csv(temporary, index=False, lineterminator="\n")
     path = folder / f"{name}.png"

@@ -1,0 +1,218 @@
+"""The study's one command: `dualrec --help`, or `python -m dualrec_utils --help`.
+
+It starts what is asked for and turns a :class:`core.errors.StudyError` into one message and status 2.
+Everything is imported when it is needed: help comes at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from dualrec_utils.core.errors import StudyError
+
+_DEFAULT_RUN = "of the default run, or of the profile in whose folder the command is started"
+
+
+def run(stage: str) -> int:
+    """Run one stage as DVC does: alone, watched, timed."""
+    from dualrec_utils.core import config
+    from dualrec_utils.pipeline import notebooks, params, running, stages
+
+    notebook = stages.find(stage).notebook
+    settings = params.section(stage)
+    with running.supervised(stage):
+        if notebook:
+            page = config.NOTEBOOK_REPORTS / notebook.replace(".ipynb", ".html")
+            try:
+                notebooks.run(config.NOTEBOOKS / notebook, page=page, cwd=config.ROOT)
+            except notebooks.NotebookFailed as error:
+                print(f"dualrec: {stage}: {error}", file=sys.stderr, flush=True)
+                return 1
+        elif stage == "data":
+            from dualrec_utils.datasets import prepare
+
+            prepare.prepare(**settings)
+            print(prepare.describe(settings["dataset"]), flush=True)
+        elif stage == "movielm":
+            from dualrec_utils.models.movielm import model
+
+            model.train_stage(**settings)
+        else:
+            from dualrec_utils.report import page as report
+
+            report.build_stage(**settings)
+    return 0
+
+
+def check_params() -> int:
+    """Check all of params.yaml, before DVC takes the old outputs of a first stage away."""
+    from dualrec_utils.pipeline import params
+
+    params.load()
+    return 0
+
+
+def results() -> int:
+    """Print the results table and where the report lies."""
+    from dualrec_utils.report import text
+
+    text.print_results()
+    return 0
+
+
+def verify(against_worktree: bool) -> int:
+    """Does a forced rerun give the committed metrics again?"""
+    from dualrec_utils.pipeline import verify as verifying
+
+    return 0 if verifying.verify(against_worktree=against_worktree) else 1
+
+
+def profile(folder: str) -> int:
+    """Give the folder of a new profile what DVC needs."""
+    from dualrec_utils.pipeline import profiles
+
+    print(profiles.set_up(folder))
+    return 0
+
+
+def finetune(models: list[str]) -> int:
+    """Train the adapters of lora_finetuning, under `accelerate launch` on several GPUs."""
+    from dualrec_utils.models.finetuning import adapters
+    from dualrec_utils.pipeline import params
+
+    adapters.train_all(params.section(adapters.STAGE), names=models)
+    return 0
+
+
+def bench(sections: list[str], short: bool) -> int:
+    """Measure what the study's shortcuts are worth, side by side."""
+    from dualrec_utils.studies.bench import lstm
+
+    lstm.run_sections(sections, short=short)
+    return 0
+
+
+def bench_gpu(dtype: str) -> int:
+    """Measure a randomly initialised 7B on this GPU."""
+    from dualrec_utils.studies.bench import gpu
+
+    gpu.run_bench(dtype)
+    return 0
+
+
+# Studies beside the pipeline: words of the command -> (function, help, its arguments). An argument that
+# ends in `s` takes one value or more.
+_STUDIES = {
+    ("search",): ("baseline_search.search:run_all", "search baselines' hyperparameters", ("models",)),
+    ("seeds",): ("seeds:run_all", "train models again from other seeds", ("models",)),
+    ("nir",): ("nir.experiment:run_study", "reproduce NIR", ()),
+    ("peers", "export"): ("peers.recbole:export_data", "write the data for RecBole", ()),
+    ("peers", "ours"): ("peers.ours:run_seeds", "run one baseline of ours with every seed", ("model",)),
+    ("peers", "report"): ("peers.recbole:write_report", "write the comparison", ()),
+    ("loo", "run"): ("leave_one_out.run:run_models", "fit and measure baselines", ("dataset", "models")),
+    ("loo", "ties"): ("leave_one_out.ties:run_ties", "what the order of equal times does", ()),
+    ("loo", "tables"): ("leave_one_out.tables:print_tables", "write the tables", ()),
+    ("questions", "lstm"): ("questions.lstm:run_setting", "train the LSTM another way", ("setting",)),
+    ("questions", "sizes"): ("questions.sizes:run_size", "train movielm in another size", ("size",)),
+    ("questions", "suggestions"): ("questions.suggestions:run_system", "replace suggestions", ("system",)),
+    ("questions", "notebook"): ("questions.settings:run_notebook", "run notebook 09", ()),
+}
+_GROUPS = {
+    "peers": "baselines beside RecBole's",
+    "loo": "the leave-one-out track",
+    "questions": "questions that the paper leaves open",
+}
+
+
+def _study(target: str) -> Callable[..., int]:
+    """The command that calls `module:function` of the studies."""
+
+    def call(**arguments: Any) -> int:
+        module, function = target.split(":")
+        return getattr(import_module(f"dualrec_utils.studies.{module}"), function)(**arguments) or 0
+
+    return call
+
+
+def _add_studies(commands: Any) -> None:
+    groups = {}
+    for words, (target, help_text, arguments) in _STUDIES.items():
+        place = commands
+        for word in words[:-1]:
+            if word not in groups:
+                group = place.add_parser(word, help=_GROUPS[word])
+                groups[word] = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+            place = groups[word]
+        command = place.add_parser(words[-1], help=help_text)
+        command.set_defaults(function=_study(target), name=" ".join(words))
+        for argument in arguments:
+            command.add_argument(argument, nargs="+" if argument.endswith("s") else None)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dualrec",
+        description="The DUALRec study. `make repro` runs all of it; each command below is one part.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, function: Callable[..., int], help_text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help_text, description=function.__doc__)
+        command.set_defaults(function=function)
+        if name != "run":
+            command.set_defaults(name=name)
+        return command
+
+    command = add("run", run, f"run one stage of the pipeline {_DEFAULT_RUN}")
+    command.add_argument("stage", help="data, eda, lstm, baselines, ... as in dvc.yaml")
+    add("params", check_params, f"check params.yaml {_DEFAULT_RUN}")
+    add("results", results, "print the results and where the report lies")
+    command = add("verify", verify, "run everything again and compare with the committed metrics")
+    command.add_argument(
+        "--against-worktree",
+        action="store_true",
+        help="run nothing; compare the metrics that lie here with those committed",
+    )
+    command = add("profile", profile, "set up the folder of a new profile")
+    command.add_argument("folder", help="a folder of profiles/ that holds a params.yaml")
+    command = add("finetune", finetune, "train the LoRA adapters of params.yaml")
+    command.add_argument(
+        "models", nargs="*", metavar="MODEL", help="of lora_finetuning.models; default all"
+    )
+    command = add("bench", bench, "measure speeds side by side (15 min)")
+    command.add_argument(
+        "sections", nargs="*", metavar="SECTION", help="lstm, generation, ...; default all"
+    )
+    command.add_argument("--short", action="store_true", help="train the LSTM for one pass only")
+    command = add("bench-gpu", bench_gpu, "measure a 7B of random weights on this GPU")
+    command.add_argument("--dtype", default="bfloat16", help="of the weights; float16 on a T4 or V100")
+    studies = commands.add_parser("study", help="run a study beside the pipeline")
+    _add_studies(studies.add_subparsers(title="studies", metavar="STUDY", required=True))
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, do it, and return the exit status.
+
+    That is 0, 1 where something that ran has failed, 2 after a message that a reader can act on, and 130
+    after Ctrl-C. Every other exception keeps its traceback: it is a bug.
+    """
+    chosen = vars(_parser().parse_args(arguments))
+    function = chosen.pop("function")
+    name = chosen.pop("name", chosen.get("stage"))
+    try:
+        return function(**chosen)
+    except StudyError as error:
+        print(f"dualrec: {name}: {error}", file=sys.stderr, flush=True)
+        return 2
+    except KeyboardInterrupt:
+        print(f"dualrec: {name}: interrupted; the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

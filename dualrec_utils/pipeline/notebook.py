@@ -1,0 +1,86 @@
+"""What a notebook begins with: its section of `params.yaml`, and where it writes.
+
+The pipeline runs a notebook with its settings as they stand in `params.yaml`. Opened by hand it reads the
+same values, and what it writes goes to `data/by_hand/`: the pipeline's outputs stay as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+
+from dualrec_utils.core import config
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.pipeline import params
+
+# Set by the runner for the kernel: the stage whose notebook the pipeline runs.
+RUN_BY_PIPELINE = "DUALREC_STAGE"
+
+
+class Settings(SimpleNamespace):
+    """Values of a section as attributes, `dataset`, `seed` and `intervals` among them.
+
+    `intervals` holds the keywords `seed`, `n_bootstrap` and `confidence` of every interval over users.
+    A notebook shows them as a table, each with what `params.yaml` says about it.
+    """
+
+    def _repr_html_(self) -> str:
+        return _table(self).to_html(index=False, border=0)
+
+
+def _table(settings: Settings) -> pd.DataFrame:
+    """`setting`, `value`, `meaning`, one row a setting."""
+    said = params.comments(settings.stage)
+    hidden = {"stage", "intervals", "n_permutations"}
+    rows = [
+        (name, _short(value), said.get(name, ""))
+        for name, value in vars(settings).items()
+        if name not in hidden
+    ]
+    return pd.DataFrame(rows, columns=["setting", "value", "meaning"])
+
+
+def _short(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (dict, list)) else str(value)
+
+
+def begin(stage: str, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read a notebook's section of `params.yaml` and decide where it writes.
+
+    Args:
+        stage: the notebook's, such as `lstm`.
+        overrides: values to try in place of those of `params.yaml`; checked as those are.
+
+    Returns:
+        The section's values, `dataset`, `seed`, `intervals` and `n_permutations`.
+
+    Raises:
+        StudyError: on a value that cannot be used, as :func:`params.load`; on an override that the
+            section does not have.
+    """
+    overrides = dict(overrides or {})
+    values = params.section(stage, overrides=overrides)
+    statistics = params.load().intervals.model_dump()
+    by_hand = os.environ.get(RUN_BY_PIPELINE) != stage
+    if by_hand:
+        os.environ[config.BY_HAND] = stage
+        print(
+            f"Run by hand: this notebook writes under {config.ROOT / 'data' / 'by_hand'}; what the pipeline"
+            f" wrote stays as it is. Saved with outputs, the notebook counts as edited and `make repro` runs"
+            " its stage again: `make strip` takes them out."
+        )
+    elif overrides:
+        raise StudyError(
+            f"the pipeline runs notebook {stage} with params.yaml alone; its cell `overrides` has {overrides}"
+        )
+    n_permutations = statistics.pop("n_permutations")
+    return Settings(
+        stage=stage,
+        intervals={"seed": values["seed"], **statistics},
+        n_permutations=n_permutations,
+        **values,
+    )
