@@ -66,9 +66,10 @@ repro: profile $(INSTALLED)  ## run the whole study (only what changed), print i
 test: $(INSTALLED)  ## run the tests, offline
 	@HF_HUB_OFFLINE=1 python -m pytest
 
-lint: $(INSTALLED)  ## check style, formatting and that notebooks are committed without outputs
+lint: $(INSTALLED)  ## check style, who imports whom, and that notebooks are committed without outputs
 	@ruff check .
 	@ruff format --check .
+	@lint-imports --no-logo
 	@$(STRIP) --verify notebooks/*.ipynb || { echo "lint: strip them: make strip" >&2; exit 1; }
 
 # JupyterLab adds the kernel's version and the like to a notebook: they would make its stage run again.

@@ -44,7 +44,7 @@ def run(stage: str) -> int:
         else:
             from dualrec_utils.report import page as report
 
-            report.build_stage(**settings)
+            report.build_stage(**settings, trial=params.load().trial)
     return 0
 
 
@@ -52,7 +52,19 @@ def check_params() -> int:
     """Check all of params.yaml, before DVC takes the old outputs of a first stage away."""
     from dualrec_utils.pipeline import params
 
-    params.load()
+    values = params.load()
+    # Baselines know what their hyperparameters may be; pipeline/ knows no model.
+    import numpy as np
+
+    from dualrec_utils.models import baselines
+
+    for name, hyperparameters in values.baselines.models.items():
+        try:
+            baselines.build(name, np.array([1]), seed=0, **hyperparameters)
+        except StudyError as error:
+            raise StudyError(
+                f"params.yaml has values that cannot be used: baselines.models: {error}"
+            ) from None
     return 0
 
 

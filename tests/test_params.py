@@ -6,6 +6,7 @@ import re
 import pytest
 from hypothesis import given, strategies as st
 
+from dualrec_utils import __main__ as command
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import params, schemas, stages
@@ -281,7 +282,7 @@ def test_a_slip_within_a_language_model_is_named_with_its_place(tmp_path, old, n
             "data.validation_share: 0.3 beside train_share 0.7 leaves no test users",
         ),
         ("n_heads: 4 ", "n_heads: 5 ", "hidden_size 128 must be a multiple of twice n_heads (10)"),
-        ("    random: {}\n", "", "baselines.models: random must be there"),
+        ("    random: {}\n", "", "random must be there"),
         ("baselines: [most_popular, ", "baselines: [", "audit.baselines: most_popular must be there"),
         ("reordered: [markov, ", "reordered: [slim, ", "audit.reordered: slim must be in audit.baselines"),
         ("    narm: {", "    # narm: {", "audit: baselines has narm, which baselines.models lacks"),
@@ -296,3 +297,14 @@ def test_a_model_that_is_not_fine_tuned_cannot_be_re_ranked_or_audited(tmp_path,
     text = re.sub(rf"(\n{section}:\n  model: )movielm", r"\1mistral", TEXT)
     expected = f"{section}: model is 'mistral'; models of lora_finetuning: movielm"
     assert expected in refused(tmp_path, text)
+
+
+def test_a_hyperparameter_that_a_baseline_does_not_have_is_refused_by_the_command(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(config, "PARAMS_FILE", written(tmp_path, TEXT))
+    assert command.main(["params"]) == 0
+    written(tmp_path, changed("markov: {smoothing: 100}", "markov: {smoothness: 100}"))
+    assert command.main(["params"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("dualrec: params: ") and "smoothness" in message and "smoothing" in message

@@ -64,7 +64,8 @@ def begin(stage: str, overrides: Mapping[str, Any] | None = None) -> Settings:
     """
     overrides = dict(overrides or {})
     values = params.section(stage, overrides=overrides)
-    statistics = params.load().intervals.model_dump()
+    whole = params.load()
+    statistics = whole.intervals.model_dump()
     by_hand = os.environ.get(RUN_BY_PIPELINE) != stage
     if by_hand:
         os.environ[config.BY_HAND] = stage
@@ -76,6 +77,10 @@ def begin(stage: str, overrides: Mapping[str, Any] | None = None) -> Settings:
     elif overrides:
         raise StudyError(
             f"the pipeline runs notebook {stage} with params.yaml alone; its cell `overrides` has {overrides}"
+        )
+    if whole.trial:
+        print(
+            "A trial, no result: a slice of the data, few models, short training. Nothing below is a finding."
         )
     n_permutations = statistics.pop("n_permutations")
     return Settings(

@@ -82,7 +82,9 @@ def follow_user(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[str
     }
 
 
-def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[str, Any]:
+def page_context(
+    flat: Mapping[str, Any], *, dataset: str, seed: int, trial: bool = False
+) -> dict[str, Any]:
     """Everything the template shows but Figure 4 as a picture and the user followed."""
     rooms = {stage: page_parts.room(stage) for stage in (*ROOMS, "results", "audit")}
     figures = {figure["name"]: figure for figure in rooms["results"]["figures"]}
@@ -93,6 +95,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[st
     return {
         "dataset": dataset,
         "seed": seed,
+        "trial": trial,
         "source": flat.get("source", "not fetched yet"),
         "basis": basis(flat),
         "summary": verdict.summary(flat),
@@ -148,11 +151,12 @@ def render(context: Mapping[str, Any]) -> str:
     return environment.get_template("report.html.j2").render(context, script=script, script_digest=digest)
 
 
-def build_stage(*, dataset: str, seed: int) -> Path:
+def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
     """Stage `report`: write `reports/index.html` and Figure 4, and renew the README's block.
 
     Args:
         dataset, seed: of the run; the seed draws the user who is followed.
+        trial: whether the run is too small to be a result: the page says so, the README stays as it is.
 
     Returns:
         Where the page lies.
@@ -166,11 +170,12 @@ def build_stage(*, dataset: str, seed: int) -> Path:
             f"reports/metrics/results.json is of {flat['dataset']!r}, params.yaml says {dataset!r}:"
             " run `dvc repro results` first"
         )
-    context = page_context(flat, dataset=dataset, seed=seed)
+    context = page_context(flat, dataset=dataset, seed=seed, trial=trial)
     context |= {
         "picture_4": _save_figure_4(flat),
         "user": follow_user(flat, dataset=dataset, seed=seed),
     }
     path = files.write_text(render(context), config.REPORTS / "index.html")
-    update_readme(flat)
+    if not trial:
+        update_readme(flat)
     return path
