@@ -241,7 +241,7 @@ def test_settings_tried_in_a_notebook_are_checked_as_the_file_is():
     tried = params.section("lstm", path, overrides={"epochs": 2, "seed": 1})
     assert (tried["epochs"], tried["seed"]) == (2, 1)
     assert tried | {"epochs": 10, "seed": 2025} == params.section("lstm", path)
-    with pytest.raises(StudyError, match="lstm.epochs is -2"):
+    with pytest.raises(StudyError, match=r"lstm.epochs is -2"):
         params.section("lstm", path, overrides={"epochs": -2})
     with pytest.raises(StudyError, match="did you mean epochs"):
         params.section("lstm", path, overrides={"epoch": 2})

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dualrec_utils.core import config
-from dualrec_utils.pipeline import notebooks as run_notebook
+from dualrec_utils.pipeline import export
 from dualrec_utils.show import tables
 
 
@@ -60,7 +60,7 @@ def test_what_a_model_wrote_is_shown_as_text():
     meta = {"kernelspec": {"name": "python3", "display_name": "p"}, "language_info": {"name": "python"}}
     for output in outputs:
         cells = [nbformat.v4.new_code_cell("x", outputs=[output])]
-        page = run_notebook.to_html(nbformat.v4.new_notebook(cells=cells, metadata=meta), "test")
+        page = export.to_html(nbformat.v4.new_notebook(cells=cells, metadata=meta), "test")
         assert "&lt;script&gt;alert(1)" in page
         assert not [bad for bad in ("<script>alert", "<img src", 'href="javascript') if bad in page]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from dualrec_utils.core import config, files
+from dualrec_utils.show.markdown import as_text
 
 
 def with_interval(value: float, low: float, high: float) -> str:
@@ -48,16 +48,14 @@ def to_markdown(table: pd.DataFrame, *, digits: int = 3) -> str:
         digits: decimals of floats; other values are written as they are, missing ones as a dash.
 
     Returns:
-        Lines joined by newlines, without one at the end. `|`, markup and links inside a cell are escaped:
-        its text may be a language model's.
+        Lines joined by newlines, without one at the end. A cell's text is shown as it is: it may be a
+        title or a language model's.
     """
 
     def cell(value: object) -> str:
         if pd.api.types.is_scalar(value) and pd.isna(value):
             return "–"
-        text = f"{value:.{digits}f}" if isinstance(value, float) else str(value)
-        text = html.escape(text, quote=False).replace("](", "]\\(")
-        return text.replace("|", "\\|").replace("\n", " ")
+        return as_text(f"{value:.{digits}f}" if isinstance(value, float) else value)
 
     rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
     rows = [[cell(name) for name in table.columns], rules]
