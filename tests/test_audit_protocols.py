@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 from dualrec_utils.audit import protocols
 from dualrec_utils.core import config, evaluation, predictions, splits
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
 
@@ -79,6 +80,7 @@ def interactions():
 
 
 SPLITS = pd.DataFrame({"user_id": [1, 2, 3], "split": ["train", "train", "test"]})
+TEST = Scope("ml-100k", "audit", "next_item", "test")
 
 
 def test_sessions_are_days_of_training_users_with_two_movies_at_least():
@@ -116,7 +118,7 @@ def test_the_studys_own_order_cuts_the_studys_own_cases(tiny):
     frame, user_splits = protocols.load_interactions("ml-100k"), splits.load_splits("ml-100k")
     own = protocols.reordered(frame, "by item id", seed=0)
     histories, cases, targets = protocols.recut(own, user_splits, cases_per_user=3)
-    expected = predictions.load_cases("ml-100k", "next_item", "test")
+    expected = predictions.load_cases(TEST)
     assert cases["case_id"].tolist() == expected["case_id"].tolist()
     assert all((a == b).all() for a, b in zip(cases["history"], expected["history"], strict=True))
     stored = evaluation.load_targets("ml-100k", "next_item")
@@ -126,14 +128,14 @@ def test_the_studys_own_order_cuts_the_studys_own_cases(tiny):
 
 
 def test_an_lstm_that_was_not_trained_is_named(tiny):
-    cases = predictions.load_cases("ml-100k", "next_item", "test")
+    cases = predictions.load_cases(TEST)
     with pytest.raises(StudyError, match="dvc repro lstm"):
         protocols.lstm_scores(cases, dataset="ml-100k")
 
 
 def test_a_fitted_baseline_scores_the_cases(tiny):
     items = predictions.load_items("ml-100k")
-    cases = predictions.load_cases("ml-100k", "next_item", "test")
+    cases = predictions.load_cases(TEST)
     known = list(splits.load_histories("ml-100k", "train").values())
     how = {"dataset": "ml-100k", "seed": 0}
     scores = protocols.fitted_scores("markov", {"smoothing": 1.0}, known, cases, items, **how)
@@ -143,7 +145,7 @@ def test_a_fitted_baseline_scores_the_cases(tiny):
 def test_movies_that_the_histories_cannot_tell_apart_score_alike(tiny):
     """Twins, always rated together: an inverse gives them equal weights but for rounding errors."""
     items = predictions.load_items("ml-100k")
-    cases = predictions.load_cases("ml-100k", "next_item", "test")
+    cases = predictions.load_cases(TEST)
     ids, rng = items[config.ITEM].to_numpy(), np.random.default_rng(5)
     pairs = ids[: len(ids) // 2 * 2].reshape(-1, 2)
     few = [pairs[rng.choice(len(pairs), size=3, replace=False)].ravel() for _ in range(30)]
@@ -156,7 +158,7 @@ def test_movies_that_the_histories_cannot_tell_apart_score_alike(tiny):
 
 def test_a_network_keeps_the_epoch_that_is_best_on_validation_users_however_late_it_comes(tiny):
     items = predictions.load_items("ml-100k")
-    cases = predictions.load_cases("ml-100k", "next_item", "test")
+    cases = predictions.load_cases(TEST)
     few = list(splits.load_histories("ml-100k", "train").values())[:3]
     settings = {"embedding_size": 8, "n_layers": 1, "max_length": 20, "batch_size": 2, "dropout": 0.0}
     settings |= {"learning_rate": 0.01, "weight_decay": 0.0, "max_epochs": 40, "patience": 1}

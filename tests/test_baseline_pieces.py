@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from dualrec_utils.core import config, files, predictions, splits
-from dualrec_utils.core.config import HELDOUT_SPLITS, PROTOCOLS
+from dualrec_utils.core.predictions import scopes
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import pieces
 from dualrec_utils.models.baselines.base import Diverged
@@ -33,11 +33,7 @@ def histories(tiny):
 
 
 def lists_of(system):
-    return {
-        (protocol, split): predictions.read(system, protocol=protocol, split=split, **PLACE)
-        for protocol in PROTOCOLS
-        for split in HELDOUT_SPLITS
-    }
+    return {scope: predictions.read(system, scope) for scope in scopes(**PLACE)}
 
 
 def test_a_second_run_restores_what_the_first_wrote(histories):
@@ -72,7 +68,7 @@ def test_what_a_piece_hangs_on_fits_it_anew(histories, tmp_path, monkeypatch, ch
     elif change == "code":
         package = tmp_path / "code" / "dualrec_utils"
         shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package)
-        changed = package / "baselines" / "markov.py"
+        changed = package / "models/baselines" / "markov.py"
         changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
         monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
     else:
@@ -85,7 +81,7 @@ def test_another_models_code_is_no_matter(histories, tmp_path, monkeypatch):
     package = tmp_path / "code" / "dualrec_utils"
     shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package)
     for name in ("ease.py", "__init__.py"):
-        changed = package / "baselines" / name
+        changed = package / "models/baselines" / name
         changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
     assert not pieces.obtain("markov", {"smoothing": 10}, histories, seed=1, **PLACE).fitted
@@ -117,9 +113,10 @@ def test_processes_side_by_side_write_what_one_writes(histories, one_thread):
     before = {system: lists_of(system) for piece in alone.values() for system in piece.systems}
     shutil.rmtree(config.checkpoints_dir("ml-100k", "baselines"))
     code = f"""
-from dualrec_utils import baseline_pieces, splits
+from dualrec_utils.core import splits
+from dualrec_utils.models.baselines import pieces
 histories = list(splits.load_histories("ml-100k", "train").values())
-found, _ = baseline_pieces.obtain_all({models!r}, histories, seed=1, n_jobs=2, **{PLACE!r})
+found, _ = pieces.obtain_all({models!r}, histories, seed=1, n_jobs=2, **{PLACE!r})
 assert list(found) == {list(models)!r} and all(piece.fitted for piece in found.values())
 """
     environment = os.environ | {"DUALREC_ROOT": str(config.ROOT)}

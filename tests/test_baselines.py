@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope, scopes
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment, random_order
 from dualrec_utils.models.baselines.base import incidence, never_seen_last, popularity
@@ -319,23 +320,22 @@ def test_the_choice_is_the_best_on_validation_users(tiny):
     catalog = predictions.load_items("ml-100k")[ITEM].to_numpy()
     model = baselines.build("item_knn", catalog, seed=1, **chosen).fit(histories)
     experiment.write_predictions(model, "item_knn", dataset="ml-100k", stage="baselines")
-    place = {"dataset": "ml-100k", "stage": "baselines", "protocol": "next_item", "split": "validation"}
-    cases = evaluation.per_case("item_knn", **place)
+    cases = evaluation.per_case("item_knn", Scope("ml-100k", "baselines", "next_item", "validation"))
     assert cases.groupby(USER)["ndcg@5"].mean().mean() == pytest.approx(table["ndcg@5"].iloc[0])
 
 
 def test_the_choice_never_reads_test_cases(tiny, monkeypatch):
-    asked, real = [], predictions.load_cases
+    read, real = [], predictions.load_cases
 
-    def noting(dataset, protocol, split):
-        asked.append(split)
-        return real(dataset, protocol, split)
+    def noting(scope):
+        read.append(scope.split)
+        return real(scope)
 
     monkeypatch.setattr(predictions, "load_cases", noting)
     histories = list(splits.load_histories("ml-100k", "train").values())
     tried = [{"smoothing": 1}, {"smoothing": 10}]
     experiment.try_each("markov", tried, histories, dataset="ml-100k", seed=1)
-    assert set(asked) == {"validation"}
+    assert set(read) == {"validation"}
 
 
 def test_equal_settings_keep_the_order_given(tiny):
@@ -352,12 +352,10 @@ def test_predictions_are_written_with_and_without_seen_movies(tiny):
     model = baselines.build("most_popular", catalog, seed=1).fit(histories)
     names = experiment.write_predictions(model, "most_popular", dataset="ml-100k", stage="baselines")
     assert names == ["most_popular", "most_popular_seen_kept"]
-    for protocol in ("next_item", "window_of_five"):
-        for split in ("validation", "test"):
-            place = {"dataset": "ml-100k", "stage": "baselines", "protocol": protocol, "split": split}
-            cases = predictions.load_cases("ml-100k", protocol, split).set_index(CASE)[HISTORY]
-            lists = {name: predictions.read(name, **place).groupby(CASE)[ITEM].agg(list) for name in names}
-            for case, history in cases.items():
-                fresh, kept = (lists[name][case] for name in names)
-                assert fresh == [item for item in kept if item not in set(history)]
-                assert set(kept) == set(catalog)
+    for scope in scopes("ml-100k", "baselines"):
+        cases = predictions.load_cases(scope).set_index(CASE)[HISTORY]
+        lists = {name: predictions.read(name, scope).groupby(CASE)[ITEM].agg(list) for name in names}
+        for case, history in cases.items():
+            fresh, kept = (lists[name][case] for name in names)
+            assert fresh == [item for item in kept if item not in set(history)]
+            assert set(kept) == set(catalog)

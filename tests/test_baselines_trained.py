@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.config import ITEM
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment, gce_gnn, hide, sequences, unisrec
 from dualrec_utils.models.baselines.base import Diverged
@@ -425,8 +426,7 @@ def test_validation_hands_out_histories_and_takes_scores(tiny):
     model.fit(histories, validate=lambda score: measure(score)["ndcg@5"])
     assert table["ndcg@5"].tolist() == [model.curves.query("metric == 'ndcg@5'")["value"].max()]
     experiment.write_predictions(model, "gru4rec", dataset="ml-100k", stage="baselines")
-    place = {"dataset": "ml-100k", "stage": "baselines", "protocol": "next_item", "split": "validation"}
-    cases = evaluation.per_case("gru4rec", **place)
+    cases = evaluation.per_case("gru4rec", Scope("ml-100k", "baselines", "next_item", "validation"))
     assert cases.groupby("user_id")["ndcg@5"].mean().mean() == pytest.approx(table["ndcg@5"].iloc[0])
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, strategies as st
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 
 ITEMS = pd.DataFrame({"item_id": [2, 3, 5, 7, 11]})
@@ -36,9 +37,9 @@ def test_every_case_gets_as_many_unseen_movies_as_there_are(seed, n):
 
 def test_a_model_is_never_given_anothers_title_scores(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "ROOT", tmp_path)
-    job = {"dataset": "ml-100k", "protocol": "next_item", "split": "test"}
+    scope = Scope("ml-100k", "zero_shot_llm", "next_item", "test")
     own = pd.DataFrame({"case_id": ["a"], "item_id": [2], "log_probability": [-1.5]})
-    files.write_parquet(own, handoff.title_scores_path("small", **job))
-    assert handoff.load_title_scores("small", **job).equals(own)
+    files.write_parquet(own, handoff.title_scores_path("small", scope))
+    assert handoff.load_title_scores("small", scope).equals(own)
     with pytest.raises(StudyError, match=r"title_scores_large_next_item_test.*large must be a local model"):
-        handoff.load_title_scores("large", **job)
+        handoff.load_title_scores("large", scope)

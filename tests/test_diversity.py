@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from dualrec_utils.core import predictions
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.hybrids import diversity, figures
 
 ITEMS = pd.DataFrame(
@@ -141,10 +142,8 @@ def test_wrong_settings_and_lists_are_refused():
 
 
 def of_split(split: str) -> dict:
-    cases, items = (
-        predictions.load_cases("ml-100k", "next_item", split),
-        predictions.load_items("ml-100k"),
-    )
+    cases = predictions.load_cases(Scope("ml-100k", "toy", "next_item", split))
+    items = predictions.load_items("ml-100k")
     rng = np.random.default_rng(3)
     scores = rng.normal(size=(len(cases), len(items)))
     lists = predictions.from_scores(scores, cases, items["item_id"].to_numpy(), seed=1)
@@ -153,7 +152,11 @@ def of_split(split: str) -> dict:
     return {"lists": lists, "cases": cases, "items": items, "similarity": vectors @ vectors.T}
 
 
-SETTINGS = {"dataset": "ml-100k", "protocol": "next_item", "seed": 1, "trade_offs": [0.5, 1.0]}
+SETTINGS = {
+    "scope": Scope("ml-100k", "toy", "next_item", "validation"),
+    "seed": 1,
+    "trade_offs": [0.5, 1.0],
+}
 
 
 def test_the_curve_starts_at_the_list_itself_and_grows_more_diverse(tiny):

@@ -7,6 +7,7 @@ import pytest
 from dualrec_utils.core import config, evaluation, files, predictions
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT, USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope, scopes
 
 ITEMS = pd.DataFrame(
     {
@@ -136,23 +137,24 @@ def oracle_and_fool(tiny):
     """On disk: a system that names every target first, and one that names none."""
     for protocol in config.PROTOCOLS:
         targets = evaluation.load_targets("ml-100k", protocol)
-        cases = predictions.load_cases("ml-100k", protocol, "test")
+        scope = Scope("ml-100k", "toy", protocol, "test")
+        cases = predictions.load_cases(scope)
         catalog = predictions.load_items("ml-100k")[ITEM]
-        place = {"dataset": "ml-100k", "stage": "toy", "protocol": protocol, "split": "test"}
         wrong = [
             next(i for i in catalog if i not in targets[case] and i not in set(history))
             for case, history in zip(cases[CASE], cases[HISTORY], strict=True)
         ]
         oracle = lists([(case, 1, targets[case][0]) for case in cases[CASE]])
-        predictions.write(oracle, "oracle", **place)
-        predictions.write(
-            lists(list(zip(cases[CASE], [1] * len(cases), wrong, strict=True))), "fool", **place
-        )
+        predictions.write(oracle, "oracle", scope)
+        fool = lists(list(zip(cases[CASE], [1] * len(cases), wrong, strict=True)))
+        predictions.write(fool, "fool", scope)
     return tiny
 
 
 def test_an_oracle_gets_one_and_a_fool_gets_nothing(oracle_and_fool):
-    table, flat = evaluation.evaluate_systems(["oracle", "fool"], dataset="ml-100k", stage="toy", seed=1)
+    table, flat = evaluation.evaluate_systems(
+        ["oracle", "fool"], scopes("ml-100k", "toy", splits=["test"]), seed=1
+    )
     for protocol in config.PROTOCOLS:
         for metric in evaluation.METRICS:
             assert flat[f"{protocol}/oracle/{metric}"] == 1
@@ -165,21 +167,22 @@ def test_an_oracle_gets_one_and_a_fool_gets_nothing(oracle_and_fool):
 
 
 def test_dropping_cases_from_the_file_lowers_the_result(oracle_and_fool):
-    place = {"dataset": "ml-100k", "stage": "toy", "protocol": "next_item", "split": "test"}
-    oracle = predictions.read("oracle", **place)
-    predictions.write(oracle[oracle[CASE] != oracle[CASE].iloc[0]], "oracle", **place)
-    frame = evaluation.per_case("oracle", **place)
+    scope = Scope("ml-100k", "toy", "next_item", "test")
+    oracle = predictions.read("oracle", scope)
+    predictions.write(oracle[oracle[CASE] != oracle[CASE].iloc[0]], "oracle", scope)
+    frame = evaluation.per_case("oracle", scope)
     assert len(frame) == len(oracle)
     assert frame["hit_rate@5"].sum() == len(oracle) - 1
 
 
 def test_predictions_of_another_split_are_refused(oracle_and_fool):
-    place = {"dataset": "ml-100k", "stage": "toy", "protocol": "next_item"}
-    foreign = predictions.path_of("oracle", **place, split="validation")
+    test = Scope("ml-100k", "toy", "next_item", "test")
+    validation = test.replace(split="validation")
+    foreign = predictions.path_of("oracle", validation)
     foreign.parent.mkdir(parents=True)
-    foreign.write_bytes(predictions.path_of("oracle", **place, split="test").read_bytes())
+    foreign.write_bytes(predictions.path_of("oracle", test).read_bytes())
     with pytest.raises(StudyError, match="which the split does not have"):
-        evaluation.per_case("oracle", **place, split="validation")
+        evaluation.per_case("oracle", validation)
 
 
 def test_metrics_say_where_the_data_came_from(tiny):

@@ -13,6 +13,7 @@ import torch
 from dualrec_utils.core import config, predictions, splits
 from dualrec_utils.core.config import CASE, ITEM, USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.finetuning import (
     adapters as finetune,
     checkpoints as lora_checkpoints,
@@ -33,7 +34,7 @@ def settings(tiny, tmp_path):
     hints = pd.DataFrame({USER: sorted(splits.load_histories("ml-100k", "train"))})
     hints = hints.assign(**{ITEM: items.iloc[0], "in_sample_item_id": items.iloc[1]})
     hints.to_parquet(folder / "hints_lora_train.parquet")
-    cases = predictions.load_cases("ml-100k", "window_of_five", "validation")[[CASE]]
+    cases = predictions.load_cases(Scope("ml-100k", "lstm", "window_of_five", "validation"))[[CASE]]
     cases.assign(**{ITEM: items.iloc[2]}).to_parquet(folder / "hints_window_of_five_validation.parquet")
     base = tiny_models.tiny_mistral(tmp_path / "base", chat=True)
     model = {"backend": "local", "model": str(base), "revision": None}

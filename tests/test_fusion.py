@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from dualrec_utils.core import config, predictions
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.hybrids import figures, fusion, weights as fusion_weights
 
@@ -175,10 +176,8 @@ def test_reciprocal_rank_with_half_weight_is_ranxs():
 
 def of_split(split: str) -> dict:
     """Cases of the tiny data set with random LSTM scores; the language model knows the targets."""
-    cases, items = (
-        predictions.load_cases("ml-100k", "next_item", split),
-        predictions.load_items("ml-100k"),
-    )
+    cases = predictions.load_cases(Scope("ml-100k", "toy", "next_item", split))
+    items = predictions.load_items("ml-100k")
     lstm = np.random.default_rng(3).normal(size=(len(cases), len(items)))
     path = config.processed_dir("ml-100k") / "targets_next_item.parquet"
     targets = pd.read_parquet(path).set_index("case_id")["item_id"]
@@ -187,7 +186,7 @@ def of_split(split: str) -> dict:
     return {"lstm": lstm, "language": language, "cases": cases, "items": items}
 
 
-SETTINGS = {"dataset": "ml-100k", "protocol": "next_item", "seed": 1}
+SETTINGS = {"scope": Scope("ml-100k", "toy", "next_item", "validation"), "seed": 1}
 
 
 def test_the_better_side_is_chosen_and_everything_tried_is_kept(tiny):
@@ -224,17 +223,18 @@ def test_no_weight_is_chosen_on_test_users_whatever_their_cases_are_called(tiny)
 
 def test_scores_of_other_cases_are_refused(tiny):
     cases, items = of_split("test")["cases"], predictions.load_items("ml-100k")
+    scope = Scope("ml-100k", "toy", "next_item", "test")
     folder = config.handoff_dir("ml-100k", "lstm")
     with pytest.raises(StudyError, match="dvc repro lstm"):
-        handoff.load_lstm_scores("ml-100k", "next_item", "test")
+        handoff.load_lstm_scores(scope)
     folder.mkdir(parents=True)
     for n_cases in (len(cases) + 1, len(cases)):
         matrix = np.zeros((n_cases, len(items)), dtype=np.float16)
         np.save(folder / "scores_next_item_test.npy", matrix)
         if n_cases > len(cases):
             with pytest.raises(StudyError, match="expected"):
-                handoff.load_lstm_scores("ml-100k", "next_item", "test")
-    assert handoff.load_lstm_scores("ml-100k", "next_item", "test").shape == matrix.shape
+                handoff.load_lstm_scores(scope)
+    assert handoff.load_lstm_scores(scope).shape == matrix.shape
 
 
 @pytest.fixture

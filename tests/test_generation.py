@@ -11,6 +11,7 @@ from tiny_models import tiny_mistral, tiny_qwen2
 
 from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.language import answers as responses, chat, generation, loading
 from dualrec_utils.models.language.matching import TitleMatcher
@@ -310,26 +311,28 @@ def test_too_few_answers_are_refused():
         read(["- Alpha"])
 
 
+TEST = Scope("toy", "s", "next_item", "test")
+
+
 def test_hints_are_read_by_case_or_missed_loudly(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "ROOT", tmp_path)
     with pytest.raises(StudyError, match="dvc repro lstm"):
-        handoff.load_hints("toy", "next_item", "test")
+        handoff.load_hints(TEST)
     hints = pd.DataFrame({"case_id": ["b", "a"], "item_id": [3, 4]})
     files.write_parquet(hints, tmp_path / "data/toy/lstm/handoff/hints_next_item_test.parquet")
-    assert handoff.load_hints("toy", "next_item", "test").to_dict() == {"b": 3, "a": 4}
+    assert handoff.load_hints(TEST).to_dict() == {"b": 3, "a": 4}
 
 
 def test_generations_are_saved_whole_and_alike(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "ROOT", tmp_path)
-    place = {"dataset": "toy", "stage": "s", "protocol": "next_item", "split": "test"}
     about = {"model": "movielm", "revision": None, "parameters": {"max_new_tokens": 8}}
     answers = ["- A\u2028B", "- Ü", "-"]
-    path = handoff.save_generations(answers, PROMPTS, CASES, "system", **place, **about)
+    path = handoff.save_generations(answers, PROMPTS, CASES, "system", TEST, **about)
     assert path == tmp_path / "data/toy/s/generations/system_next_item_test.jsonl"
     first = path.read_bytes()
     rows = files.read_jsonl(path)
     assert [row["answer"] for row in rows] == answers
     assert rows[1] == {"case_id": "b", "prompt": PROMPTS[1], "answer": "- Ü", **about}
-    handoff.save_generations(answers, PROMPTS, CASES, "system", **place, **about)
+    handoff.save_generations(answers, PROMPTS, CASES, "system", TEST, **about)
     assert path.read_bytes() == first
     assert json.loads(first.decode().split("\n")[0])["case_id"] == "a"

@@ -13,6 +13,7 @@ from dualrec_utils.analysis import chance, counterparts, results, verdict
 from dualrec_utils.core import config, evaluation, files, predictions
 from dualrec_utils.core.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM, RANK, USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines, systems
 from dualrec_utils.models.hybrids import diversity, fusion
 from dualrec_utils.report import readme as readme_results, text as results_text
@@ -232,13 +233,13 @@ def real_runs():
 @pytest.mark.parametrize(("protocol", "system", "stage"), real_runs())
 def test_the_committed_values_are_ranxs(protocol, system, stage):
     flat = files.read_json(config.METRICS / "results.json")
-    where = {"dataset": flat["dataset"], "protocol": protocol, "split": "test"}
-    own = predictions.read(system, stage=stage, **where)
+    scope = Scope(flat["dataset"], stage, protocol, "test")
+    own = predictions.read(system, scope)
     top = own[own[RANK] <= 10].sort_values([CASE, RANK])
     named = top[ITEM].astype(object).where(top[ITEM].notna(), None)
     lists = named.groupby(top[CASE].to_numpy()).agg(list).to_dict()
     targets = evaluation.load_targets(flat["dataset"], protocol)
-    targets = targets[predictions.load_cases(**where)[CASE]]
+    targets = targets[predictions.load_cases(scope)[CASE]]
     # Every user has as many cases as any other: the mean over users is the mean over cases.
     for metric, value in in_ranx(lists, targets).items():
         # With five targets NDCG is that of the first hit here, which ranx does not have.
@@ -377,12 +378,11 @@ def test_in_every_run_every_system_is_at_chance_on_drawn_targets(path):
 
 
 def test_predictions_of_other_cases_are_refused_with_the_first_of_them(tiny):
-    where = {"dataset": "ml-100k", "protocol": "next_item"}
-    validation = predictions.load_cases(**where, split="validation")
+    test = Scope("ml-100k", "lstm", "next_item", "test")
+    validation = predictions.load_cases(test.replace(split="validation"))
     items = predictions.load_items("ml-100k")[ITEM].to_numpy()
     strangers = predictions.from_scores(np.zeros((len(validation), len(items))), validation, items, seed=1)
-    path = predictions.path_of("lstm", stage="lstm", split="test", **where)
-    files.write_parquet(strangers, path)
+    files.write_parquet(strangers, predictions.path_of("lstm", test))
     found = results.discover("ml-100k")
     with pytest.raises(StudyError, match=f"answer case '{validation[CASE].iloc[0]}', which the split"):
         results.per_case(found, dataset="ml-100k")

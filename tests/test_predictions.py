@@ -1,5 +1,7 @@
 """The one interface between models and results: what it refuses and what it never changes."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, strategies as st
 from dualrec_utils.core import evaluation, files, predictions
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT, USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope, scopes
 
 ITEMS = np.array([10, 20, 30, 40])
 
@@ -156,11 +159,46 @@ def test_a_missing_column_is_named():
         predictions.check(lists(GOOD).drop(columns=SEED), cases([], []), ITEMS)
 
 
-PLACE = {"dataset": "ml-100k", "stage": "toy", "protocol": "next_item", "split": "test"}
+TEST = Scope("ml-100k", "toy", "next_item", "test")
+
+
+def test_a_scope_is_one_value():
+    same = Scope(dataset="ml-100k", stage="toy", protocol="next_item", split="test")
+    assert {TEST: 1}[same] == 1
+    assert TEST.replace(stage="lstm") == Scope("ml-100k", "lstm", "next_item", "test")
+    assert TEST == same, "replacing leaves the scope itself as it was"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TEST.split = "validation"
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"), [("protocol", "next_itme"), ("split", "train"), ("split", "Test")]
+)
+def test_a_scope_without_cases_is_refused(field, wrong):
+    for make in (TEST.replace, lambda **changes: Scope(**dataclasses.asdict(TEST) | changes)):
+        with pytest.raises(StudyError, match=f"no cases of {field} '{wrong}'; use one of"):
+            make(**{field: wrong})
+
+
+def test_the_scopes_of_a_stage_come_by_split_then_by_protocol():
+    both = [(scope.split, scope.protocol) for scope in scopes("ml-100k", "toy")]
+    assert both == [
+        ("validation", "next_item"), ("validation", "window_of_five"),
+        ("test", "next_item"), ("test", "window_of_five"),
+    ]  # fmt: skip
+    only = scopes("ml-100k", "toy", splits=["test"])
+    assert only == [TEST, TEST.replace(protocol="window_of_five")]
+
+
+def test_every_part_of_a_scope_has_a_place_of_its_own():
+    others = {"dataset": "ml-1m", "stage": "lstm", "protocol": "window_of_five", "split": "validation"}
+    paths = [predictions.path_of("a", TEST.replace(**{name: value})) for name, value in others.items()]
+    assert len({*paths, predictions.path_of("a", TEST)}) == 5
+    assert paths[0].parts[-6:] == ("ml-1m", "toy", "predictions", "next_item", "test", "a.parquet")
 
 
 def test_cases_come_sorted_and_without_targets(tiny):
-    frame = predictions.load_cases("ml-100k", "next_item", "test")
+    frame = predictions.load_cases(TEST)
     assert frame[CASE].is_monotonic_increasing
     assert list(frame.columns) == [CASE, USER, SPLIT, HISTORY]
     assert set(frame[SPLIT]) == {"test"}
@@ -168,30 +206,30 @@ def test_cases_come_sorted_and_without_targets(tiny):
 
 
 def test_written_predictions_read_back_the_same(tiny):
-    own = predictions.load_cases("ml-100k", "next_item", "test")
+    own = predictions.load_cases(TEST)
     catalog = predictions.load_items("ml-100k")[ITEM].to_numpy()
     frame = predictions.from_scores(
         np.random.default_rng(0).random((len(own), len(catalog))), own, catalog, seed=0
     )
-    predictions.write(frame.sample(frac=1, random_state=0), "toy", **PLACE)
-    pd.testing.assert_frame_equal(predictions.read("toy", **PLACE), frame)
-    assert predictions.systems("ml-100k", "toy", "next_item", "test") == ["toy"]
+    predictions.write(frame.sample(frac=1, random_state=0), "toy", TEST)
+    pd.testing.assert_frame_equal(predictions.read("toy", TEST), frame)
+    assert predictions.systems(TEST) == ["toy"]
 
 
 def test_predictions_that_fail_the_check_are_not_written(tiny):
     with pytest.raises(StudyError, match="answer case 'c0'"):
-        predictions.write(lists(GOOD), "toy", **PLACE)
-    assert predictions.systems("ml-100k", "toy", "next_item", "test") == []
+        predictions.write(lists(GOOD), "toy", TEST)
+    assert predictions.systems(TEST) == []
 
 
 def test_what_a_killed_write_left_is_no_system(tiny):
-    path = predictions.path_of("toy", **PLACE)
+    path = predictions.path_of("toy", TEST)
     with files.replacing(path) as temporary:
         temporary.write_bytes(b"half")
         assert list(path.parent.iterdir()) == [temporary]
-        assert predictions.systems("ml-100k", "toy", "next_item", "test") == []
+        assert predictions.systems(TEST) == []
 
 
 def test_missing_predictions_name_the_stage_to_run(tiny):
     with pytest.raises(StudyError, match=r"toy.parquet is not there: run `dvc repro toy` first"):
-        predictions.read("toy", **PLACE)
+        predictions.read("toy", TEST)

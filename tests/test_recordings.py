@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.backends.replay import ReplayBackend, read_recordings
 
@@ -36,10 +37,7 @@ def test_what_the_study_saves_can_be_replayed(root):
         ["p", "q"],
         cases,
         "m_zero_shot",
-        dataset="ml-100k",
-        stage="zero_shot_llm",
-        protocol="next_item",
-        split="test",
+        Scope("ml-100k", "zero_shot_llm", "next_item", "test"),
         model="some/model",
         revision="some/model-2025",
         parameters={"max_tokens": 60},

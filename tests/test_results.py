@@ -9,6 +9,7 @@ from dualrec_utils.analysis import counterparts, deviations, plan, results, verd
 from dualrec_utils.analysis.figures import systems as plots
 from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import systems
 from dualrec_utils.pipeline import params
 from dualrec_utils.show import paper
@@ -52,7 +53,7 @@ def write(system, lists, *, stage="baselines", protocol="next_item"):
         for rank, item in enumerate(items, start=1)
     ]
     frame = pd.DataFrame(rows, columns=list(predictions.COLUMNS)).astype(predictions.COLUMNS)
-    predictions.write(frame, system, dataset="ml-100k", stage=stage, protocol=protocol, split="test")
+    predictions.write(frame, system, Scope("ml-100k", stage, protocol, "test"))
 
 
 PERFECT = {case: [target] for case, (_, _, target) in CASES.items()}

@@ -10,6 +10,7 @@ from test_baseline_pieces import PLACE, TRAINED
 from dualrec_utils.core import config, evaluation, files, splits
 from dualrec_utils.core.config import USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.baselines import pieces
 from dualrec_utils.pipeline import params, stages
 from dualrec_utils.studies import seeds
@@ -35,7 +36,7 @@ def run_before(sections):
 
 
 def test_the_first_row_is_the_runs_own(run_before):
-    found = evaluation.per_case("gru4rec", **PLACE, protocol="next_item", split="test")
+    found = evaluation.per_case("gru4rec", Scope(**PLACE, protocol="next_item", split="test"))
     table = seeds.run("gru4rec", n_more=1)
     assert table["seed"].tolist() == [7, 8]
     for metric in seeds.METRICS:
@@ -75,9 +76,9 @@ def test_what_is_there_is_kept_until_settings_change(sections, run_before, monke
     trained = []
     whole = seeds.train_baseline
 
-    def counted(name, settings, **where):
-        trained.append(where["seed"])
-        return whole(name, settings, **where)
+    def counted(name, settings, **about):
+        trained.append(about["seed"])
+        return whole(name, settings, **about)
 
     monkeypatch.setattr(seeds, "train_baseline", counted)
     table = seeds.run("gru4rec", n_more=2)
@@ -94,7 +95,7 @@ def test_other_code_trains_again(run_before, tmp_path, monkeypatch):
     shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package)
     monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
     for name, is_new in (("ease", False), ("gru4rec", True)):
-        changed = package / "baselines" / f"{name}.py"
+        changed = package / "models/baselines" / f"{name}.py"
         changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
         table = seeds.run("gru4rec", n_more=1)
         assert (set(table["made_from"]) != {before}) == is_new

@@ -6,6 +6,7 @@ import pytest
 
 from dualrec_utils.core import files, predictions
 from dualrec_utils.core.config import CASE, ITEM, RANK, SCORE, SEED, TEXT
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.report import page as report, walkthrough
 
 NAMES = {1: "Heat (1995)", 2: "Fargo (1996)", 3: "Big (1988)", 4: "Alien (1979)"}
@@ -68,9 +69,7 @@ def run(tmp_path, monkeypatch):
         lstm=ranked, written=answer, kept=answer, reranked=after, language=ranked[:1], fused=ranked
     )
     for step, (stage, system) in walkthrough.sources("m").items():
-        path = predictions.path_of(
-            system, dataset="ml-100k", stage=stage, protocol="next_item", split="test"
-        )
+        path = predictions.path_of(system, Scope("ml-100k", stage, "next_item", "test"))
         files.write_parquet(lists(steps[step]), path)
     return tmp_path
 

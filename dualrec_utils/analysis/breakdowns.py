@@ -13,6 +13,7 @@ import pandas as pd
 
 from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM, PROTOCOL, RANK, SYSTEM, USER
+from dualrec_utils.core.predictions import Scope
 
 PROTOCOL_USED = "next_item"
 POPULARITY, LENGTH, GENRE = "popularity of the target", "length of the history", "genre of the target"
@@ -138,9 +139,7 @@ def read_lists(found: pd.DataFrame, *, dataset: str, names: Sequence[str]) -> di
     """
     stages = found[found[PROTOCOL] == PROTOCOL_USED].set_index(SYSTEM)["stage"]
     return {
-        name: predictions.read(
-            name, dataset=dataset, stage=stages[name], protocol=PROTOCOL_USED, split="test"
-        )
+        name: predictions.read(name, Scope(dataset, stages[name], PROTOCOL_USED, "test"))
         for name in names
         if name in stages
     }

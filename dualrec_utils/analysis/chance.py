@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from dualrec_utils.core import evaluation, predictions
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, PROTOCOL, RANK, SYSTEM
+from dualrec_utils.core.predictions import Scope
 
 K = 5
 
@@ -79,12 +80,12 @@ def of_systems(found: pd.DataFrame, *, dataset: str, seed: int) -> pd.DataFrame:
     Returns:
         One row a system: `system`, `n_cases`, `hits`, `expected`, `distance`.
     """
-    where = {"protocol": "next_item", "split": "test"}
-    cases, items = predictions.load_cases(dataset, *where.values()), predictions.load_items(dataset)
+    scope = Scope(dataset, "results", "next_item", "test")
+    cases, items = predictions.load_cases(scope), predictions.load_items(dataset)
     targets = drawn_targets(cases, items[ITEM].to_numpy(), seed=seed)
     rows = []
-    for row in tqdm(list(found[found[PROTOCOL] == where["protocol"]].itertuples()), desc="drawn targets"):
-        lists = predictions.read(row.system, dataset=dataset, stage=row.stage, **where)
+    for row in tqdm(list(found[found[PROTOCOL] == scope.protocol].itertuples()), desc="drawn targets"):
+        lists = predictions.read(row.system, scope.replace(stage=row.stage))
         own = distance(lists, cases, targets, items)
         rows.append({SYSTEM: row.system, "n_cases": len(cases)} | own)
     return pd.DataFrame(rows)

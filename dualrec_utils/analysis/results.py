@@ -10,12 +10,13 @@ from tqdm import tqdm
 from dualrec_utils.core import config, evaluation, predictions
 from dualrec_utils.core.config import PROTOCOL, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope, scopes
 from dualrec_utils.models import systems
 from dualrec_utils.show import tables
 
 
-def discover(dataset: str, *, split: str = "test") -> pd.DataFrame:
-    """Every system that has predictions.
+def discover(dataset: str) -> pd.DataFrame:
+    """Every system that has predictions for test users.
 
     Returns:
         Frame with `protocol`, `system`, `stage`, in the order of :mod:`models.systems`; a
@@ -25,10 +26,10 @@ def discover(dataset: str, *, split: str = "test") -> pd.DataFrame:
         StudyError: when there is none, or two stages wrote the same system.
     """
     rows = [
-        (protocol, system, stage)
-        for protocol in config.PROTOCOLS
+        (scope.protocol, system, stage)
         for stage in systems.STAGES
-        for system in predictions.systems(dataset, stage, protocol, split)
+        for scope in scopes(dataset, stage, splits=("test",))
+        for system in predictions.systems(scope)
     ]
     found = pd.DataFrame(rows, columns=[PROTOCOL, SYSTEM, "stage"])
     if found.empty:
@@ -57,10 +58,10 @@ def best_on_validation(dataset: str) -> str:
     Chosen there and compared on test users: the best of twenty on the test users themselves would owe
     some of its place to luck. Empty where none was run.
     """
-    place = {"dataset": dataset, "stage": "baselines", "protocol": "next_item", "split": "validation"}
-    ran = set(predictions.systems(*place.values()))
+    scope = Scope(dataset, "baselines", "next_item", "validation")
+    ran = set(predictions.systems(scope))
     values = {
-        name: evaluation.per_case(name, **place).groupby(USER)["ndcg@5"].mean().mean()
+        name: evaluation.per_case(name, scope).groupby(USER)["ndcg@5"].mean().mean()
         for name in systems.rivals()
         if name in ran
     }
@@ -77,10 +78,8 @@ def headline_of(names: pd.Series) -> pd.Series:
     return names.str.removesuffix(predictions.SEEN_KEPT)
 
 
-def per_case(
-    found: pd.DataFrame, *, dataset: str, split: str = "test"
-) -> dict[tuple[str, str], pd.DataFrame]:
-    """Metric values per case of every system: (protocol, system) -> frame of `evaluation.per_case`.
+def per_case(found: pd.DataFrame, *, dataset: str) -> dict[tuple[str, str], pd.DataFrame]:
+    """Metric values per test case of every system: (protocol, system) -> frame of `evaluation.per_case`.
 
     Args:
         found: frame from :func:`discover`.
@@ -88,7 +87,7 @@ def per_case(
     rows = tqdm(list(found.itertuples(index=False)), desc="evaluating", unit="system")
     return {
         (row.protocol, row.system): evaluation.per_case(
-            row.system, dataset=dataset, stage=row.stage, protocol=row.protocol, split=split
+            row.system, Scope(dataset, row.stage, row.protocol, "test")
         )
         for row in rows
     }

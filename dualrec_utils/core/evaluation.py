@@ -6,6 +6,7 @@ tests resample users, since the cases of one user are not independent.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pandas as pd
 
 from dualrec_utils.core import config, files, metrics, predictions
 from dualrec_utils.core.config import CASE, GENRE_LIST, ITEM, RANK, USER
+from dualrec_utils.core.predictions import Scope
 
 CUTOFFS = (1, 5, 10)
 PAPER_METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@1", "ndcg@5")
@@ -29,8 +31,8 @@ def load_targets(dataset: str, protocol: str) -> pd.Series:
     return frame.sort_values([CASE, "target_order"]).groupby(CASE)[ITEM].agg(list)
 
 
-def per_case(system: str, *, dataset: str, stage: str, protocol: str, split: str) -> pd.DataFrame:
-    """Metric values of one system, one row a case of the split, cases without a list included.
+def per_case(system: str, scope: Scope) -> pd.DataFrame:
+    """Metric values of one system, one row a case of the scope, cases without a list included.
 
     Returns:
         Frame with `case_id`, `user_id`, `first_hit` (rank, inf for a miss), `list_length` and the
@@ -39,11 +41,10 @@ def per_case(system: str, *, dataset: str, stage: str, protocol: str, split: str
     Raises:
         StudyError: when the predictions do not fit the cases (see :mod:`core.predictions`).
     """
-    cases = predictions.load_cases(dataset, protocol, split)
-    items = predictions.load_items(dataset)
-    lists = predictions.read(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
+    cases, items = predictions.load_cases(scope), predictions.load_items(scope.dataset)
+    lists = predictions.read(system, scope)
     predictions.check(lists, cases, items[ITEM].to_numpy())
-    return score_lists(lists, cases, load_targets(dataset, protocol), items)
+    return score_lists(lists, cases, load_targets(scope.dataset, scope.protocol), items)
 
 
 def score_lists(
@@ -166,29 +167,25 @@ def flatten(summary: pd.DataFrame, *, protocol: str, system: str, split: str = "
 
 
 def evaluate_systems(
-    systems: Iterable[str],
-    *,
-    dataset: str,
-    stage: str,
-    seed: int,
-    protocols: Sequence[str] = config.PROTOCOLS,
-    splits: Sequence[str] = ("test",),
+    systems: Iterable[str], scopes: Iterable[Scope], *, seed: int
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Evaluate several systems of one stage.
+
+    Args:
+        systems: names, each with predictions of every scope.
+        scopes: from :func:`core.predictions.scopes`.
+        seed: of the resampling.
 
     Returns:
         (table, flat metrics): the table has one row for each (split, protocol, system, metric) with
         `value`, `low`, `high`, `n_users`, `n_cases`.
     """
     rows, flat = [], {}
-    for split in splits:
-        for protocol in protocols:
-            for system in systems:
-                cases = per_case(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
-                summary = summarise(cases, seed=seed)
-                flat |= flatten(summary, protocol=protocol, system=system, split=split)
-                keys = {"split": split, "protocol": protocol, "system": system}
-                rows.append(summary.reset_index().assign(**keys))
+    for scope, system in itertools.product(scopes, systems):
+        summary = summarise(per_case(system, scope), seed=seed)
+        keys = {"split": scope.split, "protocol": scope.protocol, "system": system}
+        flat |= flatten(summary, **keys)
+        rows.append(summary.reset_index().assign(**keys))
     table = pd.concat(rows, ignore_index=True)
     first = ["split", "protocol", "system", "metric"]
     return table[first + [c for c in table if c not in first]], flat

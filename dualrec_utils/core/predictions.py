@@ -12,7 +12,9 @@ null), `seed` (int).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +30,50 @@ COLUMNS = {CASE: "str", RANK: "int32", ITEM: "Int64", SCORE: "float64", TEXT: "s
 SEEN_KEPT = "_seen_kept"
 
 
-def load_cases(dataset: str, protocol: str, split: str) -> pd.DataFrame:
-    """Cases of one protocol and split, without targets.
+@dataclass(frozen=True)
+class Scope:
+    """What a file of predictions belongs to: whose answers (`stage`) to which cases (the rest).
+
+    Raises:
+        StudyError: for a protocol without cases or a split without any.
+    """
+
+    dataset: str
+    stage: str
+    protocol: str
+    split: str
+
+    def __post_init__(self) -> None:
+        known = {"protocol": config.PROTOCOLS, "split": config.HELDOUT_SPLITS}
+        for field, values in known.items():
+            if (value := getattr(self, field)) not in values:
+                raise StudyError(f"there are no cases of {field} {value!r}; use one of {list(values)}")
+
+    @property
+    def label(self) -> str:
+        """Which cases, in one word: `next_item_test`. File names end with it."""
+        return f"{self.protocol}_{self.split}"
+
+    def replace(self, **changes: str) -> Scope:
+        """The same scope with another value of some fields."""
+        return dataclasses.replace(self, **changes)
+
+
+def scopes(dataset: str, stage: str, *, splits: Sequence[str] = config.HELDOUT_SPLITS) -> list[Scope]:
+    """A stage's scopes, one a (split, protocol): by split first, both protocols in each."""
+    return [Scope(dataset, stage, protocol, split) for split in splits for protocol in config.PROTOCOLS]
+
+
+def load_cases(scope: Scope) -> pd.DataFrame:
+    """Cases of a protocol and split, without targets; all stages answer the same ones.
 
     Returns:
         Frame with `case_id`, `user_id`, `split`, `history` (array of item ids, oldest first),
         sorted by `case_id`.
     """
-    cases = files.read_parquet_of("data", config.processed_dir(dataset) / f"cases_{protocol}.parquet")
-    return cases[cases[SPLIT] == split].sort_values(CASE, ignore_index=True)
+    path = config.processed_dir(scope.dataset) / f"cases_{scope.protocol}.parquet"
+    cases = files.read_parquet_of("data", path)
+    return cases[cases[SPLIT] == scope.split].sort_values(CASE, ignore_index=True)
 
 
 def load_items(dataset: str) -> pd.DataFrame:
@@ -47,9 +84,13 @@ def load_items(dataset: str) -> pd.DataFrame:
     return files.read_parquet_of("data", config.processed_dir(dataset) / "items.parquet")
 
 
-def path_of(system: str, *, dataset: str, stage: str, protocol: str, split: str) -> Path:
+def path_of(system: str, scope: Scope) -> Path:
     """Where a system's predictions lie."""
-    return config.predictions_dir(dataset, stage) / protocol / split / f"{system}.parquet"
+    return _folder(scope) / f"{system}.parquet"
+
+
+def _folder(scope: Scope) -> Path:
+    return config.predictions_dir(scope.dataset, scope.stage) / scope.protocol / scope.split
 
 
 def from_scores(
@@ -159,35 +200,29 @@ def check(predictions: pd.DataFrame, cases: pd.DataFrame, item_ids: np.ndarray) 
         raise StudyError(f"case {row[CASE]!r} has a score that is not a number at rank {row[RANK]}")
 
 
-def write(
-    predictions: pd.DataFrame, system: str, *, dataset: str, stage: str, protocol: str, split: str
-) -> Path:
-    """Check predictions against the cases of (protocol, split) and write them whole.
+def write(predictions: pd.DataFrame, system: str, scope: Scope) -> Path:
+    """Check predictions against the cases of the scope and write them whole.
 
     Raises:
         StudyError: as :func:`check`.
     """
-    cases = load_cases(dataset, protocol, split)
-    check(predictions, cases, load_items(dataset)[ITEM].to_numpy())
+    check(predictions, load_cases(scope), load_items(scope.dataset)[ITEM].to_numpy())
     ordered = predictions[list(COLUMNS)].astype(COLUMNS).sort_values([CASE, RANK])
-    path = path_of(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
-    return files.write_parquet(ordered, path)
+    return files.write_parquet(ordered, path_of(system, scope))
 
 
-def read(system: str, *, dataset: str, stage: str, protocol: str, split: str) -> pd.DataFrame:
+def read(system: str, scope: Scope) -> pd.DataFrame:
     """Read one system's predictions.
 
     Raises:
         StudyError: when the file is not there, naming the stage that writes it.
     """
-    path = path_of(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
-    return files.read_parquet_of(stage, path).astype(COLUMNS)
+    return files.read_parquet_of(scope.stage, path_of(system, scope)).astype(COLUMNS)
 
 
-def systems(dataset: str, stage: str, protocol: str, split: str) -> list[str]:
+def systems(scope: Scope) -> list[str]:
     """Names of the systems a stage has predictions of, sorted; what a killed write left does not count."""
-    folder = config.predictions_dir(dataset, stage) / protocol / split
-    return sorted(path.stem for path in folder.glob("[!.]*.parquet"))
+    return sorted(path.stem for path in _folder(scope).glob("[!.]*.parquet"))
 
 
 def target_ranks(

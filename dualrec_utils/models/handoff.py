@@ -11,13 +11,14 @@ import pandas as pd
 from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.config import CASE, ITEM, USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 
 # Column of a language model's title scores in files (nats).
 LOG_PROBABILITY = "log_probability"
 
 
-def load_lstm_scores(dataset: str, protocol: str, split: str) -> np.ndarray:
-    """The LSTM's log-probabilities, written by stage `lstm`.
+def load_lstm_scores(scope: Scope) -> np.ndarray:
+    """The LSTM's log-probabilities for the cases of a scope, whatever its stage.
 
     Returns:
         float64, shape (n_cases, n_items): rows as :func:`predictions.load_cases`, columns as
@@ -26,31 +27,34 @@ def load_lstm_scores(dataset: str, protocol: str, split: str) -> np.ndarray:
     Raises:
         StudyError: when the file is not there or belongs to other cases or another catalog.
     """
-    path = config.handoff_dir(dataset, "lstm") / f"scores_{protocol}_{split}.npy"
+    path = config.handoff_dir(scope.dataset, "lstm") / f"scores_{scope.label}.npy"
     if not path.is_file():
         raise StudyError(f"{path} is not there: run `dvc repro lstm` first")
     scores = np.load(path).astype(np.float64)
-    wanted = (
-        len(predictions.load_cases(dataset, protocol, split)),
-        len(predictions.load_items(dataset)),
-    )
+    wanted = (len(predictions.load_cases(scope)), len(predictions.load_items(scope.dataset)))
     if scores.shape != wanted:
         raise StudyError(f"{path} has shape {scores.shape}, expected {wanted}: run `dvc repro lstm` anew")
     return scores
 
 
-def title_scores_path(model: str, *, dataset: str, protocol: str, split: str) -> Path:
-    """Where stage `zero_shot_llm` writes a language model's title scores; `model` as in `params.yaml`."""
-    return config.handoff_dir(dataset, "zero_shot_llm") / f"title_scores_{model}_{protocol}_{split}.parquet"
+def title_scores_path(model: str, scope: Scope) -> Path:
+    """Where stage `zero_shot_llm` writes a language model's title scores for the cases of a scope.
+
+    Args:
+        model: its name in `params.yaml`.
+        scope: whose stage plays no part.
+    """
+    folder = config.handoff_dir(scope.dataset, "zero_shot_llm")
+    return folder / f"title_scores_{model}_{scope.label}.parquet"
 
 
-def load_title_scores(model: str, *, dataset: str, protocol: str, split: str) -> pd.DataFrame:
+def load_title_scores(model: str, scope: Scope) -> pd.DataFrame:
     """A language model's title scores: `case_id`, `item_id`, `log_probability` (nats).
 
     Raises:
         StudyError: when that model has none, and what to do.
     """
-    path = title_scores_path(model, dataset=dataset, protocol=protocol, split=split)
+    path = title_scores_path(model, scope)
     if not path.is_file():
         raise StudyError(
             f"{path} is not there: run `dvc repro zero_shot_llm` first; {model} must be a local model of"
@@ -83,25 +87,28 @@ def candidates_of(
     return [np.sort(both[case].astype(np.int64)) for case in cases[CASE]]
 
 
-def load_generations(system: str, *, dataset: str, stage: str, protocol: str, split: str) -> pd.DataFrame:
+def load_generations(system: str, scope: Scope) -> pd.DataFrame:
     """What :func:`save_generations` wrote of a system, by `case_id`: `prompt`, `answer` and settings.
 
     Raises:
         StudyError: when the stage has not written it.
     """
-    path = _generations_of(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
+    path = _generations_of(system, scope)
     if not path.is_file():
-        raise StudyError(f"{path} is not there: run `dvc repro {stage}` first")
+        raise StudyError(f"{path} is not there: run `dvc repro {scope.stage}` first")
     return pd.DataFrame(files.read_jsonl(path)).set_index(CASE)
 
 
-def load_hints(dataset: str, protocol: str, split: str) -> pd.Series:
-    """The LSTM's best movie not yet seen for every case: `case_id` -> `item_id`.
+def load_hints(scope: Scope) -> pd.Series:
+    """The LSTM's best movie not yet seen for every case of a scope, whatever its stage.
+
+    Returns:
+        `case_id` -> `item_id`.
 
     Raises:
         StudyError: when the LSTM has not written them.
     """
-    path = config.handoff_dir(dataset, "lstm") / f"hints_{protocol}_{split}.parquet"
+    path = config.handoff_dir(scope.dataset, "lstm") / f"hints_{scope.label}.parquet"
     return files.read_parquet_of("lstm", path).set_index(CASE)[ITEM]
 
 
@@ -110,11 +117,8 @@ def save_generations(
     prompts: Sequence[str],
     cases: pd.DataFrame,
     system: str,
+    scope: Scope,
     *,
-    dataset: str,
-    stage: str,
-    protocol: str,
-    split: str,
     model: str,
     revision: str | None,
     parameters: dict,
@@ -134,12 +138,11 @@ def save_generations(
         {CASE: case, "prompt": prompt, "answer": answer, **about}
         for case, prompt, answer in zip(cases[CASE], prompts, answers, strict=True)
     ]
-    path = _generations_of(system, dataset=dataset, stage=stage, protocol=protocol, split=split)
-    return files.write_jsonl(rows, path)
+    return files.write_jsonl(rows, _generations_of(system, scope))
 
 
-def _generations_of(system: str, *, dataset: str, stage: str, protocol: str, split: str) -> Path:
-    return config.generations_dir(dataset, stage) / f"{system}_{protocol}_{split}.jsonl"
+def _generations_of(system: str, scope: Scope) -> Path:
+    return config.generations_dir(scope.dataset, scope.stage) / f"{system}_{scope.label}.jsonl"
 
 
 def load_training_hints(dataset: str) -> pd.DataFrame:

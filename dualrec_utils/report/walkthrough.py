@@ -16,13 +16,13 @@ import pandas as pd
 from dualrec_utils.content import titles
 from dualrec_utils.core import evaluation, predictions
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, TEXT
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 
 RULE = (
     "drawn with the study's seed among the test cases whose answer names at least two movies that the"
     " user has not rated, so that there is something to re-rank; whether a list is right has no say"
 )
-_PROTOCOL, _SPLIT = "next_item", "test"
 # Entries shown of a ranking, and movies of the history: as many as a prompt holds by default.
 _SHOWN, _RECENT = 5, 5
 
@@ -39,20 +39,23 @@ def sources(model: str) -> dict[str, tuple[str, str]]:
     }
 
 
+def _scope(dataset: str, stage: str) -> Scope:
+    return Scope(dataset, stage, "next_item", "test")
+
+
 def missing(model: str, *, dataset: str) -> list[str]:
     """What a user cannot be followed for want of; empty where one can.
 
     These are the systems of :func:`sources` without predictions or, with all of them there, one sentence
     that no answer meets :data:`RULE`.
     """
-    place = {"dataset": dataset, "protocol": _PROTOCOL, "split": _SPLIT}
     absent = [
         system
         for stage, system in sources(model).values()
-        if not predictions.path_of(system, stage=stage, **place).is_file()
+        if not predictions.path_of(system, _scope(dataset, stage)).is_file()
     ]
     stage, system = sources(model)["kept"]
-    if not absent and not len(_eligible(predictions.read(system, stage=stage, **place))):
+    if not absent and not len(_eligible(predictions.read(system, _scope(dataset, stage)))):
         return [f"no answer of {system} names two movies that its user has not rated"]
     return absent
 
@@ -119,23 +122,21 @@ def follow(*, dataset: str, seed: int, model: str) -> dict[str, Any]:
     Raises:
         StudyError: when a file is not there, naming the stage that writes it.
     """
-    place = {"dataset": dataset, "protocol": _PROTOCOL, "split": _SPLIT}
     lists = {
-        step: predictions.read(system, stage=stage, **place)
+        step: predictions.read(system, _scope(dataset, stage))
         for step, (stage, system) in sources(model).items()
     }
     case = draw(lists["kept"], seed=seed)
     own = {step: frame[frame[CASE] == case].sort_values(RANK) for step, frame in lists.items()}
     names = titles.names_of(predictions.load_items(dataset))
-    cases = predictions.load_cases(dataset, _PROTOCOL, _SPLIT).set_index(CASE)
-    history = np.asarray(cases.loc[case, HISTORY])
-    stage, system = "lora_finetuning", f"{model}_lora"
-    said = handoff.load_generations(system, stage=stage, **place).loc[case]
-    wanted = evaluation.load_targets(dataset, _PROTOCOL)[case]
+    scope = _scope(dataset, "lora_finetuning")
+    history = np.asarray(predictions.load_cases(scope).set_index(CASE).loc[case, HISTORY])
+    said = handoff.load_generations(f"{model}_lora", scope).loc[case]
+    wanted = evaluation.load_targets(dataset, scope.protocol)[case]
     return {
         "n_rated": len(history),
         "recent": [names[item] for item in history[-_RECENT:]],
-        "hint": names[handoff.load_hints(dataset, _PROTOCOL, _SPLIT)[case]],
+        "hint": names[handoff.load_hints(scope)[case]],
         "prompt": said["prompt"].strip(),
         "answer": said["answer"].strip(),
         "fates": fates(own["written"], history, names),

@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ import pandas as pd
 from dualrec_utils.core import closure, config, evaluation, files, predictions, splits
 from dualrec_utils.core.config import HISTORY, ITEM, SEED, USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
 from dualrec_utils.pipeline import params, stages
@@ -78,7 +80,8 @@ def train_baseline(name: str, settings: dict, *, dataset: str, seed: int) -> Sco
 
 def measured(score: Scorer, *, dataset: str, seed: int) -> dict[str, float]:
     """:data:`METRICS` on the test cases of `next_item`, seen movies left out: means over users."""
-    cases, items = predictions.load_cases(dataset, "next_item", "test"), predictions.load_items(dataset)
+    cases = predictions.load_cases(Scope(dataset, STAGE, "next_item", "test"))
+    items = predictions.load_items(dataset)
     lists = predictions.from_scores(score(list(cases[HISTORY])), cases, items[ITEM].to_numpy(), seed=seed)
     targets = evaluation.load_targets(dataset, "next_item")
     return _means(evaluation.score_lists(lists, cases, targets, items))
@@ -91,8 +94,7 @@ def of_the_run(name: str, *, dataset: str) -> dict[str, float]:
         StudyError: as :func:`core.predictions.read`, when the run has none.
     """
     stage = LSTM if name == LSTM else "baselines"
-    where = {"dataset": dataset, "stage": stage, "protocol": "next_item", "split": "test"}
-    return _means(evaluation.per_case(name, **where))
+    return _means(evaluation.per_case(name, Scope(dataset, stage, "next_item", "test")))
 
 
 def _means(scored: pd.DataFrame) -> dict[str, float]:
@@ -125,7 +127,7 @@ def run(name: str, *, n_more: int = N_MORE) -> pd.DataFrame:
         if seed in [row[SEED] for row in rows]:
             continue
         started = time.perf_counter()
-        train = train_lstm if name == LSTM else lambda *args, **where: train_baseline(name, *args, **where)
+        train = train_lstm if name == LSTM else partial(train_baseline, name)
         score = train(settings, dataset=dataset, seed=seed)
         seconds = round(time.perf_counter() - started, 1)
         found = measured(score, dataset=dataset, seed=seed)

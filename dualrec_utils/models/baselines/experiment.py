@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from dualrec_utils.core import evaluation, predictions
-from dualrec_utils.core.config import HELDOUT_SPLITS, HISTORY, ITEM, PROTOCOLS, USER
+from dualrec_utils.core.config import HISTORY, ITEM, USER
+from dualrec_utils.core.predictions import Scope, scopes
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines.base import Baseline, Diverged, Scorer
 
@@ -25,7 +26,7 @@ def validation(dataset: str, *, seed: int) -> Callable[[Scorer], dict[str, float
         left out, and gives means over users: `hit_rate@5` and `ndcg@5`. The scorer is handed histories
         and nothing else.
     """
-    cases = predictions.load_cases(dataset, "next_item", "validation")
+    cases = predictions.load_cases(Scope(dataset, "baselines", "next_item", "validation"))
     items = predictions.load_items(dataset)
     item_ids, targets = items[ITEM].to_numpy(), evaluation.load_targets(dataset, "next_item")
 
@@ -78,15 +79,7 @@ def try_each(
     return table.sort_values(CHOSEN_BY, ascending=False, kind="stable", ignore_index=True)
 
 
-def write_predictions(
-    model: Baseline,
-    system: str,
-    *,
-    dataset: str,
-    stage: str,
-    protocols: Iterable[str] = PROTOCOLS,
-    splits: Iterable[str] = HELDOUT_SPLITS,
-) -> list[str]:
+def write_predictions(model: Baseline, system: str, *, dataset: str, stage: str) -> list[str]:
     """Write a fitted baseline's lists for every protocol and split.
 
     Returns:
@@ -94,14 +87,12 @@ def write_predictions(
         :data:`core.predictions.SEEN_KEPT`, where they stay.
     """
     names = {system: True, system + predictions.SEEN_KEPT: False}
-    for protocol in protocols:
-        for split in splits:
-            cases = predictions.load_cases(dataset, protocol, split)
-            scores = model.score(cases[HISTORY])
-            place = {"dataset": dataset, "stage": stage, "protocol": protocol, "split": split}
-            for name, exclude_seen in names.items():
-                lists = predictions.from_scores(
-                    scores, cases, model.item_ids, seed=model.seed, exclude_seen=exclude_seen
-                )
-                predictions.write(lists, name, **place)
+    for scope in scopes(dataset, stage):
+        cases = predictions.load_cases(scope)
+        scores = model.score(cases[HISTORY])
+        for name, exclude_seen in names.items():
+            lists = predictions.from_scores(
+                scores, cases, model.item_ids, seed=model.seed, exclude_seen=exclude_seen
+            )
+            predictions.write(lists, name, scope)
     return list(names)

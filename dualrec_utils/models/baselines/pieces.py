@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from tqdm import tqdm
 
 from dualrec_utils.core import closure, config, files, predictions
-from dualrec_utils.core.config import HELDOUT_SPLITS, HISTORY, ITEM, PROTOCOLS
+from dualrec_utils.core.config import HISTORY, ITEM
+from dualrec_utils.core.predictions import Scope, scopes
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
 from dualrec_utils.models.baselines.base import Diverged
@@ -77,14 +79,12 @@ def obtain(
     piece = _fit(name, settings, histories, dataset=dataset, stage=stage, seed=seed)
     # `about.json` last: without it a piece does not count.
     shutil.rmtree(kept, ignore_errors=True)
-    for protocol in PROTOCOLS:
-        for split in HELDOUT_SPLITS:
-            for system in piece.systems:
-                place = {"dataset": dataset, "stage": stage, "protocol": protocol, "split": split}
-                path = predictions.path_of(system, **place)
-                copy = kept / "predictions" / path.relative_to(there)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(path, copy)
+    for scope in scopes(dataset, stage):
+        for system in piece.systems:
+            path = predictions.path_of(system, scope)
+            copy = kept / "predictions" / path.relative_to(there)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
     files.write_parquet(piece.curves, kept / "curves.parquet")
     files.write_json({"systems": piece.systems, "cost": piece.cost}, kept / "left.json")
     files.write_json(about, kept / "about.json")
@@ -116,8 +116,8 @@ def obtain_all(
     if n_jobs is None:
         on_gpu = any(_device(name) != "cpu" for name in models)
         n_jobs = 1 if on_gpu else cpu_count()
-    place = {"dataset": dataset, "stage": stage, "seed": seed}
-    tasks = [delayed(_attempt)(name, settings, histories, **place) for name, settings in models.items()]
+    run = partial(_attempt, dataset=dataset, stage=stage, seed=seed)
+    tasks = [delayed(run)(name, settings, histories) for name, settings in models.items()]
     with parallel_config(backend="loky", inner_max_num_threads=1):
         found = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
         results = dict(zip(models, tqdm(found, total=len(tasks), desc="baselines"), strict=True))
@@ -125,10 +125,12 @@ def obtain_all(
     return pieces, {name: found for name, found in results.items() if name not in pieces}
 
 
-def _attempt(name: str, settings: dict, histories: list[np.ndarray], **place) -> Piece | str:
+def _attempt(
+    name: str, settings: dict, histories: list[np.ndarray], *, dataset: str, stage: str, seed: int
+) -> Piece | str:
     """:func:`obtain`, or the message of a model that diverged."""
     try:
-        return obtain(name, settings, histories, **place)
+        return obtain(name, settings, histories, dataset=dataset, stage=stage, seed=seed)
     except Diverged as error:
         return str(error)
 
@@ -176,7 +178,7 @@ def _fit(
     model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
     with _measured() as fitting:
         model.fit(histories, validate=experiment.validation_score(dataset, seed=seed))
-    cases = predictions.load_cases(dataset, "next_item", "test")
+    cases = predictions.load_cases(Scope(dataset, stage, "next_item", "test"))
     with _measured() as scoring:
         model.score(cases[HISTORY])
     systems = experiment.write_predictions(model, name, dataset=dataset, stage=stage)

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from dualrec_utils.core import predictions, splits
 from dualrec_utils.core.config import CASE, ITEM, USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.finetuning import (
     checkpoints as lora_checkpoints,
@@ -47,10 +48,11 @@ def lessons(dataset: str, *, seed: int, n_recent: int, n_titles: int) -> dict[st
         StudyError: when a stage before has not run, or an example's user is not of its split.
     """
     items, user_splits = predictions.load_items(dataset), splits.load_splits(dataset)
-    held = predictions.load_cases(dataset, "window_of_five", VALIDATION).set_index(USER)[CASE]
+    scope = Scope(dataset, STAGE, "window_of_five", VALIDATION)
+    held = predictions.load_cases(scope).set_index(USER)[CASE]
     hints = {
         TRAIN: handoff.load_training_hints(dataset)[ITEM],
-        VALIDATION: held.map(handoff.load_hints(dataset, "window_of_five", VALIDATION)),
+        VALIDATION: held.map(handoff.load_hints(scope)),
     }
 
     def examples(split: str, *, hinted: bool) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from dualrec_utils.content.titles import names_of
 from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM, RANK, SCORE, USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 
 RERANKER, TRADE_OFF = "reranker", "trade_off"
 SIMILARITY, GENRE_SIMILARITY, COVERAGE = "sbert_similarity@5", "genre_similarity@5", "genre_coverage@5"
@@ -244,8 +245,7 @@ def trade_off_curve(
     cases: pd.DataFrame,
     items: pd.DataFrame,
     *,
-    dataset: str,
-    protocol: str,
+    scope: Scope,
     trade_offs: Sequence[float],
     similarity: np.ndarray,
     seed: int,
@@ -255,6 +255,7 @@ def trade_off_curve(
 
     Args:
         lists: predictions for `cases`, of the validation split.
+        scope: of the cases.
         trade_offs: each in [0, 1]; 0, the lists as they are, is added where it is missing.
         similarity, n_candidates: as :func:`diversify`.
         seed: of the intervals.
@@ -266,8 +267,8 @@ def trade_off_curve(
     Raises:
         StudyError: when a case is not of a validation user, and as :func:`diversify`.
     """
-    splits.check_apart(cases[USER], splits.load_splits(dataset), split="validation")
-    targets = evaluation.load_targets(dataset, protocol)
+    splits.check_apart(cases[USER], splits.load_splits(scope.dataset), split="validation")
+    targets = evaluation.load_targets(scope.dataset, scope.protocol)
     settings = [(name, float(t)) for name in RERANKERS for t in sorted({0.0, *trade_offs})]
     rows = []
     for name, trade_off in tqdm(settings, desc="trade-off", unit="setting"):

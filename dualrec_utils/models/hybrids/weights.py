@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.config import ITEM, USER
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.hybrids.fusion import METHODS, align, combine
 
 METHOD, WEIGHT = "method", "weight"
@@ -22,8 +23,7 @@ def choose_weight(
     cases: pd.DataFrame,
     items: pd.DataFrame,
     *,
-    dataset: str,
-    protocol: str,
+    scope: Scope,
     weights: Sequence[float],
     seed: int,
     methods: Sequence[str] = METHODS,
@@ -34,6 +34,7 @@ def choose_weight(
 
     Args:
         lstm, language, cases, items: as :func:`align`, of the validation split.
+        scope: of the cases.
         weights: of the language model, each in [0, 1].
         metric: highest mean over users wins; ties go to the smaller weight, then to the earlier method.
 
@@ -45,8 +46,8 @@ def choose_weight(
     Raises:
         StudyError: when a case is not of a validation user, and as :func:`combine`.
     """
-    splits.check_apart(cases[USER], splits.load_splits(dataset), split="validation")
-    targets = evaluation.load_targets(dataset, protocol)
+    splits.check_apart(cases[USER], splits.load_splits(scope.dataset), split="validation")
+    targets = evaluation.load_targets(scope.dataset, scope.protocol)
     sides = align(lstm, language, cases, items, n_candidates=n_candidates)
     tried, item_ids = [], items[ITEM].to_numpy()
     settings = [(method, weight) for method in methods for weight in weights]

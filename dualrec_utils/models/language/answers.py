@@ -8,6 +8,7 @@ import pandas as pd
 
 from dualrec_utils.core import predictions
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, TEXT
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.language.matching import TitleMatcher
 from dualrec_utils.models.language.prompts import parse_titles
 
@@ -67,16 +68,7 @@ def answers_to_predictions(
     return frame.astype(predictions.COLUMNS), pd.DataFrame(counts)
 
 
-def write_both(
-    lists: pd.DataFrame,
-    cases: pd.DataFrame,
-    system: str,
-    *,
-    dataset: str,
-    stage: str,
-    protocol: str,
-    split: str,
-) -> None:
+def write_both(lists: pd.DataFrame, cases: pd.DataFrame, system: str, scope: Scope) -> None:
     """Write a system's headline lists (movies of the history dropped) and, beside them, all it named.
 
     Args:
@@ -84,7 +76,6 @@ def write_both(
         cases: the cases answered.
         system: name of the headline lists; the others get the suffix `_seen_kept`.
     """
-    place = {"dataset": dataset, "stage": stage, "protocol": protocol, "split": split}
-    predictions.write(lists, system + predictions.SEEN_KEPT, **place)
+    predictions.write(lists, system + predictions.SEEN_KEPT, scope)
     # Without any readable answer there is nothing to drop: every case is a miss.
-    predictions.write(lists if lists.empty else predictions.drop_seen(lists, cases), system, **place)
+    predictions.write(lists if lists.empty else predictions.drop_seen(lists, cases), system, scope)

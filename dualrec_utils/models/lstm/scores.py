@@ -18,6 +18,7 @@ from dualrec_utils.content.features import ItemFeatures, rows_of
 from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.core.splits import WINDOW
 from dualrec_utils.models.lstm import training as lstm
 from dualrec_utils.models.lstm.sequences import training_sequences
@@ -54,44 +55,32 @@ def hints(scores: np.ndarray, histories: list[np.ndarray], items: pd.DataFrame) 
 
 
 def score_split(
-    model: keras.Model,
-    items: pd.DataFrame,
-    *,
-    dataset: str,
-    protocol: str,
-    split: str,
-    max_history: int,
-    seed: int,
+    model: keras.Model, items: pd.DataFrame, scope: Scope, *, max_history: int, seed: int
 ) -> None:
-    """Score the cases of one protocol and split; write scores, hints and both prediction files.
+    """Score the cases of a scope; write scores, hints and both prediction files.
 
     Args:
         model: trained.
         items: the catalog.
+        scope: of stage `lstm`.
         max_history: movies read of each history.
         seed: that trained the model; a column of the predictions.
     """
-    cases = predictions.load_cases(dataset, protocol, split)
+    cases = predictions.load_cases(scope)
     rows = [rows_of(history, items) for history in cases[HISTORY]]
-    label = f"{protocol}, {split}"
-    scores = lstm.log_probabilities(model, rows, max_history=max_history, label=label)
+    scores = lstm.log_probabilities(model, rows, max_history=max_history, label=scope.label)
     # Ranked as saved, so that whoever fuses the matrix starts from the same ranking.
     scores = scores.astype(np.float16)
-    folder = config.handoff_dir(dataset, MODEL)
-    with (
-        files.replacing(folder / f"scores_{protocol}_{split}.npy") as temporary,
-        open(temporary, "wb") as out,
-    ):
+    folder = config.handoff_dir(scope.dataset, MODEL)
+    with files.replacing(folder / f"scores_{scope.label}.npy") as temporary, open(temporary, "wb") as out:
         np.save(out, scores)
     best = hints(scores, list(cases[HISTORY]), items)
     hint_frame = pd.DataFrame({CASE: cases[CASE], ITEM: best})
-    files.write_parquet(hint_frame, folder / f"hints_{protocol}_{split}.parquet")
+    files.write_parquet(hint_frame, folder / f"hints_{scope.label}.parquet")
     item_ids = items[ITEM].to_numpy()
     for suffix, exclude_seen in (("", True), (predictions.SEEN_KEPT, False)):
         lists = predictions.from_scores(scores, cases, item_ids, seed=seed, exclude_seen=exclude_seen)
-        predictions.write(
-            lists, MODEL + suffix, dataset=dataset, stage=STAGE, protocol=protocol, split=split
-        )
+        predictions.write(lists, MODEL + suffix, scope)
 
 
 def train_on(

@@ -11,6 +11,7 @@ import pandas as pd
 from dualrec_utils.core import predictions
 from dualrec_utils.core.config import ITEM
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.language import constrained, generation, loading, prompts
 from dualrec_utils.pipeline import stages
@@ -127,7 +128,7 @@ def bench_constrained(
     unseen = [items.loc[~items[ITEM].isin(movies), ITEM].to_numpy() for movies in seen]
     both, shared = (language_model, tokenizer), {"batch_size": batch_size, "k": k, "width": width}
     asked = prompts.build_prompts(
-        cases, items, hints=handoff.load_hints(dataset, "next_item", "validation"), n_recent=n_recent
+        cases, items, hints=handoff.load_hints(_scope(dataset)), n_recent=n_recent
     )
     histories = prompts.build_history_prompts(cases, items, n_recent=n_recent, genres=False)
 
@@ -178,15 +179,19 @@ def _prompts(dataset: str, *, n_prompts: int, n_recent: int, n_titles: int) -> l
     return prompts.build_prompts(
         _cases(dataset, n_prompts),
         predictions.load_items(dataset),
-        hints=handoff.load_hints(dataset, "next_item", "validation"),
+        hints=handoff.load_hints(_scope(dataset)),
         n_recent=n_recent,
         n_titles=n_titles,
     )
 
 
+def _scope(dataset: str) -> Scope:
+    return Scope(dataset, "bench", "next_item", "validation")
+
+
 def _cases(dataset: str, n_prompts: int) -> pd.DataFrame:
     """Validation cases evenly spread over the users."""
-    cases = predictions.load_cases(dataset, "next_item", "validation")
+    cases = predictions.load_cases(_scope(dataset))
     if len(cases) < n_prompts:
         raise StudyError(f"{dataset} has {len(cases)} validation cases; n_prompts is {n_prompts}: lower it")
     return cases.iloc[:: len(cases) // n_prompts].head(n_prompts)

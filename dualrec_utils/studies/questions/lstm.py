@@ -22,6 +22,7 @@ from dualrec_utils.content.features import item_features, rows_of
 from dualrec_utils.core import config, evaluation, files, predictions, splits
 from dualrec_utils.core.config import HISTORY, ITEM
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.lstm import training as lstm
 from dualrec_utils.models.lstm.network import at_last_position, build_model
 from dualrec_utils.models.lstm.sequences import IGNORED, Sequences, training_sequences, windows
@@ -124,7 +125,7 @@ def fit(
 
 def validation_cases(model: keras.Model, items: pd.DataFrame, *, dataset: str, settings: Mapping):
     """Per-case values under `next_item` on validation users, seen movies left out, as in notebook 02."""
-    cases = predictions.load_cases(dataset, "next_item", "validation")
+    cases = predictions.load_cases(Scope(dataset, STAGE, "next_item", "validation"))
     rows = [rows_of(history, items) for history in cases[HISTORY]]
     scores = lstm.log_probabilities(model, rows, max_history=settings["max_history"])
     # Ranked as notebook 02 saves them.

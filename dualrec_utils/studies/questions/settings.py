@@ -16,6 +16,7 @@ import pandas as pd
 from dualrec_utils.core import config, predictions
 from dualrec_utils.core.config import USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.pipeline import params, stages
 
 STAGE = "questions"
@@ -42,7 +43,7 @@ def read_settings(section: str) -> dict[str, Any]:
 
 def last_cases(dataset: str, *, n_cases: int) -> pd.DataFrame:
     """The last cases of every test user under `next_item`."""
-    cases = predictions.load_cases(dataset, "next_item", "test")
+    cases = predictions.load_cases(Scope(dataset, STAGE, "next_item", "test"))
     return cases.groupby(USER).tail(n_cases).reset_index(drop=True)
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from dualrec_utils.core import config, evaluation, files, predictions, splits
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.language import answers as responses, constrained, generation, loading, prompts
 from dualrec_utils.models.language.matching import TitleMatcher
@@ -109,7 +110,7 @@ def _history_lists(model, tokenizer, cases: pd.DataFrame, items: pd.DataFrame, *
 
 
 def _answers(model, tokenizer, cases: pd.DataFrame, items: pd.DataFrame, *, asked: Mapping):
-    hints = handoff.load_hints(asked["dataset"], "next_item", "test")
+    hints = handoff.load_hints(Scope(asked["dataset"], STAGE, "next_item", "test"))
     shape = {"n_recent": asked["n_recent"], "n_titles": asked["n_titles"]}
     answers = generation.generate(
         model,

@@ -19,6 +19,7 @@ from dualrec_utils.content import titles
 from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.config import CASE, GENRE_LIST, HISTORY, ITEM, TEXT, TITLE, YEAR
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.backends.local import LocalBackend
 from dualrec_utils.models.language import matching, matching_quality, prompts
@@ -200,7 +201,7 @@ def ask(system: str, *, model: str, n_cases: int, kinds: Sequence[str]) -> pd.Da
         )
     dataset = settings["dataset"]
     cases, items = last_cases(dataset, n_cases=n_cases), predictions.load_items(dataset)
-    hints = handoff.load_hints(dataset, "next_item", "test")
+    hints = handoff.load_hints(Scope(dataset, STAGE, "next_item", "test"))
     counts, _ = breakdowns.training_counts(dataset)
     drawn = {"hints": hints, "counts": counts, "seed": settings["seed"]}
     backend = _backend(settings, model=model, ending=ending)
