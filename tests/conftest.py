@@ -79,6 +79,8 @@ def tiny_files() -> dict[str, bytes]:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that takes the place of the repository for everything written."""
     use_root(tmp_path / "root", monkeypatch)
+    # What the repository holds for all profiles.
+    monkeypatch.setattr(config, "STUDIES", config.REPORTS / "studies")
     return config.ROOT
 
 

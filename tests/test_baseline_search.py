@@ -2,48 +2,32 @@
 
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.pipeline import params
-from dualrec_utils.studies import baseline_search
-
-FOLDER = config.PACKAGE_ROOT / "optional" / "baseline_search"
-
-
-def stages():
-    return YAML(typ="safe").load((FOLDER / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+from dualrec_utils.studies.baseline_search import search as baseline_search
 
 
 def test_every_baseline_that_has_hyperparameters_is_searched_alike():
     settings = baseline_search.read_settings(baseline_search.PARAMS)
     assert set(settings["models"]) == set(baselines.REGISTRY) - {"random", "most_popular"}
-    assert stages()["search"]["foreach"] == list(settings["models"])
 
 
 def test_the_default_run_has_the_best_setting_of_every_search():
     models = params.load(config.PACKAGE_ROOT / "params.yaml").baselines.models
-    folder = config.STUDY_TABLES / "baseline_search"
+    folder = config.study_dir("baseline_search")
     for name in baseline_search.read_settings(baseline_search.PARAMS)["models"]:
         table = pd.read_csv(folder / f"{name}.csv")
         best = table.loc[table["ndcg@5"].idxmax()].drop(["hit_rate@5", "ndcg@5"]).to_dict()
         assert models[name] == best, name
 
 
-def test_a_stage_depends_on_what_it_imports():
-    from test_pipeline_definition import closure
-
-    deps = stages()["search"]["do"]["deps"]
-    listed = {dep for dep in deps if dep.startswith("dualrec_utils")}
-    assert listed == closure("import dualrec_utils.studies.baseline_search")
-
-
 def test_a_search_tries_the_defaults_and_others_and_writes_its_table(tiny):
     models = {"markov": {"smoothing": 100}}
     found = baseline_search.run("markov", seed=1, n_draws=4, models=models)
-    table = pd.read_csv(config.TABLES / "baseline_search" / "markov.csv")
+    table = pd.read_csv(config.study_dir("baseline_search") / "markov.csv")
     assert list(table) == ["smoothing", "hit_rate@5", "ndcg@5"]
     assert table["smoothing"].nunique() == len(found) == 4 and 100 in set(table["smoothing"])
     assert table["ndcg@5"].is_monotonic_decreasing

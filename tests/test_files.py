@@ -67,8 +67,8 @@ def test_sha256_of_known_bytes(tmp_path):
 
 def test_what_a_killed_write_leaves_is_no_result(tmp_path, monkeypatch):
     """A process that is killed cannot take its temporary file away."""
-    monkeypatch.setattr(config, "TABLES", tmp_path)
-    folder = config.TABLES / leave_one_out_tables.STAGE / "ml-1m"
+    monkeypatch.setattr(config, "STUDIES", tmp_path)
+    folder = config.study_dir("leave_one_out") / "ml-1m"
     folder.mkdir(parents=True)
     monkeypatch.setattr(files.os, "getpid", lambda: 123)
     for name, half in (("a.csv", "model\n"), ("b.png", ""), ("c.jsonl", "{")):

@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 from ruamel.yaml import YAML
-from test_pipeline_definition import closure
 
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
@@ -23,7 +22,6 @@ from dualrec_utils.studies.leave_one_out import (
     track as loo,
 )
 
-FOLDER = config.PACKAGE_ROOT / "optional" / "leave_one_out"
 DATASETS = {"ml-100k": (943, 1349), "ml-1m": (6040, 3416)}
 
 
@@ -215,7 +213,7 @@ def test_a_run_writes_one_row_a_seed_and_repeats_exactly(root, tiny_folder, one_
     assert found["ndcg@10"].nunique() == 2
     curve = json.loads(found["validation_ndcg@5"][0])
     assert len(curve) == 2 and found["best_epoch"][0] == int(np.argmax(curve)) + 1
-    saved = pd.read_csv(config.TABLES / "leave_one_out" / "ml-100k" / "gru4rec.csv")
+    saved = pd.read_csv(config.study_dir("leave_one_out") / "ml-100k" / "gru4rec.csv")
     assert saved["seconds_per_epoch"].between(0, 60).all() and (saved["peak_memory_mb"] > 10).all()
     assert saved["n_users"].unique() == 40 and saved["source"].unique() == "folder"
     again = leave_one_out_run.run("ml-100k", "gru4rec", settings=SETTINGS)
@@ -235,7 +233,7 @@ def test_the_command_trains_with_one_thread_whatever_the_machine_has(
     monkeypatch.setattr("sys.argv", ["leave_one_out_run", "ml-100k", "gru4rec"])
     torch.set_num_threads(2)
     leave_one_out_run.main()
-    table = pd.read_csv(config.TABLES / "leave_one_out" / "ml-100k" / "gru4rec.csv")
+    table = pd.read_csv(config.study_dir("leave_one_out") / "ml-100k" / "gru4rec.csv")
     assert table["device"].unique() == "cpu, 1 thread(s)"
     assert "gru4rec" in capsys.readouterr().out
 
@@ -246,7 +244,7 @@ def test_a_run_that_cannot_be_leaves_nothing(root, tiny_folder):
     wrong = SETTINGS | {"models": {"markov": {"smoothing": -1}}}
     with pytest.raises(StudyError, match="smoothing is -1"):
         leave_one_out_run.run("ml-100k", "markov", settings=wrong)
-    assert not config.TABLES.exists()
+    assert not config.STUDIES.exists()
 
 
 @pytest.mark.parametrize(
@@ -267,38 +265,10 @@ def test_unusable_settings_are_named(tmp_path, text, message):
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_every_model_of_the_project_can_be_built_and_has_a_stage(dataset):
+def test_every_model_of_the_project_can_be_built(dataset):
     settings = leave_one_out_run.read_settings(leave_one_out_run.PARAMS, dataset)
     for name, hyperparameters in settings["models"].items():
         baselines.build(name, np.arange(5), seed=0, **hyperparameters)
-    listed = stages()["fit"]["foreach"].values()
-    own = [item["model"] for item in listed if item["dataset"] == dataset]
-    assert own == list(settings["models"])
-    tables = [f"reports/tables/leave_one_out/{dataset}/{name}.csv" for name in own]
-    assert set(tables) <= set(stages()["tables"]["deps"])
-
-
-def stages():
-    return YAML(typ="safe").load((FOLDER / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-
-
-def test_stages_depend_on_what_they_import_and_on_the_one_model_they_fit():
-    fit = stages()["fit"]
-    listed = set(fit["do"]["deps"])
-    needed = closure("import dualrec_utils.studies.leave_one_out.run", by_name=False)
-    for item in fit["foreach"].values():
-        own = f"import dualrec_utils.models.baselines.{item['model']}"
-        missing = closure(own, by_name=False) - {
-            dep.replace("${item.model}", item["model"]) for dep in listed
-        }
-        assert not missing, item["model"]
-        needed |= closure(own, by_name=False) - {f"dualrec_utils/baselines/{item['model']}.py"}
-    assert listed - {"dualrec_utils/baselines/${item.model}.py"} == needed
-    code = {dep for dep in stages()["tables"]["deps"] if dep.startswith("dualrec_utils")}
-    assert code == closure("import dualrec_utils.studies.leave_one_out.tables", by_name=False)
-    models = "".join(f"\nimport dualrec_utils.models.baselines.{name}" for name in ties.MODELS)
-    code = {dep for dep in stages()["ties"]["deps"] if dep.startswith("dualrec_utils")}
-    assert code == closure(f"import dualrec_utils.studies.leave_one_out.ties{models}", by_name=False)
 
 
 def rows(model, ndcg, *, hit_rate=0.31):

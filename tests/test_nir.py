@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
-from ruamel.yaml import YAML
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
@@ -258,7 +257,7 @@ def test_measures_yardsticks_and_the_row_of_the_table_by_hand(published):
 
 
 def test_the_committed_table_holds_the_published_figure_and_its_ceiling():
-    table = pd.read_csv(config.PACKAGE_ROOT / "reports" / "tables" / "nir" / "results.csv")
+    table = pd.read_csv(config.study_dir("nir") / "results.csv")
     rows = table.set_index(["system", "candidates_by"])
     released = rows.loc[("gpt3_recorded_released_rule", "user filtering")]
     assert (released["hits"], released["users"], released["target_among_candidates"]) == (114, 943, 170)
@@ -281,18 +280,6 @@ def test_settings_are_complete_and_known(tmp_path, wrong, right, message):
     path.write_text(text.replace(right, wrong), encoding="utf-8")
     with pytest.raises(StudyError, match=message):
         nir_experiment.read_settings(path)
-
-
-def test_the_stage_stands_outside_the_default_pipeline_and_names_what_it_imports():
-    from test_pipeline_definition import closure
-
-    read = YAML(typ="safe").load
-    folder = config.PACKAGE_ROOT / "optional" / "nir"
-    stage = read((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["nir"]
-    listed = {dep for dep in stage["deps"] if dep.startswith("dualrec_utils")}
-    assert listed == closure("import dualrec_utils.studies.nir.experiment")
-    default = (config.PACKAGE_ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    assert "nir_experiment" not in default
 
 
 @pytest.mark.usefixtures("one_thread")

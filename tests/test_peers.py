@@ -6,16 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
-from ruamel.yaml import YAML
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.studies.leave_one_out import track as leave_one_out
 from dualrec_utils.studies.leave_one_out.track import Track
-from dualrec_utils.studies.peers import ours as peer_baselines, recbole as peers
+from dualrec_utils.studies.peers import ours as peer_baselines, recbole, settings as peers
 
-FOLDER = config.PACKAGE_ROOT / "optional" / "peers"
+FOLDER = peers.PARAMS.parent
 
 
 def track_of(histories):
@@ -47,12 +46,12 @@ def read_back(path):
 @given(HISTORIES)
 def test_what_is_exported_is_read_back_in_order(tmp_path_factory, histories):
     track = track_of(histories)
-    path = peers.export(track, tmp_path_factory.mktemp("export") / "track.inter")
+    path = recbole.export(track, tmp_path_factory.mktemp("export") / "track.inter")
     assert read_back(path) == dict(zip(track.user_ids.tolist(), histories, strict=True))
 
 
 def test_an_exported_line_is_a_user_a_movie_and_its_position(tmp_path):
-    path = peers.export(TRACK, tmp_path / "track.inter")
+    path = recbole.export(TRACK, tmp_path / "track.inter")
     header, *lines = path.read_text(encoding="utf-8").splitlines()
     assert header == "user_id:token\titem_id:token\tposition:float"
     assert lines[:4] == ["10\t5\t0", "10\t3\t1", "10\t9\t2", "10\t4\t3"]
@@ -81,7 +80,7 @@ def test_scores_of_recbole_are_ranked_as_ours(tmp_path):
     # Catalog 3, 4, 5, 9. Targets 4, 3, 3: the first is behind seen movies alone, the second behind 4,
     # the third is the only movie left.
     write_run(tmp_path, scores=[[9, 1, 8, 7], [1, 2, 0, 0], [0, 5, 5, 5]])
-    found = peers.from_recbole(tmp_path, "gru4rec", 1, test, TRACK.item_ids)
+    found = recbole.from_recbole(tmp_path, "gru4rec", 1, test, TRACK.item_ids)
     assert list(found) == list(peers.RUN_COLUMNS)
     assert found["hit_rate@10"] == 1.0
     assert found["ndcg@10"] == pytest.approx((1 + 1 / np.log2(3) + 1) / 3)
@@ -92,10 +91,10 @@ def test_scores_of_others_are_refused(tmp_path):
     test = peers.split(TRACK).test
     write_run(tmp_path, scores=np.zeros((3, 4)), users=TRACK.user_ids[::-1])
     with pytest.raises(StudyError, match="other users or movies"):
-        peers.from_recbole(tmp_path, "gru4rec", 1, test, TRACK.item_ids)
+        recbole.from_recbole(tmp_path, "gru4rec", 1, test, TRACK.item_ids)
     write_run(tmp_path, scores=np.zeros((3, 4)), items=TRACK.item_ids + 1)
     with pytest.raises(StudyError, match="other users or movies"):
-        peers.from_recbole(tmp_path, "gru4rec", 1, test, TRACK.item_ids)
+        recbole.from_recbole(tmp_path, "gru4rec", 1, test, TRACK.item_ids)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +113,7 @@ def test_scores_of_others_are_refused(tmp_path):
     ],
 )
 def test_the_verdict(difference, spread, capped, expected):
-    assert peers.verdict(difference, spread, capped=capped) == expected
+    assert recbole.verdict(difference, spread, capped=capped) == expected
 
 
 def run_of(model, side, seed, hit_rate, ndcg, *, seconds=1.0, epochs=5, stopped="early"):
@@ -138,7 +137,7 @@ RUNS = pd.DataFrame(
 
 
 def test_the_table_joins_both_sides():
-    table = peers.compare(RUNS, ["gru4rec", "narm", "sasrec", "slim"], n_users=200).set_index("model")
+    table = recbole.compare(RUNS, ["gru4rec", "narm", "sasrec", "slim"], n_users=200).set_index("model")
     # NARM has no peer yet.
     assert list(table.index) == ["gru4rec", "sasrec", "slim"]
     gru = table.loc["gru4rec"]
@@ -154,18 +153,21 @@ def test_the_table_joins_both_sides():
     assert table.loc["sasrec", "recbole_stopped"] == "time"
     assert table.loc["slim", "ndcg@10/verdict"] == "within spread"
     # Of 50 users, one is 0.02: more than the gap of 0.015.
-    few = peers.compare(RUNS, ["gru4rec"], n_users=50)
+    few = recbole.compare(RUNS, ["gru4rec"], n_users=50)
     assert few["ndcg@10/verdict"].tolist() == ["within spread"]
 
 
 def test_the_page_names_who_is_behind_slower_or_cut_short():
-    table, settings = peers.compare(RUNS, ["gru4rec", "sasrec", "slim"], n_users=200), peers.read_settings()
-    page = peers.page(table, settings, TRACK)
+    table, settings = (
+        recbole.compare(RUNS, ["gru4rec", "sasrec", "slim"], n_users=200),
+        peers.read_settings(),
+    )
+    page = recbole.page(table, settings, TRACK)
     assert "ours is worse for gru4rec." in page
     assert "Capped: sasrec. Not run yet: most_popular, fpmc, stamp, narm, bert4rec." in page
     assert "Slower an epoch: sasrec." in page
     assert "| gru4rec | 0.2200 (0.0400) | 0.2300 | -0.0100 | within spread |" in page
-    calm = peers.page(table[table["model"] == "slim"], settings, TRACK)
+    calm = recbole.page(table[table["model"] == "slim"], settings, TRACK)
     assert "ours is worse for none." in calm and "Slower an epoch: none." in calm
     assert "Capped: sasrec" not in calm
 
@@ -173,14 +175,14 @@ def test_the_page_names_who_is_behind_slower_or_cut_short():
 def test_only_what_both_sides_have_finished_is_collected(tmp_path):
     settings = {"seeds": [1, 2], "models": {"gru4rec": {"seeds": [1]}, "sasrec": {"seeds": [1]}}}
     with pytest.raises(StudyError, match="has no model"):
-        peers.collect(settings, TRACK, tmp_path)
+        recbole.collect(settings, TRACK, tmp_path)
     for model, seeds in {"gru4rec": (1, 2), "sasrec": (1,)}.items():
         for seed in seeds:
             own = run_of(model, "ours", seed, 0.2, 0.1)
             files.write_json(own | {"settings": {}}, tmp_path / "ours" / model / f"{seed}.json")
         (tmp_path / "recbole").mkdir(exist_ok=True)
         write_run(tmp_path / "recbole" / model, scores=np.ones((3, 4)))
-    found = peers.collect(settings, TRACK, tmp_path)
+    found = recbole.collect(settings, TRACK, tmp_path)
     # The second seed of SASRec is missing.
     assert list(found["model"]) == ["gru4rec"] * 3
     assert list(found["side"]) == ["ours", "ours", "recbole"]
@@ -258,22 +260,6 @@ def test_settings_without_what_is_needed_are_named(tmp_path, right, wrong, messa
         peers.read_settings(path)
 
 
-def test_stages_name_what_they_import_and_every_model():
-    from test_pipeline_definition import closure
-
-    stages = YAML(typ="safe").load((FOLDER / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    models = list(peers.read_settings()["models"])
-    assert stages["ours"]["foreach"] == stages["recbole"]["foreach"] == models
-    modules = {"export": "peers", "report": "peers", "ours": "peer_baselines"}
-    for stage, module in modules.items():
-        listed = stages[stage].get("do", stages[stage])["deps"]
-        found = {dep for dep in listed if dep.endswith(".py")}
-        assert found == closure(f"import dualrec_utils.{module}"), stage
-    # DVC refuses to cache what lies outside its project's folder.
-    outs = [out for stage in stages.values() for out in stage.get("do", stage)["outs"]]
-    assert all(options == {"cache": False} for out in outs for options in out.values())
-
-
 def test_the_environment_is_pinned_and_recbole_comes_without_its_dependencies():
     for name in ("requirements.txt", "requirements-recbole.txt"):
         lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
@@ -281,4 +267,4 @@ def test_the_environment_is_pinned_and_recbole_comes_without_its_dependencies():
         assert pins and all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", pin) for pin in pins), pins
         assert ("recbole==1.2.1" in pins) == (name == "requirements-recbole.txt")
     makefile = (config.PACKAGE_ROOT / "Makefile").read_text(encoding="utf-8")
-    assert "--no-deps -r optional/peers/requirements-recbole.txt" in makefile
+    assert "--no-deps -r dualrec_utils/studies/peers/requirements-recbole.txt" in makefile

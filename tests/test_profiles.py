@@ -18,7 +18,7 @@ from dualrec_utils.core.config import HISTORY, ITEM, POSITION, RATING, TIMESTAMP
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import eda, movielens, prepare
 from dualrec_utils.pipeline import params, profiles, stages
-from dualrec_utils.studies import baseline_search
+from dualrec_utils.studies.baseline_search import search as baseline_search
 
 ROOT = config.PACKAGE_ROOT
 every = pytest.mark.parametrize("name", profiles.names())

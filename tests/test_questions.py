@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
 from dualrec_utils.content import titles
-from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core import files, predictions
 from dualrec_utils.core.config import CASE, GENRE_LIST, HISTORY, ITEM, RANK, TEXT, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.language import prompts
@@ -22,7 +21,6 @@ from dualrec_utils.studies.questions import (
     verdict as questions_verdict,
 )
 
-FOLDER = config.PACKAGE_ROOT / "optional" / "questions"
 STATS = {"seed": 1, "n_bootstrap": 200, "confidence": 0.95}
 TITLES = ["Heat", "Fargo", "Alien", "Aliens", "Toy Story", "Casino", "Big Night", "Blue Angel, The"]
 GENRES = [["Crime"], ["Crime", "Drama"], ["Sci-Fi"], ["Sci-Fi"], ["Comedy"], ["Crime"], ["Comedy"], ["War"]]
@@ -358,47 +356,3 @@ def test_a_piece_that_the_settings_do_not_have_is_named(monkeypatch, capsys, mod
     monkeypatch.setattr("sys.argv", ["command", "wrong"])
     assert module.main() == 2
     assert f"there is no {what} 'wrong'; {what.split()[-1]}s: " in capsys.readouterr().err
-
-
-def stages():
-    return YAML(typ="safe").load((FOLDER / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-
-
-def test_stages_depend_on_what_they_import_and_stand_outside_the_default_pipeline():
-    from test_pipeline_definition import closure
-
-    modules = {
-        "lstm": "questions_lstm", "lstm_default": "questions_lstm", "zero_shot": "questions_suggestions",
-        "lora": "questions_suggestions", "size": "questions_sizes",
-    }  # fmt: skip
-    for name, module in modules.items():
-        stage = stages()[name].get("do", stages()[name])
-        code = {dep for dep in stage["deps"] if dep.startswith("dualrec_utils")}
-        assert code == closure(f"import dualrec_utils.{module}"), name
-    assert (
-        "questions"
-        not in YAML(typ="safe").load((config.PACKAGE_ROOT / "dvc.yaml").read_text(encoding="utf-8"))[
-            "stages"
-        ]
-    )
-
-
-def test_every_setting_is_a_stage_and_the_notebook_waits_for_all_of_them():
-    found = stages()
-    lstm, sizes = questions.read_settings("lstm"), questions.read_settings("sizes")["models"]
-    assert {*found["lstm"]["foreach"], questions_tables.unchanged("lstm")} == set(lstm)
-    assert set(found["size"]["foreach"]) == set(sizes)
-    outs = {f"data/questions/lstm/{name}" for name in lstm}
-    outs |= {f"data/questions/sizes/{name}" for name in sizes}
-    outs |= {f"data/questions/suggestions/{name}.parquet" for name in ("zero_shot", "lora")}
-    assert outs <= set(found["questions"]["deps"])
-
-
-def test_the_notebook_names_the_code_it_runs():
-    import nbformat
-    from test_pipeline_definition import closure
-
-    notebook = nbformat.read(config.NOTEBOOKS / questions.NOTEBOOK, as_version=4)
-    source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    code = {dep for dep in stages()["questions"]["deps"] if dep.startswith("dualrec_utils")}
-    assert code == closure(f"import dualrec_utils.studies.questions.settings\n{source}")

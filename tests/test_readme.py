@@ -12,7 +12,7 @@ ROOT = config.PACKAGE_ROOT
 PATH = ROOT / "README.md"
 METRICS = ROOT / "reports" / "metrics" / "results.json"
 # Every page that is committed: what lies deeper under data/ is not.
-PLACES = ("*.md", "data/*.md", "optional/*/*.md", "profiles/*/*.md")
+PLACES = ("*.md", "data/*.md", "profiles/*/*.md")
 PLACES += ("reports/**/*.md", "profiles/*/reports/**/*.md")
 PAGES = sorted(path for place in PLACES for path in ROOT.glob(place))
 TEXT = PATH.read_text(encoding="utf-8")

@@ -57,7 +57,7 @@ def study(tmp_path, monkeypatch):
     """A scratch study with metrics, one figure, and a README with markers."""
     monkeypatch.setattr(config, "ROOT", tmp_path)
     monkeypatch.setattr(config, "PACKAGE_ROOT", tmp_path)
-    for name in ("REPORTS", "FIGURES", "TABLES", "STUDY_TABLES", "METRICS", "TIMINGS", "NOTEBOOKS"):
+    for name in ("REPORTS", "FIGURES", "TABLES", "STUDIES", "METRICS", "TIMINGS", "NOTEBOOKS"):
         folder = getattr(config, name).relative_to(ROOT)
         monkeypatch.setattr(config, name, tmp_path / folder)
     (tmp_path / "README.md").write_text(README)
@@ -402,9 +402,9 @@ def test_optional_tables_are_shown_where_they_are(study):
     assert show().words.count("Not run.") >= 4
     for folder, name in (
         ("tables/audit", "steps"),
-        ("tables/leave_one_out", "ours"),
-        ("tables/questions", "sizes"),
-        ("peers", "libraries"),
+        ("studies/leave_one_out", "ours"),
+        ("studies/questions", "sizes"),
+        ("studies/peers", "libraries"),
     ):
         frame = pd.DataFrame({"system": ["lstm"], "value": [0.25], "low": [0.2], "high": [0.3]})
         path = study / "reports" / folder / f"{name}.csv"
@@ -416,7 +416,7 @@ def test_optional_tables_are_shown_where_they_are(study):
 
 
 def test_answers_to_the_digests_questions_are_shown(study):
-    path = study / "reports" / "tables" / "questions" / "answers.csv"
+    path = config.study_dir("questions") / "answers.csv"
     path.parent.mkdir(parents=True)
     pd.DataFrame({"question": ["How small?"], "answer": ["<b>Not</b> smaller, +0.1 points"]}).to_csv(
         path, index=False

@@ -28,12 +28,11 @@ NOTEBOOKS = PACKAGE_ROOT / "notebooks"
 REPORTS = ROOT / "reports"
 FIGURES = REPORTS / "figures"
 TABLES = REPORTS / "tables"
-# Tables that no run of the pipeline makes anew: what was tried by hand, and optional studies.
-STUDY_TABLES = PACKAGE_ROOT / "reports" / "tables"
+# What studies beside the pipeline find belongs to the repository, not to a profile.
+STUDIES = PACKAGE_ROOT / "reports" / "studies"
 METRICS = REPORTS / "metrics"
 TIMINGS = REPORTS / "timings"
 NOTEBOOK_REPORTS = REPORTS / "notebooks"
-BENCH = REPORTS / "bench"
 # As fetched, never edited: fetched once for all profiles.
 RAW = PACKAGE_ROOT / "data" / "raw"
 # Lock files of running stages: outside every stage's outputs, which DVC deletes before a run.
@@ -76,6 +75,11 @@ PROTOCOL = "protocol"
 def raw_dir(dataset: str) -> Path:
     """Folder of the files as fetched: `data/raw/<dataset>` of the repository, shared by all profiles."""
     return RAW / dataset
+
+
+def study_dir(name: str) -> Path:
+    """Folder of what a study finds: `reports/studies/<name>` of the repository, shared by all profiles."""
+    return STUDIES / name
 
 
 def _writing(stage: str) -> Path:

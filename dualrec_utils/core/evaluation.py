@@ -192,7 +192,11 @@ def evaluate_systems(
 
 
 def write_metrics(stage: str, flat: dict, *, dataset: str) -> Path:
-    """Write `reports/metrics/<stage>.json` with where the data came from and their order's hash."""
+    """Write `reports/metrics/<stage>.json` with the data's :func:`origin`."""
+    return files.write_json({**flat, **origin(dataset)}, config.metrics_file(stage))
+
+
+def origin(dataset: str) -> dict[str, str]:
+    """`dataset`, `source` and `order_sha256`: where the data came from, and a hash of their order."""
     summary = files.read_json(config.processed_dir(dataset) / "summary.json")
-    about = {"dataset": dataset, "source": summary["source"], "order_sha256": summary["order_sha256"]}
-    return files.write_json({**flat, **about}, config.metrics_file(stage))
+    return {"dataset": dataset, "source": summary["source"], "order_sha256": summary["order_sha256"]}

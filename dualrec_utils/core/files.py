@@ -66,6 +66,13 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> Path:
     return path
 
 
+def write_csv(frame: pd.DataFrame, path: Path, *, index: bool = False) -> Path:
+    """Write a frame as CSV with lines that end in a line feed on every system."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=index, lineterminator="\n")
+    return path
+
+
 def read_parquet_of(stage: str, path: Path) -> pd.DataFrame:
     """Read a frame that a stage of the pipeline wrote.
 

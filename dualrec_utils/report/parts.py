@@ -165,16 +165,15 @@ def read_questions() -> dict[str, Any]:
 
     Also `notebook`, its links.
     """
-    reports = config.PACKAGE_ROOT / "reports"
-    figures = reports / "figures" / "questions"
-    folder = config.STUDY_TABLES / "questions"
+    folder = config.study_dir("questions")
     path = folder / "answers.csv"
     said = pd.read_csv(path).itertuples(index=False, name=None) if path.is_file() else []
+    executed = config.PACKAGE_ROOT / "reports" / "notebooks"
     return {
         "answers": list(said),
-        "figures": read_figures(figures),
+        "figures": read_figures(folder),
         "tables": read_tables(folder, without=("answers",)),
-        "notebook": notebook_links(QUESTIONS_NOTEBOOK, executed=reports / "notebooks"),
+        "notebook": notebook_links(QUESTIONS_NOTEBOOK, executed=executed),
     }
 
 

@@ -86,9 +86,12 @@ def save_figure(figure: Figure, data: pd.DataFrame, name: str, *, stage: str) ->
         Path of the picture.
     """
     folder = config.figures_dir(stage)
-    with files.replacing(folder / f"{name}.csv") as temporary:
-        data.to_csv(temporary, index=False, lineterminator="\n")
-    path = folder / f"{name}.png"
+    files.write_csv(data, folder / f"{name}.csv")
+    return save_picture(figure, folder / f"{name}.png")
+
+
+def save_picture(figure: Figure, path: Path) -> Path:
+    """Save a figure whose data stand in a table: the picture alone, the same bytes for the same figure."""
     with files.replacing(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
     return path

@@ -65,7 +65,4 @@ def to_markdown(table: pd.DataFrame, *, digits: int = 3) -> str:
 
 def save_table(table: pd.DataFrame, name: str, *, stage: str, index: bool = False) -> Path:
     """Save `reports/tables/<stage>/<name>.csv` and return its path."""
-    path = config.tables_dir(stage) / f"{name}.csv"
-    with files.replacing(path) as temporary:
-        table.to_csv(temporary, index=index, lineterminator="\n")
-    return path
+    return files.write_csv(table, config.tables_dir(stage) / f"{name}.csv", index=index)

@@ -151,7 +151,7 @@ def _training(model, tokenizer, *, n_steps: int, twice: bool) -> dict[str, float
 
 
 def main() -> int:
-    """Measure, print the table and write `reports/bench/gpu_<device>.json`; returns the exit status."""
+    """Measure, print the table and write `reports/studies/bench/gpu_<device>.json`; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dtype", default="bfloat16", help="of the weights; float16 on a T4 or V100")
     dtype = parser.parse_args().dtype
@@ -161,7 +161,7 @@ def main() -> int:
     device = torch.cuda.get_device_name(0)
     found = bench(SETTINGS, scale="7b", dtype=dtype, n_steps=10, n_prompts=16, n_new=60)
     rows = found.astype(object).where(found.notna(), None).to_dict("records")
-    path = config.BENCH / f"gpu_{device.lower().replace(' ', '_')}.json"
+    path = config.study_dir("bench") / f"gpu_{device.lower().replace(' ', '_')}.json"
     files.write_json({"device": device, "dtype": dtype, "machine": stages.machine(), "rows": rows}, path)
     print(f"{found.round(1).to_string(index=False)}\n{device}; written to {path}")
     return 0

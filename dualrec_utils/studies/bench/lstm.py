@@ -1,6 +1,6 @@
 """`python -m dualrec_utils.studies.bench.lstm`: what the study's own shortcuts are worth, measured side by side.
 
-One function a section; each prints a table and writes `reports/bench/<section>.json`. Only numbers
+One function a section; each prints a table and writes `reports/studies/bench/<section>.json`. Only numbers
 taken in one run on one machine are comparable.
 """
 
@@ -49,7 +49,7 @@ def bench_lstm(settings: dict, *, short: bool) -> dict:
             about a quarter of an hour on two cores).
 
     Returns:
-        What `reports/bench/lstm.json` holds.
+        What `reports/studies/bench/lstm.json` holds.
     """
     sides, validation = _lstm_sides(settings)
     speeds = _lstm_speeds(sides, seed=settings["seed"])
@@ -168,7 +168,7 @@ def lstm_table(found: dict) -> pd.DataFrame:
 
 def _run_lstm(*, short: bool) -> None:
     found = bench_lstm(params.section("lstm"), short=short)
-    path = files.write_json(found, config.BENCH / "lstm.json")
+    path = files.write_json(found, config.study_dir("bench") / "lstm.json")
     print(lstm_table(found).to_string(index=False))
     print(
         f"every position is {found['ratio']:.1f} times as fast per distinct target (repeats:"
@@ -184,7 +184,7 @@ def _run_generation(*, short: bool) -> None:
     settings = params.section("zero_shot_llm")
     shape = {name: settings[name] for name in ("batch_size", "max_new_tokens", "n_recent", "n_titles")}
     found = bench_language.bench_generation(settings["dataset"], **shape)
-    path = files.write_json(found, config.BENCH / "generation.json")
+    path = files.write_json(found, config.study_dir("bench") / "generation.json")
     print(bench_language.generation_table(found).to_string(index=False))
     print(
         f"batched is {found['ratio']:.1f} times as fast (repeats: {found['ratio_lowest']:.1f} to"
@@ -198,7 +198,7 @@ def _run_constrained(*, short: bool) -> None:
     settings = params.section("zero_shot_llm")
     shape = {"k": settings["n_ranked"], "width": settings["beam_width"], "n_recent": settings["n_recent"]}
     found = bench_language.bench_constrained(settings["dataset"], **shape)
-    path = files.write_json(found, config.BENCH / "constrained.json")
+    path = files.write_json(found, config.study_dir("bench") / "constrained.json")
     print(bench_language.constrained_table(found).to_string(index=False))
     print(f"lists of {found['k']} catalog movies, beams of {found['width']}; written to {path}")
 

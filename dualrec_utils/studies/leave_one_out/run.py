@@ -1,7 +1,7 @@
 """`python -m dualrec_utils.studies.leave_one_out.run ml-1m sasrec`: fit and measure baselines on the field's track.
 
 It stands outside the default run. One table a data set and model, one row a seed:
-`reports/tables/leave_one_out/<dataset>/<model>.csv`.
+`reports/studies/leave_one_out/<dataset>/<model>.csv`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,16 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from dualrec_utils.core import config
+from dualrec_utils.core import config, files
 from dualrec_utils.core.config import SEED
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines.base import Scorer
 from dualrec_utils.models.baselines.experiment import CHOSEN_BY
 from dualrec_utils.pipeline import params, stages
-from dualrec_utils.show import tables
 from dualrec_utils.studies.leave_one_out import track as loo
 
-STAGE = "leave_one_out"
-PARAMS = config.PACKAGE_ROOT / "optional" / STAGE / "params.yaml"
+PARAMS = Path(__file__).with_name("params.yaml")
 _KINDS = {"n_validation": int, "seeds": list, "models": dict}
 
 
@@ -132,7 +130,7 @@ def run(dataset: str, name: str, *, settings: dict) -> pd.DataFrame:
         "order_sha256": track.order_sha256,
     }
     table = pd.DataFrame([row | about for row in found])
-    tables.save_table(table, name, stage=f"{STAGE}/{dataset}")
+    files.write_csv(table, config.study_dir(loo.STUDY) / dataset / f"{name}.csv")
     return table
 
 
@@ -153,7 +151,7 @@ def _device(trained: bool) -> str:
     return f"cpu, {torch.get_num_threads()} thread(s)"
 
 
-@stages.reported(STAGE)
+@stages.reported(loo.STUDY)
 def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

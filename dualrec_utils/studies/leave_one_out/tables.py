@@ -1,6 +1,6 @@
 """`python -m dualrec_utils.studies.leave_one_out.tables`: tables of the field's track, beside published figures.
 
-It reads what :mod:`studies.leave_one_out.run` left and writes, under `reports/tables/leave_one_out/`,
+It reads what :mod:`studies.leave_one_out.run` left and writes, under `reports/studies/leave_one_out/`,
 `ml-100k.csv`, `ml-1m.csv` and `ml-1m_published.csv`.
 """
 
@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from dualrec_utils.core import config
+from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import params, stages
 from dualrec_utils.show import tables
 from dualrec_utils.studies.leave_one_out import track as loo
-from dualrec_utils.studies.leave_one_out.run import STAGE
 
-PUBLISHED = config.PACKAGE_ROOT / "optional" / STAGE / "published.yaml"
+PUBLISHED = Path(__file__).with_name("published.yaml")
 PUBLISHED_FOR = "ml-1m"
 COMPARED = ("hit_rate@10", "ndcg@10")
 _COSTS = ("best_epoch", "epochs", "seconds_per_epoch", "fit_seconds", "peak_memory_mb")
@@ -32,7 +31,7 @@ def read_rows(dataset: str) -> pd.DataFrame:
     Raises:
         StudyError: when none has.
     """
-    folder = config.TABLES / STAGE / dataset
+    folder = config.study_dir(loo.STUDY) / dataset
     # A name that begins with a dot is what a killed write left.
     paths = sorted(folder.glob("[!.]*.csv"))
     if not paths:
@@ -119,11 +118,11 @@ def write_all(published: Path = PUBLISHED) -> dict[str, pd.DataFrame]:
     written = {dataset: by_model(own) for dataset, own in rows.items()}
     written[f"{PUBLISHED_FOR}_published"] = beside_published(rows[PUBLISHED_FOR], theirs)
     for name, table in written.items():
-        tables.save_table(table, name, stage=STAGE)
+        files.write_csv(table, config.study_dir(loo.STUDY) / f"{name}.csv")
     return written
 
 
-@stages.reported(STAGE)
+@stages.reported(loo.STUDY)
 def main() -> None:
     """Write and print the tables."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()

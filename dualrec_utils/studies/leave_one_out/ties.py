@@ -1,7 +1,7 @@
 """`python -m dualrec_utils.studies.leave_one_out.ties`: what the order inside equal timestamps does to the track.
 
 Ratings with one timestamp have no order of their own, but models learn whichever a file has. Each order is
-given to models that need no training in epochs: `reports/tables/leave_one_out/<dataset>_ties.csv`.
+given to models that need no training in epochs: `reports/studies/leave_one_out/<dataset>_ties.csv`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import sys
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.core import config
+from dualrec_utils.core import config, files
 from dualrec_utils.core.config import ITEM, POSITION, TIMESTAMP, USER
 from dualrec_utils.datasets import movielens, sources
 from dualrec_utils.models import baselines
 from dualrec_utils.pipeline import stages
 from dualrec_utils.show import tables
 from dualrec_utils.studies.leave_one_out import track as loo
-from dualrec_utils.studies.leave_one_out.run import PARAMS, STAGE, read_settings
+from dualrec_utils.studies.leave_one_out.run import PARAMS, read_settings
 
 ORDERS = ("as it is", "by item id", "by item id, descending", "at random")
 MODELS = {
@@ -83,7 +83,7 @@ def compare(ratings: pd.DataFrame, *, dataset: str, n_validation: int, seed: int
     return pd.DataFrame(rows)
 
 
-@stages.reported(STAGE)
+@stages.reported(loo.STUDY)
 def main() -> None:
     """Write and print the table of each data set."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
@@ -97,7 +97,8 @@ def main() -> None:
             n_validation=settings["n_validation"],
             seed=settings["split_seed"],
         )
-        tables.save_table(table.round({"targets_moved": 3}), f"{dataset}_ties", stage=STAGE)
+        path = config.study_dir(loo.STUDY) / f"{dataset}_ties.csv"
+        files.write_csv(table.round({"targets_moved": 3}), path)
         print(f"{dataset}\n{table.to_string(index=False)}\n", flush=True)
 
 

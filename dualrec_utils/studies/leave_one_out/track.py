@@ -19,6 +19,7 @@ from dualrec_utils.core.config import ITEM, POSITION, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import movielens, sources
 
+STUDY = "leave_one_out"
 # Users and items with fewer ratings are dropped, as in the file published with SASRec (Kang and McAuley,
 # ICDM 2018): counted once, before either is dropped.
 MIN_RATINGS = 5

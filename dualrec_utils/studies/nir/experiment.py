@@ -1,7 +1,7 @@
 """`python -m dualrec_utils.studies.nir.experiment`: NIR on its recordings, on yardsticks and on a local model.
 
 It stands outside the default run: it needs the authors' two files, and what stages `data` and `movielm`
-left. It writes `reports/tables/nir/results.csv` and `reports/metrics/nir.json`.
+left. It writes `results.csv` and `metrics.json` under `reports/studies/nir/`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dualrec_utils.studies.nir.recordings import MOVIELENS, Published
 
 STAGE = "nir"
 MOVIES = "ml-100k"
-PARAMS = config.PACKAGE_ROOT / "optional" / STAGE / "params.yaml"
+PARAMS = Path(__file__).with_name("params.yaml")
 FILTERS = ("user filtering", "item filtering")
 _FUZZY = 85
 _KEYS = {
@@ -83,13 +83,14 @@ def run(
     unread = unread_by_movielm(published)
     held_out = [only_users(result, unread) for result in local]
     table = pd.DataFrame([nir.summary_row(result, seed=seed) for result in (*results, *local, *held_out)])
-    tables.save_table(table, "results", stage=STAGE)
+    files.write_csv(table, config.study_dir(STAGE) / "results.csv")
     about = {
         **origin(published, by_users, recorded),
         **differences([*results, *local], seed=seed),
         **{f"local_model/{key}": value for key, value in local_model.items()},
     }
-    evaluation.write_metrics(STAGE, {**about, **_flat(table)}, dataset=MOVIES)
+    flat = {**about, **_flat(table), **evaluation.origin(MOVIES)}
+    files.write_json(flat, config.study_dir(STAGE) / "metrics.json")
     return table
 
 

@@ -67,7 +67,7 @@ def results(
     parameters = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "dtype": dtype}
     written = movies[movies[ITEM].isin(published.items[MOVIELENS])].sort_values(ITEM, ignore_index=True)
     column = written[ITEM].searchsorted(published.items[MOVIELENS])
-    titles, watched = published.items[TITLE].to_numpy(), nir.watched_titles(published)
+    published_titles, watched = published.items[TITLE].to_numpy(), nir.watched_titles(published)
     plain = _histories(published, written, column)
     found = []
     for candidates_by, own in sets.items():
@@ -89,7 +89,7 @@ def results(
             )
 
         told = nir.ask(
-            [watched[row] for row in rows], [titles[list(c)] for c in shown], words, answer=answer
+            [watched[row] for row in rows], [published_titles[list(c)] for c in shown], words, answer=answer
         )
         told.insert(0, CASE, published.cases[CASE].to_numpy()[rows])
         _save(told, f"{name}_{candidates_by.replace(' ', '_')}", about | {"parameters": parameters})

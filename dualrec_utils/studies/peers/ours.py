@@ -21,7 +21,7 @@ from dualrec_utils.models.baselines.base import Baseline
 from dualrec_utils.pipeline import stages
 from dualrec_utils.studies.leave_one_out import track as leave_one_out
 from dualrec_utils.studies.leave_one_out.track import Split
-from dualrec_utils.studies.peers import recbole as peers
+from dualrec_utils.studies.peers import settings as peers
 
 # Early stopping, on both sides.
 CHOSEN_BY = "ndcg@10"

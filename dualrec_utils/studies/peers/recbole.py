@@ -2,7 +2,7 @@
 
 Both sides see the leave_one_out track of one data set: the same training interactions in the same order,
 the same validation and test items. RecBole (1.2.1) runs in an environment of its own
-(`optional/peers/run_recbole.py`) and hands back test scores, which are ranked here by the one function
+(`run_recbole.py` beside this file) and hands back test scores, which are ranked here by the one function
 that ranks ours. `make peers` runs it all.
 """
 
@@ -15,52 +15,27 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import StrictUndefined, Template
 
 from dualrec_utils.core import config, files
-from dualrec_utils.core.config import ITEM, POSITION, SEED, USER
+from dualrec_utils.core.config import ITEM, POSITION, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.pipeline import params, stages
+from dualrec_utils.pipeline import stages
 from dualrec_utils.show import tables
 from dualrec_utils.studies.leave_one_out import track as leave_one_out
-from dualrec_utils.studies.leave_one_out.track import Cases, Split, Track
+from dualrec_utils.studies.leave_one_out.track import Cases, Track
+from dualrec_utils.studies.peers.settings import (
+    DATASET,
+    METRICS,
+    RUN_COLUMNS,
+    RUNS,
+    read_settings,
+    row,
+    split,
+)
 
-DATASET = "ml-100k"
-PARAMS = config.PACKAGE_ROOT / "optional" / "peers" / "params.yaml"
-RUNS = config.ROOT / "data" / "peers"
-REPORT = config.PACKAGE_ROOT / "reports" / "peers"
 # RecBole's typed header names.
 _COLUMNS = {USER: "token", ITEM: "token", POSITION: "float"}
-METRICS = ("hit_rate@10", "ndcg@10")
-# What a run of either side is: one model, one seed.
-RUN_COLUMNS = ("model", "side", SEED, *METRICS, "seconds_per_epoch", "epochs", "best_epoch", "stopped")
-
-
-def read_settings(path: Path = PARAMS) -> dict:
-    """`seeds` and `models` (name -> `ours`, `recbole`, `seeds`, `max_seconds`, `differs`).
-
-    Raises:
-        StudyError: naming the model and the key that is missing or unknown, and as
-            :func:`params.read_yaml`.
-    """
-    settings = params.read_yaml(path)
-    models = settings.get("models", {})
-    if not isinstance(models, dict):
-        raise StudyError(f"{path}: models must be a mapping (model -> its settings); it is {models!r}")
-    sections = {"the file": (settings, {"seeds", "models"})}
-    for model, own in models.items():
-        sections[f"model {model}"] = (own, {"ours", "recbole", "seeds", "max_seconds", "differs"})
-    for where, (found, keys) in sections.items():
-        # What is no mapping lacks every key.
-        wrong = sorted(keys.symmetric_difference(found if isinstance(found, dict) else ()), key=str)
-        if wrong:
-            raise StudyError(f"{path}: {where} must have {sorted(keys)}; missing or unknown: {wrong}")
-    return settings
-
-
-def split(track: Track) -> Split:
-    """The track cut as RecBole's leave-one-out is: everyone has a validation item."""
-    return leave_one_out.split(track, n_validation=len(track.user_ids), seed=0)
 
 
 def export(track: Track, path: Path) -> Path:
@@ -93,18 +68,13 @@ def from_recbole(folder: Path, model: str, seed: int, cases: Cases, item_ids: np
         raise StudyError(
             f"{folder}: scores of {model} are of other users or movies; run `make peers` again"
         )
-    row_of = {int(user): row for row, user in enumerate(users)}
+    row_of = {int(user): place for place, user in enumerate(users)}
 
     def stored_scores(histories, *, user_ids):
         return scores[[row_of[int(user)] for user in user_ids]]
 
     found = leave_one_out.evaluate(stored_scores, cases, item_ids)[list(METRICS)].mean().to_dict()
     return row("recbole", model, seed, found | record)
-
-
-def row(side: str, model: str, seed: int, values: dict) -> dict:
-    """A run with the columns of :data:`RUN_COLUMNS`, `side` being `ours` or `recbole`."""
-    return {c: ({"model": model, "side": side, SEED: seed} | values)[c] for c in RUN_COLUMNS}
 
 
 def compare(runs: pd.DataFrame, models: Sequence[str], *, n_users: int) -> pd.DataFrame:
@@ -190,22 +160,21 @@ def collect(settings: dict, track: Track, folder: Path = RUNS) -> pd.DataFrame:
 
 
 def report(settings: dict, track: Track) -> pd.DataFrame:
-    """Collect all runs, and write `runs.csv`, `peers.csv` and `README.md` under `reports/peers/`."""
+    """Collect all runs, and write `runs.csv`, `peers.csv` and `README.md` under `reports/studies/peers/`."""
     runs = collect(settings, track)
     table = compare(runs, list(settings["models"]), n_users=len(track.user_ids))
+    folder = config.study_dir("peers")
     for name, frame in {"runs": runs, "peers": table}.items():
-        with files.replacing(REPORT / f"{name}.csv") as temporary:
+        with files.replacing(folder / f"{name}.csv") as temporary:
             frame.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
-    files.write_text(page(table, settings, track), REPORT / "README.md")
+    files.write_text(page(table, settings, track), folder / "README.md")
     return table
 
 
 def page(table: pd.DataFrame, settings: dict, track: Track) -> str:
     """The page about the comparison, in Markdown."""
-    environment = Environment(
-        loader=PackageLoader("dualrec_utils"), undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    return environment.get_template("peers.md.j2").render(
+    text = Path(__file__).with_name("peers.md.j2").read_text(encoding="utf-8")
+    return Template(text, undefined=StrictUndefined, keep_trailing_newline=True).render(
         track=track,
         n_interactions=sum(map(len, track.histories)),
         seeds=settings["seeds"],

@@ -163,8 +163,7 @@ def run(name: str, settings: Mapping, *, folder: Path, weights: Path | None = No
     if weights is None:
         about = {"settings": settings, "label": name}
         curve = fit(model, sequences, validation=training_sequences(others, **cut), **about)
-        with files.replacing(folder / "curve.csv") as temporary:
-            curve.to_csv(temporary, index=False, lineterminator="\n")
+        files.write_csv(curve, folder / "curve.csv")
     else:
         model.load_weights(weights)
     cases = validation_cases(model, items, dataset=dataset, settings=settings)

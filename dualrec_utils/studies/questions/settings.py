@@ -1,7 +1,7 @@
 """Questions of the paper's digest that the default run leaves open: where their settings and pieces lie.
 
 `python -m dualrec_utils.studies.questions.settings` runs notebook 09, which puts the pieces together. It stands outside the
-default pipeline, and takes its parameters from `optional/questions/params.yaml`.
+default pipeline, and takes its parameters from `params.yaml` beside this file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dualrec_utils.pipeline import params, stages
 
 STAGE = "questions"
 NOTEBOOK = f"09_{STAGE}.ipynb"
-PARAMS = config.PACKAGE_ROOT / "optional" / STAGE / "params.yaml"
+PARAMS = Path(__file__).with_name("params.yaml")
 
 
 def pieces_dir(section: str) -> Path:
@@ -30,7 +30,7 @@ def pieces_dir(section: str) -> Path:
 
 
 def read_settings(section: str) -> dict[str, Any]:
-    """One section of `optional/questions/params.yaml`.
+    """One section of the study's `params.yaml`.
 
     Raises:
         StudyError: for a section that the file does not have, and as :func:`params.read_yaml`.

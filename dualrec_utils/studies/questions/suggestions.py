@@ -110,8 +110,8 @@ def _chooser(kind: str, items: pd.DataFrame, *, counts: pd.Series, n_recent: int
         twice = careless[careless["kind"] == "two typos"].set_index(ITEM)["text"]
         return lambda history, hint, rng: str(twice[hint])
     if kind == "corrupted":
-        titles = dict(zip(items[ITEM], zip(items[TITLE], items[YEAR], strict=True), strict=True))
-        return lambda history, hint, rng: corrupted(*titles[hint], rng)
+        written = dict(zip(items[ITEM], zip(items[TITLE], items[YEAR], strict=True), strict=True))
+        return lambda history, hint, rng: corrupted(*written[hint], rng)
     if kind == "invented":
         matcher = matching.TitleMatcher(items, threshold=_LIKE_ANY)
         return lambda history, hint, rng: invented(items, matcher, rng)
@@ -135,10 +135,10 @@ def invented(items: pd.DataFrame, matcher: matching.TitleMatcher, rng: np.random
     Args:
         rng: draws the two movies; the year is the second one's.
     """
-    titles = [title.split() for title in items[TITLE]]
+    split = [title.split() for title in items[TITLE]]
     while True:
         one, other = rng.integers(len(items), size=2)
-        head, tail = titles[one], titles[other]
+        head, tail = split[one], split[other]
         words = [*head[: (len(head) + 1) // 2], *tail[len(tail) // 2 :]]
         text = titles.title_with_year(" ".join(words), items[YEAR].iloc[other])
         if matcher.match(text) is None:

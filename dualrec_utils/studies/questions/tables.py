@@ -29,7 +29,7 @@ def read_pieces(section: str, frames: Sequence[str]) -> dict[str, dict]:
     """What the runs of `lstm` or `sizes` left: name -> `measured` and each frame, of those at hand.
 
     Args:
-        section: `lstm` | `sizes`, of `optional/questions/params.yaml`.
+        section: `lstm` | `sizes`, of the study's `params.yaml`.
         frames: names of the parquet files of a piece.
 
     Raises:
@@ -64,7 +64,7 @@ def earlier(name: str) -> pd.DataFrame:
     Raises:
         StudyError: when it is not there.
     """
-    path = config.STUDY_TABLES / f"{name}.csv"
+    path = config.study_dir(f"{name}.csv")
     if not path.is_file():
         raise StudyError(f"{path} is not there; restore it with `git checkout {path.name}`")
     return pd.read_csv(path)

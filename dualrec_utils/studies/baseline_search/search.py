@@ -3,7 +3,7 @@
 Bergstra and Bengio (2012), "Random search for hyper-parameter optimization", JMLR. Every model gets the
 same number of settings, its defaults and drawn ones, and is measured on validation users alone. It
 stands outside the default run, which takes the chosen values from `params.yaml`. One table a model:
-`reports/tables/baseline_search/<model>.csv`, best setting first.
+`reports/studies/baseline_search/<model>.csv`, best setting first.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.core import config, splits
+from dualrec_utils.core import config, files, splits
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
 from dualrec_utils.pipeline import params, stages
-from dualrec_utils.show import tables
 
 STAGE = "baseline_search"
 DATASET = "ml-100k"
-PARAMS = config.PACKAGE_ROOT / "optional" / STAGE / "params.yaml"
+PARAMS = Path(__file__).with_name("params.yaml")
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ def run(name: str, *, seed: int, n_draws: int, models: dict[str, dict]) -> pd.Da
     histories = list(splits.load_histories(DATASET, "train").values())
     settings = draws(name, models[name], n_draws=n_draws, seed=seed)
     table = experiment.try_each(name, settings, histories, dataset=DATASET, seed=seed)
-    tables.save_table(table, name, stage=STAGE)
+    files.write_csv(table, config.study_dir(STAGE) / f"{name}.csv")
     return table
 
 
