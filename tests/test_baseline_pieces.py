@@ -6,12 +6,15 @@ import subprocess
 import sys
 
 import pytest
+import threadpoolctl
+import torch
 
 from dualrec_utils.core import config, files, predictions, splits
 from dualrec_utils.core.config import HELDOUT_SPLITS, PROTOCOLS
 from dualrec_utils.models import baselines
-from dualrec_utils.models.baselines import pieces
+from dualrec_utils.models.baselines import experiment, pieces
 from dualrec_utils.models.baselines.base import Diverged
+from dualrec_utils.studies import baseline_search, seeds
 
 PLACE = {"dataset": "ml-100k", "stage": "baselines"}
 TRAINED = {
@@ -72,7 +75,7 @@ def test_what_a_piece_hangs_on_fits_it_anew(histories, tmp_path, monkeypatch, ch
     elif change == "code":
         package = tmp_path / "code" / "dualrec_utils"
         shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package)
-        changed = package / "baselines" / "markov.py"
+        changed = package / "models" / "baselines" / "markov.py"
         changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
         monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
     else:
@@ -85,10 +88,57 @@ def test_another_models_code_is_no_matter(histories, tmp_path, monkeypatch):
     package = tmp_path / "code" / "dualrec_utils"
     shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package)
     for name in ("ease.py", "__init__.py"):
-        changed = package / "baselines" / name
+        changed = package / "models" / "baselines" / name
         changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
     assert not pieces.obtain("markov", {"smoothing": 10}, histories, seed=1, **PLACE).fitted
+
+
+def pipeline_fits(histories):
+    pieces.obtain("gru4rec", TRAINED, histories, seed=1, **PLACE)
+
+
+def search_fits(histories):
+    baseline_search.run("gru4rec", seed=1, n_draws=1, models={"gru4rec": TRAINED})
+
+
+def seeds_fit(histories):
+    seeds.measured(
+        seeds.train_baseline("gru4rec", TRAINED, dataset="ml-100k", seed=1), dataset="ml-100k", seed=1
+    )
+
+
+@pytest.mark.parametrize("fits", [pipeline_fits, search_fits, seeds_fit])
+def test_a_baseline_has_one_thread_wherever_it_is_fitted(histories, monkeypatch, fits):
+    kind, seen = baselines.model_class("gru4rec"), []
+
+    def counted(work):
+        def count(self, *arrays):
+            libraries = threadpoolctl.threadpool_info()
+            seen.append([torch.get_num_threads(), *(library["num_threads"] for library in libraries)])
+            return work(self, *arrays)
+
+        return count
+
+    for part in ("_loss", "_score"):
+        monkeypatch.setattr(kind, part, counted(getattr(kind, part)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threadpoolctl.threadpool_limits(2):
+            fits(histories)
+        assert {n for threads in seen for n in threads} == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_threads_of_before_come_back_after_an_error(one_thread):
+    torch.set_num_threads(2)
+    with pytest.raises(Diverged), experiment.one_thread("gru4rec"):
+        assert torch.get_num_threads() == 1
+        raise Diverged("no number")
+    assert torch.get_num_threads() == 2
 
 
 def test_a_model_that_diverges_keeps_nothing(histories, monkeypatch):
@@ -110,16 +160,17 @@ def test_a_model_that_diverges_leaves_the_others(histories, monkeypatch):
     assert "lower the learning rate" in diverged["gru4rec"]
 
 
-def test_processes_side_by_side_write_what_one_writes(histories, one_thread):
+def test_processes_side_by_side_write_what_one_writes(histories):
     """In a process of its own: workers read the folder from the environment, not from this test."""
     models = {"markov": {"smoothing": 10}, "gru4rec": TRAINED, "most_popular": {}}
     alone, _ = pieces.obtain_all(models, histories, seed=1, n_jobs=1, **PLACE)
     before = {system: lists_of(system) for piece in alone.values() for system in piece.systems}
     shutil.rmtree(config.checkpoints_dir("ml-100k", "baselines"))
     code = f"""
-from dualrec_utils import baseline_pieces, splits
+from dualrec_utils.core import splits
+from dualrec_utils.models.baselines import pieces
 histories = list(splits.load_histories("ml-100k", "train").values())
-found, _ = baseline_pieces.obtain_all({models!r}, histories, seed=1, n_jobs=2, **{PLACE!r})
+found, _ = pieces.obtain_all({models!r}, histories, seed=1, n_jobs=2, **{PLACE!r})
 assert list(found) == {list(models)!r} and all(piece.fitted for piece in found.values())
 """
     environment = os.environ | {"DUALREC_ROOT": str(config.ROOT)}
