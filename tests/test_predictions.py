@@ -166,7 +166,7 @@ def test_a_scope_is_one_value():
     same = Scope(dataset="ml-100k", stage="toy", protocol="next_item", split="test")
     assert {TEST: 1}[same] == 1
     assert TEST.replace(stage="lstm") == Scope("ml-100k", "lstm", "next_item", "test")
-    assert TEST == same, "replacing leaves the scope itself as it was"
+    assert same == TEST, "replacing leaves the scope itself as it was"
     with pytest.raises(dataclasses.FrozenInstanceError):
         TEST.split = "validation"
 

@@ -79,7 +79,8 @@ def raw_dir(dataset: str) -> Path:
 
 def study_dir(name: str) -> Path:
     """Folder of what a study finds: `reports/studies/<name>` of the repository, shared by all profiles."""
-    return STUDIES / name
+    by_hand = os.environ.get(BY_HAND) == name
+    return ROOT / "data" / "by_hand" / "reports" / "studies" / name if by_hand else STUDIES / name
 
 
 def _writing(stage: str) -> Path:

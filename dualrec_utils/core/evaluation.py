@@ -167,14 +167,19 @@ def flatten(summary: pd.DataFrame, *, protocol: str, system: str, split: str = "
 
 
 def evaluate_systems(
-    systems: Iterable[str], scopes: Iterable[Scope], *, seed: int
+    systems: Iterable[str],
+    scopes: Iterable[Scope],
+    *,
+    seed: int,
+    n_bootstrap: int = 2000,
+    confidence: float = 0.95,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Evaluate several systems of one stage.
 
     Args:
         systems: names, each with predictions of every scope.
         scopes: from :func:`core.predictions.scopes`.
-        seed: of the resampling.
+        seed, n_bootstrap, confidence: as in :func:`summarise`.
 
     Returns:
         (table, flat metrics): the table has one row for each (split, protocol, system, metric) with
@@ -182,7 +187,8 @@ def evaluate_systems(
     """
     rows, flat = [], {}
     for scope, system in itertools.product(scopes, systems):
-        summary = summarise(per_case(system, scope), seed=seed)
+        frame = per_case(system, scope)
+        summary = summarise(frame, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence)
         keys = {"split": scope.split, "protocol": scope.protocol, "system": system}
         flat |= flatten(summary, **keys)
         rows.append(summary.reset_index().assign(**keys))

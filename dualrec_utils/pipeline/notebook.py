@@ -16,16 +16,17 @@ import pandas as pd
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import params
+from dualrec_utils.pipeline.schemas import Intervals
 
 # Set by the runner for the kernel: the stage whose notebook the pipeline runs.
 RUN_BY_PIPELINE = "DUALREC_STAGE"
 
 
 class Settings(SimpleNamespace):
-    """Values of a section as attributes, `dataset`, `seed` and `intervals` among them.
+    """Values of a section as attributes, `dataset`, `seed` and those of section `intervals` among them.
 
     `intervals` holds the keywords `seed`, `n_bootstrap` and `confidence` of every interval over users.
-    A notebook shows them as a table, each with what `params.yaml` says about it.
+    A notebook shows the section's values as a table, each with what `params.yaml` says about it.
     """
 
     def _repr_html_(self) -> str:
@@ -34,8 +35,8 @@ class Settings(SimpleNamespace):
 
 def _table(settings: Settings) -> pd.DataFrame:
     """`setting`, `value`, `meaning`, one row a setting."""
-    said = params.comments(settings.stage)
-    hidden = {"stage", "intervals", "n_permutations"}
+    said = params.comments(settings.stage) if settings.stage in params.SECTIONS else {}
+    hidden = {"stage", "intervals", *Intervals.model_fields}
     rows = [
         (name, _short(value), said.get(name, ""))
         for name, value in vars(settings).items()
@@ -48,24 +49,35 @@ def _short(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (dict, list)) else str(value)
 
 
-def begin(stage: str, overrides: Mapping[str, Any] | None = None) -> Settings:
+def begin(
+    stage: str,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    values: Mapping[str, Any] | None = None,
+) -> Settings:
     """Read a notebook's section of `params.yaml` and decide where it writes.
 
     Args:
         stage: the notebook's, such as `lstm`.
         overrides: values to try in place of those of `params.yaml`; checked as those are.
+        values: of a study's notebook, which has a parameters file of its own; not checked again.
 
     Returns:
-        The section's values, `dataset`, `seed`, `intervals` and `n_permutations`.
+        The section's values, `dataset`, `seed`, and those of `intervals`.
 
     Raises:
         StudyError: on a value that cannot be used, as :func:`params.load`; on an override that the
-            section does not have.
+            section does not have, or that stands in a notebook run by the pipeline.
     """
     overrides = dict(overrides or {})
-    values = params.section(stage, overrides=overrides)
+    if values is None:
+        values = params.section(stage, overrides=overrides)
+    elif unknown := set(overrides) - set(values):
+        raise StudyError(
+            f"notebook {stage} has no setting {', '.join(unknown)}; it has {', '.join(values)}"
+        )
+    values = {**values, **overrides}
     whole = params.load()
-    statistics = whole.intervals.model_dump()
     by_hand = os.environ.get(RUN_BY_PIPELINE) != stage
     if by_hand:
         os.environ[config.BY_HAND] = stage
@@ -82,10 +94,13 @@ def begin(stage: str, overrides: Mapping[str, Any] | None = None) -> Settings:
         print(
             "A trial, no result: a slice of the data, few models, short training. Nothing below is a finding."
         )
-    n_permutations = statistics.pop("n_permutations")
+    statistics = whole.intervals.model_dump()
     return Settings(
         stage=stage,
-        intervals={"seed": values["seed"], **statistics},
-        n_permutations=n_permutations,
+        intervals={
+            "seed": values["seed"],
+            **{key: statistics[key] for key in ("n_bootstrap", "confidence")},
+        },
         **values,
+        **statistics,
     )

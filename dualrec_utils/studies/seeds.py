@@ -38,7 +38,7 @@ Scorer = Callable[[list[np.ndarray]], np.ndarray]
 
 
 def train_lstm(settings: dict, *, dataset: str, seed: int) -> Scorer:
-    """Train notebook 02's network from a seed.
+    """Train notebook 02's network from a seed, with as many threads as torch takes, as the notebook does.
 
     Args:
         settings: section `lstm` of `params.yaml`.
@@ -74,8 +74,14 @@ def train_baseline(name: str, settings: dict, *, dataset: str, seed: int) -> Sco
     items = predictions.load_items(dataset)
     model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
     histories = list(splits.load_histories(dataset, "train").values())
-    model.fit(histories, validate=experiment.validation_score(dataset, seed=seed))
-    return model.score
+    with experiment.one_thread(name):
+        model.fit(histories, validate=experiment.validation_score(dataset, seed=seed))
+
+    def score(cases: list[np.ndarray]) -> np.ndarray:
+        with experiment.one_thread(name):
+            return model.score(cases)
+
+    return score
 
 
 def measured(score: Scorer, *, dataset: str, seed: int) -> dict[str, float]:
@@ -109,15 +115,15 @@ def run(name: str, *, n_more: int = N_MORE) -> pd.DataFrame:
 
     Returns:
         One row a seed, the run's first, as the run found it: `seed`, :data:`METRICS`, `seconds` of
-        training (none for the run's), `device`, and `made_from`, a digest of settings, data and code:
-        rows made from others are made again.
+        training (none for the run's), `device`, and `made_from`, a digest of settings, the run's seed,
+        data and code: rows made from others are made again.
 
     Raises:
         StudyError: for a model that the run does not have, or that no seed touches, and before the run.
     """
     settings, own = _settings(name)
     dataset, first = own["dataset"], own["seed"]
-    made_from, machine = _digest(name, settings, dataset=dataset), stages.machine()
+    made_from, machine = _digest(name, settings, **own), stages.machine()
     device = machine.get("gpu", f"{machine['cpu']}, {machine['cores']} cores")
     path = config.TABLES / STAGE / f"{name}.csv"
     kept = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=[SEED, _MADE_FROM])
@@ -159,14 +165,17 @@ def _settings(name: str) -> tuple[dict, dict]:
     return trained[name], own
 
 
-def _digest(name: str, settings: dict, *, dataset: str) -> str:
-    """Settings, data and the code that trains and measures, as :mod:`baseline_pieces` follows it."""
+def _digest(name: str, settings: dict, *, dataset: str, seed: int) -> str:
+    """Settings, data and the code that trains and measures, as :mod:`models.baselines.pieces` follows it.
+
+    The run's seed is part of it: it draws the split of users, which no count in the summary shows.
+    """
     summary = files.read_json(config.processed_dir(dataset) / "summary.json")
     module = "dualrec_utils.models.lstm.scores" if name == LSTM else baselines.model_class(name).__module__
     source = f"import {module}\nimport {experiment.__name__}"
     code = sorted(closure.closure(source, without=frozenset({"models.baselines"}), by_name=False))
     hashes = {path: files.sha256(config.PACKAGE_ROOT / path) for path in code}
-    about = json.dumps([settings, summary, hashes], sort_keys=True)
+    about = json.dumps([settings, seed, summary, hashes], sort_keys=True)
     return hashlib.sha256(about.encode()).hexdigest()[:12]
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ import psutil
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from tqdm import tqdm
 
+from dualrec_utils.content import sentences
 from dualrec_utils.core import closure, config, files, predictions
 from dualrec_utils.core.config import HISTORY, ITEM
 from dualrec_utils.core.predictions import Scope, scopes
@@ -76,7 +77,8 @@ def obtain(
         left = files.read_json(kept / "left.json")
         shutil.copytree(kept / "predictions", there, dirs_exist_ok=True)
         return Piece(left["systems"], pd.read_parquet(kept / "curves.parquet"), left["cost"], fitted=False)
-    piece = _fit(name, settings, histories, dataset=dataset, stage=stage, seed=seed)
+    with experiment.one_thread(name):
+        piece = _fit(name, settings, histories, dataset=dataset, stage=stage, seed=seed)
     # `about.json` last: without it a piece does not count.
     shutil.rmtree(kept, ignore_errors=True)
     for scope in scopes(dataset, stage):
@@ -102,8 +104,8 @@ def obtain_all(
 ) -> tuple[dict[str, Piece], dict[str, str]]:
     """:func:`obtain` for several baselines, as many at once as there are cores.
 
-    Each has a process and one thread of its own: networks of this size gain nothing from a second thread,
-    and the digits do not hang on the number of cores. A GPU takes one after the other.
+    Each has a process and one thread of its own (:func:`experiment.one_thread`), so that the digits do not
+    depend on the number of cores. A GPU takes one after the other.
 
     Args:
         models: baseline -> its hyperparameters.
@@ -141,19 +143,30 @@ def piece_dir(dataset: str, name: str) -> Path:
 
 
 def _about(name: str, settings: dict, *, dataset: str, seed: int) -> dict:
-    """Everything that a baseline's predictions hang on."""
-    module = baselines.model_class(name).__module__
+    """Everything that a baseline's predictions depend on."""
+    kind = baselines.model_class(name)
+    module = kind.__module__
     source = f"import {module}\nimport {__name__}"
     code = closure.closure(source, without=_REGISTRY, by_name=False)
     data = sorted(path for path in config.processed_dir(dataset).iterdir() if path.is_file())
+    # The weights of the sentence encoder come as a package too.
+    libraries = [*_LIBRARIES, sentences.PACKAGE] if "sbert" in kind.hyperparameters() else _LIBRARIES
     return {
         "settings": settings,
         "seed": seed,
         "code": _digest([config.PACKAGE_ROOT / path for path in sorted(code)]),
         "data": _digest(data),
-        "libraries": {library: version(library) for library in _LIBRARIES},
+        "libraries": {library: _version(library) for library in libraries},
         "device": _device(name),
     }
+
+
+def _version(library: str) -> str | None:
+    """None where it is not installed: an encoder may also come from a folder or the Hub."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _digest(paths: list[Path]) -> str:

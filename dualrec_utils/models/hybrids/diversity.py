@@ -248,8 +248,8 @@ def trade_off_curve(
     scope: Scope,
     trade_offs: Sequence[float],
     similarity: np.ndarray,
-    seed: int,
     n_candidates: int = 50,
+    **intervals,
 ) -> pd.DataFrame:
     """Hits and diversity of both re-rankers on validation users, for every trade-off.
 
@@ -258,7 +258,7 @@ def trade_off_curve(
         scope: of the cases.
         trade_offs: each in [0, 1]; 0, the lists as they are, is added where it is missing.
         similarity, n_candidates: as :func:`diversify`.
-        seed: of the intervals.
+        intervals: `seed`, `n_bootstrap`, `confidence` of :func:`core.evaluation.summarise`.
 
     Returns:
         Frame `reranker`, `trade_off`, `metric` (:data:`ACCURACY`, :data:`MEASURES`), `value`,
@@ -276,7 +276,7 @@ def trade_off_curve(
         own = diversify(lists, cases, items, similarity=similarity, length=K, **chosen)
         own = own[own[RANK] <= max(evaluation.CUTOFFS)]
         measured = measure(own, cases, items, targets=targets, similarity=similarity)
-        summary = evaluation.summarise(measured, seed=seed, columns=[*ACCURACY, *MEASURES])
+        summary = evaluation.summarise(measured, columns=[*ACCURACY, *MEASURES], **intervals)
         rows.append(summary.reset_index().assign(**{RERANKER: name, TRADE_OFF: trade_off}))
     table = pd.concat(rows, ignore_index=True)
     return table[[RERANKER, TRADE_OFF, "metric", "value", "low", "high", "n_users", "n_cases"]]

@@ -73,19 +73,20 @@ def _best(tried: pd.DataFrame, *, metric: str) -> dict:
 
 
 def weight_curve(
-    tried: pd.DataFrame, *, seed: int, metrics: Sequence[str] = ("hit_rate@5", "ndcg@5")
+    tried: pd.DataFrame, *, metrics: Sequence[str] = ("hit_rate@5", "ndcg@5"), **intervals
 ) -> pd.DataFrame:
     """Mean over users and bootstrap interval of every setting tried.
 
     Args:
         tried: from :func:`choose_weight`.
+        intervals: `seed`, `n_bootstrap`, `confidence` of :func:`core.evaluation.summarise`.
 
     Returns:
         Frame `method`, `weight`, `metric`, `value`, `low`, `high`, `n_users`, `n_cases`.
     """
     rows = []
     for (method, weight), own in tried.groupby([METHOD, WEIGHT], sort=False):
-        summary = evaluation.summarise(own, seed=seed, columns=list(metrics)).reset_index()
+        summary = evaluation.summarise(own, columns=list(metrics), **intervals).reset_index()
         rows.append(summary.assign(**{METHOD: method, WEIGHT: weight}))
     table = pd.concat(rows, ignore_index=True)
     return table[[METHOD, WEIGHT, "metric", "value", "low", "high", "n_users", "n_cases"]]

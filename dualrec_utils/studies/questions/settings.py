@@ -18,6 +18,7 @@ from dualrec_utils.core.config import USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.pipeline import params, stages
+from dualrec_utils.pipeline.notebook import RUN_BY_PIPELINE
 
 STAGE = "questions"
 NOTEBOOK = f"09_{STAGE}.ipynb"
@@ -64,10 +65,10 @@ def main() -> int:
     # Papermill takes a second to import, which those who read a section need not wait for.
     from dualrec_utils.pipeline import notebooks as run_notebook
 
-    os.environ.update(stages.ENVIRONMENT)
+    os.environ.update(stages.ENVIRONMENT | {RUN_BY_PIPELINE: STAGE})
     page = config.NOTEBOOK_REPORTS / f"{Path(NOTEBOOK).stem}.html"
     try:
-        run_notebook.run(config.NOTEBOOKS / NOTEBOOK, settings(), page=page, cwd=config.ROOT)
+        run_notebook.run(config.NOTEBOOKS / NOTEBOOK, page=page, cwd=config.ROOT)
     except run_notebook.NotebookFailed as error:
         print(f"dualrec: {STAGE}: {error}", file=sys.stderr)
         return 1
