@@ -50,8 +50,10 @@ def run(stage: str) -> int:
 
 def check_params() -> int:
     """Check all of params.yaml, before DVC takes the old outputs of a first stage away."""
-    from dualrec_utils.pipeline import params
+    from dualrec_utils.pipeline import old_layout, params
 
+    for line in old_layout.tidy():
+        print(f"dualrec: {line}", flush=True)
     values = params.load()
     # Baselines know what their hyperparameters may be; pipeline/ knows no model.
     import numpy as np
