@@ -2,8 +2,8 @@
 
 Titles and answers of language models reach a page as data, so nothing in an output is trusted: what
 Markdown or HTML may hold is listed here, everything else is shown as text, and the policy in the page's
-template tells the browser to run and fetch nothing. nbconvert's own list is too short: it lacks headings, paragraphs and
-most of a table.
+template tells the browser to run and fetch nothing. nbconvert's own list is too short: it lacks headings,
+paragraphs and most of a table.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class NotebookFailed(Exception):
 
 
 def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A copy of an executed notebook without what differs from run to run: times, bars, papermill's notes."""
+    """A copy of an executed notebook without what differs from run to run: times, progress bars, notes."""
     cells = []
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])

@@ -83,17 +83,16 @@ def begin(
         os.environ[config.BY_HAND] = stage
         print(
             f"Run by hand: this notebook writes under {config.ROOT / 'data' / 'by_hand'}; what the pipeline"
-            f" wrote stays as it is. Saved with outputs, the notebook counts as edited and `make repro` runs"
-            " its stage again: `make strip` takes them out."
+            " wrote stays as it is. Saved with outputs, the notebook counts as edited, and `make repro`"
+            " runs its stage again: `make strip` takes them out."
         )
     elif overrides:
         raise StudyError(
-            f"the pipeline runs notebook {stage} with params.yaml alone; its cell `overrides` has {overrides}"
+            f"the pipeline runs notebook {stage} with params.yaml alone; its cell `overrides` has"
+            f" {overrides}: empty it"
         )
     if whole.trial:
-        print(
-            "A trial, no result: a slice of the data, few models, short training. Nothing below is a finding."
-        )
+        print("A trial, no result: a slice of the data, few models, short training.")
     statistics = whole.intervals.model_dump()
     return Settings(
         stage=stage,

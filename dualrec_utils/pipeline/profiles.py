@@ -3,7 +3,8 @@
 A profile is a folder `profiles/<name>/` with a `params.yaml` that names what differs from the default run.
 It is a DVC project of its own, so that running one leaves the status of the others alone. Pipeline, code
 and notebooks are links to the default run's: the stages are defined once, and DVC leaves out of a linked
-folder what `.dvcignore` names, which it does not outside of its project. `make repro PROFILE=<name>` runs it.
+folder what `.dvcignore` names, which it does not outside of its project. `make repro PROFILE=<name>` runs
+it.
 """
 
 from __future__ import annotations

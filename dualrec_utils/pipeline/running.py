@@ -132,8 +132,9 @@ def _terminated(signum: int, frame: object) -> None:
 def supervised(name: str) -> Iterator[None]:
     """Run the block as the stage `name`: locked, watched, timed.
 
-    Prints a line before and after, and on success writes `reports/timings/<name>.json` (but for the report): `seconds`,
-    `budget_seconds`, `peak_memory_mb` (this process and its children) and :func:`stages.machine`.
+    Prints a line before and after, and on success writes `reports/timings/<name>.json` (but for the
+    report): `seconds`, `budget_seconds`, `peak_memory_mb` (this process and its children) and
+    :func:`stages.machine`.
 
     Raises:
         StudyError: when the stage is unknown, another live process holds it, or the dvc that started
@@ -163,7 +164,7 @@ def supervised(name: str) -> Iterator[None]:
             "peak_memory_mb": round(megabytes),
             "machine": stages.machine(),
         }
-        # The page shows the times and depends on them: with its own among them it would never be up to date.
+        # The page shows the times and depends on them: with its own it would never be up to date.
         if stage.name != "report":
             files.write_json(taken, config.TIMINGS / f"{stage.name}.json")
         over = " (OVER BUDGET)" if seconds > allowed else ""
