@@ -66,16 +66,16 @@ def test_what_a_model_wrote_is_shown_as_text():
 
 
 def test_a_table_is_saved_where_its_stage_keeps_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "TABLES", tmp_path)
+    monkeypatch.setattr(config, "ROOT", tmp_path)
     frame = pd.DataFrame({"system": ["a"], "value": [0.5]})
     path = tables.save_table(frame, "one", stage="results")
-    assert path == tmp_path / "results" / "one.csv"
+    assert path == tmp_path / "reports/tables/results/one.csv"
     assert path.read_text() == "system,value\na,0.5\n"
     pd.testing.assert_frame_equal(pd.read_csv(path), frame)
 
 
 def test_nothing_is_left_where_saving_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "TABLES", tmp_path)
+    monkeypatch.setattr(config, "ROOT", tmp_path)
 
     class Broken(pd.DataFrame):
         def to_csv(self, path, **_):
