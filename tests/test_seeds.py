@@ -11,6 +11,7 @@ from dualrec_utils.core import config, evaluation, files, splits
 from dualrec_utils.core.config import USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
+from dualrec_utils.datasets import prepare
 from dualrec_utils.models.baselines import pieces
 from dualrec_utils.pipeline import params, stages
 from dualrec_utils.studies import seeds
@@ -29,10 +30,11 @@ def sections(tiny, monkeypatch):
 
 
 @pytest.fixture
-def run_before(sections):
-    """The run's own predictions of `gru4rec`."""
+def run_before(sections, tiny):
+    """The run's own predictions of `gru4rec`; the fixture is the summary of the data."""
     histories = list(splits.load_histories("ml-100k", "train").values())
     pieces.obtain("gru4rec", TRAINED, histories, seed=TINY["seed"], **PLACE)
+    return tiny
 
 
 def test_the_first_row_is_the_runs_own(run_before):
@@ -87,6 +89,19 @@ def test_what_is_there_is_kept_until_settings_change(sections, run_before, monke
     sections["baselines"]["models"]["gru4rec"] = TRAINED | {"embedding_size": 4}
     seeds.run("gru4rec", n_more=1)
     assert trained == [9, 8]
+
+
+def test_another_split_of_users_trains_again(run_before, monkeypatch):
+    seeds.run("gru4rec", n_more=2)
+    before = pd.read_csv(config.TABLES / "seeds/gru4rec.csv").set_index("seed")["ndcg@5"]
+    # The same counts in every part, other users in them.
+    assert prepare.prepare(**TINY | {"seed": 8}) == run_before
+    changed = {"models": {"gru4rec": TRAINED}, "dataset": "ml-100k", "seed": 8}
+    monkeypatch.setattr(params, "section", lambda name: dict(changed))
+    histories = list(splits.load_histories("ml-100k", "train").values())
+    pieces.obtain("gru4rec", TRAINED, histories, seed=8, **PLACE)
+    again = seeds.run("gru4rec", n_more=1).set_index("seed")["ndcg@5"]
+    assert again.index.tolist() == [8, 9] and again[9] != before[9]
 
 
 def test_other_code_trains_again(run_before, tmp_path, monkeypatch):

@@ -109,15 +109,15 @@ def run(name: str, *, n_more: int = N_MORE) -> pd.DataFrame:
 
     Returns:
         One row a seed, the run's first, as the run found it: `seed`, :data:`METRICS`, `seconds` of
-        training (none for the run's), `device`, and `made_from`, a digest of settings, data and code:
-        rows made from others are made again.
+        training (none for the run's), `device`, and `made_from`, a digest of settings, the run's seed,
+        data and code: rows made from others are made again.
 
     Raises:
         StudyError: for a model that the run does not have, or that no seed touches, and before the run.
     """
     settings, own = _settings(name)
     dataset, first = own["dataset"], own["seed"]
-    made_from, machine = _digest(name, settings, dataset=dataset), stages.machine()
+    made_from, machine = _digest(name, settings, **own), stages.machine()
     device = machine.get("gpu", f"{machine['cpu']}, {machine['cores']} cores")
     path = config.TABLES / STAGE / f"{name}.csv"
     kept = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=[SEED, _MADE_FROM])
@@ -159,14 +159,17 @@ def _settings(name: str) -> tuple[dict, dict]:
     return trained[name], own
 
 
-def _digest(name: str, settings: dict, *, dataset: str) -> str:
-    """Settings, data and the code that trains and measures, as :mod:`baseline_pieces` follows it."""
+def _digest(name: str, settings: dict, *, dataset: str, seed: int) -> str:
+    """Settings, data and the code that trains and measures, as :mod:`models.baselines.pieces` follows it.
+
+    The run's seed is part of it: it draws the split of users, which no count in the summary shows.
+    """
     summary = files.read_json(config.processed_dir(dataset) / "summary.json")
     module = "dualrec_utils.models.lstm.scores" if name == LSTM else baselines.model_class(name).__module__
     source = f"import {module}\nimport {experiment.__name__}"
     code = sorted(closure.closure(source, without=frozenset({"models.baselines"}), by_name=False))
     hashes = {path: files.sha256(config.PACKAGE_ROOT / path) for path in code}
-    about = json.dumps([settings, summary, hashes], sort_keys=True)
+    about = json.dumps([settings, seed, summary, hashes], sort_keys=True)
     return hashlib.sha256(about.encode()).hexdigest()[:12]
 
 
