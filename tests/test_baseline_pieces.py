@@ -6,12 +6,16 @@ import subprocess
 import sys
 
 import pytest
+import threadpoolctl
+import torch
 
 from dualrec_utils.core import config, files, predictions, splits
 from dualrec_utils.core.predictions import scopes
 from dualrec_utils.models import baselines
-from dualrec_utils.models.baselines import pieces
+from dualrec_utils.models.baselines import experiment, pieces
 from dualrec_utils.models.baselines.base import Diverged
+from dualrec_utils.studies import seeds
+from dualrec_utils.studies.baseline_search import search as baseline_search
 
 PLACE = {"dataset": "ml-100k", "stage": "baselines"}
 TRAINED = {
@@ -87,6 +91,53 @@ def test_another_models_code_is_no_matter(histories, tmp_path, monkeypatch):
     assert not pieces.obtain("markov", {"smoothing": 10}, histories, seed=1, **PLACE).fitted
 
 
+def pipeline_fits(histories):
+    pieces.obtain("gru4rec", TRAINED, histories, seed=1, **PLACE)
+
+
+def search_fits(histories):
+    baseline_search.run("gru4rec", seed=1, n_draws=1, models={"gru4rec": TRAINED})
+
+
+def seeds_fit(histories):
+    seeds.measured(
+        seeds.train_baseline("gru4rec", TRAINED, dataset="ml-100k", seed=1), dataset="ml-100k", seed=1
+    )
+
+
+@pytest.mark.parametrize("fits", [pipeline_fits, search_fits, seeds_fit])
+def test_a_baseline_has_one_thread_wherever_it_is_fitted(histories, monkeypatch, fits):
+    kind, seen = baselines.model_class("gru4rec"), []
+
+    def counted(work):
+        def count(self, *arrays):
+            libraries = threadpoolctl.threadpool_info()
+            seen.append([torch.get_num_threads(), *(library["num_threads"] for library in libraries)])
+            return work(self, *arrays)
+
+        return count
+
+    for part in ("_loss", "_score"):
+        monkeypatch.setattr(kind, part, counted(getattr(kind, part)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threadpoolctl.threadpool_limits(2):
+            fits(histories)
+        assert {n for threads in seen for n in threads} == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_threads_of_before_come_back_after_an_error(one_thread):
+    torch.set_num_threads(2)
+    with pytest.raises(Diverged), experiment.one_thread("gru4rec"):
+        assert torch.get_num_threads() == 1
+        raise Diverged("no number")
+    assert torch.get_num_threads() == 2
+
+
 def test_a_model_that_diverges_keeps_nothing(histories, monkeypatch):
     kind = baselines.model_class("gru4rec")
     real = kind._loss
@@ -106,7 +157,7 @@ def test_a_model_that_diverges_leaves_the_others(histories, monkeypatch):
     assert "lower the learning rate" in diverged["gru4rec"]
 
 
-def test_processes_side_by_side_write_what_one_writes(histories, one_thread):
+def test_processes_side_by_side_write_what_one_writes(histories):
     """In a process of its own: workers read the folder from the environment, not from this test."""
     models = {"markov": {"smoothing": 10}, "gru4rec": TRAINED, "most_popular": {}}
     alone, _ = pieces.obtain_all(models, histories, seed=1, n_jobs=1, **PLACE)

@@ -38,7 +38,7 @@ Scorer = Callable[[list[np.ndarray]], np.ndarray]
 
 
 def train_lstm(settings: dict, *, dataset: str, seed: int) -> Scorer:
-    """Train notebook 02's network from a seed.
+    """Train notebook 02's network from a seed, with as many threads as torch takes, as the notebook does.
 
     Args:
         settings: section `lstm` of `params.yaml`.
@@ -74,8 +74,14 @@ def train_baseline(name: str, settings: dict, *, dataset: str, seed: int) -> Sco
     items = predictions.load_items(dataset)
     model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
     histories = list(splits.load_histories(dataset, "train").values())
-    model.fit(histories, validate=experiment.validation_score(dataset, seed=seed))
-    return model.score
+    with experiment.one_thread(name):
+        model.fit(histories, validate=experiment.validation_score(dataset, seed=seed))
+
+    def score(cases: list[np.ndarray]) -> np.ndarray:
+        with experiment.one_thread(name):
+            return model.score(cases)
+
+    return score
 
 
 def measured(score: Scorer, *, dataset: str, seed: int) -> dict[str, float]:

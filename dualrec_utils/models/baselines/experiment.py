@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dualrec_utils.core import evaluation, predictions
@@ -16,6 +19,30 @@ from dualrec_utils.models.baselines.base import Baseline, Diverged, Scorer
 
 # What hyperparameters are chosen by, on the validation cases of next_item.
 CHOSEN_BY = "ndcg@5"
+
+
+@contextmanager
+def one_thread(name: str) -> Iterator[None]:
+    """Let the baseline `name` compute with one thread: around every fit, and all that it scores.
+
+    Sums over several threads differ in the last digits, and early stopping makes epochs of them; networks
+    of this size gain nothing from a second thread.
+
+    Raises:
+        StudyError: as :func:`models.baselines.model_class`.
+    """
+    # Only libraries that are loaded can be limited; the model brings torch where it needs it.
+    baselines.model_class(name)
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 1
+    try:
+        with threadpool_limits(limits=1):
+            if torch:
+                torch.set_num_threads(1)
+            yield
+    finally:
+        if torch:
+            torch.set_num_threads(before)
 
 
 def validation(dataset: str, *, seed: int) -> Callable[[Scorer], dict[str, float]]:
@@ -68,8 +95,9 @@ def try_each(
     for keywords in tqdm(settings, desc=name):
         model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **keywords)
         try:
-            model.fit(histories, validate=stop_by)
-            found = measure(model.score)
+            with one_thread(name):
+                model.fit(histories, validate=stop_by)
+                found = measure(model.score)
         except Diverged as error:
             diverged, found = error, {"hit_rate@5": np.nan, CHOSEN_BY: np.nan}
         rows.append(keywords | found)

@@ -76,7 +76,8 @@ def obtain(
         left = files.read_json(kept / "left.json")
         shutil.copytree(kept / "predictions", there, dirs_exist_ok=True)
         return Piece(left["systems"], pd.read_parquet(kept / "curves.parquet"), left["cost"], fitted=False)
-    piece = _fit(name, settings, histories, dataset=dataset, stage=stage, seed=seed)
+    with experiment.one_thread(name):
+        piece = _fit(name, settings, histories, dataset=dataset, stage=stage, seed=seed)
     # `about.json` last: without it a piece does not count.
     shutil.rmtree(kept, ignore_errors=True)
     for scope in scopes(dataset, stage):
@@ -102,8 +103,8 @@ def obtain_all(
 ) -> tuple[dict[str, Piece], dict[str, str]]:
     """:func:`obtain` for several baselines, as many at once as there are cores.
 
-    Each has a process and one thread of its own: networks of this size gain nothing from a second thread,
-    and the digits do not hang on the number of cores. A GPU takes one after the other.
+    Each has a process and one thread of its own (:func:`experiment.one_thread`), so that the digits do not
+    depend on the number of cores. A GPU takes one after the other.
 
     Args:
         models: baseline -> its hyperparameters.
