@@ -212,7 +212,7 @@ def trained_baseline(name):
     from dualrec_utils.models import baselines
     from dualrec_utils.models.baselines import unisrec
 
-    unisrec.text_vectors = lambda items: np.ones((len(items), 12), dtype=np.float32)
+    unisrec.text_vectors = lambda items, sbert: np.ones((len(items), 12), dtype=np.float32)
     settings = SETTINGS[name] | {"max_epochs": 2, "dropout": 0.1}
     if name == "fpmc":
         del settings["dropout"]

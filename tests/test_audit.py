@@ -11,6 +11,7 @@ from dualrec_utils.audit import claims as audit_claims, steps
 from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.config import CASE, USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import baselines
 
 STATS = {"seed": 3, "n_bootstrap": 300, "confidence": 0.95}
 
@@ -130,6 +131,12 @@ def test_chosen_hyperparameters_come_from_notebook_03(root):
     }
     with pytest.raises(StudyError, match="ease/query_length"):
         steps.chosen_baselines(["ease"])
+    # One with a default is there only where it was given.
+    given = dict.fromkeys(baselines.model_class("unisrec").required(), 1)
+    for kept in (given, given | {"sbert": "some/encoder"}):
+        flat = {f"chosen/unisrec/{key}": value for key, value in kept.items()}
+        files.write_json(flat, config.METRICS / "baselines.json")
+        assert steps.chosen_baselines(["unisrec"]) == {"unisrec": kept}
 
 
 def claim_rows(*readings, other="movielm_zero_shot", system="movielm_lora"):

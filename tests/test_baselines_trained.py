@@ -75,7 +75,7 @@ SHORT = [np.array([10, 11, 12, 13]), np.array([14, 15, 16]), np.array([17, 10, 1
 def _texts(monkeypatch):
     """The sentence encoder takes seconds to load, and one test of it is enough."""
     vectors = np.random.default_rng(3).normal(size=(N, 12)).astype(np.float32)
-    monkeypatch.setattr(unisrec, "text_vectors", lambda items: vectors)
+    monkeypatch.setattr(unisrec, "text_vectors", lambda items, sbert: vectors)
 
 
 def unfitted(name, **changes):

@@ -292,6 +292,14 @@ def test_values_that_do_not_go_together_are_refused_before_anything_runs(tmp_pat
     assert message in refused(tmp_path, changed(old, new))
 
 
+def test_the_encoder_of_unisrec_can_be_named_and_nothing_else_is_text(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(changed("    unisrec: {", "    unisrec: {sbert: some/encoder, "), encoding="utf-8")
+    assert params.load(path).baselines.models["unisrec"]["sbert"] == "some/encoder"
+    message = refused(tmp_path, changed("    ease: {query_length: 7", "    ease: {query_length: seven"))
+    assert "query_length is 'seven'; allowed: an integer" in message
+
+
 @pytest.mark.parametrize("section", ["rerank_ablation", "audit"])
 def test_a_model_that_is_not_fine_tuned_cannot_be_re_ranked_or_audited(tmp_path, section):
     text = re.sub(rf"(\n{section}:\n  model: )movielm", r"\1mistral", TEXT)

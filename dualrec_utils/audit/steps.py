@@ -256,13 +256,14 @@ def chosen_baselines(names: Sequence[str]) -> dict[str, dict]:
         raise StudyError(f"{path} is not there: run `dvc repro baselines` first")
     flat, chosen = files.read_json(path), {}
     for name in names:
-        keys = baselines.model_class(name).hyperparameters()
-        missing = [key for key in keys if f"chosen/{name}/{key}" not in flat]
+        kind = baselines.model_class(name)
+        missing = [key for key in kind.required() if f"chosen/{name}/{key}" not in flat]
         if missing:
             raise StudyError(
                 f"{path} has no {name}/{missing[0]}: name {name} in baselines.models and rerun"
             )
-        chosen[name] = {key: flat[f"chosen/{name}/{key}"] for key in keys}
+        kept = {key: f"chosen/{name}/{key}" for key in kind.hyperparameters()}
+        chosen[name] = {key: flat[place] for key, place in kept.items() if place in flat}
     return chosen
 
 

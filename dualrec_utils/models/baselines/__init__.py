@@ -59,7 +59,7 @@ def build(
     *,
     seed: int,
     items: pd.DataFrame | None = None,
-    **hyperparameters: float,
+    **hyperparameters: float | str,
 ) -> Baseline:
     """Make an unfitted baseline.
 
@@ -69,7 +69,7 @@ def build(
         seed: of everything random in the model.
         items: the catalog's titles, years and genres, row i belonging to item_ids[i]; only models that
             read them look at it, and those cannot be fitted without it.
-        hyperparameters: exactly those of the model.
+        hyperparameters: exactly those of the model; one with a default may be left out.
 
     Raises:
         StudyError: on an unknown name, an unknown, missing or impossible hyperparameter.
@@ -79,9 +79,9 @@ def build(
     for key in hyperparameters:
         if key not in known:
             raise StudyError(f"{name} has no hyperparameter {key!r}; {_suggest(key, known)}")
-    missing = [key for key in known if key not in hyperparameters]
+    missing = [key for key in kind.required() if key not in hyperparameters]
     if missing:
-        raise StudyError(f"{name} needs the hyperparameters {known}; missing: {missing}")
+        raise StudyError(f"{name} needs the hyperparameters {kind.required()}; missing: {missing}")
     reads = {"items": items} if "items" in inspect.signature(kind.__init__).parameters else {}
     return kind(item_ids, seed=seed, **reads, **hyperparameters)
 

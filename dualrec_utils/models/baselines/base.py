@@ -61,10 +61,18 @@ class Baseline(ABC):
     @classmethod
     def hyperparameters(cls) -> list[str]:
         """Names of the model's hyperparameters, its own before those it shares with others."""
+        return list(cls._keywords())
+
+    @classmethod
+    def required(cls) -> list[str]:
+        """Those of :meth:`hyperparameters` that have no default."""
+        return [name for name, keyword in cls._keywords().items() if keyword.default is keyword.empty]
+
+    @classmethod
+    def _keywords(cls) -> dict[str, inspect.Parameter]:
         makers = [own.__dict__["__init__"] for own in cls.__mro__[:-1] if "__init__" in own.__dict__]
         found = [p for maker in makers for p in inspect.signature(maker).parameters.values()]
-        names = [p.name for p in found if p.kind is p.KEYWORD_ONLY and p.name not in _GIVEN]
-        return list(dict.fromkeys(names))
+        return {p.name: p for p in found if p.kind is p.KEYWORD_ONLY and p.name not in _GIVEN}
 
     def fit(
         self,

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ import psutil
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from tqdm import tqdm
 
+from dualrec_utils.content import sentences
 from dualrec_utils.core import closure, config, files, predictions
 from dualrec_utils.core.config import HISTORY, ITEM
 from dualrec_utils.core.predictions import Scope, scopes
@@ -142,19 +143,30 @@ def piece_dir(dataset: str, name: str) -> Path:
 
 
 def _about(name: str, settings: dict, *, dataset: str, seed: int) -> dict:
-    """Everything that a baseline's predictions hang on."""
-    module = baselines.model_class(name).__module__
+    """Everything that a baseline's predictions depend on."""
+    kind = baselines.model_class(name)
+    module = kind.__module__
     source = f"import {module}\nimport {__name__}"
     code = closure.closure(source, without=_REGISTRY, by_name=False)
     data = sorted(path for path in config.processed_dir(dataset).iterdir() if path.is_file())
+    # The weights of the sentence encoder come as a package too.
+    libraries = [*_LIBRARIES, sentences.PACKAGE] if "sbert" in kind.hyperparameters() else _LIBRARIES
     return {
         "settings": settings,
         "seed": seed,
         "code": _digest([config.PACKAGE_ROOT / path for path in sorted(code)]),
         "data": _digest(data),
-        "libraries": {library: version(library) for library in _LIBRARIES},
+        "libraries": {library: _version(library) for library in libraries},
         "device": _device(name),
     }
+
+
+def _version(library: str) -> str | None:
+    """None where it is not installed: an encoder may also come from a folder or the Hub."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _digest(paths: list[Path]) -> str:

