@@ -148,6 +148,46 @@ def test_the_record_names_only_files_of_the_source(cut_off, tiny_folder):
     assert json.loads((stray.parent / "source.json").read_text())["source"] == "folder"
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"",
+        b"\xff",
+        b'{"source": "folder", "sha256": {"u.da',
+        b"[]",
+        b"{}",
+        b'{"source": "folder"}',
+        b'{"source": "folder", "sha256": {}}',
+        b'{"source": "folder", "sha256": 3}',
+        b'{"source": "folder", "sha256": ["u.data", "u.item"]}',
+        b'{"source": ["folder"], "sha256": {"u.data": "", "u.item": ""}}',
+        b'{"source": "folder", "sha256": {"u.data": ""}}',
+    ],
+    ids=str,
+)
+def test_a_broken_record_is_as_good_as_none(cut_off, tiny_folder, record):
+    sources.fetch("ml-100k")
+    path = config.raw_dir("ml-100k") / "source.json"
+    right = path.read_bytes()
+    path.write_bytes(record)
+    assert [place.name for place in sources.fetch("ml-100k").paths] == ["u.data", "u.item"]
+    assert path.read_bytes() == right
+
+
+def test_a_record_cannot_lead_out_of_the_folder(cut_off, tiny_folder):
+    sources.fetch("ml-100k")
+    folder = config.raw_dir("ml-100k")
+    about = files.read_json(folder / "source.json")
+    outside = shutil.copytree(folder, folder.parent / "outside")
+    for name in ("u.data", "u.item"):
+        (folder / name).unlink()
+    about["sha256"] = {f"../outside/{name}": digest for name, digest in about["sha256"].items()}
+    files.write_json(about, folder / "source.json")
+    fetched = sources.fetch("ml-100k")
+    assert {path.parent for path in fetched.paths} == {folder} and outside.is_dir()
+    assert all(path.is_file() for path in fetched.paths)
+
+
 def test_a_copy_that_breaks_off_leaves_what_was_there(cut_off, tiny_folder, monkeypatch):
     folder = config.raw_dir("ml-100k")
     sources.fetch("ml-100k")

@@ -78,11 +78,11 @@ def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
             checksum and the folder to put the file in.
     """
     target = config.raw_dir(dataset)
-    if kept := _kept(target):
+    if kept := _kept(dataset, target):
         return kept
     with alone(target):
         # What another process has fetched meanwhile is as good.
-        return _kept(target) or _fetch_anew(dataset, target, folder)
+        return _kept(dataset, target) or _fetch_anew(dataset, target, folder)
 
 
 @contextmanager
@@ -140,16 +140,27 @@ def _fetch_anew(dataset: str, target: Path, folder: Path | None) -> Fetched:
     )
 
 
-def _kept(target: Path) -> Fetched | None:
-    """What an earlier run fetched, if every file of it still has its checksum: no network needed."""
-    record = target / "source.json"
-    if not record.is_file():
+def _kept(dataset: str, target: Path) -> Fetched | None:
+    """What an earlier run fetched, if every file of it still has its checksum: no network needed.
+
+    A record that cannot be read, or that names anything but the files of one source, counts as none.
+    """
+    try:
+        about = files.read_json(target / "source.json")
+    except (OSError, ValueError):
         return None
-    about = files.read_json(record)
-    paths = tuple(target / name for name in about["sha256"])
-    if all(path.is_file() and files.sha256(path) == SHA256.get(path.name) for path in paths):
-        return Fetched(about["source"], paths)
+    if not isinstance(about, dict) or not isinstance(about.get("source"), str):
+        return None
+    # Only these names are ever looked up: a record cannot lead out of the folder.
+    for names in LOCAL_FILES[dataset]:
+        paths = tuple(target / name for name in names)
+        if about.get("sha256") == {name: SHA256[name] for name in names} and all(map(_is_right, paths)):
+            return Fetched(about["source"], paths)
     return None
+
+
+def _is_right(path: Path) -> bool:
+    return path.is_file() and files.sha256(path) == SHA256[path.name]
 
 
 def _verified(path: Path) -> Path:
