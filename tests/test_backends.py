@@ -68,6 +68,11 @@ def test_a_local_and_a_recorded_model_answer_alike(tmp_path):
     files.write_jsonl(rows, tmp_path / "recorded.jsonl")
     replay = choose.open_backend({"backend": "replay", "model": str(tmp_path / "recorded.jsonl")}, **common)
     assert replay.answer(prompts, label="replay") == answers
+    for speaker in (local, replay):
+        with speaker as same:
+            assert same is speaker
+        speaker.close()
+    assert local.model is None
     assert local.about["model"] == str(tmp_path / "model") and replay.about["model"] == "m"
 
 

@@ -15,7 +15,8 @@ from dualrec_utils.core.predictions import scopes
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment, pieces
 from dualrec_utils.models.baselines.base import Diverged
-from dualrec_utils.studies import baseline_search, seeds
+from dualrec_utils.studies import seeds
+from dualrec_utils.studies.baseline_search import search as baseline_search
 
 PLACE = {"dataset": "ml-100k", "stage": "baselines"}
 TRAINED = {

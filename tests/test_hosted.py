@@ -20,11 +20,17 @@ from email.utils import format_datetime
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+import nbformat
+import pandas as pd
+import psutil
 import pytest
 from chat_server import KEY, Handler, cut, fails, hangs, reset, says, sends, trickles
 
+from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.backends import chat_api, hosted
+from dualrec_utils.core.predictions import Scope
+from dualrec_utils.models.backends import chat_api, choose, hosted
+from dualrec_utils.models.backends.choose import Backend
 from dualrec_utils.models.backends.hosted import HostedBackend, HostedSettings
 from dualrec_utils.models.language import prompts
 
@@ -388,6 +394,73 @@ def test_a_killed_run_goes_on_where_it_stopped(server, settings, root):
     # Asked twice: at most what was under way at the kill.
     assert sum(server.asked.values()) - len(server.asked) <= settings.concurrency
     assert all(answers) and len(answers) == 60
+
+
+def files_of(folder):
+    """Files under a folder that this process holds open."""
+    held = psutil.Process().open_files()
+    return [place.path for place in held if Path(place.path).is_relative_to(folder)]
+
+
+def test_a_closed_backend_holds_neither_files_nor_connections(server, settings, root):
+    with backend(settings) as run:
+        run.answer(["a", "b"], label="test")
+        connections = run._api._client
+        assert files_of(root) and not connections.is_closed()
+    assert not files_of(root) and connections.is_closed()
+    assert run.usage()["n_answers"] == 2 and run.about["reported_models"] == ["some/model-2025-03-24"]
+    run.close()
+
+
+def test_a_backend_that_asked_nothing_is_closed_too_and_one_that_stopped(server, settings, root):
+    with backend(settings) as run:
+        run.estimate(["a"])
+    server.script["b"] = [fails(401)]
+    with pytest.raises(StudyError, match="refuses the key"), backend(settings) as run:
+        run.answer(["b"], label="test")
+    assert not files_of(root)
+
+
+def cells_of_notebook_04(*starts):
+    """Its cells that begin so, as one program."""
+    path = config.NOTEBOOKS / "04_zero_shot_llm.ipynb"
+    sources = [cell.source for cell in nbformat.read(path, as_version=4).cells]
+    return "\n".join(next(source for source in sources if start in source) for start in starts)
+
+
+class Recorded(Backend):
+    """Stands for the local model, which other cells ask."""
+
+    def __init__(self):
+        self.about, self.closed = {"model": "small", "revision": None}, False
+
+    def answer(self, prompts, *, label):
+        return ["- x\n"] * len(prompts)
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+def test_notebook_04_opens_each_hosted_model_once_and_closes_it(server, settings, root, monkeypatch, key):
+    opened = []
+
+    def counted(spec, **opening):
+        opened.append(spec["model"])
+        return backend(settings)
+
+    monkeypatch.setattr(choose, "open_backend", counted)
+    models = {"small": {"backend": "local"}, "large": {"backend": "hosted", "model": MODEL}}
+    able = list(models) if key else ["small"]
+    local = Recorded()
+    names = {"main": "small", "first_speaker": local, "models": models, "able": able, "opening": {}}
+    names |= {"not_run": {} if key else {"large": "no key"}, "choose": choose, "pd": pd, "Markdown": str}
+    scope = Scope("ml-100k", "zero_shot_llm", "next_item", "test")
+    names["posed"] = {("", scope): (None, None, ["p", "q"])}
+    exec(cells_of_notebook_04("estimates = ", "speaker.usage()"), names)
+    assert opened == [MODEL] and not files_of(root)
+    assert {system for system, _ in names["answers"]} == {f"{name}_zero_shot" for name in able}
+    assert names["estimates"]["large"]["n_requests"] == 2 and not local.closed
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import http.server
 import json
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -13,6 +15,7 @@ import pytest
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import sources
+from dualrec_utils.studies.nir import recordings
 
 
 @pytest.fixture
@@ -143,3 +146,113 @@ def test_the_record_names_only_files_of_the_source(cut_off, tiny_folder):
     names = sorted(path.name for path in config.raw_dir("ml-100k").iterdir())
     assert names == ["source.json", "u.data", "u.item"]
     assert json.loads((stray.parent / "source.json").read_text())["source"] == "folder"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"",
+        b"\xff",
+        b'{"source": "folder", "sha256": {"u.da',
+        b"[]",
+        b"{}",
+        b'{"source": "folder"}',
+        b'{"source": "folder", "sha256": {}}',
+        b'{"source": "folder", "sha256": 3}',
+        b'{"source": "folder", "sha256": ["u.data", "u.item"]}',
+        b'{"source": ["folder"], "sha256": {"u.data": "", "u.item": ""}}',
+        b'{"source": "folder", "sha256": {"u.data": ""}}',
+    ],
+    ids=str,
+)
+def test_a_broken_record_is_as_good_as_none(cut_off, tiny_folder, record):
+    sources.fetch("ml-100k")
+    path = config.raw_dir("ml-100k") / "source.json"
+    right = path.read_bytes()
+    path.write_bytes(record)
+    assert [place.name for place in sources.fetch("ml-100k").paths] == ["u.data", "u.item"]
+    assert path.read_bytes() == right
+
+
+def test_a_record_cannot_lead_out_of_the_folder(cut_off, tiny_folder):
+    sources.fetch("ml-100k")
+    folder = config.raw_dir("ml-100k")
+    about = files.read_json(folder / "source.json")
+    outside = shutil.copytree(folder, folder.parent / "outside")
+    for name in ("u.data", "u.item"):
+        (folder / name).unlink()
+    about["sha256"] = {f"../outside/{name}": digest for name, digest in about["sha256"].items()}
+    files.write_json(about, folder / "source.json")
+    fetched = sources.fetch("ml-100k")
+    assert {path.parent for path in fetched.paths} == {folder} and outside.is_dir()
+    assert all(path.is_file() for path in fetched.paths)
+
+
+def test_a_copy_that_breaks_off_leaves_what_was_there(cut_off, tiny_folder, monkeypatch):
+    folder = config.raw_dir("ml-100k")
+    sources.fetch("ml-100k")
+    (folder / "u.item").write_bytes(b"edited")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    real = shutil.copyfile
+
+    def full(source, target, **options):
+        if str(target).endswith("u.item"):
+            raise OSError("no space left")
+        return real(source, target, **options)
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="no space left"):
+        sources.fetch("ml-100k")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == ["ml-100k"]
+
+
+# Fetches with slow copies, once the other process is there too; names what it copies.
+FETCHER = """
+import os, shutil, sys, time
+from pathlib import Path
+from dualrec_utils.core import config
+from dualrec_utils.datasets import sources
+from dualrec_utils.studies.nir import recordings
+
+root, me, other, checksums = Path(sys.argv[1]), sys.argv[2], sys.argv[3], eval(sys.argv[4])
+config.RAW = root / "raw"
+sources.SHA256 |= checksums
+recordings.SHA256 = {name: checksums[name] for name in recordings.SHA256}
+real = shutil.copyfile
+
+def slow(source, target, **options):
+    print("copies", Path(target).name, flush=True)
+    time.sleep(0.7)
+    return real(source, target, **options)
+
+shutil.copyfile = slow
+(root / me).touch()
+while not (root / other).exists():
+    time.sleep(0.01)
+print(sources.fetch("ml-100k").source)
+recordings.fetch(url="http://127.0.0.1:9/")
+"""
+
+
+def test_two_processes_fetch_once(tmp_path, tiny_folder, monkeypatch):
+    checksums = {name: sources.SHA256[name] for name in ("u.data", "u.item")}
+    published = tiny_folder / recordings.DATASET
+    published.mkdir()
+    for name in recordings.SHA256:
+        (published / name).write_text(name)
+        checksums[name] = files.sha256(published / name)
+    command = [sys.executable, "-c", FETCHER, str(tmp_path)]
+    pair = [
+        subprocess.Popen([*command, *names, repr(checksums)], stdout=subprocess.PIPE, text=True)
+        for names in (("one", "two"), ("two", "one"))
+    ]
+    said = [process.communicate(timeout=120)[0].splitlines() for process in pair]
+    assert [process.returncode for process in pair] == [0, 0]
+    assert [lines.count("folder") for lines in said] == [1, 1]
+    copied = sorted(line for lines in said for line in lines if line.startswith("copies"))
+    assert copied == sorted(f"copies {name}" for name in checksums)
+    assert any("waiting" in line for lines in said for line in lines)
+    for dataset in ("ml-100k", recordings.DATASET):
+        for path in (tiny_folder / dataset).iterdir():
+            assert (tmp_path / "raw" / dataset / path.name).read_bytes() == path.read_bytes()

@@ -1,21 +1,24 @@
 """Where the raw data come from: each source tried in order, at most 10 s lost on one out of reach.
 
 MovieLens may be used for research and not redistributed, so the repository holds none of it. Files
-are taken as they are, checked by SHA-256 and never edited.
+are taken as they are, checked by SHA-256 and never edited. All profiles share `data/raw`, so a lock beside
+a data set's folder lets one process fetch it while others wait.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import filelock
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
@@ -61,6 +64,8 @@ class _Unusable(Exception):
 def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
     """Put verified raw files of a dataset under `data/raw/<dataset>`, or keep those already there.
 
+    Where another process is fetching them, wait and take its files.
+
     Args:
         dataset: `ml-100k` or `ml-1m`.
         folder: a folder holding `<dataset>/...`; default: the environment variable `DUALREC_DATA`.
@@ -73,9 +78,34 @@ def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
             checksum and the folder to put the file in.
     """
     target = config.raw_dir(dataset)
-    kept = _kept(target)
-    if kept:
+    if kept := _kept(dataset, target):
         return kept
+    with alone(target):
+        # What another process has fetched meanwhile is as good.
+        return _kept(dataset, target) or _fetch_anew(dataset, target, folder)
+
+
+@contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """Let one process at a time fetch into a folder; the others wait, and say so once.
+
+    Args:
+        target: a folder under `data/raw`; the lock file `.<name>.lock` lies beside it.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"data: another process is fetching {target.name}; waiting until it is done", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fetch_anew(dataset: str, target: Path, folder: Path | None) -> Fetched:
     local = folder or os.environ.get("DUALREC_DATA")
     attempts: list[tuple[str, Callable[[Path], list[Path]]]] = []
     if local:
@@ -95,12 +125,12 @@ def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
                 print(f"data: {name}: {reason}", flush=True)
                 reasons.append(f"  - {name}: {reason}")
                 continue
-            shutil.rmtree(target, ignore_errors=True)
-            target.mkdir(parents=True)
-            placed = tuple(Path(shutil.copy2(path, target / path.name)) for path in found)
-            record = {"source": name, "sha256": {path.name: SHA256[path.name] for path in placed}}
-            files.write_json(record, target / "source.json")
-            return Fetched(name, placed)
+            with files.replacing_folder(target) as temporary:
+                for path in found:
+                    shutil.copy2(path, temporary / path.name)
+                record = {"source": name, "sha256": {path.name: SHA256[path.name] for path in found}}
+                files.write_json(record, temporary / "source.json")
+            return Fetched(name, tuple(target / path.name for path in found))
     archive = URLS[dataset].rsplit("/", 1)[1]
     raise StudyError(
         f"{dataset} could not be fetched from any source:\n"
@@ -110,16 +140,27 @@ def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
     )
 
 
-def _kept(target: Path) -> Fetched | None:
-    """What an earlier run fetched, if every file of it still has its checksum: no network needed."""
-    record = target / "source.json"
-    if not record.is_file():
+def _kept(dataset: str, target: Path) -> Fetched | None:
+    """What an earlier run fetched, if every file of it still has its checksum: no network needed.
+
+    A record that cannot be read, or that names anything but the files of one source, counts as none.
+    """
+    try:
+        about = files.read_json(target / "source.json")
+    except (OSError, ValueError):
         return None
-    about = json.loads(record.read_text(encoding="utf-8"))
-    paths = tuple(target / name for name in about["sha256"])
-    if all(path.is_file() and files.sha256(path) == SHA256.get(path.name) for path in paths):
-        return Fetched(about["source"], paths)
+    if not isinstance(about, dict) or not isinstance(about.get("source"), str):
+        return None
+    # Only these names are ever looked up: a record cannot lead out of the folder.
+    for names in LOCAL_FILES[dataset]:
+        paths = tuple(target / name for name in names)
+        if about.get("sha256") == {name: SHA256[name] for name in names} and all(map(_is_right, paths)):
+            return Fetched(about["source"], paths)
     return None
+
+
+def _is_right(path: Path) -> bool:
+    return path.is_file() and files.sha256(path) == SHA256[path.name]
 
 
 def _verified(path: Path) -> Path:

@@ -171,6 +171,10 @@ class ChatApi:
             http_client=openai.DefaultHttpxClient(follow_redirects=False),
         )
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
     def ask(self, request: dict[str, Any]) -> Reply | Failure:
         """Send one request.
 

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Self
 
 
-class Backend(Protocol):
-    """What answers: `about` says what it is and how it was asked, as it can be written to JSON."""
+class Backend(ABC):
+    """What answers: `about` says what it is and how it was asked, as it can be written to JSON.
+
+    Closed by its owner, or at the end of a `with` block; it answers no more then.
+    """
 
     about: dict[str, Any]
 
+    @abstractmethod
     def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
         """One answer a prompt, in order, with a progress bar named `label`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of weights, connections and files; a second time does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def open_backend(
@@ -23,7 +38,7 @@ def open_backend(
     decoding: Mapping[str, int],
     hosted: Mapping[str, Any],
 ) -> Backend:
-    """Make a language model ready to answer.
+    """Make a language model ready to answer; who opens it closes it.
 
     Args:
         spec: one entry of `models` in `params.yaml`: `backend` and what it asks for.

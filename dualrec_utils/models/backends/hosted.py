@@ -36,6 +36,7 @@ from tqdm import tqdm
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.backends import answer_cache
 from dualrec_utils.models.backends.chat_api import ChatApi, Failure, Reply, host_of
+from dualrec_utils.models.backends.choose import Backend
 from dualrec_utils.models.backends.spending import Ledger, estimated_tokens
 
 # Seconds of the first wait and of its random part; each further one is twice as long, up to the last.
@@ -73,7 +74,7 @@ class HostedSettings:
     extra_body: Mapping[str, Any]
 
 
-class HostedBackend:
+class HostedBackend(Backend):
     """Asks one hosted model; a run is the life of this object.
 
     Args:
@@ -156,6 +157,12 @@ class HostedBackend:
                 # What has not begun ends at once; requests under way come to their end, they are paid for.
                 stop.set()
         return [self._replies[p].answer if p in self._replies else "" for p in prompts]
+
+    def close(self) -> None:
+        """Let go of the connections and of the answers' files; what was counted can still be read."""
+        if self._api is not None:
+            self._api.close()
+        self._cache.close()
 
     def records(self, prompts: Sequence[str]) -> list[dict[str, Any]]:
         """What the provider said of each answer given: model version, fingerprint, tokens, cost, time.
@@ -250,6 +257,8 @@ class HostedBackend:
         cut_short = stop.is_set() and _worth_asking_again(outcome)
         if isinstance(outcome, Reply) and not cut_short:
             self._cache[self._key(prompt)] = asdict(outcome)
+            # Every thread has a connection of its own, which nobody else could close.
+            self._cache.close()
             self._replies[prompt] = outcome
             return
         # Where another prompt has stopped the run, that one says why.

@@ -10,13 +10,14 @@ import torch
 
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.backends import vllm_engine
+from dualrec_utils.models.backends.choose import Backend
 from dualrec_utils.models.language import generation
 from dualrec_utils.models.language.loading import load_model, locate, quantized
 
 ENGINES = ("transformers", "vllm")
 
 
-class LocalBackend:
+class LocalBackend(Backend):
     """Loads once, answers often.
 
     Attributes:
@@ -91,6 +92,10 @@ class LocalBackend:
             "batch_size": batch_size,
             **self._limits,
         }
+
+    def close(self) -> None:
+        """Let go of the weights, so that the next model finds the memory."""
+        self.model = self.tokenizer = self._complete = None
 
     def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
         """One answer a prompt, in order, with a progress bar named `label`.

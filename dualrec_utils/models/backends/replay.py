@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from dualrec_utils.core import files
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.backends.choose import Backend
 
 _NEEDED = "every line needs a JSON object with the texts `prompt` and `answer`"
 
@@ -57,7 +58,7 @@ def _row(line: str, source: Path, number: int) -> dict[str, Any]:
     return row | {"file": source, "line": number}
 
 
-class ReplayBackend:
+class ReplayBackend(Backend):
     """Answers prompts from recordings, by the prompt's exact text.
 
     Args:
@@ -113,3 +114,7 @@ class ReplayBackend:
                 " same dataset, seed, LSTM and prompt settings."
             )
         return [self._answers[prompt] for prompt in tqdm(prompts, desc=label, unit="prompt")]
+
+    def close(self) -> None:
+        """Let go of the answers."""
+        self._answers = {}

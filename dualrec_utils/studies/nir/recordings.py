@@ -18,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from dualrec_utils.core import config, files
 from dualrec_utils.core.config import CASE, GENRE_LIST, HISTORY, ITEM, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.datasets import sources
 from dualrec_utils.models.language.matching import TitleMatcher
 
 DATASET = "nir-ml-100k"
@@ -67,28 +68,45 @@ def fetch(*, folder: Path | None = None, url: str = URL) -> Path:
         StudyError: when a file is to be had nowhere, with URL, checksum and the folder to put it in.
     """
     target = config.raw_dir(DATASET)
-    local = folder or os.environ.get("DUALREC_DATA")
-    for name, expected in SHA256.items():
-        if (target / name).is_file() and files.sha256(target / name) == expected:
-            continue
-        reasons = []
-        if local:
-            found = Path(local) / DATASET / name
-            if found.is_file() and files.sha256(found) == expected:
-                with files.replacing(target / name) as temporary:
-                    shutil.copyfile(found, temporary)
-                continue
-            reasons.append(f"{found} is another file" if found.is_file() else f"there is no {found}")
-        try:
-            _download(url + name, expected, target)
-        except (OSError, ValueError) as error:  # requests' exceptions are OSErrors, pooch's ValueErrors
-            reasons.append(f"{url + name} did not deliver it ({type(error).__name__})")
-            raise StudyError(
-                f"{name} could not be fetched: {'; '.join(reasons)}. Download {url + name}"
-                f" (SHA-256 {expected}) by hand, put it at SOME_FOLDER/{DATASET}/{name} and run again"
-                " with DUALREC_DATA=SOME_FOLDER"
-            ) from error
+    if not _kept(target):
+        with sources.alone(target):
+            # Another process may have fetched them meanwhile.
+            if not _kept(target):
+                local = folder or os.environ.get("DUALREC_DATA")
+                with files.replacing_folder(target) as into:
+                    for name in SHA256:
+                        if _is_right(target / name):
+                            shutil.copyfile(target / name, into / name)
+                        else:
+                            _fetch_one(name, into, local=local, url=url)
     return target
+
+
+def _kept(target: Path) -> bool:
+    return all(_is_right(target / name) for name in SHA256)
+
+
+def _is_right(path: Path) -> bool:
+    return path.is_file() and files.sha256(path) == SHA256[path.name]
+
+
+def _fetch_one(name: str, into: Path, *, local: Path | str | None, url: str) -> None:
+    reasons = []
+    if local:
+        found = Path(local) / DATASET / name
+        if _is_right(found):
+            shutil.copyfile(found, into / name)
+            return
+        reasons.append(f"{found} is another file" if found.is_file() else f"there is no {found}")
+    try:
+        _download(url + name, SHA256[name], into)
+    except (OSError, ValueError) as error:  # requests' exceptions are OSErrors, pooch's ValueErrors
+        reasons.append(f"{url + name} did not deliver it ({type(error).__name__})")
+        raise StudyError(
+            f"{name} could not be fetched: {'; '.join(reasons)}. Download {url + name}"
+            f" (SHA-256 {SHA256[name]}) by hand, put it at SOME_FOLDER/{DATASET}/{name} and run again"
+            " with DUALREC_DATA=SOME_FOLDER"
+        ) from error
 
 
 def _download(address: str, checksum: str, into: Path) -> None:
