@@ -10,11 +10,11 @@ from dualrec_utils.core import config
 from dualrec_utils.pipeline.notebooks import KERNEL
 from dualrec_utils.show import charts
 
-DRAW = "with style.study_style():\n    figure, axes = plt.subplots()"
+DRAW = "with charts.study_style():\n    figure, axes = plt.subplots()"
 
 
 def test_every_figure_of_a_notebook_is_shown_not_only_the_first(tmp_path):
-    imports = "import matplotlib.pyplot as plt\nfrom dualrec_utils.plots import style"
+    imports = "import matplotlib.pyplot as plt\nfrom dualrec_utils.show import charts"
     cells = [nbformat.v4.new_code_cell(source) for source in (imports, DRAW, DRAW, DRAW)]
     notebook = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(notebook, kernel_name=KERNEL).execute()
