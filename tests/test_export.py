@@ -20,7 +20,7 @@ REMOTE = {
     "link": '<link rel="stylesheet" href="http://HOST/a.css">',
     "img": "<img src=http://HOST/img.png>",
     "img, relative": '<img src="figures/a.png">',
-    "srcset": '<img srcset="data:, 2x, http://HOST/srcset.png 1x">',
+    "srcset": '<img srcset="data:,a 2x, http://HOST/srcset.png 1x">',
     "source": '<picture><source srcset="http://HOST/source.png"><img></picture>',
     "iframe": '<iframe src="http://HOST/iframe"></iframe>',
     "srcdoc": '<iframe srcdoc="<img src=http://HOST/srcdoc.png>"></iframe>',
@@ -148,8 +148,8 @@ def page(tmp_path_factory):
     """The page of a real run: a title in Markdown as it is and as text, in a frame, a line, a figure."""
     folder = tmp_path_factory.mktemp("page")
     cells = [
-        nbformat.v4.new_code_cell(f"title = {HOSTILE!r}"),
         nbformat.v4.new_code_cell(
+            f"title = {HOSTILE!r}\n"
             "import matplotlib.pyplot as plt\nimport pandas as pd\nfrom IPython.display import Markdown\n"
             "from dualrec_utils.show import markdown, tables\n"
             "frame = pd.DataFrame({'title': [title]})\nprint(title)\nplt.plot([1, 2]);"

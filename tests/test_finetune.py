@@ -85,7 +85,7 @@ TWO = """
 import json, os, sys
 import pandas as pd
 import torch
-from dualrec_utils import finetune
+from dualrec_utils.models.finetuning import adapters as finetune
 torch.set_num_threads(1)
 settings = json.loads(sys.argv[1])
 lesson = {split: pd.read_pickle(f"{sys.argv[2]}/{split}.pickle") for split in ("train", "validation")}

@@ -369,7 +369,7 @@ def test_a_killed_run_goes_on_where_it_stopped(server, settings, root):
     server.script["*"] = [slowly]
     program = f"""
         import json, sys
-        from dualrec_utils.hosted import HostedBackend, HostedSettings
+        from dualrec_utils.models.backends.hosted import HostedBackend, HostedSettings
         settings = HostedSettings(**json.loads(sys.argv[1]))
         run = HostedBackend({MODEL!r}, settings=settings, max_tokens=60, seed=2025)
         run.answer([f"p{{i}}" for i in range(300)], label="killed")

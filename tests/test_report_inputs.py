@@ -16,10 +16,11 @@ SPY = """
 import sys
 opened = set()
 sys.addaudithook(lambda event, args: opened.add(str(args[0])) if event == "open" else None)
-from dualrec_utils import config, report, results_text
-flat = results_text.read_metrics()
+from dualrec_utils.core import config
+from dualrec_utils.report import page, text
+flat = text.read_metrics()
 opened.clear()
-report.page_context(flat, dataset=flat["dataset"], seed=1)
+page.page_context(flat, dataset=flat["dataset"], seed=1)
 inside = str(config.PACKAGE_ROOT) + "/"
 print(*sorted(name.removeprefix(inside) for name in opened if name.startswith(inside)), sep="\\n")
 """

@@ -10,11 +10,11 @@ from dualrec_utils.core import config
 from dualrec_utils.pipeline.notebooks import KERNEL
 from dualrec_utils.show import charts
 
-DRAW = "with style.study_style():\n    figure, axes = plt.subplots()"
+DRAW = "with charts.study_style():\n    figure, axes = plt.subplots()"
 
 
 def test_every_figure_of_a_notebook_is_shown_not_only_the_first(tmp_path):
-    imports = "import matplotlib.pyplot as plt\nfrom dualrec_utils.plots import style"
+    imports = "import matplotlib.pyplot as plt\nfrom dualrec_utils.show import charts"
     cells = [nbformat.v4.new_code_cell(source) for source in (imports, DRAW, DRAW, DRAW)]
     notebook = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(notebook, kernel_name=KERNEL).execute()
@@ -33,8 +33,7 @@ def test_nothing_global_is_changed_and_open_figures_stay_open():
     plt.close("all")
 
 
-def test_a_figure_is_saved_beside_its_data_with_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "FIGURES", tmp_path)
+def test_a_figure_is_saved_beside_its_data_with_the_same_bytes(root):
     data = pd.DataFrame({"x": [0, 1], "y": [0.5, 0.25]})
     contents = []
     for _ in range(2):
@@ -44,6 +43,6 @@ def test_a_figure_is_saved_beside_its_data_with_the_same_bytes(tmp_path, monkeyp
         path = charts.save_figure(figure, data, "line", stage="a_stage")
         plt.close(figure)
         contents.append(path.read_bytes())
-    assert path == tmp_path / "a_stage" / "line.png"
+    assert path == config.FIGURES / "a_stage" / "line.png"
     assert contents[0] == contents[1]
     pd.testing.assert_frame_equal(pd.read_csv(path.with_suffix(".csv")), data)

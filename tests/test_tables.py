@@ -65,17 +65,15 @@ def test_what_a_model_wrote_is_shown_as_text():
         assert not [bad for bad in ("<script>alert", "<img src", 'href="javascript') if bad in page]
 
 
-def test_a_table_is_saved_where_its_stage_keeps_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "ROOT", tmp_path)
+def test_a_table_is_saved_where_its_stage_keeps_them(root):
     frame = pd.DataFrame({"system": ["a"], "value": [0.5]})
     path = tables.save_table(frame, "one", stage="results")
-    assert path == tmp_path / "reports/tables/results/one.csv"
+    assert path == config.TABLES / "results" / "one.csv"
     assert path.read_text() == "system,value\na,0.5\n"
     pd.testing.assert_frame_equal(pd.read_csv(path), frame)
 
 
-def test_nothing_is_left_where_saving_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "ROOT", tmp_path)
+def test_nothing_is_left_where_saving_fails(root):
 
     class Broken(pd.DataFrame):
         def to_csv(self, path, **_):
@@ -84,4 +82,4 @@ def test_nothing_is_left_where_saving_fails(tmp_path, monkeypatch):
 
     with pytest.raises(OSError, match="disk full"):
         tables.save_table(Broken({"a": [1]}), "one", stage="results")
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path for path in root.rglob("*") if path.is_file()] == []

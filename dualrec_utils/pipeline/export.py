@@ -16,10 +16,9 @@ import jinja2
 import nbconvert
 import nbformat
 from bleach.css_sanitizer import CSSSanitizer
-from traitlets.config import Config
 
-# Kinds of output that a page shows, the one preferred first.
-_SHOWN = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
+# Kinds of output that a page shows: scripts and widgets are not among them.
+_SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain")
 # What Markdown, highlighted code and the tables of pandas are made of. No picture: those of an output are
 # set by the template.
 _TAGS = {
@@ -46,8 +45,34 @@ class NotebookFailed(Exception):
     """A cell raised something else than a StudyError, or an output may not be shown: a bug."""
 
 
-def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A copy of an executed notebook without what differs from run to run: times, progress bars, notes."""
+def to_html(notebook: nbformat.NotebookNode, title: str) -> str:
+    """The page of an executed notebook: it runs no script, loads nothing and is the same after every run.
+
+    HTML in a Markdown cell or output is text on the page, but for what Markdown itself can say.
+
+    Raises:
+        NotebookFailed: when an HTML output, which a library or the notebook's author wrote, wants a script
+            or something from outside the page.
+    """
+    kept = _kept(notebook)
+    for cell in kept.cells:
+        for output in cell.get("outputs", []):
+            _check(output.get("data", {}).get("text/html", ""), title)
+    exporter = nbconvert.HTMLExporter(
+        template_file="notebook.html.j2",
+        extra_loaders=[jinja2.PackageLoader("dualrec_utils.pipeline")],
+        filters={"clean_html": clean},
+        sanitize_html=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    html, _ = exporter.from_notebook_node(kept, resources={"metadata": {"name": title}})
+    _check(html, title)
+    return html
+
+
+def _kept(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A copy without what differs between runs (times, bars, papermill's notes) and what no page shows."""
     cells = []
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
@@ -60,35 +85,12 @@ def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 for out in kept.outputs
                 if not (out.output_type == "stream" and out.get("name") == "stderr")
             ]
+            for output in kept.outputs:
+                if "data" in output:
+                    output.data = {mime: data for mime, data in output.data.items() if mime in _SHOWN}
         cells.append(kept)
     metadata = {key: notebook.metadata[key] for key in ("kernelspec", "language_info")}
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
-
-
-def to_html(notebook: nbformat.NotebookNode, title: str) -> str:
-    """The notebook as one HTML page that runs no script and loads nothing.
-
-    HTML in a Markdown cell or output is text on the page, but for what Markdown itself can say.
-
-    Raises:
-        NotebookFailed: when an HTML output, which a library or the notebook's author wrote, wants a script
-            or something from outside the page.
-    """
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            _check(output.get("data", {}).get("text/html", ""), title)
-    exporter = nbconvert.HTMLExporter(
-        config=Config({"NbConvertBase": {"display_data_priority": _SHOWN}}),
-        template_file="notebook.html.j2",
-        extra_loaders=[jinja2.PackageLoader("dualrec_utils.pipeline")],
-        filters={"clean_html": clean},
-        sanitize_html=True,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
-    html, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
-    _check(html, title)
-    return html
 
 
 def clean(html: str) -> str:

@@ -1,6 +1,6 @@
 """Run a stage's notebook and keep its page.
 
-The executed copy becomes `reports/notebooks/NN_<stage>.html`, see :mod:`pipeline.export`: it has the same
+The executed copy becomes `reports/notebooks/NN_<stage>.html`, see :mod:`pipeline.export`; it has the same
 bytes whenever the results are the same.
 """
 
@@ -36,7 +36,7 @@ def run(source: Path, *, page: Path, cwd: Path) -> None:
 
     Raises:
         StudyError: raised in a cell, or when there is no such notebook.
-        NotebookFailed: when a cell raises anything else or the kernel dies.
+        NotebookFailed: when a cell raises anything else, the kernel dies or the page may not be shown.
     """
     if not source.is_file():
         raise StudyError(f"there is no notebook {source}; restore it with `git checkout {source.name}`")
@@ -45,7 +45,7 @@ def run(source: Path, *, page: Path, cwd: Path) -> None:
         executed = Path(scratch) / source.name
         _execute(source, executed, cwd)
         done = nbformat.read(executed, as_version=4)
-    files.write_text(export.to_html(export.cleaned(done), source.stem), page)
+    files.write_text(export.to_html(done, source.stem), page)
 
 
 def _use_own_kernel() -> None:

@@ -7,9 +7,9 @@ import re
 
 # What Markdown would read as emphasis, code, mathematics, a strike, a link, a picture or a table's rule;
 # an underscore counts only at the edge of a word, so that `most_popular` stays readable in the source.
-_MARKS = re.compile(r"[`*$~|]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|(?<=:)/(?=/)")
-# What would open a list, a heading or the like at the start of a line.
-_OPENING = re.compile(r"^(?:[#=:]|[-+](?=[\s+-]|$)|(\d+)(?=[.)](?:\s|$)))")
+_MARKS = re.compile(r"[`*$~|]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[])|(?<=:)/(?=/)")
+# What would open a list, a heading, a link's address or the like at the start of a line.
+_OPENING = re.compile(r"^(?:[#=:]|\[(?=[^\]]*\]:)|[-+](?=[\s+-]|$)|(\d+)(?=[.)](?:\s|$)))")
 
 
 def as_text(value: object) -> str:

@@ -55,9 +55,7 @@ def to_markdown(table: pd.DataFrame, *, digits: int = 3) -> str:
     def cell(value: object) -> str:
         if pd.api.types.is_scalar(value) and pd.isna(value):
             return "–"
-        text = as_text(f"{value:.{digits}f}" if isinstance(value, float) else value)
-        # Within a row `[a]:` defines no link.
-        return text.replace("\\]:", "]:")
+        return as_text(f"{value:.{digits}f}" if isinstance(value, float) else value)
 
     rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
     rows = [[cell(name) for name in table.columns], rules]
