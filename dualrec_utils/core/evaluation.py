@@ -70,6 +70,13 @@ def score_lists(
     return frame
 
 
+def right_entries(lists: pd.DataFrame, scope: Scope) -> pd.Series:
+    """Which entries of lists are targets of their case: 1.0 or 0.0, on the index of `lists`."""
+    targets = load_targets(scope.dataset, scope.protocol)
+    entries = zip(lists[CASE], lists[ITEM].fillna(-1), strict=True)
+    return pd.Series([float(item in targets[case]) for case, item in entries], index=lists.index)
+
+
 def _resampled_means(user_values: np.ndarray, *, n_bootstrap: int, seed: int) -> np.ndarray:
     """Means over users drawn with replacement; (n_users, m) -> (n_bootstrap, m)."""
     n_users = len(user_values)
