@@ -13,7 +13,7 @@ null), `seed` (int).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -237,23 +237,6 @@ def rename(system: str, ending: str) -> str:
     """
     base, kept, _ = system.partition(SEEN_KEPT)
     return base + ending + kept
-
-
-def read_all(stages: Mapping[str, str], scopes: Iterable[Scope]) -> Lists:
-    """Read the lists of several systems.
-
-    Args:
-        stages: system -> the stage that wrote its lists.
-        scopes: which cases; their stage plays no part.
-
-    Returns:
-        (scope as given, system) -> predictions.
-    """
-    return {
-        (scope, name): read(name, scope.replace(stage=stage))
-        for scope in scopes
-        for name, stage in stages.items()
-    }
 
 
 def write_all(lists: Lists) -> None:

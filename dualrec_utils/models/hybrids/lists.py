@@ -5,7 +5,7 @@ Nothing here knows a target.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,24 @@ def stages_of_lists(dataset: str, model: str) -> dict[str, str]:
         names = predictions.systems(Scope(dataset, stage, "next_item", "test"))
         stages |= {name: stage for name in names if name.endswith(ending)}
     return stages
+
+
+def read(stages: Mapping[str, str], scopes: Iterable[Scope]) -> Lists:
+    """Read the lists of several systems, headline and as written (`_seen_kept`).
+
+    Args:
+        stages: from :func:`stages_of_lists`.
+        scopes: which cases; their stage plays no part.
+
+    Returns:
+        (scope as given, system) -> predictions.
+    """
+    return {
+        (scope, name): predictions.read(name, scope.replace(stage=stage))
+        for scope in scopes
+        for system, stage in stages.items()
+        for name in predictions.with_seen_kept([system])
+    }
 
 
 def rerank_all(
