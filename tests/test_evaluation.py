@@ -121,6 +121,26 @@ def test_a_paired_difference_over_other_cases_is_refused():
         evaluation.paired_difference(one, renamed, metric="hit_rate@5", seed=1)
 
 
+def test_pairs_of_systems_are_compared_protocol_by_protocol():
+    next_item = Scope("toy", "s", "next_item", "test")
+    window = next_item.replace(protocol="window_of_five")
+    cases = {
+        (next_item, "lora"): per_case([1, 1, 2], [1, 1, 1]),
+        (next_item, "plain"): per_case([1, 1, 2], [0, 1, 0]),
+        (window, "plain"): per_case([1, 2], [1, 1]),
+        (window, "lora"): per_case([1, 2], [0, 1]),
+    }
+    pairs = [("lora", "plain"), ("plain", "lora")]
+    table = evaluation.compare(cases, pairs, metrics=["hit_rate@5"], seed=1)
+    assert list(table) == ["system", "other", "protocol", "metric", "difference", "low", "high", "n_users"]
+    assert table["protocol"].tolist() == ["next_item"] * 2 + ["window_of_five"] * 2
+    assert table["difference"].tolist() == [0.75, -0.75, -0.5, 0.5]
+    flat = evaluation.flat_differences(table)
+    assert len(flat) == 4 * 3
+    assert flat["next_item/lora/hit_rate@5/over_plain/difference"] == 0.75
+    assert flat["window_of_five/plain/hit_rate@5/over_lora/low"] == 0
+
+
 def test_flat_keys():
     summary = evaluation.summarise(per_case([1, 2], [1, 1]), seed=1, columns=["hit_rate@5"])
     flat = evaluation.flatten(summary, protocol="next_item", system="lstm")
@@ -191,3 +211,23 @@ def test_metrics_say_where_the_data_came_from(tiny):
     assert files.read_json(path) == {
         "x": 1.5, "dataset": "ml-100k", "source": "folder", "order_sha256": tiny["order_sha256"]
     }  # fmt: skip
+
+
+def test_systems_of_several_stages_are_read_and_tabulated_together(oracle_and_fool):
+    scope = Scope("ml-100k", "toy", "next_item", "test")
+    elsewhere = scope.replace(stage="elsewhere")
+    predictions.write(predictions.read("fool", scope), "fool", elsewhere)
+    cases = evaluation.per_case_of({"oracle": "toy", "fool": "elsewhere"}, [scope])
+    assert list(cases) == [(scope, "oracle"), (scope, "fool")]
+    together, flat = evaluation.tabulate(cases, seed=1)
+    apart, flat_apart = evaluation.evaluate_systems(["oracle", "fool"], [scope], seed=1)
+    pd.testing.assert_frame_equal(together, apart)
+    assert flat == flat_apart
+
+
+def test_lists_that_lie_in_no_file_are_scored_and_checked(oracle_and_fool):
+    scope = Scope("ml-100k", "toy", "next_item", "test")
+    oracle = predictions.read("oracle", scope)
+    pd.testing.assert_frame_equal(evaluation.score(oracle, scope), evaluation.per_case("oracle", scope))
+    with pytest.raises(StudyError):
+        evaluation.score(oracle.assign(**{CASE: "nobody"}), scope)

@@ -7,7 +7,7 @@ tests resample users, since the cases of one user are not independent.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +41,36 @@ def per_case(system: str, scope: Scope) -> pd.DataFrame:
     Raises:
         StudyError: when the predictions do not fit the cases (see :mod:`core.predictions`).
     """
+    return score(predictions.read(system, scope), scope)
+
+
+def score(lists: pd.DataFrame, scope: Scope) -> pd.DataFrame:
+    """Metric values of lists that lie in no file, for the cases of a scope; its stage plays no part.
+
+    Returns and raises as :func:`per_case`.
+    """
     cases, items = predictions.load_cases(scope), predictions.load_items(scope.dataset)
-    lists = predictions.read(system, scope)
     predictions.check(lists, cases, items[ITEM].to_numpy())
     return score_lists(lists, cases, load_targets(scope.dataset, scope.protocol), items)
+
+
+def per_case_of(
+    systems: Mapping[str, str], scopes: Iterable[Scope]
+) -> dict[tuple[Scope, str], pd.DataFrame]:
+    """:func:`per_case` of several systems, which may come from different stages.
+
+    Args:
+        systems: system -> the stage that wrote its predictions.
+        scopes: which cases; their own stage plays no part.
+
+    Returns:
+        (scope, system) -> frame, scope by scope, systems in the order given.
+    """
+    return {
+        (scope, system): per_case(system, scope.replace(stage=stage))
+        for scope in scopes
+        for system, stage in systems.items()
+    }
 
 
 def score_lists(
@@ -68,6 +94,13 @@ def score_lists(
         for k in CUTOFFS:
             frame[f"{name}@{k}"] = function(frame["first_hit"].to_numpy(), k)
     return frame
+
+
+def right_entries(lists: pd.DataFrame, scope: Scope) -> pd.Series:
+    """Which entries of lists are targets of their case: 1.0 or 0.0, on the index of `lists`."""
+    targets = load_targets(scope.dataset, scope.protocol)
+    entries = zip(lists[CASE], lists[ITEM].fillna(-1), strict=True)
+    return pd.Series([float(item in targets[case]) for case, item in entries], index=lists.index)
 
 
 def _resampled_means(user_values: np.ndarray, *, n_bootstrap: int, seed: int) -> np.ndarray:
@@ -150,6 +183,52 @@ def paired_difference(
     }
 
 
+def compare(
+    cases: Mapping[tuple[Scope, str], pd.DataFrame],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    metrics: Sequence[str],
+    seed: int,
+    n_bootstrap: int = 2000,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Paired differences of several pairs of systems.
+
+    Args:
+        cases: (scope, system) -> frame of :func:`per_case`, as :func:`per_case_of` gives them; one split.
+        pairs: (system, other), compared under every protocol of `cases`.
+        metrics: columns of the frames.
+        seed, n_bootstrap, confidence: as in :func:`summarise`.
+
+    Returns:
+        One row a protocol, pair and metric, in that order: `system`, `other`, `protocol`, `metric`,
+        `difference` (system minus other), `low`, `high`, `n_users`.
+
+    Raises:
+        ValueError: as :func:`paired_difference`.
+    """
+    intervals = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
+    scopes = dict.fromkeys(scope for scope, _ in cases)
+    rows = [
+        {"system": system, "other": other, "protocol": scope.protocol, "metric": metric}
+        | paired_difference(cases[scope, system], cases[scope, other], metric=metric, **intervals)
+        for scope, (system, other), metric in itertools.product(scopes, pairs, metrics)
+    ]
+    return pd.DataFrame(rows)
+
+
+def flat_differences(differences: pd.DataFrame) -> dict[str, float]:
+    """Flat metric keys of :func:`compare`: `next_item/lora/hit_rate@5/over_zero_shot/difference`.
+
+    Beside each stand `.../low` and `.../high`.
+    """
+    return {
+        f"{row.protocol}/{row.system}/{row.metric}/over_{row.other}/{part}": float(getattr(row, part))
+        for row in differences.itertuples()
+        for part in ("difference", "low", "high")
+    }
+
+
 def flatten(summary: pd.DataFrame, *, protocol: str, system: str, split: str = "test") -> dict[str, float]:
     """Flat metric keys: `next_item/lstm/hit_rate@5`, and `.../low`, `.../high` beside it.
 
@@ -185,9 +264,25 @@ def evaluate_systems(
         (table, flat metrics): the table has one row for each (split, protocol, system, metric) with
         `value`, `low`, `high`, `n_users`, `n_cases`.
     """
+    cases = {(scope, name): per_case(name, scope) for scope, name in itertools.product(scopes, systems)}
+    return tabulate(cases, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence)
+
+
+def tabulate(
+    cases: Mapping[tuple[Scope, str], pd.DataFrame],
+    *,
+    seed: int,
+    n_bootstrap: int = 2000,
+    confidence: float = 0.95,
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Means and intervals of frames that were made before.
+
+    Args:
+        cases: (scope, system) -> frame of :func:`per_case`.
+        Others and returns as :func:`evaluate_systems`; rows in the order of `cases`.
+    """
     rows, flat = [], {}
-    for scope, system in itertools.product(scopes, systems):
-        frame = per_case(system, scope)
+    for (scope, system), frame in cases.items():
         summary = summarise(frame, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence)
         keys = {"split": scope.split, "protocol": scope.protocol, "system": system}
         flat |= flatten(summary, **keys)

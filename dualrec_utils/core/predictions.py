@@ -13,7 +13,7 @@ null), `seed` (int).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,10 @@ class Scope:
     def replace(self, **changes: str) -> Scope:
         """The same scope with another value of some fields."""
         return dataclasses.replace(self, **changes)
+
+
+# Several sets of lists: (whose cases, system) -> predictions.
+Lists = dict[tuple[Scope, str], pd.DataFrame]
 
 
 def scopes(dataset: str, stage: str, *, splits: Sequence[str] = config.HELDOUT_SPLITS) -> list[Scope]:
@@ -218,6 +222,27 @@ def read(system: str, scope: Scope) -> pd.DataFrame:
         StudyError: when the file is not there, naming the stage that writes it.
     """
     return files.read_parquet_of(scope.stage, path_of(system, scope)).astype(COLUMNS)
+
+
+def with_seen_kept(names: Iterable[str]) -> list[str]:
+    """Each system's name, and behind it that of its lists with the movies of the history left in."""
+    return [name + suffix for name in names for suffix in ("", SEEN_KEPT)]
+
+
+def rename(system: str, ending: str) -> str:
+    """The name of what was made of a system's lists: its own with an ending, before that of seen movies.
+
+    >>> rename("movielm_lora_seen_kept", "_reranked")
+    'movielm_lora_reranked_seen_kept'
+    """
+    base, kept, _ = system.partition(SEEN_KEPT)
+    return base + ending + kept
+
+
+def write_all(lists: Lists) -> None:
+    """Write several sets of lists, each under its system's name in the scope that it belongs to."""
+    for (scope, name), frame in lists.items():
+        write(frame, name, scope)
 
 
 def systems(scope: Scope) -> list[str]:

@@ -40,6 +40,44 @@ def by_system(
     return wide.join(sizes)
 
 
+def save_by_protocol(
+    table: pd.DataFrame,
+    *,
+    metrics: Sequence[str],
+    stage: str,
+    systems: Sequence[str] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """:func:`by_system` of each protocol, saved under its name and returned by it.
+
+    Args:
+        table, metrics: as :func:`by_system`.
+        stage: whose folder they are saved in.
+        systems: the rows wanted, in order; None takes all.
+    """
+    wide = {protocol: by_system(table, protocol=protocol, metrics=metrics) for protocol in config.PROTOCOLS}
+    if systems is not None:
+        wide = {protocol: rows.loc[list(systems)] for protocol, rows in wide.items()}
+    for protocol, rows in wide.items():
+        save_table(rows, protocol, stage=stage, index=True)
+    return wide
+
+
+def differences_in_words(differences: pd.DataFrame) -> pd.Series:
+    """Each difference for a sentence: `+0.005 (-0.004 to +0.015, includes zero)`.
+
+    Args:
+        differences: `difference`, `low`, `high`.
+    """
+    return pd.Series(
+        [
+            f"{row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f},"
+            f" {'excludes' if row.low > 0 or row.high < 0 else 'includes'} zero)"
+            for row in differences.itertuples()
+        ],
+        index=differences.index,
+    )
+
+
 def to_markdown(table: pd.DataFrame, *, digits: int = 3) -> str:
     """A frame as a GitHub table, its index left out.
 

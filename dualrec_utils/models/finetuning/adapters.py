@@ -10,22 +10,19 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from dualrec_utils.core import predictions, splits
+from dualrec_utils.core import config, predictions, splits
 from dualrec_utils.core.config import CASE, ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
-from dualrec_utils.models.finetuning import (
-    checkpoints as lora_checkpoints,
-    examples as instructions,
-    lora,
-    training as lora_training,
-)
+from dualrec_utils.models.finetuning import checkpoints, examples, lora, training
 from dualrec_utils.models.language import loading
+from dualrec_utils.models.language.generation import LoadedModel
 from dualrec_utils.pipeline import params, stages
 
 STAGE = "lora_finetuning"
@@ -55,8 +52,8 @@ def lessons(dataset: str, *, seed: int, n_recent: int, n_titles: int) -> dict[st
         VALIDATION: held.map(handoff.load_hints(scope)),
     }
 
-    def examples(split: str, *, hinted: bool) -> pd.DataFrame:
-        return instructions.instruction_data(
+    def made(split: str, *, hinted: bool) -> pd.DataFrame:
+        return examples.instruction_data(
             splits.load_histories(dataset, split),
             items,
             user_splits,
@@ -67,12 +64,38 @@ def lessons(dataset: str, *, seed: int, n_recent: int, n_titles: int) -> dict[st
             split=split,
         )
 
-    taught = {split: examples(split, hinted=True) for split in hints}
+    taught = {split: made(split, hinted=True) for split in hints}
     return {
         LORA: taught,
-        PERMUTED: taught | {TRAIN: instructions.permute_answers(taught[TRAIN], seed=seed)},
-        NO_HINT: {split: examples(split, hinted=False) for split in hints},
+        PERMUTED: taught | {TRAIN: examples.permute_answers(taught[TRAIN], seed=seed)},
+        NO_HINT: {split: made(split, hinted=False) for split in hints},
     }
+
+
+def right_hints(dataset: str) -> pd.Series:
+    """How often the LSTM's hint is one of the next five movies, for those who are trained on and validated.
+
+    Returns:
+        Shares by whose hints they are: training users' from an LSTM that has not seen them, from one that
+        has, and validation users'.
+
+    Raises:
+        StudyError: when a stage before has not run.
+    """
+    scope = Scope(dataset, STAGE, "window_of_five", VALIDATION)
+    held = predictions.load_cases(scope).set_index(USER)[CASE]
+    given = handoff.load_training_hints(dataset)
+    hints = {
+        "training users, cross-fitted (used here)": (TRAIN, given[ITEM]),
+        "training users, in sample (not used)": (TRAIN, given["in_sample_item_id"]),
+        "validation users": (VALIDATION, held.map(handoff.load_hints(scope))),
+    }
+    histories = {split: splits.load_histories(dataset, split) for split in (TRAIN, VALIDATION)}
+    shares = {
+        name: np.mean([hint[user] in movies[-splits.WINDOW :] for user, movies in histories[split].items()])
+        for name, (split, hint) in hints.items()
+    }
+    return pd.Series(shares, name="hint is among the next five").rename_axis("hints")
 
 
 def train_adapter(
@@ -91,7 +114,7 @@ def train_adapter(
         :func:`models.finetuning.training.train`).
     """
     # Several processes load a model each, every one onto its own GPU.
-    lora_checkpoints.processes()
+    checkpoints.processes()
     dataset, seed = settings["dataset"], settings["seed"]
     model, tokenizer = loading.load_model(
         loading.locate(base["model"], dataset=dataset),
@@ -100,24 +123,74 @@ def train_adapter(
         quantization=base["quantization"],
     )
     encoded = {
-        split: instructions.encode(examples, tokenizer, max_tokens=settings["max_tokens"])
-        for split, examples in lesson.items()
+        split: examples.encode(frame, tokenizer, max_tokens=settings["max_tokens"])
+        for split, frame in lesson.items()
     }
     shape = {key: settings[key] for key in ("rank", "alpha", "dropout")}
     adapted = lora.attach(model, **shape, seed=seed)
     schedule = ("n_epochs", "batch_size", "accumulation", "learning_rate")
     means = ("precision", "gradient_checkpointing", "checkpoint_steps")
-    curve = lora_training.train(
+    curve = training.train(
         adapted,
         tokenizer,
         encoded[TRAIN],
         encoded[VALIDATION],
         seed=seed,
         label=name,
-        checkpoints=lora_checkpoints.checkpoint_dir(dataset, name),
+        checkpoints=checkpoints.checkpoint_dir(dataset, name),
         **{key: settings[key] for key in (*schedule, *means)},
     )
     return adapted, tokenizer, curve
+
+
+def train_and_save(
+    jobs: Mapping[str, tuple[str, str]],
+    lessons_by_ending: Mapping[str, Mapping[str, pd.DataFrame]],
+    *,
+    models: Mapping[str, Mapping],
+    settings: Mapping,
+) -> pd.DataFrame:
+    """Train every adapter, one after the other, and save it under its name.
+
+    Args:
+        jobs: name of the adapter -> (its model, ending of its lesson).
+        lessons_by_ending: from :func:`lessons`.
+        models: `lora_finetuning.models`.
+        settings: as :func:`train_adapter`.
+
+    Returns:
+        Their losses, as from :func:`models.finetuning.training.train`, with the column `adapter`.
+    """
+    curves = []
+    for name, (model, ending) in jobs.items():
+        lesson, base = lessons_by_ending[ending], models[model]
+        adapted, _, curve = train_adapter(lesson, name=name, base=base, settings=settings)
+        lora.save(adapted, config.adapters_dir(settings["dataset"], STAGE) / name, base=base["model"])
+        curves.append(curve.assign(adapter=name))
+        # Before the next model is loaded.
+        del adapted
+    return pd.concat(curves, ignore_index=True)
+
+
+def load(
+    base: Mapping, *, dataset: str, decoding: Mapping[str, int], adapter: str | None = None
+) -> LoadedModel:
+    """A model with one of its adapters or without, ready to answer.
+
+    Args:
+        base: entry of `lora_finetuning.models`.
+        decoding: `max_new_tokens`, `batch_size`, `n_lines` of :func:`models.language.generation.generate`.
+        adapter: name of a saved adapter; None for the base alone.
+    """
+    model, tokenizer = loading.load_model(
+        loading.locate(base["model"], dataset=dataset),
+        revision=base["revision"],
+        dtype=base["dtype"],
+        quantization=base["quantization"],
+        adapter=config.adapters_dir(dataset, STAGE) / adapter if adapter else None,
+    )
+    about = {"model": base["model"], "revision": base["revision"], **decoding}
+    return LoadedModel(model, tokenizer, decoding, about)
 
 
 def train_all(settings: Mapping, *, names: Sequence[str]) -> None:
@@ -130,10 +203,10 @@ def train_all(settings: Mapping, *, names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in models]
     if unknown:
         raise StudyError(f"lora_finetuning.models has no {unknown[0]!r}; it has {', '.join(models)}")
-    asked = {key: settings[key] for key in ("seed", "n_recent", "n_titles")}
-    taught = lessons(settings["dataset"], **asked)
+    wording = {key: settings[key] for key in ("seed", "n_recent", "n_titles")}
+    by_ending = lessons(settings["dataset"], **wording)
     for name in names or models:
-        for ending, lesson in taught.items():
+        for ending, lesson in by_ending.items():
             train_adapter(lesson, name=f"{name}_{ending}", base=models[name], settings=settings)
 
 

@@ -46,7 +46,7 @@ def instruction_data(
         items: the catalog.
         splits: frame `user_id`, `split`.
         hints: user -> the LSTM's movie for the history without its last five; None leaves the line out.
-        seed: of the draw; a user's draw hangs on seed and user alone.
+        seed: of the draw; a user's draw depends on seed and user alone.
         n_recent: movies of the history in the prompt. n_titles: movies of the answer, 1 to 5.
         split: the part that all users must belong to, `train` or `validation`.
 

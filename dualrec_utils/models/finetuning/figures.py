@@ -1,4 +1,4 @@
-"""Figures of notebooks 05 and 06: adapters in training, paired differences, likeness of titles."""
+"""The figure of adapters in training."""
 
 from __future__ import annotations
 

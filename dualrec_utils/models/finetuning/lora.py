@@ -1,4 +1,4 @@
-"""Adapters with LoRA: put on a model, checked, measured, saved. `lora_training` trains them.
+"""Adapters with LoRA: put on a model, checked, measured, saved; :mod:`models.finetuning.training` trains them.
 
 Settings as in the paper's section 4.2.3; the examples come from :mod:`models.finetuning.examples`. Only
 answers carry loss, so examples are padded on the left and logits are computed for answers alone.
@@ -18,24 +18,40 @@ from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PreTrainedToke
 
 from dualrec_utils.core import files
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.finetuning import checkpoints as lora_checkpoints
+from dualrec_utils.models.finetuning import checkpoints
 from dualrec_utils.models.finetuning.examples import IGNORED
 
 # Paper section 4.2.3: "the attention projection layers".
 TARGET_MODULES = ("k_proj", "o_proj", "q_proj", "v_proj")
 
 
+def configuration(*, rank: int, alpha: int, dropout: float) -> LoraConfig:
+    """The paper's adapter: W x becomes W x + (alpha / rank) B A x on the four attention projections.
+
+    W stays as it is; A (rank x inputs) and B (outputs x rank) are trained. B starts at zero.
+
+    Args:
+        rank: rows of A and columns of B (paper: 8). alpha: scale (paper: 16).
+        dropout: share of inputs of A dropped in training (paper: 0.1).
+    """
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=list(TARGET_MODULES),
+        task_type="CAUSAL_LM",
+    )
+
+
 def attach(model: PreTrainedModel, *, rank: int, alpha: int, dropout: float, seed: int) -> PeftModel:
     """Put a fresh adapter on the four attention projections; the base weights are frozen.
 
-    W x becomes W x + (alpha / rank) B A x. B starts at zero, so a fresh adapter changes nothing. A and
-    B are single precision whatever the base is; a base in 4 bits gets its other weights in single
-    precision too.
+    A fresh adapter changes nothing. A and B are single precision whatever the base is; a base in 4 bits
+    gets its other weights in single precision too.
 
     Args:
         model: a model loaded for this adapter alone, since peft places the new matrices inside it.
-        rank: rows of A and columns of B (paper: 8). alpha: scale (paper: 16).
-        dropout: share of inputs of A dropped in training (paper: 0.1).
+        rank, alpha, dropout: as :func:`configuration`.
         seed: of A.
 
     Raises:
@@ -50,13 +66,7 @@ def attach(model: PreTrainedModel, *, rank: int, alpha: int, dropout: float, see
         )
     if getattr(model, "is_loaded_in_4bit", False):
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    settings = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules=list(TARGET_MODULES),
-        task_type="CAUSAL_LM",
-    )
+    settings = configuration(rank=rank, alpha=alpha, dropout=dropout)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return get_peft_model(model, settings)
@@ -150,7 +160,7 @@ def save(model: PeftModel, folder: Path, *, base: str) -> Path:
         folder: `data/<dataset>/lora_finetuning/adapters/<name>`; what it held is replaced.
         base: name of the base model written into the settings, in place of this machine's path.
     """
-    state = lora_checkpoints.processes()
+    state = checkpoints.processes()
     if state.is_main_process:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = folder.with_name(f".{os.getpid()}.{folder.name}")

@@ -46,7 +46,7 @@ class _Examples(torch.utils.data.Dataset):
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
-        # The order hangs on seed and epoch alone, so that a resumed run meets the same batches.
+        # The order depends on seed and epoch alone, so that a resumed run meets the same batches.
         drawn = torch.Generator().manual_seed(self.seed + epoch)
         places = get_length_grouped_indices(self.lengths, self.batch_size, generator=drawn)
         batches = [places[i : i + self.batch_size] for i in range(0, len(places), self.batch_size)]
@@ -185,7 +185,7 @@ def train(
     processes` examples, and the first one writes.
 
     Args:
-        model: from :func:`attach`.
+        model: from :func:`models.finetuning.lora.attach`.
         tokenizer: of the model.
         encoded: training examples, from :func:`models.finetuning.examples.encode`.
         validation: likewise of validation users; only a loss is computed on them.
@@ -197,7 +197,7 @@ def train(
         precision: see :func:`precision_of`.
         gradient_checkpointing: compute activations twice instead of keeping them: less memory, more time,
             the same adapter.
-        checkpoints: folder to go on from and to save to, :func:`lora_checkpoints.checkpoint_dir`; None
+        checkpoints: folder to go on from and to save to, :func:`models.finetuning.checkpoints.checkpoint_dir`; None
             saves nothing. One of a finished run gives its adapter at once.
         checkpoint_steps: steps from one checkpoint to the next; the end of an epoch is one always.
 

@@ -9,7 +9,7 @@ Carbonell and Goldstein's lambda is one minus ours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from dualrec_utils.content.titles import names_of
 from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM, RANK, SCORE, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.core.predictions import Scope
+from dualrec_utils.core.predictions import Lists, Scope
 
 RERANKER, TRADE_OFF = "reranker", "trade_off"
 SIMILARITY, GENRE_SIMILARITY, COVERAGE = "sbert_similarity@5", "genre_similarity@5", "genre_coverage@5"
@@ -188,6 +188,41 @@ def diversify(
         closeness = similarity[columns[rows, chosen][:, None], columns]
         nearest = closeness if place == 0 else np.maximum(nearest, closeness)
     return _reordered(lists, index, order)
+
+
+def diversify_all(
+    lists: Lists,
+    cases: Mapping[Scope, pd.DataFrame],
+    items: pd.DataFrame,
+    *,
+    trade_offs: Mapping[str, float],
+    similarity: np.ndarray,
+    n_candidates: int = 50,
+) -> Lists:
+    """:func:`diversify` of several sets of lists by every re-ranker, each with its own trade-off.
+
+    Args:
+        lists: (scope, system) -> predictions.
+        cases: scope -> its cases.
+        trade_offs: re-ranker -> its trade-off.
+        items, similarity, n_candidates: as :func:`diversify`.
+
+    Returns:
+        (scope, system's name with the re-ranker's ending) -> predictions.
+    """
+    return {
+        (scope, predictions.rename(system, RERANKERS[reranker])): diversify(
+            frame,
+            cases[scope],
+            items,
+            reranker=reranker,
+            trade_off=trade_off,
+            similarity=similarity,
+            n_candidates=n_candidates,
+        )
+        for (scope, system), frame in lists.items()
+        for reranker, trade_off in trade_offs.items()
+    }
 
 
 def _relevance(lists: pd.DataFrame, cases: pd.Index, inside: np.ndarray) -> np.ndarray:

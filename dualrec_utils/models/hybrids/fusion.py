@@ -8,6 +8,9 @@ united with the LSTM's best; each model's scores are turned into a distribution 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from scipy.special import log_softmax, logsumexp
@@ -16,12 +19,43 @@ from scipy.stats import rankdata
 from dualrec_utils.core import predictions
 from dualrec_utils.core.config import CASE, HISTORY, ITEM
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import SEEN_KEPT, Lists, Scope
+from dualrec_utils.models import handoff
 from dualrec_utils.models.handoff import LOG_PROBABILITY
 
 SYSTEM_NAME = "dualrec_fusion"
 METHODS = ("log_linear", "mixture", "reciprocal_rank")
 # Of reciprocal rank fusion, as its authors set it (Cormack, Clarke and Buettcher, SIGIR 2009).
 _RECIPROCAL_K = 60
+
+
+class Sides(NamedTuple):
+    """What both models believe of the cases of one scope, before anything is combined.
+
+    Attributes:
+        lstm: shape (n_cases, n_items), log-probabilities of every movie.
+        language: same shape, the language model's title scores, NaN where it scored none.
+        cases: frame with `case_id`, `user_id` and `history`, row i belonging to row i of the matrices.
+    """
+
+    lstm: np.ndarray
+    language: np.ndarray
+    cases: pd.DataFrame
+
+
+def load_sides(model: str, scope: Scope, items: pd.DataFrame) -> Sides:
+    """Read both models' scores for the cases of a scope.
+
+    Args:
+        model: the language model's name in `params.yaml`.
+        scope: whose stage plays no part.
+        items: the catalog.
+
+    Raises:
+        StudyError: when one of the two has not left its scores, or they belong to other cases.
+    """
+    cases, titles = predictions.load_cases(scope), handoff.load_title_scores(model, scope)
+    return Sides(handoff.load_lstm_scores(scope), title_score_matrix(titles, cases, items), cases)
 
 
 def title_score_matrix(frame: pd.DataFrame, cases: pd.DataFrame, items: pd.DataFrame) -> np.ndarray:
@@ -178,3 +212,18 @@ def fused_lists(
     fused = combine(*sides, weight=weight, method=method)
     # What is seen is out already: minus infinity.
     return predictions.from_scores(fused, cases, items[ITEM].to_numpy(), seed=seed, exclude_seen=False)
+
+
+def fuse_all(sides: Mapping[Scope, Sides], items: pd.DataFrame, **settings) -> Lists:
+    """:func:`fused_lists` of every scope, the headline lists and those with seen movies kept.
+
+    Args:
+        sides: from :func:`load_sides`.
+        items: the catalog.
+        settings: `weight`, `method`, `seed`, `n_candidates` of :func:`fused_lists`.
+    """
+    return {
+        (scope, SYSTEM_NAME + suffix): fused_lists(*both, items, exclude_seen=not suffix, **settings)
+        for scope, both in sides.items()
+        for suffix in ("", SEEN_KEPT)
+    }

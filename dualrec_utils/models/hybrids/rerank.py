@@ -7,7 +7,7 @@ is embedded as the language model wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,8 @@ from dualrec_utils.core import predictions
 from dualrec_utils.core.config import CASE, ITEM, RANK, SCORE, SEED, TEXT
 from dualrec_utils.core.errors import StudyError
 
-SUFFIX = "_reranked"
+# Endings of the systems made of a language model's lists.
+SUFFIX, LSTM_FIRST, RANDOM_ORDER = "_reranked", "_lstm_first", "_random_order"
 SIMILARITY = "similarity"
 # Cosines of one pair differ by about 1e-7 between batches; beyond this place they are ties.
 _DECIMALS = 6
@@ -31,6 +32,11 @@ def texts_of(lists: pd.DataFrame, names: Mapping[int, str]) -> pd.Series:
         names: `item_id` -> "Title (year)", from :func:`content.titles.names_of`.
     """
     return lists[ITEM].map(names).astype(object).where(lists[ITEM].notna(), lists[TEXT])
+
+
+def texts_to_embed(lists: Iterable[pd.DataFrame], names: Mapping[int, str]) -> set[str]:
+    """Every text of the lists and of the catalog: what :func:`similarities` needs embedded."""
+    return set(names.values()).union(*(set(texts_of(frame, names)) for frame in lists))
 
 
 def similarities(

@@ -1,16 +1,160 @@
-"""A language model's answers: made into predictions, counted, and stored beside their prompts."""
+"""A language model's answers: asked for, stored beside their prompts, made into predictions, counted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import pandas as pd
 
 from dualrec_utils.core import predictions
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, TEXT
 from dualrec_utils.core.predictions import Scope
+from dualrec_utils.models import handoff
 from dualrec_utils.models.language.matching import TitleMatcher
-from dualrec_utils.models.language.prompts import parse_titles
+from dualrec_utils.models.language.prompts import build_history_prompts, build_prompts, parse_titles
+
+# What a title that was asked for may be instead of a new movie of the catalog -> column of the counts.
+PROBLEMS = {
+    "not readable": "n_unparsable",
+    "not in catalog": "n_unmatched",
+    "already rated": "n_seen",
+    "said before": "n_repeated",
+}
+NAMES_HINT = "names the LSTM's movie"
+
+
+class Speaker(Protocol):
+    """What answers: a backend of :mod:`models.backends`, or :class:`generation.LoadedModel`.
+
+    `about` has `model` and `revision` at least, and can be written to JSON.
+    """
+
+    about: Mapping[str, Any]
+
+    def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
+        """One answer a prompt, in order, with a progress bar named `label`."""
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """The prompts for all cases of a scope.
+
+    Attributes:
+        scope: whose stage will store the answers.
+        cases: from :func:`core.predictions.load_cases`.
+        hints: `case_id` -> the LSTM's movie, whether the prompts name it or not.
+        texts: one prompt a case, in the order of `cases`.
+        n_recent: movies of the history shown.
+        n_titles: titles asked for; 0 where nothing is asked.
+    """
+
+    scope: Scope
+    cases: pd.DataFrame
+    hints: pd.Series
+    texts: list[str]
+    n_recent: int
+    n_titles: int
+
+
+def pose(
+    scopes: Iterable[Scope], items: pd.DataFrame, *, with_hint: bool, n_recent: int, n_titles: int
+) -> list[PromptSet]:
+    """The paper's prompt for every case of some scopes.
+
+    Args:
+        scopes: from :func:`core.predictions.scopes`.
+        with_hint: whether the prompt has the LSTM's line.
+        items, n_recent, n_titles: as :func:`models.language.prompts.build_prompts`.
+
+    Returns:
+        One set of prompts a scope, in order.
+
+    Raises:
+        StudyError: as `build_prompts`, or where the LSTM left no hints.
+    """
+    sets = []
+    for scope in scopes:
+        cases, hints = predictions.load_cases(scope), handoff.load_hints(scope)
+        wording = {"n_recent": n_recent, "n_titles": n_titles}
+        texts = build_prompts(cases, items, hints=hints if with_hint else None, **wording)
+        sets.append(PromptSet(scope, cases, hints, texts, **wording))
+    return sets
+
+
+def pose_histories(scopes: Iterable[Scope], items: pd.DataFrame, *, n_recent: int) -> list[PromptSet]:
+    """The last movies of every case's history, without genres, and nothing asked; as :func:`pose`."""
+    sets = []
+    for scope in scopes:
+        cases, hints = predictions.load_cases(scope), handoff.load_hints(scope)
+        texts = build_history_prompts(cases, items, n_recent=n_recent, genres=False)
+        sets.append(PromptSet(scope, cases, hints, texts, n_recent=n_recent, n_titles=0))
+    return sets
+
+
+def collect(
+    speaker: Speaker, prompt_sets: Iterable[PromptSet], system: str, matcher: TitleMatcher, *, seed: int
+) -> pd.DataFrame:
+    """Ask a language model all prompts of a system; store every answer, and the lists read from it.
+
+    Of each scope are written: every prompt with its raw answer, with what answered and how it was asked
+    (:func:`models.handoff.save_generations`), the headline lists and those with seen movies kept
+    (:func:`write_both`). A scope is written before the next is asked.
+
+    Args:
+        speaker: what answers.
+        prompt_sets: from :func:`pose`.
+        system: its name in files, such as `movielm_zero_shot`.
+        matcher: text to movie.
+        seed: written into the predictions.
+
+    Returns:
+        What the answers hold: the counts of :func:`answers_to_predictions`, one row a case, with
+        `system`, `protocol` and `split`.
+
+    Raises:
+        StudyError: as the speaker does.
+    """
+    counted = []
+    for own in prompt_sets:
+        written = speaker.answer(own.texts, label=f"{system} {own.scope.label}")
+        # Read after the answers: a hosted model's revision is known only then.
+        about = dict(speaker.about)
+        parameters = about | {"n_recent": own.n_recent, "n_titles": own.n_titles}
+        named = {"model": about["model"], "revision": about["revision"], "parameters": parameters}
+        handoff.save_generations(written, own.texts, own.cases, system, own.scope, **named)
+        lists, counts = answers_to_predictions(
+            written, own.cases, matcher, seed=seed, limit=own.n_titles, hints=own.hints
+        )
+        write_both(lists, own.cases, system, own.scope)
+        counted.append(counts.assign(system=system, protocol=own.scope.protocol, split=own.scope.split))
+    return pd.concat(counted, ignore_index=True)
+
+
+def shares(counts: pd.DataFrame, *, n_titles: int) -> pd.DataFrame:
+    """What the answers hold, over the test cases of both protocols together.
+
+    Args:
+        counts: from :func:`collect`, of one or several systems.
+        n_titles: titles asked for a case.
+
+    Returns:
+        Indexed by system, in the order of `counts`: the share of the titles asked for that are no new
+        movie of the catalog, one column a reason (:data:`PROBLEMS`), and the share of cases whose list
+        names the LSTM's movie.
+    """
+    test = counts[counts["split"] == "test"].groupby("system", sort=False)
+    table = pd.DataFrame({name: test[column].mean() / n_titles for name, column in PROBLEMS.items()})
+    table[NAMES_HINT] = test["copies_hint"].mean()
+    return table
+
+
+def flat_shares(table: pd.DataFrame) -> dict[str, float]:
+    """Flat metric keys of :func:`shares`: `answers/movielm_lora/not readable`."""
+    return {
+        f"answers/{name}/{kind}": float(table.loc[name, kind]) for name in table.index for kind in table
+    }
 
 
 def answers_to_predictions(

@@ -10,8 +10,10 @@ greedy answer differs only in a rare near tie, in 16 bits more often. Batches ha
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -79,6 +81,26 @@ def generate(
         n_lines=n_lines,
         max_thinking_tokens=max_thinking_tokens,
     )
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A loaded model and how it answers: what :func:`models.language.answers.collect` asks.
+
+    Attributes:
+        model, tokenizer: from :func:`models.language.loading.load_model`.
+        decoding: keywords of :func:`generate`: `max_new_tokens`, `batch_size`, `n_lines`.
+        about: `model` and `revision`, written beside every answer.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    decoding: Mapping[str, int]
+    about: Mapping[str, Any]
+
+    def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
+        """One answer a prompt, in order, with a progress bar named `label`."""
+        return generate(self.model, self.tokenizer, prompts, label=label, **self.decoding)
 
 
 def answer(

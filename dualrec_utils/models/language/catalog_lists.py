@@ -1,0 +1,100 @@
+"""Lists of real movies, for all cases of a stage: searched over the catalog's titles, and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dualrec_utils.core import files, predictions
+from dualrec_utils.core.predictions import Scope
+from dualrec_utils.models import handoff
+from dualrec_utils.models.language import constrained
+from dualrec_utils.models.language.answers import PromptSet
+
+# Tokens times titles that one pass through a model may hold.
+_LARGEST_PASS = 2**20
+
+
+def rank_catalog(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt_sets: Iterable[PromptSet],
+    items: pd.DataFrame,
+    system: str,
+    *,
+    genres: bool,
+    k: int,
+    method: str,
+    width: int,
+    seed: int,
+) -> dict[Scope, np.ndarray]:
+    """Write the k movies of highest title score for every prompt.
+
+    Headline lists leave out the movies of the history; on test cases the lists that may hold them are
+    written too (`<system>_seen_kept`).
+
+    Args:
+        prompt_sets: from :func:`models.language.answers.pose` or `pose_histories`.
+        system: its name in files, such as `movielm_zero_shot_constrained`.
+        genres, k, method, width: as :func:`models.language.constrained.rank_titles`.
+        seed: written into the predictions.
+
+    Returns:
+        Scope -> title scores of the headline search, as `rank_titles` gives them.
+
+    Raises:
+        StudyError: as `rank_titles`.
+    """
+    searching = {"genres": genres, "k": k, "method": method, "width": width}
+    headline = {}
+    for own in prompt_sets:
+        for suffix in ("", predictions.SEEN_KEPT) if own.scope.split == "test" else ("",):
+            excluded = None if suffix else constrained.seen_movies(own.cases)
+            label = f"{system}{suffix} {own.scope.label}"
+            scores = constrained.rank_titles(
+                model, tokenizer, own.texts, items, excluded=excluded, label=label, **searching
+            )
+            lists = constrained.ranked_lists(
+                scores, own.cases, items, seed=seed, exclude_seen=False, length=k
+            )
+            predictions.write(lists, system + suffix, own.scope)
+            if not suffix:
+                headline[own.scope] = scores
+    return headline
+
+
+def score_for_fusion(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    histories: Iterable[PromptSet],
+    ranked: Mapping[Scope, np.ndarray],
+    items: pd.DataFrame,
+    name: str,
+    *,
+    n_candidates: int,
+) -> None:
+    """Write a model's title scores of its own lists and of the LSTM's best movies together.
+
+    Args:
+        histories: prompts from :func:`models.language.answers.pose_histories`.
+        ranked: from :func:`rank_catalog` on the same prompts.
+        name: the model's in `params.yaml`; :func:`models.handoff.load_title_scores` reads by it.
+        n_candidates: as :func:`models.handoff.candidates_of`.
+
+    Raises:
+        StudyError: as :func:`models.language.constrained.score_titles`, or without the LSTM's scores.
+    """
+    # A large vocabulary leaves memory for fewer titles at once.
+    titles_at_once = min(64, _LARGEST_PASS // len(tokenizer))
+    for own in histories:
+        lstm = handoff.load_lstm_scores(own.scope)
+        candidates = handoff.candidates_of(lstm, own.cases, items, n_candidates=n_candidates)
+        wanted = {"candidates": candidates, "titles_at_once": titles_at_once}
+        label = f"{name} scores {own.scope.label}"
+        scores = constrained.score_titles(model, tokenizer, own.texts, items, label=label, **wanted)
+        both = np.fmax(scores, ranked[own.scope])
+        frame = constrained.score_frame(both, own.cases, items)
+        files.write_parquet(frame, handoff.title_scores_path(name, own.scope))
