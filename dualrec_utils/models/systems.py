@@ -11,30 +11,31 @@ from collections.abc import Iterable
 # Stages whose predictions enter the results, in the order of the study.
 STAGES = ("baselines", "lstm", "zero_shot_llm", "lora_finetuning", "rerank_ablation")
 
-# Systems without a language model's name; also the order of rows, those of language models between.
-_BASELINES = {
-    "random": "Random order",
-    "most_popular": "Most popular",
-    "markov": "Markov chain",
-    "item_knn": "Item kNN",
-    "sknn": "SKNN",
-    "vsknn": "V-SKNN",
-    "slim": "SLIM",
-    "ease": "EASE-R",
-    "fpmc": "FPMC",
-    "gru4rec": "GRU4Rec",
-    "sasrec": "SASRec",
-    "bert4rec": "BERT4Rec",
-    "narm": "NARM",
-    "stamp": "STAMP",
-    "gce_gnn": "GCE-GNN",
-    "mcprn": "MCPRN",
-    "hide": "HIDE",
-    "atten_mixer": "Atten-Mixer",
-    "unisrec": "UniSRec",
-    "lstm_tuned": "The paper's LSTM, tuned",
+# Baselines: module and class in models/baselines/, name for readers; also the order of rows.
+BASELINES = {
+    "random": ("random_order.RandomOrder", "Random order"),
+    "most_popular": ("most_popular.MostPopular", "Most popular"),
+    "markov": ("markov.Markov", "Markov chain"),
+    "item_knn": ("item_knn.ItemKNN", "Item kNN"),
+    "sknn": ("sknn.SKNN", "SKNN"),
+    "vsknn": ("sknn.VSKNN", "V-SKNN"),
+    "slim": ("slim.SLIM", "SLIM"),
+    "ease": ("ease.EASE", "EASE-R"),
+    "fpmc": ("fpmc.FPMC", "FPMC"),
+    "gru4rec": ("gru4rec.GRU4Rec", "GRU4Rec"),
+    "sasrec": ("sasrec.SASRec", "SASRec"),
+    "bert4rec": ("bert4rec.BERT4Rec", "BERT4Rec"),
+    "narm": ("narm.NARM", "NARM"),
+    "stamp": ("stamp.STAMP", "STAMP"),
+    "gce_gnn": ("gce_gnn.GCEGNN", "GCE-GNN"),
+    "mcprn": ("mcprn.MCPRN", "MCPRN"),
+    "hide": ("hide.HIDE", "HIDE"),
+    "atten_mixer": ("atten_mixer.AttenMixer", "Atten-Mixer"),
+    "unisrec": ("unisrec.UniSRec", "UniSRec"),
+    "lstm_tuned": ("lstm_tuned.TunedLSTM", "The paper's LSTM, tuned"),
 }
-_BEFORE = _BASELINES | {"lstm": "LSTM alone (Stage 1)"}
+# Systems without a language model's name; also the order of rows, those of language models between.
+_BEFORE = {name: words for name, (_, words) in BASELINES.items()} | {"lstm": "LSTM alone (Stage 1)"}
 _AFTER = {
     "dualrec_fusion": "LSTM and language model fused (ours)",
     "dualrec_fusion_mmr": "fused, diversified by MMR",
@@ -115,4 +116,4 @@ def expected(model: str) -> list[str]:
 
 def rivals() -> list[str]:
     """Baselines that look at the history: those that a sequence model should beat."""
-    return [name for name in _BASELINES if name not in ("random", "most_popular")]
+    return [name for name in BASELINES if name not in ("random", "most_popular")]

@@ -1,5 +1,5 @@
-"""Baseline recommenders, one file a model. To add one: write its class, name it in REGISTRY, give its
-hyperparameters in `params.yaml` under `baselines.models`."""
+"""Baseline recommenders, one file a model. To add one: write its class, give it a line in
+:data:`models.systems.BASELINES`, and its hyperparameters under `baselines.models` in `params.yaml`."""
 
 from __future__ import annotations
 
@@ -11,31 +11,11 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import systems
 from dualrec_utils.models.baselines.base import Baseline
 
 # Where each baseline is written. Not imported before it is built: most of them bring torch.
-REGISTRY: dict[str, str] = {
-    "random": "random_order.RandomOrder",
-    "most_popular": "most_popular.MostPopular",
-    "markov": "markov.Markov",
-    "item_knn": "item_knn.ItemKNN",
-    "sknn": "sknn.SKNN",
-    "vsknn": "sknn.VSKNN",
-    "slim": "slim.SLIM",
-    "ease": "ease.EASE",
-    "fpmc": "fpmc.FPMC",
-    "gru4rec": "gru4rec.GRU4Rec",
-    "sasrec": "sasrec.SASRec",
-    "bert4rec": "bert4rec.BERT4Rec",
-    "narm": "narm.NARM",
-    "stamp": "stamp.STAMP",
-    "gce_gnn": "gce_gnn.GCEGNN",
-    "mcprn": "mcprn.MCPRN",
-    "hide": "hide.HIDE",
-    "atten_mixer": "atten_mixer.AttenMixer",
-    "unisrec": "unisrec.UniSRec",
-    "lstm_tuned": "lstm_tuned.TunedLSTM",
-}
+REGISTRY: dict[str, str] = {name: place for name, (place, _) in systems.BASELINES.items()}
 
 
 def model_class(name: str) -> type[Baseline]:
