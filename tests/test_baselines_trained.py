@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from dualrec_utils.core import evaluation, predictions, splits
+from dualrec_utils.core import config, evaluation, predictions, splits
 from dualrec_utils.core.config import ITEM
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
@@ -16,7 +16,8 @@ from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment, gce_gnn, hide, sequences, unisrec
 from dualrec_utils.models.baselines.base import Diverged
 from dualrec_utils.models.lstm.sequences import IGNORED
-from dualrec_utils.studies import baseline_search
+from dualrec_utils.pipeline import params
+from dualrec_utils.studies.baseline_search import search as baseline_search
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -62,6 +63,7 @@ SETTINGS = {
     | {"embedding_size": 16, "n_layers": 1, "n_heads": 2, "n_experts": 2, "temperature": 0.1},
     "lstm_tuned": SHARED,
 }
+DEFAULT_RUN = params.load(config.PACKAGE_ROOT / "params.yaml").baselines.models
 SEQUENCE_MODELS = [name for name in SETTINGS if name != "fpmc"]
 # Position t of their states knows movies 0 ... t only, so that every position can be a target.
 CAUSAL = [name for name in SEQUENCE_MODELS if name not in ("bert4rec", "gce_gnn", "hide")]
@@ -100,9 +102,20 @@ def best_unseen(model, queries):
     return CATALOG[scores.argmax(axis=1)].tolist()
 
 
-def test_every_registered_baseline_is_tested():
+@pytest.mark.parametrize("name", DEFAULT_RUN)
+def test_every_baseline_of_the_default_run_fits_and_scores(name):
+    """Also one that was added a minute ago and has no test of its own yet."""
+    short = {"max_epochs": 1} if "max_epochs" in DEFAULT_RUN[name] else {}
+    model = baselines.build(name, CATALOG, seed=1, items=ITEMS, **DEFAULT_RUN[name] | short)
+    histories = [np.array([10, 11, 12, 13]), np.array([12, 11, 10, 15])] * 4
+    scores = model.fit(histories).score(histories[:2])
+    assert scores.shape == (2, N) and np.isfinite(scores).all()
+
+
+def test_every_baseline_can_be_built_and_no_test_is_of_one_that_is_gone():
     from test_baselines import SETTINGS as COUNTED
 
+    assert set(DEFAULT_RUN) <= set(baselines.REGISTRY)
     assert set(SETTINGS) | set(COUNTED) <= set(baselines.REGISTRY)
 
 
