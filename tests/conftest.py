@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from dualrec_utils.core import config, files
-from dualrec_utils.datasets import prepare, sources
+from dualrec_utils.datasets import known, prepare
 
 # No deadline: a busy machine is no fault of the code. The same examples on every run.
 settings.register_profile("study", deadline=None, derandomize=True)
@@ -102,7 +102,7 @@ def use_downloads(
         path = folder / dataset / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        monkeypatch.setitem(sources.SHA256, name, files.sha256(path))
+        monkeypatch.setitem(known.find(dataset).sha256, name, files.sha256(path))
     monkeypatch.setenv("DUALREC_DATA", str(folder))
 
 

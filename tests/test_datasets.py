@@ -10,7 +10,8 @@ from conftest import item_line
 
 from dualrec_utils.core.config import GENRE_LIST, ITEM, POSITION, RATING, TIMESTAMP, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.datasets import movielens
+from dualrec_utils.datasets import known, movielens
+from dualrec_utils.datasets.sets import ml_1m, ml_100k
 
 RATINGS = b"1\t3\t5\t881250949\n2\t4\t1\t881250950\n2\t5\t4\t881250950\n"
 U_ITEM = "\n".join(
@@ -50,14 +51,14 @@ def write_100k(folder, *, u_data=RATINGS, u_item=U_ITEM):
 
 
 def test_both_formats_of_ml_100k_parse_to_the_same_frames():
-    ratings, items = movielens.parse_100k_text(RATINGS, U_ITEM)
-    again, items_again = movielens.parse_recbole(RECBOLE_INTER, RECBOLE_ITEM)
+    ratings, items = ml_100k.parse_100k_text(RATINGS, U_ITEM)
+    again, items_again = ml_100k.parse_recbole(RECBOLE_INTER, RECBOLE_ITEM)
     pd.testing.assert_frame_equal(ratings, again)
     pd.testing.assert_frame_equal(items, items_again)
 
 
 def test_what_ml_100k_parses_to():
-    ratings, items = movielens.parse_100k_text(RATINGS, U_ITEM)
+    ratings, items = ml_100k.parse_100k_text(RATINGS, U_ITEM)
     assert ratings.to_numpy().tolist() == [
         [1, 3, 5.0, 881250949], [2, 4, 1.0, 881250950], [2, 5, 4.0, 881250950]
     ]  # fmt: skip
@@ -97,9 +98,9 @@ def test_parse_finds_the_files_and_both_archives_agree(tmp_path):
     with zipfile.ZipFile(wheel / "recbole-1.2.1-py3-none-any.whl", "w") as archive:
         archive.writestr(f"{base}.inter", RECBOLE_INTER)
         archive.writestr(f"{base}.item", RECBOLE_ITEM)
-    ratings, items = movielens.parse("ml-100k", plain)
+    ratings, items = known.parse("ml-100k", plain)
     for folder in (packed, wheel):
-        other_ratings, other_items = movielens.parse("ml-100k", folder)
+        other_ratings, other_items = known.parse("ml-100k", folder)
         pd.testing.assert_frame_equal(ratings, other_ratings)
         pd.testing.assert_frame_equal(items, other_items)
 
@@ -111,7 +112,7 @@ def test_parse_refuses_a_truncated_archive(tmp_path):
     whole = (tmp_path / "whole.zip").read_bytes()
     (tmp_path / "ml-100k.zip").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(StudyError, match=r"ml-100k\.zip cannot be read.*truncated"):
-        movielens.parse("ml-100k", tmp_path)
+        known.parse("ml-100k", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_parse_refuses_a_truncated_archive(tmp_path):
 )
 def test_parse_names_what_is_wrong(tmp_path, fault, message):
     with pytest.raises(StudyError, match=message):
-        movielens.parse("ml-100k", write_100k(tmp_path, **fault))
+        known.parse("ml-100k", write_100k(tmp_path, **fault))
 
 
 def test_parse_refuses_a_wrongly_encoded_wheel(tmp_path):
@@ -148,12 +149,12 @@ def test_parse_refuses_a_wrongly_encoded_wheel(tmp_path):
         archive.writestr(f"{base}.inter", RECBOLE_INTER)
         archive.writestr(f"{base}.item", RECBOLE_ITEM.decode().encode("latin-1"))
     with pytest.raises(StudyError, match="wrongly encoded"):
-        movielens.parse("ml-100k", tmp_path)
+        known.parse("ml-100k", tmp_path)
 
 
 def test_parse_refuses_an_empty_folder(tmp_path):
     with pytest.raises(StudyError, match="holds none of"):
-        movielens.parse("ml-100k", tmp_path)
+        known.parse("ml-100k", tmp_path)
 
 
 def test_a_genre_outside_the_papers_eighteen_is_refused():
@@ -172,7 +173,7 @@ def test_ml_1m_ratings_and_order_file(tmp_path):
     with zipfile.ZipFile(archive_folder / "ml-1m.zip", "w") as archive:
         archive.writestr("ml-1m/ratings.dat", "1::2::5::978300760\n1::1::3::978300761\n")
         archive.writestr("ml-1m/movies.dat", MOVIES_1M.encode("latin-1"))
-    ratings, items = movielens.parse("ml-1m", archive_folder)
+    ratings, items = known.parse("ml-1m", archive_folder)
     assert ratings.to_numpy().tolist() == [[1, 2, 5.0, 978300760], [1, 1, 3.0, 978300761]]
     assert items[TITLE].tolist() == ["Toy Story", "Misérables, Les", "Heat"]
 
@@ -180,7 +181,7 @@ def test_ml_1m_ratings_and_order_file(tmp_path):
     (order_folder / "movies.dat").write_bytes(MOVIES_1M.encode("latin-1"))
 
     (order_folder / "interactions.csv.gz").write_bytes(gzip.compress(order.encode()))
-    ratings, _ = movielens.parse("ml-1m", order_folder)
+    ratings, _ = known.parse("ml-1m", order_folder)
     assert ratings[POSITION].tolist() == [1, 0]
     assert ratings[RATING].isna().tolist() == [True, False]
     assert movielens.in_order(ratings)[ITEM].tolist() == [2, 3]
@@ -188,7 +189,7 @@ def test_ml_1m_ratings_and_order_file(tmp_path):
 
 def test_movies_dat_in_utf8_is_refused():
     with pytest.raises(ValueError, match=r"movies\.dat is encoded in UTF-8"):
-        movielens.parse_1m_movies(MOVIES_1M.encode("utf-8"))
+        ml_1m.parse_1m_movies(MOVIES_1M.encode("utf-8"))
 
 
 def test_order_is_by_time_then_item():

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.datasets import movielens
+from dualrec_utils.datasets import known
 from dualrec_utils.models import baselines
 from dualrec_utils.studies.leave_one_out import (
     run as leave_one_out_run,
@@ -54,7 +54,7 @@ def test_the_real_files_give_the_users_and_items_of_the_field(dataset):
     folder = raw_folder(dataset)
     if folder is None:
         pytest.skip(f"{dataset} is not on this machine")
-    found = loo.make_track(movielens.parse(dataset, folder)[0], dataset=dataset, source="files")
+    found = loo.make_track(known.parse(dataset, folder)[0], dataset=dataset, source="files")
     assert (len(found.user_ids), len(found.item_ids)) == DATASETS[dataset]
 
 
@@ -95,7 +95,7 @@ def test_only_known_ties_of_one_user_change_their_order():
 
 
 def test_orders_are_compared_on_the_same_users_and_items(tiny_folder):
-    raw, _ = movielens.parse("ml-100k", tiny_folder / "ml-100k")
+    raw, _ = known.parse("ml-100k", tiny_folder / "ml-100k")
     found = ties.compare(raw, dataset="ml-100k", n_validation=5, seed=1).set_index(["ties", "model"])
     assert len(found) == len(ties.ORDERS) * len(ties.MODELS)
     moved = found["targets_moved"].groupby("ties", sort=False).first()

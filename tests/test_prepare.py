@@ -7,7 +7,7 @@ from conftest import TINY, tiny_files, use_root
 from dualrec_utils.core import config, evaluation, files, splits
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, POSITION, SPLIT, TIMESTAMP, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.datasets import movielens, prepare, sources
+from dualrec_utils.datasets import known, movielens, prepare
 
 
 def written():
@@ -28,7 +28,7 @@ def test_two_runs_write_the_same_bytes(tmp_path, tiny_folder, monkeypatch):
     assert runs[0] == runs[1]
     prepare.prepare(**TINY)
     assert written() == runs[1]
-    assert len(runs[0]) == 11
+    assert len(runs[0]) == 14
 
 
 def test_another_seed_moves_users_and_nothing_else(tiny):
@@ -108,7 +108,7 @@ def test_settings_that_cannot_work_write_nothing(root, tiny_folder, change, mess
 def test_a_bad_rating_writes_nothing(root, tiny_folder, monkeypatch):
     path = tiny_folder / "ml-100k" / "u.data"
     path.write_bytes(tiny_files()["u.data"] + b"1\t99\t5\t880000000\n")
-    monkeypatch.setitem(sources.SHA256, "u.data", files.sha256(path))
+    monkeypatch.setitem(known.find("ml-100k").sha256, "u.data", files.sha256(path))
     with pytest.raises(StudyError, match="user 1 rates movie 99, which the movie file does not list"):
         prepare.prepare(**TINY)
     assert not config.processed_dir("ml-100k").exists()

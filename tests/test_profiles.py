@@ -191,7 +191,10 @@ def test_the_data_stage_of_ml_1m_reads_an_order_file(tmp_path, order_folder, mon
         part: summary[f"n_users_{part}"] for part in config.HELDOUT_SPLITS
     }
     # Nothing but this profile's own data set is written.
-    assert [path.name for path in sorted((tmp_path / "root/data").glob("*/*"))] == ["processed", "ml-1m"]
+    assert [path.name for path in sorted((tmp_path / "root/data").glob("*/[!.]*"))] == [
+        "processed",
+        "ml-1m",
+    ]
     data = eda.load("ml-1m")
     # The order is the file's, whatever the times that happen to be known.
     kept = order_folder[order_folder[ITEM].isin(data["items"][ITEM])].sort_values(POSITION)

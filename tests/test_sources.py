@@ -1,6 +1,8 @@
 """Sources: verified or not used, tried in order, little time lost on one out of reach."""
 
+import dataclasses
 import http.server
+import importlib
 import json
 import shutil
 import socket
@@ -14,8 +16,14 @@ import pytest
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.datasets import sources
+from dualrec_utils.datasets import known, sources
 from dualrec_utils.studies.nir import recordings
+
+
+def use_url(dataset, url, monkeypatch):
+    """Let a data set's archive lie elsewhere."""
+    module = importlib.import_module(f"dualrec_utils.datasets.sets.{dataset.replace('-', '_')}")
+    monkeypatch.setattr(module, "DATASET", dataclasses.replace(module.DATASET, url=url))
 
 
 @pytest.fixture
@@ -25,8 +33,8 @@ def cut_off(monkeypatch, root):
         listener.bind(("127.0.0.1", 0))
         closed = listener.getsockname()[1]
     monkeypatch.delenv("DUALREC_DATA", raising=False)
-    monkeypatch.setitem(sources.URLS, "ml-100k", f"http://127.0.0.1:{closed}/ml-100k.zip")
-    monkeypatch.setitem(sources.URLS, "ml-1m", f"http://127.0.0.1:{closed}/ml-1m.zip")
+    use_url("ml-100k", f"http://127.0.0.1:{closed}/ml-100k.zip", monkeypatch)
+    use_url("ml-1m", f"http://127.0.0.1:{closed}/ml-1m.zip", monkeypatch)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{closed}/simple")
     for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
@@ -40,7 +48,7 @@ def served(tmp_path, monkeypatch):
     folder = tmp_path / "served"
     folder.mkdir()
     (folder / "ml-100k.zip").write_bytes(b"the right archive")
-    monkeypatch.setitem(sources.SHA256, "ml-100k.zip", files.sha256(folder / "ml-100k.zip"))
+    monkeypatch.setitem(known.find("ml-100k").sha256, "ml-100k.zip", files.sha256(folder / "ml-100k.zip"))
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
@@ -48,7 +56,7 @@ def served(tmp_path, monkeypatch):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setitem(sources.URLS, "ml-100k", f"http://127.0.0.1:{server.server_port}/ml-100k.zip")
+    use_url("ml-100k", f"http://127.0.0.1:{server.server_port}/ml-100k.zip", monkeypatch)
     yield folder
     server.shutdown()
     server.server_close()
@@ -95,8 +103,8 @@ def test_no_source_gives_one_message_and_leaves_nothing(cut_off, tmp_path, monke
     assert time.monotonic() - began < 10
     message = str(raised.value)
     for part in (
-        "folder: ", "GroupLens: ", "is out of reach", "RecBole 1.2.1 wheel: ", sources.URLS["ml-100k"],
-        sources.SHA256["ml-100k.zip"], "SOME_FOLDER/ml-100k/ml-100k.zip", "DUALREC_DATA=SOME_FOLDER",
+        "folder: ", "GroupLens: ", "is out of reach", "RecBole 1.2.1 wheel: ", known.find("ml-100k").url,
+        known.find("ml-100k").sha256["ml-100k.zip"], "SOME_FOLDER/ml-100k/ml-100k.zip", "DUALREC_DATA=SOME_FOLDER",
     ):  # fmt: skip
         assert part in message
     assert not config.raw_dir("ml-100k").exists()
@@ -109,7 +117,7 @@ def test_a_server_that_never_answers_costs_no_more_than_the_limit(cut_off, monke
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/ml-1m.zip"
-        monkeypatch.setitem(sources.URLS, "ml-1m", url)
+        use_url("ml-1m", url, monkeypatch)
         began = time.monotonic()
         with pytest.raises(StudyError, match="ml-1m could not be fetched"):
             sources.fetch("ml-1m")
@@ -212,12 +220,12 @@ FETCHER = """
 import os, shutil, sys, time
 from pathlib import Path
 from dualrec_utils.core import config
-from dualrec_utils.datasets import sources
+from dualrec_utils.datasets import known, sources
 from dualrec_utils.studies.nir import recordings
 
 root, me, other, checksums = Path(sys.argv[1]), sys.argv[2], sys.argv[3], eval(sys.argv[4])
 config.RAW = root / "raw"
-sources.SHA256 |= checksums
+known.find("ml-100k").sha256.update(checksums)
 recordings.SHA256 = {name: checksums[name] for name in recordings.SHA256}
 real = shutil.copyfile
 
@@ -236,7 +244,7 @@ recordings.fetch(url="http://127.0.0.1:9/")
 
 
 def test_two_processes_fetch_once(tmp_path, tiny_folder, monkeypatch):
-    checksums = {name: sources.SHA256[name] for name in ("u.data", "u.item")}
+    checksums = {name: known.find("ml-100k").sha256[name] for name in ("u.data", "u.item")}
     published = tiny_folder / recordings.DATASET
     published.mkdir()
     for name in recordings.SHA256:

@@ -36,7 +36,7 @@ def settings_of(model: str) -> tuple[dict, dict]:
     Raises:
         StudyError: when the section does not fine-tune that model.
     """
-    settings = params.section(finetune.STAGE)
+    settings = params.section("lora_finetuning")
     if model not in settings["models"]:
         known = ", ".join(settings["models"])
         raise StudyError(f"audit.model is {model!r}; lora_finetuning.models has {known}")

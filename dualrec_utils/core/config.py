@@ -42,7 +42,13 @@ STATE = ROOT / "data" / ".state"
 # in the environment, since processes that a notebook starts write too.
 BY_HAND = "DUALREC_BY_HAND"
 
-DATASETS = ("ml-100k", "ml-1m")
+# A data set is a module of datasets/sets/; its name is the file's.
+DATASETS = tuple(
+    sorted(
+        path.stem.replace("_", "-")
+        for path in (PACKAGE_ROOT / "dualrec_utils" / "datasets" / "sets").glob("[!_]*.py")
+    )
+)
 PROTOCOLS = ("next_item", "window_of_five")
 SPLITS = ("train", "validation", "test")
 HELDOUT_SPLITS = ("validation", "test")

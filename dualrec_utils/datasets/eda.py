@@ -24,7 +24,7 @@ from dualrec_utils.core.config import (
     YEAR,
 )
 
-TABLES = ("ratings_raw", "items_raw", "merged", "interactions", "items", "splits")
+TABLES = ("ratings_raw", "items_raw", "ratings_merged", "merged", "interactions", "items", "splits")
 # Upper edges in seconds of the classes of time between two ratings.
 GAP_CLASSES = {
     "same second": 0,

@@ -9,9 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-import zipfile
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -30,8 +27,6 @@ from dualrec_utils.core.config import (
 )
 from dualrec_utils.core.errors import StudyError
 
-# The field of genre flags in ml-100k's u.item begins with "unknown", which is no genre of the paper.
-_GENRE_FLAGS = ("unknown", *GENRES)
 _TITLE_YEAR = re.compile(r"^(?P<title>.*?)\s*\((?P<year>\d{4})\)\s*(?:\(V\))?\s*$")
 # MovieLens 1M was closed in 2003, 100K in 1998; both began after 1995.
 _FIRST_SECOND, _LAST_SECOND = 788_918_400, 1_072_915_200
@@ -52,29 +47,6 @@ ITEMS_SCHEMA = pa.DataFrameSchema(
         GENRE_LIST: pa.Column(object),
     }
 )
-
-
-def parse(dataset: str, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Parse whichever raw files lie in `folder` (see :mod:`datasets.sources`).
-
-    Returns:
-        (ratings, items), both checked.
-
-    Raises:
-        StudyError: naming file and line or value: truncated or wrongly encoded files, ratings of
-            unknown movies, a user rating a movie twice, ratings or timestamps out of range.
-    """
-    for name, parser in _PARSERS[dataset]:
-        if (folder / name).is_file():
-            try:
-                ratings, items = parser(folder / name)
-            except (zipfile.BadZipFile, EOFError, KeyError, UnicodeDecodeError, ValueError) as error:
-                raise StudyError(
-                    f"{folder / name} cannot be read ({error}): it is truncated, wrongly encoded or"
-                    " another file; delete it and run `dvc repro data` again"
-                ) from error
-            return check_ratings(ratings, items), check_items(items)
-    raise StudyError(f"{folder} holds none of {[name for name, _ in _PARSERS[dataset]]}")
 
 
 def check_items(items: pd.DataFrame) -> pd.DataFrame:
@@ -125,12 +97,12 @@ def split_title(text: str) -> tuple[str, int | None]:
     return (match["title"], int(match["year"])) if match else (text.strip(), None)
 
 
-def _item_frame(rows: list[tuple[int, str, int | None, list[str]]]) -> pd.DataFrame:
+def item_frame(rows: list[tuple[int, str, int | None, list[str]]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=[ITEM, TITLE, YEAR, GENRE_LIST])
     return frame.astype({ITEM: "int64", TITLE: "str", YEAR: "Int64"})
 
 
-def _rating_frame(stream: io.IOBase, **read: object) -> pd.DataFrame:
+def rating_frame(stream: io.IOBase, **read: object) -> pd.DataFrame:
     names = [USER, ITEM, RATING, TIMESTAMP]
     frame = pd.read_csv(stream, names=names, **read)
     if frame.isna().any(axis=None):
@@ -140,7 +112,7 @@ def _rating_frame(stream: io.IOBase, **read: object) -> pd.DataFrame:
     return frame.astype(types)
 
 
-def _latin1(content: bytes, name: str) -> list[str]:
+def latin1(content: bytes, name: str) -> list[str]:
     """Lines of a latin-1 file. Every byte is latin-1, so what betrays a file converted to UTF-8 is that
     its accents decode as UTF-8, which accents in latin-1 do not."""
     if not content.isascii():
@@ -151,86 +123,6 @@ def _latin1(content: bytes, name: str) -> list[str]:
         else:
             raise ValueError(f"{name} is encoded in UTF-8, expected latin-1")
     return content.decode("latin-1").splitlines()
-
-
-def parse_100k_text(u_data: bytes, u_item: bytes) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Parse GroupLens' `u.data` (tab separated) and `u.item` (latin-1, | separated)."""
-    rows = []
-    for number, line in enumerate(_latin1(u_item, "u.item"), start=1):
-        fields = line.split("|")
-        if len(fields) != 5 + len(_GENRE_FLAGS):
-            raise ValueError(f"u.item line {number} has {len(fields)} fields, expected 24")
-        title, year = split_title(fields[1])
-        flags = zip(_GENRE_FLAGS[1:], fields[6:], strict=True)
-        rows.append((int(fields[0]), title, year, [genre for genre, flag in flags if flag == "1"]))
-    return _rating_frame(io.BytesIO(u_data), sep="\t"), _item_frame(rows)
-
-
-def _parse_100k_zip(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    with zipfile.ZipFile(path) as archive:
-        return parse_100k_text(archive.read("ml-100k/u.data"), archive.read("ml-100k/u.item"))
-
-
-def parse_recbole(inter: bytes, item: bytes) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Parse RecBole's copy of ml-100k (`.inter`, `.item`) into the frames of GroupLens' own files.
-
-    Its `.inter` is `u.data` below a header, byte for byte. Its `.item` puts the year into a column
-    of its own, wrongly for one movie ("... (1995)" with year "V"), and misspells "unknown".
-    """
-    rows = []
-    for number, line in enumerate(item.decode("utf-8").splitlines()[1:], start=2):
-        fields = line.split("\t")
-        if len(fields) != 4:
-            raise ValueError(f"ml-100k.item line {number} has {len(fields)} fields, expected 4")
-        number, title, year, genres = fields
-        if title == "unkonwn":
-            title = "unknown"
-        parsed = (title, int(year)) if year.isdigit() else split_title(title)
-        listed = [genre for genre in genres.split(" ") if genre != "unknown"]
-        rows.append((int(number), *parsed, listed))
-    return _rating_frame(io.BytesIO(inter), sep="\t", header=0), _item_frame(rows)
-
-
-def _parse_wheel(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    base = "recbole/dataset_example/ml-100k/ml-100k"
-    with zipfile.ZipFile(path) as archive:
-        return parse_recbole(archive.read(f"{base}.inter"), archive.read(f"{base}.item"))
-
-
-def parse_1m_movies(movies: bytes) -> pd.DataFrame:
-    """Parse ml-1m's `movies.dat` (latin-1, :: separated, genres | separated)."""
-    rows = []
-    for number, line in enumerate(_latin1(movies, "movies.dat"), start=1):
-        fields = line.split("::")
-        if len(fields) != 3:
-            raise ValueError(f"movies.dat line {number} has {len(fields)} fields, expected 3")
-        rows.append((int(fields[0]), *split_title(fields[1]), fields[2].split("|")))
-    return _item_frame(rows)
-
-
-def _parse_1m_zip(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    with zipfile.ZipFile(path) as archive:
-        ratings = io.BytesIO(archive.read("ml-1m/ratings.dat").replace(b"::", b"\t"))
-        return _rating_frame(ratings, sep="\t"), parse_1m_movies(archive.read("ml-1m/movies.dat"))
-
-
-def _parse_1m_order(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    frame = pd.read_csv(path).rename(columns={"movie_id": ITEM})
-    types = {USER: "int64", ITEM: "int64", RATING: "Float64", TIMESTAMP: "Int64", POSITION: "int64"}
-    return frame.astype(types), parse_1m_movies((path.parent / "movies.dat").read_bytes())
-
-
-_PARSERS: dict[str, tuple[tuple[str, Callable], ...]] = {
-    "ml-100k": (
-        ("ml-100k.zip", _parse_100k_zip),
-        (
-            "u.data",
-            lambda path: parse_100k_text(path.read_bytes(), (path.parent / "u.item").read_bytes()),
-        ),
-        ("recbole-1.2.1-py3-none-any.whl", _parse_wheel),
-    ),
-    "ml-1m": (("ml-1m.zip", _parse_1m_zip), ("interactions.csv.gz", _parse_1m_order)),
-}
 
 
 def merge_duplicates(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dualrec_utils.core import config, files, splits
 from dualrec_utils.core.config import ITEM, POSITION, RATING, SPLIT, TIMESTAMP, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.datasets import movielens, sources
+from dualrec_utils.datasets import known, movielens, sources
 
 
 def prepare(
@@ -21,7 +21,7 @@ def prepare(
     """Write everything under `data/raw/<dataset>` and `data/<dataset>/processed`.
 
     Args:
-        dataset: `ml-100k` or `ml-1m`.
+        dataset: the name of one of :mod:`datasets.known`.
         seed: of the user split.
         n_items: size of the catalog (paper section 3: 1,000).
         min_interactions: users with fewer catalog interactions are dropped.
@@ -40,7 +40,7 @@ def prepare(
             f" ({cases_per_user}) and {splits.WINDOW}, so that every case has a history"
         )
     fetched = sources.fetch(dataset)
-    raw_ratings, raw_items = movielens.parse(dataset, config.raw_dir(dataset))
+    raw_ratings, raw_items = known.parse(dataset, config.raw_dir(dataset))
     ratings, items, merged = movielens.merge_duplicates(raw_ratings, raw_items)
     catalog = movielens.most_frequent(ratings, n_items)
     filtered = ratings[ratings[ITEM].isin(catalog)]
@@ -69,8 +69,10 @@ def prepare(
     }
     columns = [USER, ITEM, RATING, TIMESTAMP]
     frames = {
-        # Before merging and filtering, for the EDA alone.
+        # Before filtering, for notebook 01 and the question whether a language model has read the files.
+        "ratings_as_fetched": raw_ratings[columns],
         "ratings_raw": movielens.in_order(raw_ratings)[columns],
+        "ratings_merged": ratings[columns],
         "items_raw": raw_items,
         "merged": merged,
         "interactions": interactions[[*columns, POSITION]],
@@ -87,6 +89,7 @@ def prepare(
     folder = config.processed_dir(dataset)
     for name, frame in frames.items():
         files.write_parquet(frame, folder / f"{name}.parquet")
+    files.write_json(dict(known.find(dataset).line_format), folder / "line_format.json")
     files.write_json(summary, folder / "summary.json")
     return summary
 

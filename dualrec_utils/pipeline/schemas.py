@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from dualrec_utils.core import config
+
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -279,7 +281,7 @@ class Params(Section):
     repository: Literal["", "../../"]
     # Whether pages say that the run is too small to be a result.
     trial: bool
-    dataset: Literal["ml-100k", "ml-1m"]
+    dataset: Literal[config.DATASETS]
     seed: int = Field(ge=0, le=2**32 - 1)
     intervals: Intervals
     data: Data

@@ -13,7 +13,7 @@ probe shows what is known; a frame of later titles shows where knowledge ends.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -21,11 +21,12 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from dualrec_utils.content.titles import title_with_year
+from dualrec_utils.core import config, files
 from dualrec_utils.core.config import GENRE_LIST, ITEM, RATING, TIMESTAMP, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
 
-# File of movies, file of ratings, and what separates the fields of each.
-FORMATS = {"ml-100k": ("u.item", "|", "u.data", "\t"), "ml-1m": ("movies.dat", "::", "ratings.dat", "::")}
+# How a line of a data set's files looks, as :mod:`datasets.known` describes it and stage `data` leaves it.
+LineFormat = Mapping[str, str]
 _RECORDS = (
     "These lines follow each other in the file {file} of the MovieLens data. Write the next line only."
 )
@@ -44,32 +45,42 @@ class Ask(Protocol):
     def __call__(self, prompts: Sequence[str], *, label: str) -> list[str]: ...
 
 
-def item_lines(items: pd.DataFrame, *, dataset: str) -> list[str]:
-    """The movies as the data set's own file has them, in the order of `items`.
+def load_raw(dataset: str) -> tuple[pd.DataFrame, pd.DataFrame, LineFormat]:
+    """(items, ratings, line format) of a data set as fetched, ratings in their file's own order."""
+    folder = config.processed_dir(dataset)
+    items, ratings = (
+        files.read_parquet_of("data", folder / f"{name}.parquet")
+        for name in ("items_raw", "ratings_as_fetched")
+    )
+    return items, ratings, files.read_json(folder / "line_format.json")
 
-    For `ml-100k` the first two fields of `u.item`, for `ml-1m` all of `movies.dat`.
 
-    >>> movies = pd.DataFrame({"item_id": [1], "title": "Heat", "year": 1995, "genres": [["Crime", "War"]]})
-    >>> item_lines(movies, dataset="ml-100k"), item_lines(movies, dataset="ml-1m")
-    (['1|Heat (1995)'], ['1::Heat (1995)::Crime|War'])
+def item_lines(items: pd.DataFrame, *, line_format: LineFormat) -> list[str]:
+    """The items as the data set's own file has them, in the order of `items`.
+
+    >>> items = pd.DataFrame({"item_id": [1], "title": "Heat", "year": 1995, "genres": [["Crime", "War"]]})
+    >>> item_lines(items, line_format={"item_separator": "|", "genre_separator": ""})
+    ['1|Heat (1995)']
+    >>> item_lines(items, line_format={"item_separator": "::", "genre_separator": "|"})
+    ['1::Heat (1995)::Crime|War']
     """
-    _, separator, _, _ = _format(dataset)
+    separator, between_genres = line_format["item_separator"], line_format["genre_separator"]
     lines = []
     for item, title, year, genres in items[[ITEM, TITLE, YEAR, GENRE_LIST]].itertuples(index=False):
         fields = [str(item), title_with_year(title, year)]
-        if dataset == "ml-1m":
-            fields.append("|".join(genres))
+        if between_genres:
+            fields.append(between_genres.join(genres))
         lines.append(separator.join(fields))
     return lines
 
 
-def rating_lines(ratings: pd.DataFrame, *, dataset: str) -> list[str]:
+def rating_lines(ratings: pd.DataFrame, *, line_format: LineFormat) -> list[str]:
     """The ratings as the data set's own file has them: user, movie, stars, time, in the order of `ratings`.
 
     Raises:
         StudyError: when values are missing, as in the order file that stands in for ml-1m's ratings.
     """
-    _, _, _, separator = _format(dataset)
+    separator = line_format["rating_separator"]
     columns = ratings[[USER, ITEM, RATING, TIMESTAMP]]
     if columns.isna().any(axis=None):
         raise StudyError(
@@ -77,12 +88,6 @@ def rating_lines(ratings: pd.DataFrame, *, dataset: str) -> list[str]:
             " the probe, or use the original ratings file"
         )
     return [separator.join(row) for row in columns.astype("int64").astype(str).itertuples(index=False)]
-
-
-def _format(dataset: str) -> tuple[str, str, str, str]:
-    if dataset not in FORMATS:
-        raise StudyError(f"the files of {dataset!r} are not known; allowed: {', '.join(FORMATS)}")
-    return FORMATS[dataset]
 
 
 def with_permuted_ids(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
@@ -140,7 +145,7 @@ def probe_records(
     ratings: pd.DataFrame | None,
     ask: Ask,
     *,
-    dataset: str,
+    line_format: LineFormat,
     n_shown: int = 10,
     n_probes: int = 100,
     seed: int,
@@ -148,10 +153,7 @@ def probe_records(
     """Can the model continue the data set's files?
 
     Args:
-        items: all movies, by `item_id`.
-        ratings: all ratings in the file's own order, as :func:`datasets.movielens.parse` returns
-            them; None leaves them out.
-        dataset: `ml-100k` or `ml-1m`.
+        items, ratings, line_format: from :func:`load_raw`; None in the place of ratings leaves them out.
         ask: the model.
         n_shown, n_probes: see :func:`continuations`. seed: of places and permuted ids.
 
@@ -160,15 +162,14 @@ def probe_records(
         `permuted`) with `n`, `verbatim` (share) and its 95% Wilson interval `low`, `high`; the answers are
         those of :func:`continuations` with the same two columns.
     """
-    movie_file, _, rating_file, _ = _format(dataset)
     # Permuted ids do not follow each other, so the lines keep the order of the movies.
-    sources = [(movie_file, items, item_lines)]
+    sources = [(line_format["items_file"], items, item_lines)]
     if ratings is not None:
-        sources.append((rating_file, ratings, rating_lines))
+        sources.append((line_format["ratings_file"], ratings, rating_lines))
     parts = []
     for file, frame, write in sources:
         for ids, rows in (("as published", frame), ("permuted", with_permuted_ids(frame, seed=seed))):
-            lines = write(rows, dataset=dataset)
+            lines = write(rows, line_format=line_format)
             shape = {"file": file, "n_shown": n_shown, "n_probes": n_probes, "seed": seed}
             found = continuations(lines, ask, **shape, label=f"{file}, ids {ids}")
             parts.append(found.assign(file=file, ids=ids))

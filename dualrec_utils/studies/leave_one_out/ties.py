@@ -14,7 +14,7 @@ import pandas as pd
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.config import ITEM, POSITION, TIMESTAMP, USER
-from dualrec_utils.datasets import movielens, sources
+from dualrec_utils.datasets import known, movielens, sources
 from dualrec_utils.models import baselines
 from dualrec_utils.pipeline import stages
 from dualrec_utils.show import tables
@@ -58,7 +58,7 @@ def compare(ratings: pd.DataFrame, *, dataset: str, n_validation: int, seed: int
     """Measure :data:`MODELS` on every order.
 
     Args:
-        ratings: of :func:`movielens.parse`.
+        ratings: of :func:`known.parse`.
         dataset, n_validation: as the track's other tables.
         seed: of the split, the random order and the intervals.
 
@@ -90,7 +90,7 @@ def main() -> None:
     for dataset in config.DATASETS:
         settings = read_settings(PARAMS, dataset)
         sources.fetch(dataset)
-        ratings, _ = movielens.parse(dataset, config.raw_dir(dataset))
+        ratings, _ = known.parse(dataset, config.raw_dir(dataset))
         table = compare(
             ratings,
             dataset=dataset,

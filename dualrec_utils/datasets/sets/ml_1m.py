@@ -1,0 +1,56 @@
+"""MovieLens 1M: GroupLens' own files, or an order file with `movies.dat`."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+
+from dualrec_utils.core.config import ITEM, POSITION, RATING, TIMESTAMP, USER
+from dualrec_utils.datasets import movielens
+from dualrec_utils.datasets.known import Dataset
+
+
+def parse_1m_movies(movies: bytes) -> pd.DataFrame:
+    """Parse ml-1m's `movies.dat` (latin-1, :: separated, genres | separated)."""
+    rows = []
+    for number, line in enumerate(movielens.latin1(movies, "movies.dat"), start=1):
+        fields = line.split("::")
+        if len(fields) != 3:
+            raise ValueError(f"movies.dat line {number} has {len(fields)} fields, expected 3")
+        rows.append((int(fields[0]), *movielens.split_title(fields[1]), fields[2].split("|")))
+    return movielens.item_frame(rows)
+
+
+def _parse_1m_zip(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    with zipfile.ZipFile(path) as archive:
+        ratings = io.BytesIO(archive.read("ml-1m/ratings.dat").replace(b"::", b"\t"))
+        return movielens.rating_frame(ratings, sep="\t"), parse_1m_movies(archive.read("ml-1m/movies.dat"))
+
+
+def _parse_1m_order(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    frame = pd.read_csv(path).rename(columns={"movie_id": ITEM})
+    types = {USER: "int64", ITEM: "int64", RATING: "Float64", TIMESTAMP: "Int64", POSITION: "int64"}
+    return frame.astype(types), parse_1m_movies((path.parent / "movies.dat").read_bytes())
+
+
+DATASET = Dataset(
+    publisher="GroupLens",
+    url="https://files.grouplens.org/datasets/movielens/ml-1m.zip",
+    sha256={
+        "ml-1m.zip": "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
+        "interactions.csv.gz": "a7767f54e66c5909574b0f79e32ae10c5d2e231f1525a1d5b07c23ff874633f3",
+        "movies.dat": "0140fc2356357c1a851d0f52e893a1e4d3696df632c4141cea8d5bc3d621f0b9",
+    },
+    files=(("ml-1m.zip",), ("interactions.csv.gz", "movies.dat")),
+    parsers={"ml-1m.zip": _parse_1m_zip, "interactions.csv.gz": _parse_1m_order},
+    line_format={
+        "items_file": "movies.dat",
+        "item_separator": "::",
+        "genre_separator": "|",
+        "ratings_file": "ratings.dat",
+        "rating_separator": "::",
+    },
+)
