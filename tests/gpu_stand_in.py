@@ -207,16 +207,16 @@ def install():
 
 def trained_baseline(name):
     """Fit with validation, then score; the weights end on the device."""
-    from test_baselines_trained import CATALOG, CYCLE, ITEMS, SETTINGS
+    from test_baselines_trained import CATALOG, CYCLE, MOVIES, SETTINGS
 
     from dualrec_utils.models import baselines
     from dualrec_utils.models.baselines import unisrec
 
-    unisrec.text_vectors = lambda items, sbert: np.ones((len(items), 12), dtype=np.float32)
+    unisrec.text_vectors = lambda catalog, sbert: np.ones((len(catalog), 12), dtype=np.float32)
     settings = SETTINGS[name] | {"max_epochs": 2, "dropout": 0.1}
     if name == "fpmc":
         del settings["dropout"]
-    model = baselines.build(name, CATALOG, seed=1, items=ITEMS, **settings)
+    model = baselines.build(name, CATALOG, seed=1, catalog=MOVIES, **settings)
     model.fit(CYCLE, validate=lambda score: float(score(CYCLE[:2]).max()))
     assert np.isfinite(model.score(CYCLE[:3])).all()
     _all_here(model._network.parameters())
@@ -224,14 +224,14 @@ def trained_baseline(name):
 
 def lstm():
     """Stage 1: training with validation, then scores of histories."""
-    from test_baselines_trained import ITEMS, N
+    from test_baselines_trained import MOVIES, N
 
     from dualrec_utils.content import features
     from dualrec_utils.models.lstm import sequences as lstm_data, training as lstm
 
     rows = np.arange(24).reshape(4, 6) % N + 1
     sequences = lstm_data.Sequences(rows=rows, targets=rows - 1)
-    known = features.item_features(ITEMS, title_vocabulary=50, title_length=4)
+    known = features.item_features(MOVIES, title_vocabulary=50, title_length=4)
     settings = {"seed": 1, "dropout": 0.1, "epochs": 2, "batch_size": 2, "learning_rate": 0.01}
     model, _ = lstm.train(known, sequences, validation=sequences, **settings)
     lstm.measure(model, sequences)
@@ -241,7 +241,7 @@ def lstm():
 
 def movielm():
     """The small language model: training, answers, and both ways to rank titles."""
-    from test_baselines_trained import CYCLE, ITEMS
+    from test_baselines_trained import CYCLE, MOVIES
 
     from dualrec_utils.models.language import constrained, generation
     from dualrec_utils.models.movielm import model as movielm
@@ -250,13 +250,15 @@ def movielm():
     settings = {"vocabulary": 320, "hidden_size": 16, "n_layers": 1, "n_heads": 2, "max_tokens": 192}
     settings |= {"genre_share": 0.5, "noise_share": 0.5, "n_epochs": 1, "batch_size": 2, "dropout": 0.0}
     settings |= {"learning_rate": 0.01, "weight_decay": 0.1}
-    model, tokenizer, _ = movielm.train(histories, histories, ITEMS, seed=1, **settings)
+    model, tokenizer, _ = movielm.train(histories, histories, MOVIES, seed=1, **settings)
     _all_here(model.parameters())
     prompts = ["What comes after Alien?\n", "And after Clue?\n"]
     generation.generate(model, tokenizer, prompts, max_new_tokens=6, batch_size=2, label="test")
     for method in ("exact", "beam"):
-        constrained.rank_titles(model, tokenizer, prompts, ITEMS, k=3, method=method, width=3, label="test")
-    constrained.score_titles(model, tokenizer, prompts, ITEMS, label="test")
+        constrained.rank_titles(
+            model, tokenizer, prompts, MOVIES, k=3, method=method, width=3, label="test"
+        )
+    constrained.score_titles(model, tokenizer, prompts, MOVIES, label="test")
 
 
 def _all_here(tensors):

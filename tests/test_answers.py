@@ -6,6 +6,7 @@ import pytest
 import tiny_models
 
 from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM
 from dualrec_utils.core.predictions import Scope, scopes
 from dualrec_utils.models import handoff
@@ -25,18 +26,18 @@ DATASET, STAGE = "ml-100k", "toy"
 
 @pytest.fixture
 def world(tiny, tmp_path):
-    """The tiny data set with the LSTM's hints and scores, and a tiny model: (items, model, tokenizer)."""
-    items = predictions.load_items(DATASET)
+    """The tiny data set with the LSTM's hints and scores, and a tiny model: (catalog, model, tokenizer)."""
+    catalog = load_catalog(DATASET)
     for scope in scopes(DATASET, STAGE):
         cases = predictions.load_cases(scope)
         folder = config.handoff_dir(DATASET, "lstm")
-        unseen = [next(i for i in items[ITEM] if i not in set(h)) for h in cases[HISTORY]]
+        unseen = [next(i for i in catalog.ids if i not in set(h)) for h in cases[HISTORY]]
         hints = pd.DataFrame({CASE: cases[CASE], ITEM: unseen})
         files.write_parquet(hints, folder / f"hints_{scope.label}.parquet")
-        scores = np.tile(np.arange(len(items), dtype=np.float32), (len(cases), 1))
+        scores = np.tile(np.arange(len(catalog), dtype=np.float32), (len(cases), 1))
         np.save(folder / f"scores_{scope.label}.npy", scores)
     model = loading.load_model(tiny_models.tiny_mistral(tmp_path / "model", chat=False))
-    return items, *model
+    return catalog, *model
 
 
 def speaker_of(world):
@@ -112,12 +113,12 @@ def test_shares_are_of_titles_asked_for_and_of_test_cases():
 
 
 def test_the_catalog_is_ranked_with_and_without_seen_movies(world):
-    items, model, tokenizer = world
+    catalog, model, tokenizer = world
     wanted = [Scope(DATASET, STAGE, "next_item", split) for split in ("validation", "test")]
-    histories = answers.pose_histories(wanted, items, n_recent=3)
+    histories = answers.pose_histories(wanted, catalog, n_recent=3)
     searching = {"genres": False, "k": 5, "method": "exact", "width": 8}
     found = catalog_lists.rank_catalog(
-        model, tokenizer, histories, items, "tiny_history", **searching, seed=3
+        model, tokenizer, histories, catalog, "tiny_history", **searching, seed=3
     )
     assert list(found) == wanted
     validation, test = histories
@@ -128,13 +129,13 @@ def test_the_catalog_is_ranked_with_and_without_seen_movies(world):
     assert len(predictions.drop_seen(kept, test.cases)) < len(kept)
     assert predictions.systems(validation.scope) == ["tiny_history"]
     # For fusion: the movies found, and the LSTM's best two of the catalog, which are its last ones.
-    catalog_lists.score_for_fusion(model, tokenizer, histories, found, items, "tiny", n_candidates=2)
+    catalog_lists.score_for_fusion(model, tokenizer, histories, found, catalog, "tiny", n_candidates=2)
     scores = handoff.load_title_scores("tiny", test.scope)
     own = scores[scores[CASE] == test.cases[CASE].iloc[0]].set_index(ITEM)["log_probability"]
     best = lists[lists[CASE] == test.cases[CASE].iloc[0]].set_index(ITEM)["score"]
-    assert set(items[ITEM].tail(2)) | set(best.index) <= set(own.index)
+    assert set(catalog.ids[-2:]) | set(best.index) <= set(own.index)
     assert own[best.index].to_numpy() == pytest.approx(best.to_numpy(), abs=1e-4)
     alone = constrained.score_titles(
-        model, tokenizer, test.texts[:1], items, candidates=[items[ITEM].tail(2)], label="alone"
+        model, tokenizer, test.texts[:1], catalog, candidates=[catalog.ids[-2:]], label="alone"
     )
-    assert own[items[ITEM].tail(2)].to_numpy() == pytest.approx(alone[0, -2:], abs=1e-4)
+    assert own[catalog.ids[-2:]].to_numpy() == pytest.approx(alone[0, -2:], abs=1e-4)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_instructions import ITEMS, examples
+from test_instructions import CATALOG, examples
 
 from dualrec_utils.audit import adapters as audit_language
 from dualrec_utils.core.errors import StudyError
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return movielm_data.train_tokenizer(ITEMS, vocabulary=400)
+    return movielm_data.train_tokenizer(CATALOG, vocabulary=400)
 
 
 def tiny(tokenizer):
@@ -56,16 +56,16 @@ def test_other_projections_stay_as_they_were_when_only_two_learn(tokenizer):
 
 
 def test_as_much_history_as_fits_and_no_more(tokenizer):
-    item_ids = ITEMS["item_id"].to_numpy()
+    item_ids = CATALOG.ids
     long = np.tile(item_ids, 30)
     cases = pd.DataFrame({"case_id": ["a", "b"], "history": [long, item_ids[:2]]})
     hints = pd.Series({"a": item_ids[0], "b": item_ids[0]})
     how = {"hints": hints, "n_titles": 3}
-    texts, held = audit_language.fitting_prompts(cases, ITEMS, tokenizer, n_tokens=300, **how)
-    assert held[1] == 2 and texts[1] == prompts.build_prompts(cases.tail(1), ITEMS, n_recent=2, **how)[0]
+    texts, held = audit_language.fitting_prompts(cases, CATALOG, tokenizer, n_tokens=300, **how)
+    assert held[1] == 2 and texts[1] == prompts.build_prompts(cases.tail(1), CATALOG, n_recent=2, **how)[0]
     assert 2 < held[0] < len(long)
     assert len(chat.prompt_ids(tokenizer, texts[0])) <= 300
-    more = prompts.build_prompts(cases.head(1), ITEMS, n_recent=held[0] + 2, **how)[0]
+    more = prompts.build_prompts(cases.head(1), CATALOG, n_recent=held[0] + 2, **how)[0]
     assert len(chat.prompt_ids(tokenizer, more)) > 300
 
 

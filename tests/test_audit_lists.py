@@ -6,6 +6,7 @@ import pytest
 
 from dualrec_utils.audit import lists as audit_lists
 from dualrec_utils.core import predictions
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.models.hybrids import rerank
 
 ITEMS = pd.DataFrame(
@@ -16,6 +17,7 @@ ITEMS = pd.DataFrame(
         "genres": [["Crime"], ["Action"], ["Action"], ["Comedy"]],
     }
 )
+CATALOG = Catalog.of(ITEMS)
 ANGLES = {
     "Heat (1995)": 0,
     "Die Hard (1988)": 60,
@@ -54,12 +56,12 @@ def order(lists: pd.DataFrame, case: str) -> list:
 
 def test_a_title_like_the_target_hits_only_under_the_fuzzy_rule():
     lists = lists_of({"a": [10, 20], "b": ["Hea (1995)"]})
-    fuzzy = audit_lists.fuzzy_hits(lists, CASES, TARGETS, ITEMS, threshold=0.8)
+    fuzzy = audit_lists.fuzzy_hits(lists, CASES, TARGETS, CATALOG, threshold=0.8)
     # Die Hard (1988) against Die Hard 2 (1990): 26 of 32 letters agree.
     assert fuzzy["first_hit"].tolist() == [2, np.inf]
-    strict = audit_lists.fuzzy_hits(lists, CASES, TARGETS, ITEMS, threshold=0.9)
+    strict = audit_lists.fuzzy_hits(lists, CASES, TARGETS, CATALOG, threshold=0.9)
     assert strict["first_hit"].tolist() == [np.inf, np.inf]
-    wrong = audit_lists.lookalikes(lists, TARGETS, ITEMS, threshold=0.8)
+    wrong = audit_lists.lookalikes(lists, TARGETS, CATALOG, threshold=0.8)
     assert wrong[["title", "target", "n"]].to_numpy().tolist() == [
         ["Die Hard (1988)", "Die Hard 2 (1990)", 1]
     ]
@@ -67,7 +69,7 @@ def test_a_title_like_the_target_hits_only_under_the_fuzzy_rule():
 
 def test_a_list_of_movies_without_texts_is_compared_by_catalog_names():
     lists = lists_of({"a": [30]}).assign(text=None).astype(predictions.COLUMNS)
-    assert audit_lists.fuzzy_hits(lists, CASES, TARGETS, ITEMS, threshold=0.9)["first_hit"].tolist() == [
+    assert audit_lists.fuzzy_hits(lists, CASES, TARGETS, CATALOG, threshold=0.9)["first_hit"].tolist() == [
         1,
         np.inf,
     ]
@@ -75,9 +77,9 @@ def test_a_list_of_movies_without_texts_is_compared_by_catalog_names():
 
 def test_the_leak_moves_every_hit_to_the_head_and_the_honest_reference_does_not():
     lists = lists_of({"a": [20, 40, 30], "b": [10, 20, 30]})
-    honest = rerank.by_similarity(lists, rerank.similarities(lists, HINTS, ITEMS, embeddings()))
+    honest = rerank.by_similarity(lists, rerank.similarities(lists, HINTS, CATALOG, embeddings()))
     assert order(honest, "a") == [20, 30, 40]
-    likeness = audit_lists.leaking_similarities(lists, HINTS, TARGETS, ITEMS, embeddings())
+    likeness = audit_lists.leaking_similarities(lists, HINTS, TARGETS, CATALOG, embeddings())
     leaking = rerank.by_similarity(lists, likeness)
     assert order(leaking, "a")[0] == 30
     # The LSTM's own title has similarity 1 too and stood before the answer.
@@ -107,7 +109,7 @@ def test_the_first_target_alone():
 def rung(lists, **changes):
     settings = {"failures": "counted", "threshold": None, "reference": "hint", "seen": "left out"} | changes
     return audit_lists.rung(
-        lists, CASES, TARGETS, ITEMS, hints=HINTS, embeddings=embeddings(), settings=settings, n_titles=3
+        lists, CASES, TARGETS, CATALOG, hints=HINTS, embeddings=embeddings(), settings=settings, n_titles=3
     )
 
 

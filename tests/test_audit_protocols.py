@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
+from toy_catalog import catalog_of
 
 from dualrec_utils.audit import protocols
 from dualrec_utils.core import config, evaluation, predictions, splits
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines
@@ -62,9 +64,9 @@ def test_the_full_ranking_is_that_of_the_lists(seed):
     rng = np.random.default_rng(seed)
     # Few distinct scores, so that ties occur.
     scores = rng.integers(0, 5, size=(20, 30)).astype(float)
-    some, items = CASES.head(20), pd.DataFrame({"item_id": CATALOG, "genres": [["War"]] * 30})
+    some = CASES.head(20)
     lists = predictions.from_scores(scores, some, CATALOG, seed=0)
-    expected = evaluation.score_lists(lists, some, TARGETS, items)["first_hit"].tolist()
+    expected = evaluation.score_lists(lists, some, TARGETS, catalog_of(CATALOG))["first_hit"].tolist()
     assert protocols.full_ranking(scores, some, TARGETS, CATALOG)["first_hit"].tolist() == expected
 
 
@@ -134,40 +136,38 @@ def test_an_lstm_that_was_not_trained_is_named(tiny):
 
 
 def test_a_fitted_baseline_scores_the_cases(tiny):
-    items = predictions.load_items("ml-100k")
+    catalog = load_catalog("ml-100k")
     cases = predictions.load_cases(TEST)
     known = list(splits.load_histories("ml-100k", "train").values())
     how = {"dataset": "ml-100k", "seed": 0}
-    scores = protocols.fitted_scores("markov", {"smoothing": 1.0}, known, cases, items, **how)
-    assert scores.shape == (len(cases), len(items)) and np.isfinite(scores).all()
+    scores = protocols.fitted_scores("markov", {"smoothing": 1.0}, known, cases, catalog, **how)
+    assert scores.shape == (len(cases), len(catalog)) and np.isfinite(scores).all()
 
 
 def test_movies_that_the_histories_cannot_tell_apart_score_alike(tiny):
     """Twins, always rated together: an inverse gives them equal weights but for rounding errors."""
-    items = predictions.load_items("ml-100k")
+    catalog = load_catalog("ml-100k")
     cases = predictions.load_cases(TEST)
-    ids, rng = items[config.ITEM].to_numpy(), np.random.default_rng(5)
+    ids, rng = catalog.ids, np.random.default_rng(5)
     pairs = ids[: len(ids) // 2 * 2].reshape(-1, 2)
     few = [pairs[rng.choice(len(pairs), size=3, replace=False)].ravel() for _ in range(30)]
     asked = cases.assign(history=[pairs[0]] * len(cases))
     how = {"dataset": "ml-100k", "seed": 0}
-    scores = protocols.fitted_scores("ease", {"query_length": 7, "l2": 190.0}, few, asked, items, **how)
+    scores = protocols.fitted_scores("ease", {"query_length": 7, "l2": 190.0}, few, asked, catalog, **how)
     assert (scores[:, 2 : pairs.size : 2] == scores[:, 3 : pairs.size : 2]).all()
     assert len(np.unique(scores[0])) > 3
 
 
 def test_a_network_keeps_the_epoch_that_is_best_on_validation_users_however_late_it_comes(tiny):
-    items = predictions.load_items("ml-100k")
+    catalog = load_catalog("ml-100k")
     cases = predictions.load_cases(TEST)
     few = list(splits.load_histories("ml-100k", "train").values())[:3]
     settings = {"embedding_size": 8, "n_layers": 1, "max_length": 20, "batch_size": 2, "dropout": 0.0}
     settings |= {"learning_rate": 0.01, "weight_decay": 0.0, "max_epochs": 40, "patience": 1}
-    scores = protocols.fitted_scores("gru4rec", settings, few, cases, items, dataset="ml-100k", seed=0)
+    scores = protocols.fitted_scores("gru4rec", settings, few, cases, catalog, dataset="ml-100k", seed=0)
     measure = experiment.validation("ml-100k", seed=0)
     best, hasty, last = (
-        baselines.build(
-            "gru4rec", items[config.ITEM].to_numpy(), seed=0, items=items, **settings | patience
-        )
+        baselines.build("gru4rec", catalog.ids, seed=0, catalog=catalog, **settings | patience)
         for patience in ({"patience": 40}, {}, {})
     )
     for model in (best, hasty):

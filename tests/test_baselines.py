@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dualrec_utils.core import evaluation, predictions, splits
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope, scopes
@@ -315,7 +316,7 @@ def test_the_choice_is_the_best_on_validation_users(tiny):
     assert table["ndcg@5"].is_monotonic_decreasing
     chosen = {key: int(table[key].iloc[0]) for key in TRIED[0]}
     # The value in the table is the one evaluation finds in the written predictions.
-    catalog = predictions.load_items("ml-100k")[ITEM].to_numpy()
+    catalog = load_catalog("ml-100k").ids
     model = baselines.build("item_knn", catalog, seed=1, **chosen).fit(histories)
     experiment.write_predictions(model, "item_knn", dataset="ml-100k", stage="baselines")
     cases = evaluation.per_case("item_knn", Scope("ml-100k", "baselines", "next_item", "validation"))
@@ -346,7 +347,7 @@ def test_equal_settings_keep_the_order_given(tiny):
 
 def test_predictions_are_written_with_and_without_seen_movies(tiny):
     histories = list(splits.load_histories("ml-100k", "train").values())
-    catalog = predictions.load_items("ml-100k")[ITEM].to_numpy()
+    catalog = load_catalog("ml-100k").ids
     model = baselines.build("most_popular", catalog, seed=1).fit(histories)
     names = experiment.write_predictions(model, "most_popular", dataset="ml-100k", stage="baselines")
     assert names == ["most_popular", "most_popular_seen_kept"]

@@ -8,23 +8,26 @@ import pytest
 from test_baselines_trained import SETTINGS
 
 from dualrec_utils.content import sentences
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines.unisrec import text_vectors
 
 ITEMS = pd.DataFrame(
     {
+        "item_id": [1, 2, 3],
         "title": ["Toy Story", "Alien", "Aliens"],
         "year": pd.array([1995, 1979, 1986], dtype="Int64"),
         "genres": [["Animation", "Children's"], ["Horror", "Sci-Fi"], ["Sci-Fi", "War"]],
     }
 )
+CATALOG = Catalog.of(ITEMS)
 
 
 def fitted(**changes):
     """UniSRec on three movies, with the encoder that `changes` name."""
     settings = SETTINGS["unisrec"] | {"max_epochs": 1} | changes
-    model = baselines.build("unisrec", np.array([1, 2, 3]), seed=5, items=ITEMS, **settings)
+    model = baselines.build("unisrec", CATALOG.ids, seed=5, catalog=CATALOG, **settings)
     return model.fit([np.array([1, 2, 3]), np.array([3, 2])])
 
 
@@ -47,10 +50,10 @@ def test_an_encoder_that_cannot_be_is_named(tmp_path):
 
 
 def test_texts_are_embedded_row_by_row():
-    items = ITEMS
-    vectors = text_vectors(items, sbert=sentences.PACKAGE)
+    vectors = text_vectors(CATALOG, sbert=sentences.PACKAGE)
     assert vectors.shape == (3, 384) and vectors.dtype == np.float32
     likeness = vectors @ vectors.T
     assert np.allclose(np.diag(likeness), 1, atol=1e-5)
     assert likeness[1, 2] > likeness[0, 1]
-    assert np.allclose(text_vectors(items[::-1], sbert=sentences.PACKAGE)[::-1], vectors, atol=1e-5)
+    other_way_round = Catalog.of(ITEMS[::-1].assign(item_id=[1, 2, 3]))
+    assert np.allclose(text_vectors(other_way_round, sbert=sentences.PACKAGE)[::-1], vectors, atol=1e-5)

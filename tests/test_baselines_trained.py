@@ -8,8 +8,8 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from dualrec_utils.core import config, evaluation, predictions, splits
-from dualrec_utils.core.config import ITEM
+from dualrec_utils.core import config, evaluation, splits
+from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines
@@ -23,13 +23,15 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 N = 8
 CATALOG = np.arange(10, 10 + N)
-ITEMS = pd.DataFrame(
-    {
-        "item_id": CATALOG,
-        "title": ["Alien", "Aliens", "Big Night", "Blue Sky", "Babe", "Bound", "Casino", "Clue"],
-        "year": pd.array(range(1980, 1980 + N), dtype="Int64"),
-        "genres": [["Drama"], ["Comedy", "War"]] * (N // 2),
-    }
+MOVIES = Catalog.of(
+    pd.DataFrame(
+        {
+            "item_id": CATALOG,
+            "title": ["Alien", "Aliens", "Big Night", "Blue Sky", "Babe", "Bound", "Casino", "Clue"],
+            "year": pd.array(range(1980, 1980 + N), dtype="Int64"),
+            "genres": [["Drama"], ["Comedy", "War"]] * (N // 2),
+        }
+    )
 )
 TRAINING = {
     "learning_rate": 0.01,
@@ -77,12 +79,12 @@ SHORT = [np.array([10, 11, 12, 13]), np.array([14, 15, 16]), np.array([17, 10, 1
 def _texts(monkeypatch):
     """The sentence encoder takes seconds to load, and one test of it is enough."""
     vectors = np.random.default_rng(3).normal(size=(N, 12)).astype(np.float32)
-    monkeypatch.setattr(unisrec, "text_vectors", lambda items, sbert: vectors)
+    monkeypatch.setattr(unisrec, "text_vectors", lambda catalog, sbert: vectors)
 
 
 def unfitted(name, **changes):
     settings = SETTINGS[name] | changes
-    return baselines.build(name, CATALOG, seed=5, items=ITEMS, **settings)
+    return baselines.build(name, CATALOG, seed=5, catalog=MOVIES, **settings)
 
 
 def prepared(name):
@@ -106,7 +108,7 @@ def best_unseen(model, queries):
 def test_every_baseline_of_the_default_run_fits_and_scores(name):
     """Also one that was added a minute ago and has no test of its own yet."""
     short = {"max_epochs": 1} if "max_epochs" in DEFAULT_RUN[name] else {}
-    model = baselines.build(name, CATALOG, seed=1, items=ITEMS, **DEFAULT_RUN[name] | short)
+    model = baselines.build(name, CATALOG, seed=1, catalog=MOVIES, **DEFAULT_RUN[name] | short)
     histories = [np.array([10, 11, 12, 13]), np.array([12, 11, 10, 15])] * 4
     scores = model.fit(histories).score(histories[:2])
     assert scores.shape == (2, N) and np.isfinite(scores).all()
@@ -164,7 +166,7 @@ class TestEvery:
         assert torch.equal(before, torch.get_rng_state())
         assert torch.are_deterministic_algorithms_enabled() == deterministic
         settings = SETTINGS[name] | {"max_epochs": 1}
-        other = baselines.build(name, CATALOG, seed=6, items=ITEMS, **settings).fit(SHORT)
+        other = baselines.build(name, CATALOG, seed=6, catalog=MOVIES, **settings).fit(SHORT)
         assert not np.allclose(own, other.score([np.array([10])]))
 
     def test_empty_histories_get_popularity_and_movies_nobody_watched_come_last(self, name):
@@ -409,7 +411,7 @@ def test_repeated_movies_are_one_node():
 @pytest.mark.parametrize("name", ["unisrec", "lstm_tuned"])
 def test_models_that_read_titles_say_when_there_are_none(name):
     model = baselines.build(name, CATALOG, seed=5, **SETTINGS[name])
-    with pytest.raises(StudyError, match="give it the catalog as `items`"):
+    with pytest.raises(StudyError, match="give it the `catalog`"):
         model.fit(CYCLE)
 
 
@@ -429,13 +431,13 @@ def test_impossible_hyperparameters_are_named(name, changes, message):
 
 
 def test_validation_hands_out_histories_and_takes_scores(tiny):
-    items = predictions.load_items("ml-100k")
+    catalog = load_catalog("ml-100k")
     histories = list(splits.load_histories("ml-100k", "train").values())
     chosen = SETTINGS["gru4rec"] | {"max_epochs": 3}
     table = experiment.try_each("gru4rec", [chosen], histories, dataset="ml-100k", seed=1)
     # The value by which training stopped is the one that evaluation finds in written predictions.
     measure = experiment.validation("ml-100k", seed=1)
-    model = baselines.build("gru4rec", items[ITEM].to_numpy(), seed=1, items=items, **chosen)
+    model = baselines.build("gru4rec", catalog.ids, seed=1, catalog=catalog, **chosen)
     model.fit(histories, validate=lambda score: measure(score)["ndcg@5"])
     assert table["ndcg@5"].tolist() == [model.curves.query("metric == 'ndcg@5'")["value"].max()]
     experiment.write_predictions(model, "gru4rec", dataset="ml-100k", stage="baselines")

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.content.features import item_features
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.models.lstm import sequences as lstm_data, training as lstm
 from dualrec_utils.studies.bench import lstm as bench
 
@@ -13,10 +14,11 @@ ITEMS = pd.DataFrame(
         "genres": [["Horror"], ["Comedy"], ["Comedy"], ["Sci-Fi"]],
     }
 )
+CATALOG = Catalog.of(ITEMS)
 
 
 def test_both_sides_are_networks_of_the_same_size():
-    features = item_features(ITEMS, title_vocabulary=5000, title_length=10)
+    features = item_features(CATALOG, title_vocabulary=5000, title_length=10)
     theirs, own = bench.keras_lstm(features, 0.3), lstm.build_model(features, dropout=0.3)
     assert theirs.count_params() == own.count_params()
     windows = lstm_data.windows([np.array([1, 2, 3, 4])], window=2)
@@ -26,7 +28,7 @@ def test_both_sides_are_networks_of_the_same_size():
 
 
 def test_speed_counts_real_targets_only(monkeypatch):
-    features = item_features(ITEMS, title_vocabulary=5000, title_length=10)
+    features = item_features(CATALOG, title_vocabulary=5000, title_length=10)
     pieces = lstm_data.every_position([np.array([1, 2, 3, 4]), np.array([1, 2])], length=3, context=0)
     side = bench._Side(lambda: lstm.build_model(features, dropout=0.3), pieces, 2, 0.01, 10)
     ticks = iter(range(100))

@@ -5,6 +5,7 @@ import pytest
 from tiny_models import tiny_mistral
 
 from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.studies.bench import language as bench_language
@@ -17,7 +18,7 @@ def cases(tiny):
     """Validation cases of a tiny study with a model and hints."""
     tiny_mistral(config.stage_dir("ml-100k", "movielm"), chat=False)
     cases = predictions.load_cases(Scope("ml-100k", "bench", "next_item", "validation"))
-    first = predictions.load_items("ml-100k")["item_id"].iloc[0]
+    first = load_catalog("ml-100k").ids[0]
     hints = pd.DataFrame({"case_id": cases["case_id"], "item_id": first})
     files.write_parquet(hints, config.handoff_dir("ml-100k", "lstm") / "hints_next_item_validation.parquet")
     return cases

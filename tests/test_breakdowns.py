@@ -4,19 +4,18 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from toy_catalog import catalog_of
 
 from dualrec_utils.analysis import breakdowns
 from dualrec_utils.analysis.figures import breakdowns as plots
 from dualrec_utils.core import predictions, splits
-from dualrec_utils.core.config import CASE, GENRE_LIST, HISTORY, ITEM, RANK, USER
+from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, USER
 
-ITEMS = pd.DataFrame(
-    {
-        ITEM: [1, 2, 3, 4, 5, 6],
-        GENRE_LIST: [["Drama"], ["Drama", "War"], ["Comedy"], [], ["War"], ["Horror"]],
-    }
+CATALOG = catalog_of(
+    [1, 2, 3, 4, 5, 6], genres=[["Drama"], ["Drama", "War"], ["Comedy"], [], ["War"], ["Horror"]]
 )
-COUNTS = pd.Series([40, 30, 20, 15, 15, 0], index=pd.Index(ITEMS[ITEM], name=ITEM))
+COUNTS = pd.Series([40, 30, 20, 15, 15, 0], index=pd.Index(CATALOG.ids, name=ITEM))
 SETTINGS = {"seed": 1, "n_bootstrap": 200, "confidence": 0.9}
 
 
@@ -42,7 +41,7 @@ def test_classes_hold_a_third_of_the_ratings_each():
 def test_groups_by_hand():
     own = cases([1, 2, 3, 4, 5, 6])
     targets = pd.Series({case: [item] for case, item in zip(own[CASE], [1, 2, 4, 6, 2, 3], strict=True)})
-    found = breakdowns.case_groups(own, targets, ITEMS, COUNTS)
+    found = breakdowns.case_groups(own, targets, CATALOG, COUNTS)
     members = found.groupby(["by", "group"], sort=False)[CASE].agg(list).to_dict()
     assert members == {
         (breakdowns.POPULARITY, "head: 1 movies"): ["c00"],
@@ -93,7 +92,7 @@ def test_a_system_that_names_no_movie_covers_nothing_and_has_no_novelty():
 
 def test_coverage_and_novelty_by_hand():
     own = cases([1, 1, 1])
-    information = pd.Series([0.0, 1, 2, 3, 4, 5], index=ITEMS[ITEM])
+    information = pd.Series([0.0, 1, 2, 3, 4, 5], index=CATALOG.ids)
     ranked = lists(
         # An unmatched title names no movie; the sixth place is beyond the first five; c02 has no list.
         [("c00", 1, 1), ("c00", 2, None), ("c00", 3, 3), ("c00", 6, 6), ("c01", 1, 1)]
@@ -115,13 +114,13 @@ def test_counts_are_of_training_users_alone(tiny):
     assert counts.sum() == sum(map(len, histories.values()))
     movie = counts.idxmax()
     assert counts[movie] == sum(movie in history for history in histories.values())
-    assert counts.index.tolist() == predictions.load_items("ml-100k")[ITEM].tolist()
+    assert counts.index.tolist() == load_catalog("ml-100k").ids.tolist()
 
 
 def test_figures_draw_every_row_and_leave_the_style_alone(tmp_path):
     own = cases(range(10, 46))
     targets = pd.Series({case: [1 + i % 6] for i, case in enumerate(own[CASE])})
-    groups = breakdowns.case_groups(own, targets, ITEMS, COUNTS)
+    groups = breakdowns.case_groups(own, targets, CATALOG, COUNTS)
     rng = np.random.default_rng(0)
     scored = {
         name: own[[CASE, USER]].assign(**{"hit_rate@5": (rng.random(36) < 0.4).astype(float)})

@@ -4,19 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
+from toy_catalog import catalog_of
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 
-ITEMS = pd.DataFrame({"item_id": [2, 3, 5, 7, 11]})
+CATALOG = catalog_of([2, 3, 5, 7, 11])
 
 
 def test_the_best_of_all_and_the_best_unseen_by_hand():
     cases = pd.DataFrame({"case_id": ["b", "a"], "history": [np.array([7, 11]), np.array([2])]})
     lstm = np.log([[0.1, 0.15, 0.2, 0.25, 0.3], [0.3, 0.25, 0.2, 0.15, 0.1]])
-    found = handoff.candidates_of(lstm, cases, ITEMS, n_candidates=2)
+    found = handoff.candidates_of(lstm, cases, CATALOG, n_candidates=2)
     # Case b: 11 and 7 of all, 5 and 3 unseen; case a: 2 and 3 of all, 3 and 5 unseen.
     assert [list(own) for own in found] == [[3, 5, 7, 11], [2, 3, 5]]
 
@@ -24,14 +25,14 @@ def test_the_best_of_all_and_the_best_unseen_by_hand():
 @given(seed=st.integers(0, 1000), n=st.integers(1, 5))
 def test_every_case_gets_as_many_unseen_movies_as_there_are(seed, n):
     rng = np.random.default_rng(seed)
-    histories = [rng.choice(ITEMS["item_id"], size=rng.integers(1, 5), replace=False) for _ in range(4)]
+    histories = [rng.choice(CATALOG.ids, size=rng.integers(1, 5), replace=False) for _ in range(4)]
     cases = pd.DataFrame({"case_id": [f"c{i}" for i in range(4)], "history": histories})
-    lstm = rng.normal(size=(4, len(ITEMS)))
+    lstm = rng.normal(size=(4, len(CATALOG)))
     for own, history in zip(
-        handoff.candidates_of(lstm, cases, ITEMS, n_candidates=n), histories, strict=True
+        handoff.candidates_of(lstm, cases, CATALOG, n_candidates=n), histories, strict=True
     ):
         assert list(own) == sorted(set(own))
-        assert len(set(own) - set(history)) >= min(n, len(ITEMS) - len(history))
+        assert len(set(own) - set(history)) >= min(n, len(CATALOG) - len(history))
         assert len(own) >= n
 
 

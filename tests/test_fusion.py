@@ -6,14 +6,16 @@ import pandas as pd
 import pytest
 import ranx
 from hypothesis import given, settings, strategies as st
+from toy_catalog import catalog_of
 
 from dualrec_utils.core import config, predictions
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.hybrids import figures, fusion, weights as fusion_weights
 
-ITEMS = pd.DataFrame({"item_id": [10, 20, 30]})
+CATALOG = catalog_of([10, 20, 30])
 CASES = pd.DataFrame({"case_id": ["a"], "history": [np.array([], dtype=int)]})
 LSTM = np.log([[0.5, 0.4, 0.1]])
 LANGUAGE = np.log([[0.1, 0.6, 0.3]])
@@ -30,7 +32,7 @@ def top(lists: pd.DataFrame, case: str = "a") -> list[int]:
 
 
 def test_three_movies_by_hand():
-    lstm, language = fusion.align(LSTM, LANGUAGE, CASES, ITEMS)
+    lstm, language = fusion.align(LSTM, LANGUAGE, CASES, CATALOG)
     half = {"weight": 0.5}
     mixture = fusion.combine(lstm, language, method="mixture", **half)
     assert np.exp(mixture) == pytest.approx(np.array([[0.3, 0.5, 0.2]]))
@@ -40,15 +42,15 @@ def test_three_movies_by_hand():
     ranks = fusion.combine(lstm, language, weight=0.25, method="reciprocal_rank")
     by_hand = [0.25 / 63 + 0.75 / 61, 0.25 / 61 + 0.75 / 62, 0.25 / 62 + 0.75 / 63]
     assert ranks == pytest.approx(np.array([by_hand]))
-    lists = fusion.fused_lists(LSTM, LANGUAGE, CASES, ITEMS, weight=0.5, method="mixture", seed=3)
+    lists = fusion.fused_lists(LSTM, LANGUAGE, CASES, CATALOG, weight=0.5, method="mixture", seed=3)
     assert top(lists) == [20, 10, 30]
     assert set(lists["seed"]) == {3}
 
 
 def test_what_the_language_model_did_not_score_gets_its_lowest_score_and_both_sides_sum_to_one():
-    matrix = fusion.title_score_matrix(scores(["a", "a"], [20, 10], [-1.0, -3.0]), CASES, ITEMS)
+    matrix = fusion.title_score_matrix(scores(["a", "a"], [20, 10], [-1.0, -3.0]), CASES, CATALOG)
     assert np.isnan(matrix[0, 2])
-    lstm, language = fusion.align(LSTM, matrix, CASES, ITEMS)
+    lstm, language = fusion.align(LSTM, matrix, CASES, CATALOG)
     assert language[0, 2] == language[0, 0] == language[0, 1] - 2
     assert np.exp(language).sum() == pytest.approx(1)
     assert np.exp(lstm) == pytest.approx(np.array([[0.5, 0.4, 0.1]]))
@@ -57,16 +59,16 @@ def test_what_the_language_model_did_not_score_gets_its_lowest_score_and_both_si
 def test_seen_movies_are_no_candidates_and_lend_no_floor():
     cases = CASES.assign(history=[np.array([30])])
     language = np.array([[-2.0, np.nan, -9.0]])
-    lstm, filled = fusion.align(LSTM, language, cases, ITEMS)
+    lstm, filled = fusion.align(LSTM, language, cases, CATALOG)
     assert np.exp(lstm) == pytest.approx(np.array([[5 / 9, 4 / 9, 0]]))
     assert np.exp(filled) == pytest.approx(np.array([[0.5, 0.5, 0]]))
-    kept, _ = fusion.align(LSTM, language, cases, ITEMS, exclude_seen=False)
+    kept, _ = fusion.align(LSTM, language, cases, CATALOG, exclude_seen=False)
     assert np.exp(kept) == pytest.approx(np.exp(LSTM))
 
 
 def test_candidates_are_the_lstms_best_united_with_what_was_scored():
     language = np.array([[np.nan, np.nan, -1.0]])
-    lstm, _ = fusion.align(LSTM, language, CASES, ITEMS, n_candidates=1)
+    lstm, _ = fusion.align(LSTM, language, CASES, CATALOG, n_candidates=1)
     assert np.isfinite(lstm).tolist() == [[True, False, True]]
 
 
@@ -80,16 +82,15 @@ def matrices(draw):
     language[hidden] = np.nan
     cases = pd.DataFrame({"case_id": [f"c{i}" for i in range(n_cases)]})
     cases["history"] = [rng.choice(np.arange(1, n_items), 1) for _ in range(n_cases)]
-    items = pd.DataFrame({"item_id": np.arange(n_items)})
-    return rng.normal(size=(n_cases, n_items)).round(2), language, cases, items
+    return rng.normal(size=(n_cases, n_items)).round(2), language, cases, catalog_of(range(n_items))
 
 
 @settings(max_examples=40)
 @given(matrices(), st.sampled_from(fusion.METHODS))
 def test_the_weights_at_both_ends_give_each_models_own_order(given_, method):
-    lstm, language, cases, items = given_
-    args = {"cases": cases, "items": items, "method": method, "seed": 1}
-    alone = predictions.from_scores(lstm, cases, items["item_id"].to_numpy(), seed=1)
+    lstm, language, cases, catalog = given_
+    args = {"cases": cases, "catalog": catalog, "method": method, "seed": 1}
+    alone = predictions.from_scores(lstm, cases, catalog.ids, seed=1)
     ends = [fusion.fused_lists(lstm, language, weight=w, **args) for w in (0, 1)]
     for case, history, row in zip(cases["case_id"], cases["history"], language, strict=True):
         assert top(ends[0], case) == top(alone, case)
@@ -102,19 +103,19 @@ def test_the_weights_at_both_ends_give_each_models_own_order(given_, method):
 @settings(max_examples=40)
 @given(matrices(), st.sampled_from(fusion.METHODS), st.floats(0, 1), st.integers(0, 99))
 def test_lists_do_not_depend_on_the_order_of_the_title_scores(given_, method, weight, seed):
-    lstm, language, cases, items = given_
+    lstm, language, cases, catalog = given_
     rows, columns = np.nonzero(~np.isnan(language))
     frame = scores(
         cases["case_id"].to_numpy()[rows],
-        items["item_id"].to_numpy()[columns],
+        catalog.ids[columns],
         language[rows, columns],
     )
     lists = []
     for own in (frame, frame.sample(frac=1, random_state=seed)):
-        matrix = fusion.title_score_matrix(own, cases, items)
-        lists.append(fusion.fused_lists(lstm, matrix, cases, items, weight=weight, method=method, seed=1))
+        matrix = fusion.title_score_matrix(own, cases, catalog)
+        lists.append(fusion.fused_lists(lstm, matrix, cases, catalog, weight=weight, method=method, seed=1))
     pd.testing.assert_frame_equal(*lists)
-    predictions.check(lists[0], cases, items["item_id"].to_numpy())
+    predictions.check(lists[0], cases, catalog.ids)
     assert not lists[0].duplicated(["case_id", "item_id"]).any()
 
 
@@ -131,7 +132,7 @@ def test_lists_do_not_depend_on_the_order_of_the_title_scores(given_, method, we
 )
 def test_wrong_title_scores_are_refused(frame, message):
     with pytest.raises(StudyError, match=message):
-        fusion.title_score_matrix(frame, CASES, ITEMS)
+        fusion.title_score_matrix(frame, CASES, CATALOG)
 
 
 def test_wrong_settings_are_refused():
@@ -140,10 +141,10 @@ def test_wrong_settings_are_refused():
     with pytest.raises(StudyError, match="unknown fusion method 'sum'"):
         fusion.combine(LSTM, LANGUAGE, weight=0.5, method="sum")
     with pytest.raises(StudyError, match="one row a case"):
-        fusion.align(LSTM[:, :2], LANGUAGE, CASES, ITEMS)
+        fusion.align(LSTM[:, :2], LANGUAGE, CASES, CATALOG)
     with pytest.raises(StudyError, match="scored no movie outside the history"):
         only_seen = CASES.assign(history=[np.array([10])])
-        fusion.align(LSTM, np.array([[-1.0, np.nan, np.nan]]), only_seen, ITEMS)
+        fusion.align(LSTM, np.array([[-1.0, np.nan, np.nan]]), only_seen, CATALOG)
 
 
 def full_lists(matrix: np.ndarray) -> pd.DataFrame:
@@ -177,13 +178,13 @@ def test_reciprocal_rank_with_half_weight_is_ranxs():
 def of_split(split: str) -> dict:
     """Cases of the tiny data set with random LSTM scores; the language model knows the targets."""
     cases = predictions.load_cases(Scope("ml-100k", "toy", "next_item", split))
-    items = predictions.load_items("ml-100k")
-    lstm = np.random.default_rng(3).normal(size=(len(cases), len(items)))
+    catalog = load_catalog("ml-100k")
+    lstm = np.random.default_rng(3).normal(size=(len(cases), len(catalog)))
     path = config.processed_dir("ml-100k") / "targets_next_item.parquet"
     targets = pd.read_parquet(path).set_index("case_id")["item_id"]
     language = np.zeros(lstm.shape)
-    language[np.arange(len(cases)), np.searchsorted(items["item_id"], targets[cases["case_id"]])] = 5
-    return {"lstm": lstm, "language": language, "cases": cases, "items": items}
+    language[np.arange(len(cases)), catalog.columns(targets[cases["case_id"]])] = 5
+    return {"lstm": lstm, "language": language, "cases": cases, "catalog": catalog}
 
 
 SETTINGS = {"scope": Scope("ml-100k", "toy", "next_item", "validation"), "seed": 1}
@@ -222,14 +223,14 @@ def test_no_weight_is_chosen_on_test_users_whatever_their_cases_are_called(tiny)
 
 
 def test_scores_of_other_cases_are_refused(tiny):
-    cases, items = of_split("test")["cases"], predictions.load_items("ml-100k")
+    cases, catalog = of_split("test")["cases"], load_catalog("ml-100k")
     scope = Scope("ml-100k", "toy", "next_item", "test")
     folder = config.handoff_dir("ml-100k", "lstm")
     with pytest.raises(StudyError, match="dvc repro lstm"):
         handoff.load_lstm_scores(scope)
     folder.mkdir(parents=True)
     for n_cases in (len(cases) + 1, len(cases)):
-        matrix = np.zeros((n_cases, len(items)), dtype=np.float16)
+        matrix = np.zeros((n_cases, len(catalog)), dtype=np.float16)
         np.save(folder / "scores_next_item_test.npy", matrix)
         if n_cases > len(cases):
             with pytest.raises(StudyError, match="expected"):

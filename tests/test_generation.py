@@ -10,6 +10,7 @@ import torch
 from tiny_models import tiny_mistral, tiny_qwen2
 
 from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
@@ -25,6 +26,7 @@ ITEMS = pd.DataFrame(
         "genres": [["Drama"]] * 4,
     }
 )
+CATALOG = Catalog.of(ITEMS)
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -40,7 +42,7 @@ def folder(tmp_path_factory, one_thread):
     """A toy model that has learned to go round Alpha, Bravo, Charlie, Delta."""
     histories = {user: np.array([(user + step) % 4 + 1 for step in range(20)]) for user in range(8)}
     model, tokenizer, curve = movielm.train(
-        histories, histories, ITEMS, seed=1, vocabulary=350, hidden_size=32, n_layers=1, n_heads=2,
+        histories, histories, CATALOG, seed=1, vocabulary=350, hidden_size=32, n_layers=1, n_heads=2,
         max_tokens=120, genre_share=0.0, noise_share=0.0, n_epochs=40, batch_size=4, learning_rate=0.01,
         weight_decay=0.1, dropout=0.0,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from tokenizers import Tokenizer, models, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from dualrec_utils.content import titles
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import handoff
 from dualrec_utils.models.finetuning import examples as instructions
@@ -24,6 +24,7 @@ ITEMS = pd.DataFrame(
         "genres": [["Drama"] if i % 2 else ["Comedy", "Crime"] for i in range(40)],
     }
 )
+CATALOG = Catalog.of(ITEMS)
 HISTORIES = {
     user: np.random.default_rng(user).permutation(ITEMS["item_id"].to_numpy())[:12] for user in range(1, 13)
 }
@@ -32,12 +33,14 @@ SPLITS = pd.DataFrame({"user_id": range(1, 15), "split": ["train"] * 12 + ["vali
 
 
 def examples(**changed) -> pd.DataFrame:
-    return instructions.instruction_data(HISTORIES, ITEMS, SPLITS, **{"hints": HINTS, "seed": 5, **changed})
+    return instructions.instruction_data(
+        HISTORIES, CATALOG, SPLITS, **{"hints": HINTS, "seed": 5, **changed}
+    )
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return movielm_data.train_tokenizer(ITEMS, vocabulary=400)
+    return movielm_data.train_tokenizer(CATALOG, vocabulary=400)
 
 
 def test_answers_are_three_of_the_last_five_in_the_order_watched():
@@ -45,13 +48,13 @@ def test_answers_are_three_of_the_last_five_in_the_order_watched():
         window = [int(item) for item in HISTORIES[row.user_id][-5:]]
         places = [window.index(item) for item in row.answer_items]
         assert len(places) == 3 and places == sorted(places)
-        names = titles.names_of(ITEMS)
+        names = CATALOG.names
         assert row.answer == "".join(f"- {names[item]}\n" for item in row.answer_items)
         assert row.answer_of_user == row.user_id
 
 
 def test_prompts_show_the_five_movies_before_the_window_and_the_hint():
-    lines, names = prompts.lines_of(ITEMS), titles.names_of(ITEMS)
+    lines, names = prompts.lines_of(CATALOG), CATALOG.names
     for row in examples().itertuples():
         listed = [line for line in row.prompt.splitlines() if line.startswith("- ")]
         assert listed == [lines[item] for item in HISTORIES[row.user_id][-10:-5]]
@@ -61,7 +64,7 @@ def test_prompts_show_the_five_movies_before_the_window_and_the_hint():
 
 def test_the_draw_hangs_on_seed_and_user_alone():
     few = {user: HISTORIES[user] for user in (3, 7)}
-    alone = instructions.instruction_data(few, ITEMS, SPLITS, hints=HINTS, seed=5)
+    alone = instructions.instruction_data(few, CATALOG, SPLITS, hints=HINTS, seed=5)
     among = examples().set_index("user_id").loc[[3, 7]].reset_index()
     pd.testing.assert_frame_equal(alone, among)
     window = HISTORIES[3][-5:].tolist()
@@ -73,13 +76,13 @@ def test_a_planted_leak_is_found():
     for stranger in (13, 14):
         leaking = HISTORIES | {stranger: HISTORIES[1]}
         with pytest.raises(StudyError, match=f"leak: user {stranger}"):
-            instructions.instruction_data(leaking, ITEMS, SPLITS, hints=None, seed=5)
+            instructions.instruction_data(leaking, CATALOG, SPLITS, hints=None, seed=5)
     with pytest.raises(StudyError, match="'test'"):
-        instructions.instruction_data({14: HISTORIES[1]}, ITEMS, SPLITS, hints=None, seed=5, split="test")
+        instructions.instruction_data({14: HISTORIES[1]}, CATALOG, SPLITS, hints=None, seed=5, split="test")
     with pytest.raises(StudyError, match="has no hint"):
         examples(hints=HINTS.drop(4))
     with pytest.raises(StudyError, match="user 2 has no movie before"):
-        instructions.instruction_data({2: HISTORIES[2][:5]}, ITEMS, SPLITS, hints=None, seed=5)
+        instructions.instruction_data({2: HISTORIES[2][:5]}, CATALOG, SPLITS, hints=None, seed=5)
 
 
 @given(n=st.integers(2, 12), seed=st.integers(0, 10_000))

@@ -11,6 +11,7 @@ from ranx import Qrels, Run, evaluate
 
 from dualrec_utils.analysis import chance, counterparts, results, verdict
 from dualrec_utils.core import config, evaluation, files, predictions
+from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM, RANK, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
@@ -265,10 +266,12 @@ def world():
         return [rng.choice(N_ITEMS, size=m, replace=False, p=taste / taste.sum()) for m in lengths]
 
     items = pd.DataFrame({ITEM: np.arange(N_ITEMS), "title": [f"Film {i}" for i in range(N_ITEMS)]})
-    items = items.assign(year=2000, **{GENRE_LIST: [[GENRES[i % 18]] for i in range(N_ITEMS)]})
+    catalog = Catalog.of(
+        items.assign(year=2000, **{GENRE_LIST: [[GENRES[i % 18]] for i in range(N_ITEMS)]})
+    )
     train, own = histories(150), histories(N_CASES)
     cases = pd.DataFrame({CASE: [f"c{i:04d}" for i in range(N_CASES)], USER: range(N_CASES), HISTORY: own})
-    return train, cases, items, chance.drawn_targets(cases, items[ITEM].to_numpy(), seed=12)
+    return train, cases, catalog, chance.drawn_targets(cases, catalog.ids, seed=12)
 
 
 @pytest.fixture(scope="module")
@@ -277,9 +280,9 @@ def uniform(one_thread):
 
 
 def distance(lists, uniform):
-    _, cases, items, targets = uniform
-    predictions.check(lists, cases, items[ITEM].to_numpy())
-    return chance.distance(lists, cases, targets, items)["distance"]
+    _, cases, catalog, targets = uniform
+    predictions.check(lists, cases, catalog.ids)
+    return chance.distance(lists, cases, targets, catalog)["distance"]
 
 
 def chances(lists, uniform):
@@ -298,14 +301,14 @@ RANKERS = {
 
 
 def scores_of(name, uniform):
-    train, cases, items, _ = uniform
-    model = baselines.build(name, items[ITEM].to_numpy(), seed=1, **RANKERS[name]).fit(train)
+    train, cases, catalog, _ = uniform
+    model = baselines.build(name, catalog.ids, seed=1, **RANKERS[name]).fit(train)
     return model.score(list(cases[HISTORY]))
 
 
 def ranked(scores, uniform):
-    _, cases, items, _ = uniform
-    return predictions.from_scores(scores, cases, items[ITEM].to_numpy(), seed=1, length=20)
+    _, cases, catalog, _ = uniform
+    return predictions.from_scores(scores, cases, catalog.ids, seed=1, length=20)
 
 
 @pytest.mark.parametrize("name", RANKERS)
@@ -318,18 +321,18 @@ def test_with_uniform_targets_a_baseline_is_at_chance(name, uniform):
 
 
 def test_with_uniform_targets_answers_fusions_and_diversified_lists_are_at_chance(uniform):
-    _, cases, items, _ = uniform
+    _, cases, catalog, _ = uniform
     lists = ranked(scores_of("markov", uniform), uniform)
     # Three titles, the second of which matches no movie; every tenth case has no answer.
     answers = lists[(lists[RANK] <= 3) & (lists[CASE].str[-1] != "0")]
     answers = answers.assign(**{ITEM: answers[ITEM].mask(answers[RANK] == 2)})
     assert chances(answers, uniform).mean() < chances(lists, uniform).mean() / 2
     fused = fusion.fused_lists(
-        scores_of("markov", uniform), scores_of("item_knn", uniform), cases, items, weight=0.5,
+        scores_of("markov", uniform), scores_of("item_knn", uniform), cases, catalog, weight=0.5,
         method="reciprocal_rank", seed=1,
     )  # fmt: skip
     spread = diversity.diversify(
-        lists, cases, items, reranker="genres", trade_off=0.5, similarity=np.eye(N_ITEMS), n_candidates=20
+        lists, cases, catalog, reranker="genres", trade_off=0.5, similarity=np.eye(N_ITEMS), n_candidates=20
     )
     for own in (answers, fused, spread):
         assert abs(distance(own, uniform)) < WIDTH
@@ -343,11 +346,11 @@ def test_a_ranker_that_peeks_is_not_at_chance(uniform):
 
 
 def test_lists_that_keep_seen_movies_have_fewer_chances(uniform):
-    _, cases, items, _ = uniform
+    _, cases, catalog, _ = uniform
     scores = np.zeros((N_CASES, N_ITEMS))
     for row, history in enumerate(cases[HISTORY]):
         scores[row, history[:3]] = 1
-    kept = predictions.from_scores(scores, cases, items[ITEM].to_numpy(), seed=1, exclude_seen=False)
+    kept = predictions.from_scores(scores, cases, catalog.ids, seed=1, exclude_seen=False)
     free = N_ITEMS - cases[HISTORY].map(len)
     assert (chances(kept, uniform) <= (chance.K - 3) / free.to_numpy() + 1e-12).all()
     assert abs(distance(kept, uniform)) < WIDTH
@@ -380,7 +383,7 @@ def test_in_every_run_every_system_is_at_chance_on_drawn_targets(path):
 def test_predictions_of_other_cases_are_refused_with_the_first_of_them(tiny):
     test = Scope("ml-100k", "lstm", "next_item", "test")
     validation = predictions.load_cases(test.replace(split="validation"))
-    items = predictions.load_items("ml-100k")[ITEM].to_numpy()
+    items = load_catalog("ml-100k").ids
     strangers = predictions.from_scores(np.zeros((len(validation), len(items))), validation, items, seed=1)
     files.write_parquet(strangers, predictions.path_of("lstm", test))
     found = results.discover("ml-100k")

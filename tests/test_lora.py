@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import tiny_models
 import torch
-from test_instructions import ITEMS, examples
+from test_instructions import CATALOG, examples
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from dualrec_utils.core.errors import StudyError
@@ -29,7 +29,7 @@ def base(tmp_path_factory):
 
 
 def write_base(folder):
-    tokenizer = movielm_data.train_tokenizer(ITEMS, vocabulary=400)
+    tokenizer = movielm_data.train_tokenizer(CATALOG, vocabulary=400)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = movielm.new_model(tokenizer, hidden_size=32, n_layers=2, n_heads=2, dropout=0.0)

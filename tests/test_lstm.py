@@ -6,7 +6,8 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from dualrec_utils.content.features import item_features, rows_of
+from dualrec_utils.content.features import item_features
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.lstm import (
     network as lstm_network,
@@ -23,9 +24,9 @@ SETTINGS = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01, "dropout": 0.3}
 
 
 @pytest.fixture(scope="module")
-def items():
+def catalog():
     titles = ["Alien", "Aliens", "Blue in the Face", "Big Night"] * 3
-    return pd.DataFrame(
+    items = pd.DataFrame(
         {
             "item_id": np.arange(10, 10 + N_ITEMS),
             "title": [f"{title} {number}" for number, title in enumerate(titles)],
@@ -33,11 +34,12 @@ def items():
             "genres": [["Drama"], ["Comedy", "War"], ["Action"]] * 4,
         }
     )
+    return Catalog.of(items)
 
 
 @pytest.fixture(scope="module")
-def features(items):
-    return item_features(items, title_vocabulary=5000, title_length=10)
+def features(catalog):
+    return item_features(catalog, title_vocabulary=5000, title_length=10)
 
 
 @pytest.fixture(scope="module")
@@ -237,15 +239,15 @@ def test_scores_are_log_probabilities_of_the_cut_history(model):
         lstm.log_probabilities(model, [np.array([1]), np.array([], dtype=int)], max_history=2)
 
 
-def test_hints_are_unseen_and_scores_stay_as_they_were(items):
+def test_hints_are_unseen_and_scores_stay_as_they_were(catalog):
     scores = np.tile(np.arange(N_ITEMS, dtype=np.float32), (2, 1))
     before = scores.copy()
-    found = lstm_scores.hints(scores, [np.array([21, 20]), np.array([10])], items)
+    found = lstm_scores.hints(scores, [np.array([21, 20]), np.array([10])], catalog)
     assert found.tolist() == [19, 21]
     assert np.array_equal(scores, before)
 
 
-def test_hints_for_training_users_come_from_models_that_never_saw_them(model, items):
+def test_hints_for_training_users_come_from_models_that_never_saw_them(model, catalog):
     draw = np.random.default_rng(2)
     known = {user: draw.permutation(N_ITEMS)[:8] + 10 for user in range(1, 8)}
     trained = []
@@ -254,10 +256,10 @@ def test_hints_for_training_users_come_from_models_that_never_saw_them(model, it
         trained.append({tuple(row) for row in rows})
         return model
 
-    found = lstm_scores.training_hints(model, known, items, fit=fit, n_folds=3, max_history=30, seed=1)
+    found = lstm_scores.training_hints(model, known, catalog, fit=fit, n_folds=3, max_history=30, seed=1)
     assert found["user_id"].tolist() == list(known)
     for history in known.values():
-        own = tuple(rows_of(history, items))
+        own = tuple(catalog.rows(history))
         assert sum(own not in fold for fold in trained) == 1
     # One model in every fold: then both kinds of hints agree, and none stands in what was read.
     assert (found["item_id"] == found["in_sample_item_id"]).all()

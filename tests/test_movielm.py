@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dualrec_utils.core import config
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.movielm import documents as movielm_data, model as movielm
 
@@ -32,9 +33,9 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def items():
+def catalog():
     names = ["Alpha", "Bravo", "Charlie Two", "Delta, The", "Echo", "Foxtrot"]
-    return pd.DataFrame(
+    items = pd.DataFrame(
         {
             "item_id": range(1, 7),
             "title": names,
@@ -42,6 +43,7 @@ def items():
             "genres": [["Drama"], ["Comedy", "Drama"], [], ["War"], ["Drama"], ["Crime"]],
         }
     )
+    return Catalog.of(items)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +52,8 @@ def histories():
     return {user: np.array([(user + step) % 6 + 1 for step in range(25)]) for user in range(12)}
 
 
-def test_tokens_give_the_text_back(items):
-    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
+def test_tokens_give_the_text_back(catalog):
+    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
     text = "Below is a user's movie watching history:\n- Delta, The (1993) (War)\n\n- Ünknown (2050)"
     ids = tokenizer(text)["input_ids"]
     assert ids[0] == tokenizer.bos_token_id
@@ -60,20 +62,20 @@ def test_tokens_give_the_text_back(items):
     assert tokenizer.pad_token_id not in (0, tokenizer.eos_token_id)
 
 
-def test_prompt_and_answer_tokens_join_without_merging(items):
-    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
+def test_prompt_and_answer_tokens_join_without_merging(catalog):
+    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
     prompt, answer = "would likely enjoy next.\n\n", "- Alpha (1990)\n- Delta, The (1993)\n"
     apart = tokenizer(prompt)["input_ids"] + tokenizer(answer, add_special_tokens=False)["input_ids"]
     assert tokenizer(prompt + answer)["input_ids"] == apart
 
 
-def test_an_epoch_holds_every_movie_once_in_order(items, histories):
-    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
-    documents = movielm_data.Documents(items, tokenizer, max_tokens=120)
+def test_an_epoch_holds_every_movie_once_in_order(catalog, histories):
+    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
+    documents = movielm_data.Documents(catalog, tokenizer, max_tokens=120)
     cut = documents.epoch(histories, genre_share=0.5, noise_share=0.0, rng=np.random.default_rng(0))
     texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids, _ in cut]
     titles = [line[2:].split(" (")[0] for text in texts for line in text.splitlines()[1:]]
-    wanted = dict(zip(items["item_id"], items["title"], strict=True))
+    wanted = dict(zip(catalog.ids, catalog.items["title"], strict=True))
     assert titles == [wanted[item] for user in sorted(histories) for item in histories[user]]
     assert max(len(ids) for ids, _ in cut) <= 120
     assert all(ids == labels for ids, labels in cut)
@@ -81,15 +83,15 @@ def test_an_epoch_holds_every_movie_once_in_order(items, histories):
     assert 0 < sum(plain) < len(texts)
 
 
-def test_random_tokens_interrupt_between_lines_and_carry_no_loss(items, histories):
-    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
-    documents = movielm_data.Documents(items, tokenizer, max_tokens=120)
+def test_random_tokens_interrupt_between_lines_and_carry_no_loss(catalog, histories):
+    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
+    documents = movielm_data.Documents(catalog, tokenizer, max_tokens=120)
     settings = {"genre_share": 0.0, "noise_share": 1.0}
     cut = documents.epoch(histories, **settings, rng=np.random.default_rng(0))
     kept = [[token for token in labels if token != -100] for _, labels in cut]
     texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in kept]
     titles = [line[2:].split(" (")[0] for text in texts for line in text.splitlines()[1:]]
-    wanted = dict(zip(items["item_id"], items["title"], strict=True))
+    wanted = dict(zip(catalog.ids, catalog.items["title"], strict=True))
     # Without the noise, the documents are whole: cut between lines, every movie once.
     assert titles == [wanted[item] for user in sorted(histories) for item in histories[user]]
     for ids, labels in cut:
@@ -101,10 +103,10 @@ def test_random_tokens_interrupt_between_lines_and_carry_no_loss(items, historie
         assert not set(ids[silent[0] : silent[-1] + 1]) & set(range(4))
 
 
-def test_documents_refuse_a_length_that_holds_no_two_movies(items):
-    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
+def test_documents_refuse_a_length_that_holds_no_two_movies(catalog):
+    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
     with pytest.raises(StudyError, match="max_tokens is 20"):
-        movielm_data.Documents(items, tokenizer, max_tokens=20)
+        movielm_data.Documents(catalog, tokenizer, max_tokens=20)
 
 
 def test_batches_hold_every_document_once():
@@ -115,8 +117,8 @@ def test_batches_hold_every_document_once():
     assert max(len(ids) for ids, _ in made) == 4
 
 
-def test_untrained_model_guesses_uniformly_and_padding_costs_nothing(items):
-    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
+def test_untrained_model_guesses_uniformly_and_padding_costs_nothing(catalog):
+    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
     torch.manual_seed(0)
     model = movielm.new_model(tokenizer, hidden_size=32, n_layers=1, n_heads=2, dropout=0.0).eval()
     ids = torch.tensor([[1, 10, 11, 12], [1, 10, 3, 3]])
@@ -129,8 +131,8 @@ def test_untrained_model_guesses_uniformly_and_padding_costs_nothing(items):
     assert losses[0, 0].item() == pytest.approx(losses[1, 0].item(), abs=1e-5)
 
 
-def test_losses_at_labelled_tokens_are_those_of_the_whole_document(items):
-    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
+def test_losses_at_labelled_tokens_are_those_of_the_whole_document(catalog):
+    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
     torch.manual_seed(0)
     model = movielm.new_model(tokenizer, hidden_size=32, n_layers=1, n_heads=2, dropout=0.0).eval()
     ids = torch.tensor([[1, 10, 11, 12, 13], [1, 20, 21, 22, 3]])
@@ -144,8 +146,8 @@ def test_losses_at_labelled_tokens_are_those_of_the_whole_document(items):
             assert losses[row, place].item() == pytest.approx(own, abs=1e-5)
 
 
-def test_every_weight_has_one_optimizer_and_norms_do_not_decay(items):
-    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
+def test_every_weight_has_one_optimizer_and_norms_do_not_decay(catalog):
+    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
     model = movielm.new_model(tokenizer, hidden_size=32, n_layers=2, n_heads=2, dropout=0.0)
     groups = [
         group
@@ -159,9 +161,9 @@ def test_every_weight_has_one_optimizer_and_norms_do_not_decay(items):
             assert group["weight_decay"] == (0.1 if weight.ndim == 2 else 0.0)
 
 
-def test_training_learns_the_ring_and_is_the_same_again(items, histories):
+def test_training_learns_the_ring_and_is_the_same_again(catalog, histories):
     runs = [
-        movielm.train(histories, {99: histories[3]}, items, seed=7, **SETTINGS | {"n_epochs": 30})
+        movielm.train(histories, {99: histories[3]}, catalog, seed=7, **SETTINGS | {"n_epochs": 30})
         for _ in range(2)
     ]
     curve = runs[0][2]
@@ -173,23 +175,23 @@ def test_training_learns_the_ring_and_is_the_same_again(items, histories):
         assert torch.equal(first, second)
 
 
-def test_another_seed_gives_other_weights(items, histories):
+def test_another_seed_gives_other_weights(catalog, histories):
     few = {user: histories[user] for user in (0, 1)}
-    one, other = (movielm.train(few, few, items, seed=seed, **SETTINGS)[0] for seed in (1, 2))
+    one, other = (movielm.train(few, few, catalog, seed=seed, **SETTINGS)[0] for seed in (1, 2))
     assert not torch.equal(one.model.embed_tokens.weight, other.model.embed_tokens.weight)
 
 
-def test_training_leaves_global_state_alone(items, histories):
+def test_training_leaves_global_state_alone(catalog, histories):
     # Another test may have left it on: the LSTM turns it on for its whole process.
     torch.use_deterministic_algorithms(False)
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    movielm.train({0: histories[0]}, {1: histories[1]}, items, seed=7, **SETTINGS)
+    movielm.train({0: histories[0]}, {1: histories[1]}, catalog, seed=7, **SETTINGS)
     assert torch.equal(before, torch.get_rng_state())
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_stage_never_reads_the_last_five_movies(items, histories, tmp_path, monkeypatch):
+def test_stage_never_reads_the_last_five_movies(catalog, histories, tmp_path, monkeypatch):
     monkeypatch.setattr(config, "ROOT", tmp_path)
     monkeypatch.setattr(config, "METRICS", tmp_path / "metrics")
     (config.processed_dir("toy")).mkdir(parents=True)
@@ -197,13 +199,13 @@ def test_stage_never_reads_the_last_five_movies(items, histories, tmp_path, monk
     (config.processed_dir("toy") / "summary.json").write_text(json.dumps(summary))
     seen = {}
 
-    def spy(histories, validation, items, *, seed, **section):
+    def spy(histories, validation, catalog, *, seed, **section):
         seen.update(histories)
-        return train(histories, validation, items, seed=seed, **section)
+        return train(histories, validation, catalog, seed=seed, **section)
 
     train = movielm.train
     monkeypatch.setattr(movielm, "train", spy)
-    monkeypatch.setattr(movielm, "load_items", lambda dataset: items)
+    monkeypatch.setattr(movielm, "load_catalog", lambda dataset: catalog)
     monkeypatch.setattr(movielm, "load_histories", lambda dataset, split: histories)
     folder = movielm.train_stage("toy", 3, **SETTINGS)
     assert {user: len(own) for user, own in seen.items()} == dict.fromkeys(histories, 20)

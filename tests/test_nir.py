@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dualrec_utils.core import config, files
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.movielm import model as movielm
 from dualrec_utils.studies.nir import (
@@ -288,9 +289,9 @@ def test_a_local_model_is_asked_in_three_ways(root, published, published_files):
 
     histories = {user: np.array([11 + (user + step) % 5 for step in range(12)]) for user in range(4)}
     model, tokenizer, curve = movielm.train(
-        histories, histories, ITEMS, seed=1, vocabulary=350, hidden_size=32, n_layers=1, n_heads=2,
-        max_tokens=120, genre_share=0.0, noise_share=0.0, n_epochs=1, batch_size=4, learning_rate=0.01,
-        weight_decay=0.1, dropout=0.0,
+        histories, histories, Catalog.of(ITEMS), seed=1, vocabulary=350, hidden_size=32, n_layers=1,
+        n_heads=2, max_tokens=120, genre_share=0.0, noise_share=0.0, n_epochs=1, batch_size=4,
+        learning_rate=0.01, weight_decay=0.1, dropout=0.0,
     )  # fmt: skip
     movielm.save(model, tokenizer, curve, config.stage_dir("ml-100k", "movielm"))
     words = nir.wording(nir_data.recordings(published_files), published)

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
+from toy_catalog import catalog_of
 
 from dualrec_utils.core import evaluation, files, predictions
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope, scopes
@@ -66,10 +68,11 @@ def test_constant_scores_do_not_give_a_hit_rate_of_one():
     catalog = np.arange(100)
     own = cases(*[[] for _ in range(n)])
     frame = predictions.from_scores(np.zeros((n, 100)), own, catalog, seed=0)
-    items = pd.DataFrame({ITEM: catalog, "genres": [[] for _ in catalog]})
     # Targets 0, 5, ..., 95: ordering by id hits the top five once.
     targets = pd.Series({f"c{i}": [5 * i] for i in range(n)})
-    assert evaluation.score_lists(frame, own, targets, items)["hit_rate@5"].mean() == pytest.approx(1 / n)
+    assert evaluation.score_lists(frame, own, targets, catalog_of(catalog))[
+        "hit_rate@5"
+    ].mean() == pytest.approx(1 / n)
 
 
 def test_half_precision_scores_are_ranked_in_full():
@@ -202,12 +205,12 @@ def test_cases_come_sorted_and_without_targets(tiny):
     assert frame[CASE].is_monotonic_increasing
     assert list(frame.columns) == [CASE, USER, SPLIT, HISTORY]
     assert set(frame[SPLIT]) == {"test"}
-    assert predictions.load_items("ml-100k")[ITEM].is_monotonic_increasing
+    assert (np.diff(load_catalog("ml-100k").ids) > 0).all()
 
 
 def test_written_predictions_read_back_the_same(tiny):
     own = predictions.load_cases(TEST)
-    catalog = predictions.load_items("ml-100k")[ITEM].to_numpy()
+    catalog = load_catalog("ml-100k").ids
     frame = predictions.from_scores(
         np.random.default_rng(0).random((len(own), len(catalog))), own, catalog, seed=0
     )

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
-from dualrec_utils.content import titles
+from dualrec_utils.core.catalog import Catalog, title_with_year
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.language import prompts
 
 
 @pytest.fixture
-def items():
-    return pd.DataFrame(
+def catalog():
+    items = pd.DataFrame(
         {
             "item_id": [10, 20, 30],
             "title": ["Bug's Life, A", "Antz", "Unknown Reel"],
@@ -20,6 +20,7 @@ def items():
             "genres": [["Animation", "Comedy"], ["Animation"], []],
         }
     )
+    return Catalog.of(items)
 
 
 @pytest.fixture
@@ -27,8 +28,8 @@ def cases():
     return pd.DataFrame({"case_id": ["a", "b"], "history": [np.array([30, 20, 10]), np.array([20])]})
 
 
-def test_prompt_is_the_papers_word_for_word(cases, items):
-    built = prompts.build_prompts(cases, items, hints=pd.Series({"b": 30, "a": 20}), n_recent=2)
+def test_prompt_is_the_papers_word_for_word(cases, catalog):
+    built = prompts.build_prompts(cases, catalog, hints=pd.Series({"b": 30, "a": 20}), n_recent=2)
     assert built[0] == (
         "Below is a user's movie watching history:\n"
         "- Antz (1998) (Animation)\n"
@@ -45,27 +46,27 @@ def test_prompt_is_the_papers_word_for_word(cases, items):
     assert "recommends: Unknown Reel." in built[1]
 
 
-def test_prompt_without_hints_lacks_exactly_that_line(cases, items):
-    with_line = prompts.build_prompts(cases, items, hints=pd.Series({"a": 10, "b": 10}))
-    without = prompts.build_prompts(cases, items, hints=None)
+def test_prompt_without_hints_lacks_exactly_that_line(cases, catalog):
+    with_line = prompts.build_prompts(cases, catalog, hints=pd.Series({"a": 10, "b": 10}))
+    without = prompts.build_prompts(cases, catalog, hints=None)
     line = "Based on this, the system (LSTM) recommends: Bug's Life, A (1998).\n\n"
     assert [prompt.replace(line, "") for prompt in with_line] == without
 
 
-def test_prompts_refuse_a_missing_hint_and_unknown_movies(cases, items):
+def test_prompts_refuse_a_missing_hint_and_unknown_movies(cases, catalog):
     with pytest.raises(StudyError, match="'b' has no hint"):
-        prompts.build_prompts(cases, items, hints=pd.Series({"a": 10}))
+        prompts.build_prompts(cases, catalog, hints=pd.Series({"a": 10}))
     with pytest.raises(StudyError, match="hint 99"):
-        prompts.build_prompts(cases, items, hints=pd.Series({"a": 99, "b": 10}))
+        prompts.build_prompts(cases, catalog, hints=pd.Series({"a": 99, "b": 10}))
     with pytest.raises(StudyError, match="movie 20, not in the catalog"):
-        prompts.build_prompts(cases, items[items["item_id"] != 20], hints=None)
+        prompts.build_prompts(cases, Catalog.of(catalog.items.query("item_id != 20")), hints=None)
 
 
-def test_building_changes_nothing(cases, items):
-    before = cases.copy(deep=True), items.copy(deep=True)
-    prompts.build_prompts(cases, items, hints=None)
+def test_building_changes_nothing(cases, catalog):
+    before = cases.copy(deep=True), catalog.items.copy(deep=True)
+    prompts.build_prompts(cases, catalog, hints=None)
     pd.testing.assert_frame_equal(cases, before[0])
-    pd.testing.assert_frame_equal(items, before[1])
+    pd.testing.assert_frame_equal(catalog.items, before[1])
 
 
 @pytest.mark.parametrize(
@@ -110,5 +111,5 @@ WORDS = st.text(st.characters(whitelist_categories=("Lu", "Ll")), min_size=1, ma
 
 @given(st.lists(st.tuples(st.lists(WORDS, min_size=1, max_size=4), st.integers(1900, 2010)), max_size=3))
 def test_an_answer_as_taught_is_read_back(movies):
-    titles = [titles.title_with_year(" ".join(words), year) for words, year in movies]
+    titles = [title_with_year(" ".join(words), year) for words, year in movies]
     assert prompts.parse_titles(prompts.format_answer(titles)) == titles

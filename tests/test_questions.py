@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils.content import titles
 from dualrec_utils.core import files, predictions
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, GENRE_LIST, HISTORY, ITEM, RANK, TEXT, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.language import prompts
@@ -27,7 +27,8 @@ GENRES = [["Crime"], ["Crime", "Drama"], ["Sci-Fi"], ["Sci-Fi"], ["Comedy"], ["C
 ITEMS = pd.DataFrame(
     {ITEM: range(1, 9), TITLE: TITLES, YEAR: pd.array([1990] * 8, dtype="Int64"), GENRE_LIST: GENRES}
 )
-NAMES = titles.names_of(ITEMS)
+CATALOG = Catalog.of(ITEMS)
+NAMES = CATALOG.names
 CASES = pd.DataFrame(
     {
         CASE: ["a", "b", "c"],
@@ -55,7 +56,7 @@ def as_lists(entries):
 
 
 def test_cases_are_grouped_by_what_the_suggestion_was():
-    groups = questions_rerank.suggestion_groups(CASES, HINTS, TARGETS, ITEMS)
+    groups = questions_rerank.suggestion_groups(CASES, HINTS, TARGETS, CATALOG)
     # a: the movie itself; b: Fargo for Casino, both Crime; c: Casino for Aliens.
     assert groups.to_dict() == {
         "a": questions_rerank.RIGHT,
@@ -66,7 +67,13 @@ def test_cases_are_grouped_by_what_the_suggestion_was():
 
 def orders_of(lists, cosines):
     return questions_rerank.in_orders(
-        lists, CASES, TARGETS, ITEMS, similarity=pd.Series(cosines, index=lists.index), seed=3, n_random=30
+        lists,
+        CASES,
+        TARGETS,
+        CATALOG,
+        similarity=pd.Series(cosines, index=lists.index),
+        seed=3,
+        n_random=30,
     )
 
 
@@ -86,7 +93,7 @@ def test_orders_worked_by_hand():
 def test_groups_are_told_apart_and_their_sizes_said():
     lists = as_lists({"a": [3, 4, 2], "b": [6, 3, 4]})
     orders = orders_of(lists, [0.1, 0.2, 1.0, 0.1, 0.2, 0.3])
-    groups = questions_rerank.suggestion_groups(CASES, HINTS, TARGETS, ITEMS)
+    groups = questions_rerank.suggestion_groups(CASES, HINTS, TARGETS, CATALOG)
     table = questions_rerank.by_group(orders, groups, metric="hit_rate@1", **STATS)
     gains = table[table["what"] == "re-ranked - as written"].set_index("group")
     assert gains["value"].to_dict() == {
@@ -108,7 +115,7 @@ COUNTS = pd.Series({1: 90, 2: 80, 3: 70, 4: 60, 5: 50, 6: 40, 7: 2, 8: 1})
 
 
 def suggested(kind, cases=CASES):
-    return questions_suggestions.suggestions(kind, cases, ITEMS, hints=HINTS, counts=COUNTS, **SHAPE)
+    return questions_suggestions.suggestions(kind, cases, CATALOG, hints=HINTS, counts=COUNTS, **SHAPE)
 
 
 def test_each_kind_of_suggestion_is_what_it_says():
@@ -144,17 +151,17 @@ def test_a_draw_hangs_on_seed_kind_and_case_alone():
 
 def test_only_the_suggestions_line_of_the_prompt_changes():
     shape = {"hints": HINTS, "n_recent": 2, "n_titles": 3}
-    usual = prompts.build_prompts(CASES, ITEMS, **shape)
-    assert questions_suggestions.asked_with(suggested("lstm"), CASES, ITEMS, **shape) == usual
-    bare = prompts.build_prompts(CASES, ITEMS, **{**shape, "hints": None})
-    assert questions_suggestions.asked_with(suggested("none"), CASES, ITEMS, **shape) == bare
+    usual = prompts.build_prompts(CASES, CATALOG, **shape)
+    assert questions_suggestions.asked_with(suggested("lstm"), CASES, CATALOG, **shape) == usual
+    bare = prompts.build_prompts(CASES, CATALOG, **{**shape, "hints": None})
+    assert questions_suggestions.asked_with(suggested("none"), CASES, CATALOG, **shape) == bare
     own = suggested("corrupted")
-    changed = questions_suggestions.asked_with(own, CASES, ITEMS, **shape)
+    changed = questions_suggestions.asked_with(own, CASES, CATALOG, **shape)
     for before, after, text, hint in zip(usual, changed, own[TEXT], HINTS, strict=True):
         assert after == before.replace(f"recommends: {NAMES[hint]}.", f"recommends: {text}.")
         assert after != before
     with pytest.raises(ValueError, match="not in the same order"):
-        questions_suggestions.asked_with(own.iloc[::-1], CASES, ITEMS, **shape)
+        questions_suggestions.asked_with(own.iloc[::-1], CASES, CATALOG, **shape)
 
 
 def asked_frame(answers, kinds=("lstm", "none", "typos")):
@@ -173,7 +180,7 @@ def judged(answers, **more):
         asked,
         CASES,
         TARGETS,
-        ITEMS,
+        CATALOG,
         hints=HINTS,
         matcher=TitleMatcher(ITEMS, threshold=85),
         seed=1,
@@ -284,7 +291,7 @@ def sizes_pieces():
 
 def all_metrics(lstm_table):
     lists = as_lists({"a": [3, 4, 2], "b": [6, 3, 4]})
-    groups = questions_rerank.suggestion_groups(CASES, HINTS, TARGETS, ITEMS)
+    groups = questions_rerank.suggestion_groups(CASES, HINTS, TARGETS, CATALOG)
     reranked = questions_rerank.by_group(
         orders_of(lists, [0.1, 0.2, 1.0, 0.1, 0.2, 0.3]), groups, metric="hit_rate@1", **STATS
     ).assign(system="movielm_lora", metric="hit_rate@1")

@@ -6,6 +6,7 @@ import pytest
 
 from dualrec_utils.content.features import item_features
 from dualrec_utils.core import files
+from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.lstm import network as lstm_network, training as lstm
 from dualrec_utils.models.lstm.sequences import every_position, windows
@@ -49,7 +50,7 @@ def small(seed=3):
             "genres": [["Drama"]] * 6,
         }
     )
-    features = item_features(items, title_vocabulary=50, title_length=4)
+    features = item_features(Catalog.of(items), title_vocabulary=50, title_length=4)
     histories = [np.roll(np.arange(1, 7), shift) for shift in range(6)] * 3
     lstm.make_deterministic(seed)
     return lstm_network.build_model(features, dropout=0.3), every_position(histories, length=5, context=0)
@@ -118,17 +119,16 @@ def test_a_setting_is_measured_on_validation_users_and_can_be_loaded_instead(tmp
 
 @pytest.mark.usefixtures("tiny", "one_thread")
 def test_the_default_is_not_trained_again(tmp_path, monkeypatch):
-    from dualrec_utils.core import predictions
 
-    items = predictions.load_items("ml-100k")
+    catalog = load_catalog("ml-100k")
     words = {key: BASE[key] for key in ("title_vocabulary", "title_length")}
     lstm.make_deterministic(1)
-    model = lstm_network.build_model(item_features(items, **words), dropout=0.3)
+    model = lstm_network.build_model(item_features(catalog, **words), dropout=0.3)
     model.save_weights(tmp_path / "lstm.weights.h5")
     monkeypatch.setattr(questions_lstm, "fit", None)
     settings = questions_lstm.complete({}, BASE)
     weights = tmp_path / "lstm.weights.h5"
     loaded = questions_lstm.run("test", settings, folder=tmp_path / "a", weights=weights)
-    usual = questions_lstm.validation_cases(model, items, dataset="ml-100k", settings=settings)
+    usual = questions_lstm.validation_cases(model, catalog, dataset="ml-100k", settings=settings)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a" / "cases.parquet"), usual)
     assert not (tmp_path / "a" / "curve.csv").exists() and loaded["optimizer"] == "adam"

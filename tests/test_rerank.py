@@ -7,6 +7,7 @@ from hypothesis import given, strategies as st
 
 from dualrec_utils.content import sentences
 from dualrec_utils.core import predictions
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.hybrids import rerank
 
@@ -15,8 +16,10 @@ ITEMS = pd.DataFrame(
         "item_id": [10, 20, 30, 40],
         "title": ["Heat", "Fargo", "Alien", "Babe"],
         "year": pd.array([1995, 1996, 1979, pd.NA], dtype="Int64"),
+        "genres": [["Crime"], ["Crime"], ["Horror"], ["Comedy"]],
     }
 )
+CATALOG = Catalog.of(ITEMS)
 # Unit vectors at 0, 60, 90 and 180 degrees from Heat; the raw text lies at 60 as Fargo does.
 ANGLES = {
     "Heat (1995)": 0,
@@ -50,7 +53,7 @@ def order(lists: pd.DataFrame, case: str) -> list:
 
 def test_cosines_and_order_by_hand():
     lists = lists_of({"a": [40, 30, 20, 10], "b": [40, 30]})
-    cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 30}), ITEMS, embeddings())
+    cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 30}), CATALOG, embeddings())
     # b's reference is Alien, at right angles to Babe.
     assert cosines.tolist() == pytest.approx([-1, 0, 0.5, 1, 0, 1])
     reranked = rerank.by_similarity(lists, cosines)
@@ -61,7 +64,7 @@ def test_cosines_and_order_by_hand():
 
 def test_unmatched_titles_are_embedded_as_written_and_ties_keep_their_order():
     lists = lists_of({"a": ["Heart (1995)", 20, 30], "b": [20, "Heart (1995)", 10]})
-    cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 10}), ITEMS, embeddings())
+    cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 10}), CATALOG, embeddings())
     reranked = rerank.by_similarity(lists, cosines)
     assert order(reranked, "a") == ["Heart (1995)", 20, 30]
     assert order(reranked, "b") == [10, 20, "Heart (1995)"]
@@ -80,14 +83,14 @@ def test_the_lstm_title_itself_has_cosine_one_exactly(error):
     # Float32 vectors of length one miss it by about 1e-7.
     vectors = embeddings() * (1 + error)
     lists = lists_of({"a": [10, 20], "b": [30, 20], "c": [20, 40]})
-    cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 30, "c": 40}), ITEMS, vectors)
+    cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 30, "c": 40}), CATALOG, vectors)
     assert cosines.iloc[[0, 2, 5]].tolist() == [1, 1, 1]
 
 
 def test_a_case_without_hint_is_named():
     lists = lists_of({"a": [10], "b": [20]})
     with pytest.raises(StudyError, match="'b' has no hint"):
-        rerank.similarities(lists, pd.Series({"a": 10}), ITEMS, embeddings())
+        rerank.similarities(lists, pd.Series({"a": 10}), CATALOG, embeddings())
     with pytest.raises(StudyError, match="'b' has no hint"):
         rerank.hint_first(lists, pd.Series({"a": 10}), seed=1)
 
@@ -104,7 +107,7 @@ def test_nothing_is_lost_added_or_changed_in_place(listed, hint, seed):
     lists = lists_of(listed)
     before = lists.copy(deep=True)
     hints = pd.Series(dict.fromkeys(listed, hint))
-    reranked = rerank.by_similarity(lists, rerank.similarities(lists, hints, ITEMS, embeddings()))
+    reranked = rerank.by_similarity(lists, rerank.similarities(lists, hints, CATALOG, embeddings()))
     shuffled = rerank.in_random_order(lists, seed=seed)
     first = rerank.hint_first(lists, hints, seed=seed)
     pd.testing.assert_frame_equal(lists, before)

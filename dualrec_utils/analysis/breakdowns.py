@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import evaluation, predictions, splits
-from dualrec_utils.core.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM, PROTOCOL, RANK, SYSTEM, USER
+from dualrec_utils.core.catalog import Catalog, load_catalog
+from dualrec_utils.core.config import CASE, GENRES, HISTORY, ITEM, PROTOCOL, RANK, SYSTEM, USER
 from dualrec_utils.core.predictions import Scope
 
 PROTOCOL_USED = "next_item"
@@ -32,8 +33,7 @@ def training_counts(dataset: str) -> tuple[pd.Series, int]:
     """
     histories = splits.load_histories(dataset, "train")
     rated = pd.Series(np.concatenate(list(histories.values()))).value_counts()
-    catalog = predictions.load_items(dataset)[ITEM]
-    return rated.reindex(catalog, fill_value=0).rename_axis(ITEM), len(histories)
+    return rated.reindex(load_catalog(dataset).ids, fill_value=0).rename_axis(ITEM), len(histories)
 
 
 def popularity_classes(counts: pd.Series) -> pd.Series:
@@ -52,14 +52,14 @@ def popularity_classes(counts: pd.Series) -> pd.Series:
 
 
 def case_groups(
-    cases: pd.DataFrame, targets: pd.Series, items: pd.DataFrame, counts: pd.Series
+    cases: pd.DataFrame, targets: pd.Series, catalog: Catalog, counts: pd.Series
 ) -> pd.DataFrame:
     """The groups that each case of `next_item` belongs to.
 
     Args:
         cases: frame with `case_id` and `history`.
         targets: from `evaluation.load_targets`, one a case.
-        items: the catalog.
+        catalog: the movies.
         counts: from :func:`training_counts`.
 
     Returns:
@@ -75,7 +75,7 @@ def case_groups(
     thirds = pd.qcut(lengths, 3, labels=False, duplicates="drop")
     edges = lengths.groupby(thirds).agg(["min", "max"])
     spans = {third: f"{low} to {high} movies" for third, low, high in edges.itertuples()}
-    genres = target.map(dict(zip(items[ITEM], items[GENRE_LIST], strict=True)))
+    genres = target.map(catalog.categories)
     parts = [
         _part(POPULARITY, cases[CASE], target.map(classes).map(names), order=names.values()),
         _part(LENGTH, cases[CASE], thirds.map(spans), order=spans.values()),

@@ -7,6 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from dualrec_utils.core import evaluation, predictions
+from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, PROTOCOL, RANK, SYSTEM
 from dualrec_utils.core.predictions import Scope
 
@@ -51,21 +52,21 @@ def chances(lists: pd.DataFrame, cases: pd.DataFrame, item_ids: np.ndarray) -> n
 
 
 def distance(
-    lists: pd.DataFrame, cases: pd.DataFrame, targets: pd.Series, items: pd.DataFrame
+    lists: pd.DataFrame, cases: pd.DataFrame, targets: pd.Series, catalog: Catalog
 ) -> dict[str, float]:
     """Hits on drawn targets beside those that chance gives.
 
     Args:
         lists: predictions.
-        cases, items: the cases answered and the catalog.
+        cases, catalog: the cases answered and the catalog.
         targets: from :func:`drawn_targets`.
 
     Returns:
         `hits` (cases with the target among the first K), `expected` (the sum of :func:`chances`) and
         `distance`: their difference in standard deviations of a sum of independent draws.
     """
-    hits = evaluation.score_lists(lists, cases, targets, items)[f"hit_rate@{K}"].sum()
-    p = chances(lists, cases, items[ITEM].to_numpy())
+    hits = evaluation.score_lists(lists, cases, targets, catalog)[f"hit_rate@{K}"].sum()
+    p = chances(lists, cases, catalog.ids)
     spread = np.sqrt((p * (1 - p)).sum())
     return {"hits": hits, "expected": p.sum(), "distance": (hits - p.sum()) / spread if spread else 0.0}
 
@@ -81,11 +82,11 @@ def of_systems(found: pd.DataFrame, *, dataset: str, seed: int) -> pd.DataFrame:
         One row a system: `system`, `n_cases`, `hits`, `expected`, `distance`.
     """
     scope = Scope(dataset, "results", "next_item", "test")
-    cases, items = predictions.load_cases(scope), predictions.load_items(dataset)
-    targets = drawn_targets(cases, items[ITEM].to_numpy(), seed=seed)
+    cases, catalog = predictions.load_cases(scope), load_catalog(dataset)
+    targets = drawn_targets(cases, catalog.ids, seed=seed)
     rows = []
     for row in tqdm(list(found[found[PROTOCOL] == scope.protocol].itertuples()), desc="drawn targets"):
         lists = predictions.read(row.system, scope.replace(stage=row.stage))
-        own = distance(lists, cases, targets, items)
+        own = distance(lists, cases, targets, catalog)
         rows.append({SYSTEM: row.system, "n_cases": len(cases)} | own)
     return pd.DataFrame(rows)

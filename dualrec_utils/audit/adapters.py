@@ -12,7 +12,8 @@ import pandas as pd
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dualrec_utils.core import config, predictions, splits
+from dualrec_utils.core import config, splits
+from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import handoff
@@ -79,7 +80,7 @@ def lesson(variant: str, settings: Mapping) -> dict[str, pd.DataFrame]:
     dataset = settings["dataset"]
     train = instructions.instruction_data(
         splits.load_histories(dataset, "train"),
-        predictions.load_items(dataset),
+        load_catalog(dataset),
         splits.load_splits(dataset),
         hints=handoff.load_training_hints(dataset)[_IN_SAMPLE_COLUMN],
         **asked,
@@ -162,7 +163,7 @@ def train_variant(variant: str, *, model: str) -> tuple[PeftModel, PreTrainedTok
 
 def fitting_prompts(
     cases: pd.DataFrame,
-    items: pd.DataFrame,
+    catalog: Catalog,
     tokenizer: PreTrainedTokenizerBase,
     *,
     hints: pd.Series,
@@ -172,13 +173,13 @@ def fitting_prompts(
     """Prompts with as much of the history as fits, the last movies first to be kept.
 
     Args:
-        cases, items, hints, n_titles: as :func:`models.language.prompts.build_prompts`.
+        cases, catalog, hints, n_titles: as :func:`models.language.prompts.build_prompts`.
         n_tokens: most tokens of a prompt.
 
     Returns:
         (one prompt a case, the movies of each history that it holds).
     """
-    lines = prompts.lines_of(items)
+    lines = prompts.lines_of(catalog)
     # Counted line by line: joined, lines may take fewer tokens, hardly more.
     length = {
         item: len(tokenizer(line + "\n", add_special_tokens=False)["input_ids"])
@@ -189,7 +190,7 @@ def fitting_prompts(
         one = cases.iloc[[row]]
         kept = len(history)
         asked = {"hints": hints, "n_titles": n_titles}
-        bare = prompts.build_prompts(one, items, n_recent=1, **asked)[0]
+        bare = prompts.build_prompts(one, catalog, n_recent=1, **asked)[0]
         room = n_tokens - len(chat.prompt_ids(tokenizer, bare)) + length[history[-1]]
         total = 0
         for place, item in enumerate(reversed(history)):
@@ -197,7 +198,7 @@ def fitting_prompts(
             if total > room:
                 kept = max(place, 1)
                 break
-        texts += prompts.build_prompts(one, items, n_recent=kept, **asked)
+        texts += prompts.build_prompts(one, catalog, n_recent=kept, **asked)
         counts.append(kept)
     return texts, counts
 

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.audit import steps
-from dualrec_utils.content.titles import names_of
 from dualrec_utils.core import evaluation, predictions
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, ITEM, RANK, TEXT
 from dualrec_utils.models.hybrids import rerank
 from dualrec_utils.models.language import answers as responses
@@ -59,7 +59,7 @@ def judged(
     answers: pd.Series,
     cases: pd.DataFrame,
     targets: pd.Series,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     matcher: TitleMatcher,
     seed: int,
@@ -70,7 +70,7 @@ def judged(
     Arguments as :func:`read_lists` and :func:`core.evaluation.score_lists`.
     """
     lists, _ = read_lists(answers, cases, matcher, seed=seed, limit=limit)
-    return evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, items)
+    return evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, catalog)
 
 
 def title_ratio(one: str, other: str) -> float:
@@ -86,7 +86,7 @@ def fuzzy_hits(
     lists: pd.DataFrame,
     cases: pd.DataFrame,
     targets: pd.Series,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     threshold: float,
 ) -> pd.DataFrame:
@@ -95,14 +95,14 @@ def fuzzy_hits(
     Args:
         lists: predictions; a title is compared as it was written, or by its catalog name where a model
             that ranks movies named it.
-        cases, items: cases and catalog.
+        cases, catalog: cases and catalog.
         targets: `case_id` -> list of item ids.
         threshold: least :func:`title_ratio` of a hit, in [0, 1].
 
     Returns:
         As :func:`audit.steps.per_case`.
     """
-    names = names_of(items)
+    names = catalog.names
     titles = lists[TEXT].astype(object).where(lists[TEXT].notna(), lists[ITEM].map(names))
     ordered = lists.assign(title=titles).sort_values([CASE, RANK])
     named = ordered.groupby(CASE)["title"].agg(list).to_dict()
@@ -118,14 +118,14 @@ def fuzzy_hits(
 
 
 def lookalikes(
-    lists: pd.DataFrame, targets: pd.Series, items: pd.DataFrame, *, threshold: float
+    lists: pd.DataFrame, targets: pd.Series, catalog: Catalog, *, threshold: float
 ) -> pd.DataFrame:
     """Titles that count as a hit by likeness alone, although they name another movie.
 
     Returns:
         `title`, `target`, `ratio`, `n` (how often), most frequent first.
     """
-    names, found = names_of(items), []
+    names, found = catalog.names, []
     for case, item, text in zip(lists[CASE], lists[ITEM], lists[TEXT], strict=True):
         title = names[item] if pd.isna(text) else text
         for target in targets[case]:
@@ -141,7 +141,7 @@ def leaking_similarities(
     lists: pd.DataFrame,
     hints: pd.Series,
     targets: pd.Series,
-    items: pd.DataFrame,
+    catalog: Catalog,
     embeddings: pd.DataFrame,
 ) -> pd.Series:
     """`as_released`: each entry's best cosine with the LSTM's title **or any of the answers**.
@@ -149,17 +149,17 @@ def leaking_similarities(
     A title that is an answer has cosine 1 with itself, so every hit of a list moves to its head.
 
     Args:
-        lists, hints, items, embeddings: as :func:`models.hybrids.rerank.similarities`.
+        lists, hints, catalog, embeddings: as :func:`models.hybrids.rerank.similarities`.
         targets: `case_id` -> item ids, from `evaluation.load_targets`.
 
     Returns:
         Series on the index of `lists`, range [-1, 1].
     """
-    best = rerank.similarities(lists, hints, items, embeddings)
+    best = rerank.similarities(lists, hints, catalog, embeddings)
     width = int(targets.loc[lists[CASE].unique()].map(len).max())
     for place in range(width):
         answer = targets.map(lambda own, place=place: own[min(place, len(own) - 1)])
-        best = np.maximum(best, rerank.similarities(lists, answer, items, embeddings))
+        best = np.maximum(best, rerank.similarities(lists, answer, catalog, embeddings))
     return best
 
 
@@ -178,7 +178,7 @@ def rung(
     lists: pd.DataFrame,
     cases: pd.DataFrame,
     targets: pd.Series,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     hints: pd.Series,
     embeddings: pd.DataFrame,
@@ -189,7 +189,7 @@ def rung(
 
     Args:
         lists: at most `n_titles` entries a case, as written, seen movies among them.
-        cases, targets, items, hints, embeddings: as above.
+        cases, targets, catalog, hints, embeddings: as above.
         settings: `failures` (`dropped`: cases whose answer lacks a title or names one that is no movie of
             the catalog leave the average; `counted`), `threshold` (see :func:`fuzzy_hits`; None: item
             ids), `reference` (`answers`: the leak; `hint`), `seen` (`kept`; `left out`, after parsing).
@@ -200,16 +200,16 @@ def rung(
     """
     kept = lists if settings["seen"] == "kept" else predictions.drop_seen(lists, cases)
     if settings["reference"] == "answers":
-        similarity = leaking_similarities(kept, hints, targets, items, embeddings)
+        similarity = leaking_similarities(kept, hints, targets, catalog, embeddings)
     else:
-        similarity = rerank.similarities(kept, hints, items, embeddings)
+        similarity = rerank.similarities(kept, hints, catalog, embeddings)
     ordered = rerank.by_similarity(kept, similarity)
     counted = cases
     if settings["failures"] == "dropped":
         counted = cases[cases[CASE].isin(complete(lists, n_titles=n_titles))]
     if settings["threshold"] is None:
-        return evaluation.score_lists(ordered, counted, targets, items)
-    return fuzzy_hits(ordered, counted, targets, items, threshold=settings["threshold"])
+        return evaluation.score_lists(ordered, counted, targets, catalog)
+    return fuzzy_hits(ordered, counted, targets, catalog, threshold=settings["threshold"])
 
 
 def first_movies(lists: pd.DataFrame) -> pd.Series:

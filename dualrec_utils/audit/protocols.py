@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.audit import steps
-from dualrec_utils.content.features import item_features, rows_of
+from dualrec_utils.content.features import item_features
 from dualrec_utils.core import config, files, predictions, splits
+from dualrec_utils.core.catalog import Catalog, columns_of, load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, POSITION, SPLIT, TIMESTAMP, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
@@ -60,7 +61,7 @@ def sample_negatives(
     """
     rng, drawn = np.random.default_rng(seed), []
     for case, history in zip(cases[CASE], cases[HISTORY], strict=True):
-        known = np.searchsorted(item_ids, [*history, *targets[case]])
+        known = columns_of([*history, *targets[case]], item_ids)
         free = np.setdiff1d(np.arange(len(item_ids)), known)
         if len(free) < n_negatives:
             raise StudyError(
@@ -92,7 +93,7 @@ def sampled(
         As :func:`audit.steps.per_case`; equal scores stand in the order of item ids, as in a
         ranking of the whole catalog. (A model of few sessions has no score for many movies.)
     """
-    answers = np.searchsorted(item_ids, [targets[case][0] for case in cases[CASE]])[:, None]
+    answers = columns_of([targets[case][0] for case in cases[CASE]], item_ids)[:, None]
     own = np.take_along_axis(scores, answers, axis=1)
     others = np.take_along_axis(scores, negatives, axis=1)
     earlier = (others > own) | ((others == own) & (negatives < answers))
@@ -139,7 +140,7 @@ def fitted_scores(
     hyperparameters: dict,
     histories: Sequence[np.ndarray],
     cases: pd.DataFrame,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     dataset: str,
     seed: int,
@@ -156,7 +157,7 @@ def fitted_scores(
     settings = dict(hyperparameters)
     if "max_epochs" in settings:
         settings["patience"] = settings["max_epochs"]
-    model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
+    model = baselines.build(name, catalog.ids, seed=seed, catalog=catalog, **settings)
     model.fit(list(histories), validate=experiment.validation_score(dataset, seed=seed))
     return np.round(model.score(cases[HISTORY]), _DECIMALS)
 
@@ -247,9 +248,9 @@ def lstm_scores(cases: pd.DataFrame, *, dataset: str) -> np.ndarray:
     path = config.stage_dir(dataset, "lstm") / "lstm.weights.h5"
     if not path.is_file():
         raise StudyError(f"{path} is not there: run `dvc repro lstm` first")
-    settings, items = params.section("lstm"), predictions.load_items(dataset)
+    settings, catalog = params.section("lstm"), load_catalog(dataset)
     shape = {key: settings[key] for key in ("title_vocabulary", "title_length")}
-    model = build_model(item_features(items, **shape), dropout=settings["dropout"])
+    model = build_model(item_features(catalog, **shape), dropout=settings["dropout"])
     model.load_weights(path)
-    rows = [rows_of(history, items) for history in cases[HISTORY]]
+    rows = [catalog.rows(history) for history in cases[HISTORY]]
     return lstm.log_probabilities(model, rows, max_history=settings["max_history"]).astype(np.float16)

@@ -1,7 +1,7 @@
 """What the LSTM is told about a movie: its words and its genres (paper sections 3 and 4.2.1).
 
-Everything is a table with one row a movie. Row 0 is padding and no movie; movie j of
-:func:`core.predictions.load_items` is row j + 1.
+Everything is a table with one row a movie, see :class:`core.catalog.Catalog`. Row 0 is padding and no
+movie.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from dualrec_utils.content.titles import full_titles
-from dualrec_utils.core.config import GENRE_LIST, GENRES, ITEM, TITLE
+from dualrec_utils.core.catalog import Catalog
+from dualrec_utils.core.config import GENRE_LIST, GENRES, TITLE
 from dualrec_utils.core.errors import StudyError
 
 PADDING = 0
@@ -37,43 +37,43 @@ class ItemFeatures:
     words: tuple[str, ...]
 
 
-def item_features(items: pd.DataFrame, *, title_vocabulary: int, title_length: int) -> ItemFeatures:
+def item_features(catalog: Catalog, *, title_vocabulary: int, title_length: int) -> ItemFeatures:
     """Features of every movie of a catalog.
 
     Args:
-        items: `title`, `year`, `genres`, one row a movie, in the order of the catalog.
+        catalog: the movies.
         title_vocabulary: most words kept, the two special tokens included (paper: 5,000).
         title_length: words of a title that count (paper: 10).
     """
-    titles = full_titles(items)
+    titles = list(catalog.names.values())
     tokenizer = title_tokenizer(titles, title_vocabulary=title_vocabulary, title_length=title_length)
     encoded = [encoding.ids for encoding in tokenizer.encode_batch(titles)]
     words = tokenizer.get_vocab()
     return ItemFeatures(
         tokens=np.array([[PADDING] * title_length, *encoded], dtype=np.int64),
-        genres=np.vstack([np.zeros(len(GENRES), np.float32), genre_vectors(items)]),
+        genres=np.vstack([np.zeros(len(GENRES), np.float32), genre_vectors(catalog)]),
         words=tuple(sorted(words, key=words.get)),
     )
 
 
-def described(rows: np.ndarray, items: pd.DataFrame, features: ItemFeatures) -> pd.DataFrame:
+def described(rows: np.ndarray, catalog: Catalog, features: ItemFeatures) -> pd.DataFrame:
     """What the network is told about some movies, to be read.
 
     Args:
         rows: rows of the feature tables, from 1.
-        items: the catalog.
+        catalog: the movies.
         features: of the catalog.
 
     Returns:
         Frame `title`, `words`, `tokens`, `genres`, one row each.
     """
-    titles = full_titles(items)
+    movies = catalog.ids[np.asarray(rows) - 1]
     return pd.DataFrame(
         {
-            TITLE: [titles[row - 1] for row in rows],
+            TITLE: [catalog.names[movie] for movie in movies],
             "words": [" ".join(features.words[t] for t in features.tokens[row] if t) for row in rows],
             "tokens": [features.tokens[row].tolist() for row in rows],
-            GENRE_LIST: [", ".join(items[GENRE_LIST].iloc[row - 1]) for row in rows],
+            GENRE_LIST: [", ".join(catalog.categories[movie]) for movie in movies],
         }
     )
 
@@ -103,36 +103,17 @@ def title_tokenizer(titles: list[str], *, title_vocabulary: int, title_length: i
     return tokenizer
 
 
-def genre_vectors(items: pd.DataFrame) -> np.ndarray:
+def genre_vectors(catalog: Catalog) -> np.ndarray:
     """Multi-hot genres, shape (n_items, 18).
 
     Raises:
         StudyError: naming a genre that is not one of the 18.
     """
     place = {genre: column for column, genre in enumerate(GENRES)}
-    vectors = np.zeros((len(items), len(GENRES)), dtype=np.float32)
-    for row, genres in enumerate(items[GENRE_LIST]):
+    vectors = np.zeros((len(catalog), len(GENRES)), dtype=np.float32)
+    for row, genres in enumerate(catalog.categories.values()):
         for genre in genres:
             if genre not in place:
                 raise StudyError(f"genre {genre!r} is unknown; allowed: {list(GENRES)}")
             vectors[row, place[genre]] = 1.0
     return vectors
-
-
-def rows_of(item_ids: np.ndarray, items: pd.DataFrame) -> np.ndarray:
-    """Rows of movies in the feature tables: 1 for the first movie of the catalog.
-
-    Args:
-        item_ids: shape (n,).
-        items: the catalog, sorted by `item_id`.
-
-    Raises:
-        StudyError: naming a movie that the catalog does not have.
-    """
-    catalog = items[ITEM].to_numpy()
-    wanted = np.asarray(item_ids)
-    places = np.minimum(np.searchsorted(catalog, wanted), len(catalog) - 1)
-    strange = wanted[catalog[places] != wanted]
-    if len(strange):
-        raise StudyError(f"movie {strange[0]} is not in the catalog of {len(catalog)} movies")
-    return places + 1

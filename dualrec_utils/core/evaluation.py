@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import config, files, metrics, predictions
-from dualrec_utils.core.config import CASE, GENRE_LIST, ITEM, RANK, USER
+from dualrec_utils.core.catalog import Catalog, load_catalog
+from dualrec_utils.core.config import CASE, ITEM, RANK, USER
 from dualrec_utils.core.predictions import Scope
 
 CUTOFFS = (1, 5, 10)
@@ -49,9 +50,9 @@ def score(lists: pd.DataFrame, scope: Scope) -> pd.DataFrame:
 
     Returns and raises as :func:`per_case`.
     """
-    cases, items = predictions.load_cases(scope), predictions.load_items(scope.dataset)
-    predictions.check(lists, cases, items[ITEM].to_numpy())
-    return score_lists(lists, cases, load_targets(scope.dataset, scope.protocol), items)
+    cases, catalog = predictions.load_cases(scope), load_catalog(scope.dataset)
+    predictions.check(lists, cases, catalog.ids)
+    return score_lists(lists, cases, load_targets(scope.dataset, scope.protocol), catalog)
 
 
 def per_case_of(
@@ -74,10 +75,10 @@ def per_case_of(
 
 
 def score_lists(
-    lists: pd.DataFrame, cases: pd.DataFrame, targets: pd.Series, items: pd.DataFrame
+    lists: pd.DataFrame, cases: pd.DataFrame, targets: pd.Series, catalog: Catalog
 ) -> pd.DataFrame:
     """Metric values per case of lists already read. Arguments and return as :func:`per_case`."""
-    genres = dict(zip(items[ITEM], items[GENRE_LIST], strict=True))
+    genres = catalog.categories
     ordered = lists.sort_values([CASE, RANK])
     # An unmatched title becomes None: pandas' NA does not compare.
     named = ordered[ITEM].astype(object).where(ordered[ITEM].notna(), None)

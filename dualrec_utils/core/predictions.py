@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import config, files
+from dualrec_utils.core.catalog import columns_of, load_catalog, marked
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT
 from dualrec_utils.core.errors import StudyError
 
@@ -80,14 +81,6 @@ def load_cases(scope: Scope) -> pd.DataFrame:
     return cases[cases[SPLIT] == scope.split].sort_values(CASE, ignore_index=True)
 
 
-def load_items(dataset: str) -> pd.DataFrame:
-    """The catalog: `item_id`, `title`, `year`, `genres` (array of str), sorted by `item_id`.
-
-    Row j is column j of every score matrix.
-    """
-    return files.read_parquet_of("data", config.processed_dir(dataset) / "items.parquet")
-
-
 def path_of(system: str, scope: Scope) -> Path:
     """Where a system's predictions lie."""
     return _folder(scope) / f"{system}.parquet"
@@ -121,7 +114,8 @@ def from_scores(
         can profit from.
 
     Raises:
-        StudyError: when shapes disagree or a score is not a number.
+        StudyError: when shapes disagree, a score is not a number or a history names a movie that the
+            catalog does not have.
     """
     if scores.shape != (len(cases), len(item_ids)):
         raise StudyError(
@@ -136,8 +130,7 @@ def from_scores(
         )
     working = scores.astype(np.float64, copy=True)
     if exclude_seen:
-        for row, history in enumerate(cases[HISTORY]):
-            working[row, np.searchsorted(item_ids, history)] = -np.inf
+        working[marked(cases[HISTORY], item_ids)] = -np.inf
     order = np.argsort(-working, axis=1, kind="stable")[:, :length]
     best = np.take_along_axis(working, order, axis=1)
     keep = np.isfinite(best)
@@ -210,7 +203,7 @@ def write(predictions: pd.DataFrame, system: str, scope: Scope) -> Path:
     Raises:
         StudyError: as :func:`check`.
     """
-    check(predictions, load_cases(scope), load_items(scope.dataset)[ITEM].to_numpy())
+    check(predictions, load_cases(scope), load_catalog(scope.dataset).ids)
     ordered = predictions[list(COLUMNS)].astype(COLUMNS).sort_values([CASE, RANK])
     return files.write_parquet(ordered, path_of(system, scope))
 
@@ -267,7 +260,7 @@ def target_ranks(
         Shape (n,), whole numbers from 1.
 
     Raises:
-        StudyError: when shapes disagree or a score is not a number.
+        StudyError: when shapes disagree, a score is not a number or a movie is not in the catalog.
     """
     if scores.shape != (len(targets), len(item_ids)):
         raise StudyError(
@@ -277,9 +270,8 @@ def target_ranks(
     if not np.isfinite(scores).all():
         raise StudyError("a score is not a number (NaN or infinity)")
     working = scores.astype(np.float64, copy=True)
-    for row, history in enumerate(histories):
-        working[row, np.searchsorted(item_ids, history)] = -np.inf
-    columns = np.searchsorted(item_ids, targets)
+    working[marked(histories, item_ids)] = -np.inf
+    columns = columns_of(targets, item_ids)
     own = working[np.arange(len(targets)), columns][:, None]
     earlier = np.arange(len(item_ids)) < columns[:, None]
     return 1 + (working > own).sum(1) + ((working == own) & earlier).sum(1)

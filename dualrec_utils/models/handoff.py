@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.config import CASE, ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
@@ -22,7 +23,7 @@ def load_lstm_scores(scope: Scope) -> np.ndarray:
 
     Returns:
         float64, shape (n_cases, n_items): rows as :func:`predictions.load_cases`, columns as
-        :func:`predictions.load_items`.
+        :class:`core.catalog.Catalog`.
 
     Raises:
         StudyError: when the file is not there or belongs to other cases or another catalog.
@@ -31,7 +32,7 @@ def load_lstm_scores(scope: Scope) -> np.ndarray:
     if not path.is_file():
         raise StudyError(f"{path} is not there: run `dvc repro lstm` first")
     scores = np.load(path).astype(np.float64)
-    wanted = (len(predictions.load_cases(scope)), len(predictions.load_items(scope.dataset)))
+    wanted = (len(predictions.load_cases(scope)), len(load_catalog(scope.dataset)))
     if scores.shape != wanted:
         raise StudyError(f"{path} has shape {scores.shape}, expected {wanted}: run `dvc repro lstm` anew")
     return scores
@@ -64,14 +65,14 @@ def load_title_scores(model: str, scope: Scope) -> pd.DataFrame:
 
 
 def candidates_of(
-    lstm: np.ndarray, cases: pd.DataFrame, items: pd.DataFrame, *, n_candidates: int
+    lstm: np.ndarray, cases: pd.DataFrame, catalog: Catalog, *, n_candidates: int
 ) -> list[np.ndarray]:
     """The LSTM's best movies of every case: the first of the whole catalog and the first not yet seen.
 
     Args:
         lstm: shape (n_cases, n_items), from :func:`load_lstm_scores`.
         cases: frame with `case_id` and `history`, row i belonging to row i of `lstm`.
-        items: the catalog.
+        catalog: the movies.
         n_candidates: movies of each of the two lists, 1 to 100.
 
     Returns:
@@ -79,7 +80,7 @@ def candidates_of(
     """
     lists = [
         predictions.from_scores(
-            lstm, cases, items[ITEM].to_numpy(), seed=0, exclude_seen=excluded, length=n_candidates
+            lstm, cases, catalog.ids, seed=0, exclude_seen=excluded, length=n_candidates
         )
         for excluded in (True, False)
     ]

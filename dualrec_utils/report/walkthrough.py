@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.content import titles
 from dualrec_utils.core import evaluation, predictions
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, TEXT
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
@@ -128,7 +128,7 @@ def follow(*, dataset: str, seed: int, model: str) -> dict[str, Any]:
     }
     case = draw(lists["kept"], seed=seed)
     own = {step: frame[frame[CASE] == case].sort_values(RANK) for step, frame in lists.items()}
-    names = titles.names_of(predictions.load_items(dataset))
+    names = load_catalog(dataset).names
     scope = _scope(dataset, "lora_finetuning")
     history = np.asarray(predictions.load_cases(scope).set_index(CASE).loc[case, HISTORY])
     said = handoff.load_generations(f"{model}_lora", scope).loc[case]

@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import closure, config, evaluation, files, predictions, splits
-from dualrec_utils.core.config import HISTORY, ITEM, SEED, USER
+from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.config import HISTORY, SEED, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines
@@ -44,24 +45,24 @@ def train_lstm(settings: dict, *, dataset: str, seed: int) -> Scorer:
         settings: section `lstm` of `params.yaml`.
     """
     # Only this model needs Keras.
-    from dualrec_utils.content.features import item_features, rows_of
+    from dualrec_utils.content.features import item_features
     from dualrec_utils.models.lstm import scores as lstm_scores, training as lstm
 
-    items = predictions.load_items(dataset)
+    catalog = load_catalog(dataset)
     words = {name: settings[name] for name in ("title_vocabulary", "title_length")}
     cut = {name: settings[name] for name in ("training", "chunk_length", "context", "window")}
     learn = {name: settings[name] for name in ("epochs", "batch_size", "learning_rate", "dropout")}
-    known = [rows_of(history, items) for history in splits.load_histories(dataset, "train").values()]
+    known = [catalog.rows(history) for history in splits.load_histories(dataset, "train").values()]
     model = lstm_scores.train_on(
         known,
         f"lstm, seed {seed}",
-        features=item_features(items, **words),
+        features=item_features(catalog, **words),
         cut=cut,
         learn=learn | {"seed": seed},
     )
 
     def score(histories: list[np.ndarray]) -> np.ndarray:
-        rows = [rows_of(history, items) for history in histories]
+        rows = [catalog.rows(history) for history in histories]
         # Half precision, as notebook 02 saves and ranks them.
         found = lstm.log_probabilities(model, rows, max_history=settings["max_history"])
         return found.astype(np.float16)
@@ -71,8 +72,8 @@ def train_lstm(settings: dict, *, dataset: str, seed: int) -> Scorer:
 
 def train_baseline(name: str, settings: dict, *, dataset: str, seed: int) -> Scorer:
     """Train a baseline of notebook 03 from a seed; `settings` are its hyperparameters."""
-    items = predictions.load_items(dataset)
-    model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
+    catalog = load_catalog(dataset)
+    model = baselines.build(name, catalog.ids, seed=seed, catalog=catalog, **settings)
     histories = list(splits.load_histories(dataset, "train").values())
     with experiment.one_thread(name):
         model.fit(histories, validate=experiment.validation_score(dataset, seed=seed))
@@ -87,10 +88,10 @@ def train_baseline(name: str, settings: dict, *, dataset: str, seed: int) -> Sco
 def measured(score: Scorer, *, dataset: str, seed: int) -> dict[str, float]:
     """:data:`METRICS` on the test cases of `next_item`, seen movies left out: means over users."""
     cases = predictions.load_cases(Scope(dataset, STAGE, "next_item", "test"))
-    items = predictions.load_items(dataset)
-    lists = predictions.from_scores(score(list(cases[HISTORY])), cases, items[ITEM].to_numpy(), seed=seed)
+    catalog = load_catalog(dataset)
+    lists = predictions.from_scores(score(list(cases[HISTORY])), cases, catalog.ids, seed=seed)
     targets = evaluation.load_targets(dataset, "next_item")
-    return _means(evaluation.score_lists(lists, cases, targets, items))
+    return _means(evaluation.score_lists(lists, cases, targets, catalog))
 
 
 def of_the_run(name: str, *, dataset: str) -> dict[str, float]:

@@ -8,8 +8,8 @@ import importlib
 import inspect
 
 import numpy as np
-import pandas as pd
 
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import systems
 from dualrec_utils.models.baselines.base import Baseline
@@ -38,7 +38,7 @@ def build(
     item_ids: np.ndarray,
     *,
     seed: int,
-    items: pd.DataFrame | None = None,
+    catalog: Catalog | None = None,
     **hyperparameters: float | str,
 ) -> Baseline:
     """Make an unfitted baseline.
@@ -47,8 +47,8 @@ def build(
         name: a key of :data:`REGISTRY`.
         item_ids: shape (n_items,), the catalog, ascending.
         seed: of everything random in the model.
-        items: the catalog's titles, years and genres, row i belonging to item_ids[i]; only models that
-            read them look at it, and those cannot be fitted without it.
+        catalog: of the same movies; only models that read titles and genres look at it, and those
+            cannot be fitted without it.
         hyperparameters: exactly those of the model; one with a default may be left out.
 
     Raises:
@@ -62,7 +62,7 @@ def build(
     missing = [key for key in kind.required() if key not in hyperparameters]
     if missing:
         raise StudyError(f"{name} needs the hyperparameters {kind.required()}; missing: {missing}")
-    reads = {"items": items} if "items" in inspect.signature(kind.__init__).parameters else {}
+    reads = {"catalog": catalog} if "catalog" in inspect.signature(kind.__init__).parameters else {}
     return kind(item_ids, seed=seed, **reads, **hyperparameters)
 
 

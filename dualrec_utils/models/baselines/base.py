@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 from scipy import sparse
 
+from dualrec_utils.core.catalog import columns_of
 from dualrec_utils.core.errors import StudyError
 
 # Histories of item ids -> scores (n_cases, n_items).
@@ -22,7 +23,7 @@ Scorer = Callable[[Sequence[np.ndarray]], np.ndarray]
 # it does not.
 Validate = Callable[[Scorer], float]
 # Not hyperparameters: what every baseline, or one that reads titles, is given by its maker.
-_GIVEN = ("item_ids", "seed", "items")
+_GIVEN = ("item_ids", "seed", "catalog")
 
 
 class Diverged(StudyError):
@@ -97,7 +98,7 @@ class Baseline(ABC):
             StudyError: when there is no interaction to learn from, or an item is not in the catalog.
             Diverged: when a loss turns NaN, naming the model's settings.
         """
-        columns = [self._columns(history, number) for number, history in enumerate(histories)]
+        columns = [columns_of(history, self.item_ids) for history in histories]
         if not sum(map(len, columns)):
             raise StudyError("there is no training interaction to fit a baseline on")
         if user_ids is not None:
@@ -136,7 +137,7 @@ class Baseline(ABC):
 
     def _answer(self, histories: Sequence[np.ndarray], user_ids: Sequence[int] | None = None) -> np.ndarray:
         """:meth:`score` of the model as it stands, in the middle of its training too."""
-        columns = [self._columns(history, number) for number, history in enumerate(histories)]
+        columns = [columns_of(history, self.item_ids) for history in histories]
         if user_ids is None:
             users = np.full(len(columns), -1)
         else:
@@ -144,18 +145,6 @@ class Baseline(ABC):
             if len(users) != len(columns):
                 raise StudyError(f"{len(columns)} histories need as many user ids, not {len(users)}")
         return self._score(columns, users)
-
-    def _columns(self, history: np.ndarray, number: int) -> np.ndarray:
-        """Catalog columns of a history's items."""
-        items = np.asarray(history, dtype=np.int64)
-        columns = np.searchsorted(self.item_ids, items)
-        known = self.item_ids[np.minimum(columns, self.n_items - 1)] == items
-        if not known.all():
-            raise StudyError(
-                f"history {number} holds item {items[~known][0]}, which the catalog of"
-                f" {self.n_items} movies does not have"
-            )
-        return columns
 
     @abstractmethod
     def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:

@@ -12,7 +12,8 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dualrec_utils.core import evaluation, predictions
-from dualrec_utils.core.config import HISTORY, ITEM, USER
+from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.config import HISTORY, USER
 from dualrec_utils.core.predictions import Scope, scopes
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines.base import Baseline, Diverged, Scorer
@@ -54,13 +55,13 @@ def validation(dataset: str, *, seed: int) -> Callable[[Scorer], dict[str, float
         and nothing else.
     """
     cases = predictions.load_cases(Scope(dataset, "baselines", "next_item", "validation"))
-    items = predictions.load_items(dataset)
-    item_ids, targets = items[ITEM].to_numpy(), evaluation.load_targets(dataset, "next_item")
+    catalog = load_catalog(dataset)
+    targets = evaluation.load_targets(dataset, "next_item")
 
     def measure(score: Scorer) -> dict[str, float]:
         # Nothing here looks beyond the top five, so the lists need be no longer.
-        lists = predictions.from_scores(score(cases[HISTORY]), cases, item_ids, seed=seed, length=5)
-        scored = evaluation.score_lists(lists, cases, targets, items)
+        lists = predictions.from_scores(score(cases[HISTORY]), cases, catalog.ids, seed=seed, length=5)
+        scored = evaluation.score_lists(lists, cases, targets, catalog)
         return scored.groupby(USER)[["hit_rate@5", CHOSEN_BY]].mean().mean().to_dict()
 
     return measure
@@ -90,10 +91,10 @@ def try_each(
     Raises:
         Diverged: when no setting is left, naming the last one.
     """
-    items, rows, diverged = predictions.load_items(dataset), [], None
+    catalog, rows, diverged = load_catalog(dataset), [], None
     measure, stop_by = validation(dataset, seed=seed), validation_score(dataset, seed=seed)
     for keywords in tqdm(settings, desc=name):
-        model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **keywords)
+        model = baselines.build(name, catalog.ids, seed=seed, catalog=catalog, **keywords)
         try:
             with one_thread(name):
                 model.fit(histories, validate=stop_by)

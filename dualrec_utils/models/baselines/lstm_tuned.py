@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 
 from dualrec_utils.content.features import ItemFeatures, item_features
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.baselines.sequences import SequenceBaseline
 from dualrec_utils.models.lstm.network import LSTM_UNITS, build_model
@@ -24,20 +24,20 @@ class TunedLSTM(SequenceBaseline):
     """Two LSTM layers over movie ids, title words and genres. Dropout is after each of them.
 
     Args:
-        items: the catalog, one row a column of the scores: `title`, `year`, `genres`. May be left out
-            only where the model is not fitted.
+        catalog: the movies that the columns of the scores are. May be left out only where the model is
+            not fitted.
     """
 
     def __init__(
-        self, item_ids: np.ndarray, *, seed: int, items: pd.DataFrame | None = None, **shared: float
+        self, item_ids: np.ndarray, *, seed: int, catalog: Catalog | None = None, **shared: float
     ) -> None:
         super().__init__(item_ids, seed=seed, **shared)
-        self._items = items
+        self._catalog = catalog
 
     def _build(self, histories: list[np.ndarray]) -> nn.Module:
-        if self._items is None:
-            raise StudyError("the LSTM reads titles and genres: give it the catalog as `items`")
-        features = item_features(self._items, title_vocabulary=_VOCABULARY, title_length=_TITLE_LENGTH)
+        if self._catalog is None:
+            raise StudyError("the LSTM reads titles and genres: give it the `catalog`")
+        features = item_features(self._catalog, title_vocabulary=_VOCABULARY, title_length=_TITLE_LENGTH)
         keras.utils.set_random_seed(self.seed)
         return _Network(features, dropout=self.dropout)
 

@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from dualrec_utils.content import sentences
 from dualrec_utils.core import closure, config, files, predictions
-from dualrec_utils.core.config import HISTORY, ITEM
+from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.config import HISTORY
 from dualrec_utils.core.predictions import Scope, scopes
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
@@ -187,8 +188,8 @@ def _device(name: str) -> str:
 def _fit(
     name: str, settings: dict, histories: list[np.ndarray], *, dataset: str, stage: str, seed: int
 ) -> Piece:
-    items = predictions.load_items(dataset)
-    model = baselines.build(name, items[ITEM].to_numpy(), seed=seed, items=items, **settings)
+    catalog = load_catalog(dataset)
+    model = baselines.build(name, catalog.ids, seed=seed, catalog=catalog, **settings)
     with _measured() as fitting:
         model.fit(histories, validate=experiment.validation_score(dataset, seed=seed))
     cases = predictions.load_cases(Scope(dataset, stage, "next_item", "test"))

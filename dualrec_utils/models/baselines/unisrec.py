@@ -7,14 +7,12 @@ recommender systems", KDD.
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 from torch.nn import functional
 
 from dualrec_utils.content.sentences import PACKAGE, embed
-from dualrec_utils.content.titles import full_titles
-from dualrec_utils.core.config import GENRE_LIST
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.baselines.base import in_range
 from dualrec_utils.models.baselines.sasrec import check_heads
@@ -32,8 +30,8 @@ class UniSRec(SequenceBaseline):
     own joins that of its text. `dropout` is on the Transformer's input and inside it.
 
     Args:
-        items: the catalog, one row a column of the scores: `title`, `year`, `genres`. May be left out
-            only where the model is not fitted.
+        catalog: the movies that the columns of the scores are. May be left out only where the model is
+            not fitted.
         embedding_size: of item vectors, a multiple of n_heads, 1 to 4,096.
         n_layers: of the Transformer, 1 to 16.
         n_heads: of attention, 1 to 64.
@@ -48,7 +46,7 @@ class UniSRec(SequenceBaseline):
         item_ids: np.ndarray,
         *,
         seed: int,
-        items: pd.DataFrame | None = None,
+        catalog: Catalog | None = None,
         embedding_size: int,
         n_layers: int,
         n_heads: int,
@@ -58,7 +56,7 @@ class UniSRec(SequenceBaseline):
         **shared: float,
     ) -> None:
         super().__init__(item_ids, seed=seed, **shared)
-        self._items = items
+        self._catalog = catalog
         self.embedding_size = in_range("embedding_size", embedding_size, low=1, high=4_096, integer=True)
         self.n_layers = in_range("n_layers", n_layers, low=1, high=16, integer=True)
         self.n_heads = in_range("n_heads", n_heads, low=1, high=64, integer=True)
@@ -70,10 +68,10 @@ class UniSRec(SequenceBaseline):
         self.sbert = sbert
 
     def _build(self, histories: list[np.ndarray]) -> nn.Module:
-        if self._items is None:
-            raise StudyError("UniSRec reads titles and genres: give it the catalog as `items`")
+        if self._catalog is None:
+            raise StudyError("UniSRec reads titles and genres: give it the `catalog`")
         return _Network(
-            text_vectors(self._items, sbert=self.sbert),
+            text_vectors(self._catalog, sbert=self.sbert),
             self.embedding_size,
             max_length=self.max_length,
             n_layers=self.n_layers,
@@ -84,12 +82,9 @@ class UniSRec(SequenceBaseline):
         )
 
 
-def text_vectors(items: pd.DataFrame, *, sbert: str) -> np.ndarray:
+def text_vectors(catalog: Catalog, *, sbert: str) -> np.ndarray:
     """Sentence embeddings of "Title (year). Genre, genre": shape (n_items, 384), float32, length 1."""
-    texts = [
-        f"{title}. {', '.join(genres)}"
-        for title, genres in zip(full_titles(items), items[GENRE_LIST], strict=True)
-    ]
+    texts = [f"{name}. {', '.join(catalog.categories[movie])}" for movie, name in catalog.names.items()]
     return embed(texts, sbert=sbert).loc[texts].to_numpy(dtype=np.float32)
 
 

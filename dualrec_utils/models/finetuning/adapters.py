@@ -16,6 +16,7 @@ from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
 from dualrec_utils.core import config, predictions, splits
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
@@ -44,7 +45,7 @@ def lessons(dataset: str, *, seed: int, n_recent: int, n_titles: int) -> dict[st
     Raises:
         StudyError: when a stage before has not run, or an example's user is not of its split.
     """
-    items, user_splits = predictions.load_items(dataset), splits.load_splits(dataset)
+    catalog, user_splits = load_catalog(dataset), splits.load_splits(dataset)
     scope = Scope(dataset, STAGE, "window_of_five", VALIDATION)
     held = predictions.load_cases(scope).set_index(USER)[CASE]
     hints = {
@@ -55,7 +56,7 @@ def lessons(dataset: str, *, seed: int, n_recent: int, n_titles: int) -> dict[st
     def made(split: str, *, hinted: bool) -> pd.DataFrame:
         return examples.instruction_data(
             splits.load_histories(dataset, split),
-            items,
+            catalog,
             user_splits,
             hints=hints[split] if hinted else None,
             seed=seed,

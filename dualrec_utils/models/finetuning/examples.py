@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from dualrec_utils.content.titles import names_of
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, HISTORY, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.splits import WINDOW, check_apart
@@ -26,7 +26,7 @@ IGNORED = -100
 
 def instruction_data(
     histories: Mapping[int, np.ndarray],
-    items: pd.DataFrame,
+    catalog: Catalog,
     splits: pd.DataFrame,
     *,
     hints: pd.Series | None,
@@ -43,7 +43,7 @@ def instruction_data(
 
     Args:
         histories: user -> item ids, oldest first, from :func:`core.splits.load_histories`.
-        items: the catalog.
+        catalog: the movies.
         splits: frame `user_id`, `split`.
         hints: user -> the LSTM's movie for the history without its last five; None leaves the line out.
         seed: of the draw; a user's draw depends on seed and user alone.
@@ -65,14 +65,14 @@ def instruction_data(
     if short:
         raise StudyError(f"user {short[0]} has no movie before the last {WINDOW}: raise min_interactions")
     contexts = pd.DataFrame({CASE: users, HISTORY: [histories[user][:-WINDOW] for user in users]})
-    names, answers = names_of(items), []
+    names, answers = catalog.names, []
     for user in users:
         chosen = np.random.default_rng([seed, user]).choice(WINDOW, size=n_titles, replace=False)
         answers.append([int(item) for item in histories[user][-WINDOW:][np.sort(chosen)]])
     return pd.DataFrame(
         {
             USER: users,
-            PROMPT: build_prompts(contexts, items, hints=hints, n_recent=n_recent, n_titles=n_titles),
+            PROMPT: build_prompts(contexts, catalog, hints=hints, n_recent=n_recent, n_titles=n_titles),
             ANSWER: [format_answer([names[item] for item in answer]) for answer in answers],
             ANSWER_ITEMS: answers,
             TARGET_USER: users,

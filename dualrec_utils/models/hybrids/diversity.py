@@ -18,9 +18,9 @@ from sklearn.preprocessing import MultiLabelBinarizer
 from tqdm import tqdm
 
 from dualrec_utils.content.sentences import embed
-from dualrec_utils.content.titles import names_of
 from dualrec_utils.core import evaluation, predictions, splits
-from dualrec_utils.core.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM, RANK, SCORE, USER
+from dualrec_utils.core.catalog import Catalog
+from dualrec_utils.core.config import CASE, GENRES, HISTORY, ITEM, RANK, SCORE, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Lists, Scope
 
@@ -34,32 +34,32 @@ RERANKERS = {"mmr": "_mmr", "genres": "_genres"}
 K = 5
 
 
-def title_similarity(items: pd.DataFrame, *, sbert: str) -> np.ndarray:
+def title_similarity(catalog: Catalog, *, sbert: str) -> np.ndarray:
     """Cosine of every two movies' "Title (year)" under Sentence-BERT (see :mod:`models.hybrids.rerank`).
 
     Returns:
         Shape (n_items, n_items), range [-1, 1], 1 on the diagonal.
     """
-    vectors = embed(names_of(items).values(), sbert=sbert)
-    own = vectors.loc[list(names_of(items).values())].to_numpy(dtype=np.float64)
-    return np.clip(own @ own.T, -1, 1)
+    names = list(catalog.names.values())
+    vectors = embed(names, sbert=sbert).loc[names].to_numpy(dtype=np.float64)
+    return np.clip(vectors @ vectors.T, -1, 1)
 
 
-def genre_matrix(items: pd.DataFrame) -> np.ndarray:
+def genre_matrix(catalog: Catalog) -> np.ndarray:
     """Which movie has which genre: bool, shape (n_items, 18), columns as `config.GENRES`."""
-    return MultiLabelBinarizer(classes=GENRES).fit_transform(items[GENRE_LIST]).astype(bool)
+    return MultiLabelBinarizer(classes=GENRES).fit_transform(catalog.categories.values()).astype(bool)
 
 
-def genre_similarity(items: pd.DataFrame) -> np.ndarray:
+def genre_similarity(catalog: Catalog) -> np.ndarray:
     """Jaccard similarity of every two movies' genres; two movies without genres have 1.
 
     Returns:
         Shape (n_items, n_items), range [0, 1].
     """
-    return 1 - pairwise_distances(genre_matrix(items), metric="jaccard")
+    return 1 - pairwise_distances(genre_matrix(catalog), metric="jaccard")
 
 
-def _first_columns(lists: pd.DataFrame, items: pd.DataFrame, *, n: int) -> tuple[pd.Index, np.ndarray]:
+def _first_columns(lists: pd.DataFrame, catalog: Catalog, *, n: int) -> tuple[pd.Index, np.ndarray]:
     """The first n movies of every list, as columns of the catalog.
 
     Returns:
@@ -69,7 +69,7 @@ def _first_columns(lists: pd.DataFrame, items: pd.DataFrame, *, n: int) -> tuple
         StudyError: when an entry names no movie of the catalog.
     """
     top = lists[lists[RANK] <= n].sort_values([CASE, RANK])
-    places = pd.Index(items[ITEM]).get_indexer(top[ITEM].astype("float64"))
+    places = pd.Index(catalog.ids).get_indexer(top[ITEM].astype("float64"))
     if (places < 0).any():
         row = top.iloc[(places < 0).argmax()]
         raise StudyError(
@@ -83,19 +83,19 @@ def _first_columns(lists: pd.DataFrame, items: pd.DataFrame, *, n: int) -> tuple
 
 
 def intra_list_similarity(
-    lists: pd.DataFrame, similarity: np.ndarray, items: pd.DataFrame, *, k: int = K
+    lists: pd.DataFrame, similarity: np.ndarray, catalog: Catalog, *, k: int = K
 ) -> pd.Series:
     """Mean similarity of every two movies among a list's first k (Ziegler et al., WWW 2005).
 
     Args:
         lists: predictions.
-        similarity: shape (n_items, n_items), rows and columns as `items`.
+        similarity: shape (n_items, n_items), rows and columns as the catalog's.
         k: at least 2.
 
     Returns:
         `case_id` -> value; NaN for a list of fewer than two movies.
     """
-    cases, columns = _first_columns(lists, items, n=k)
+    cases, columns = _first_columns(lists, catalog, n=k)
     one, other = np.triu_indices(k, 1)
     present = (columns[:, one] >= 0) & (columns[:, other] >= 0)
     pairs = np.where(present, similarity[columns[:, one], columns[:, other]], 0)
@@ -103,28 +103,28 @@ def intra_list_similarity(
     return pd.Series(pairs.sum(axis=1) / counts, index=cases)
 
 
-def genre_coverage(lists: pd.DataFrame, items: pd.DataFrame, *, k: int = K) -> pd.Series:
+def genre_coverage(lists: pd.DataFrame, catalog: Catalog, *, k: int = K) -> pd.Series:
     """Share of the 18 genres that a list's first k movies have between them: `case_id` -> [0, 1]."""
-    cases, columns = _first_columns(lists, items, n=k)
-    own = genre_matrix(items)[columns] & (columns >= 0)[:, :, None]
+    cases, columns = _first_columns(lists, catalog, n=k)
+    own = genre_matrix(catalog)[columns] & (columns >= 0)[:, :, None]
     return pd.Series(own.any(axis=1).mean(axis=1), index=cases)
 
 
-def history_genres(cases: pd.DataFrame, items: pd.DataFrame) -> np.ndarray:
+def history_genres(cases: pd.DataFrame, catalog: Catalog) -> np.ndarray:
     """Shares of the genres in each history, every movie counted once for each of its genres.
 
     Returns:
         Shape (n_cases, 18), rows sum to 1 (0 where no movie of the history has a genre).
     """
-    genres, ids = genre_matrix(items), pd.Index(items[ITEM])
-    counts = np.stack([genres[ids.get_indexer(history)].sum(axis=0) for history in cases[HISTORY]])
+    genres = genre_matrix(catalog)
+    counts = np.stack([genres[catalog.columns(history)].sum(axis=0) for history in cases[HISTORY]])
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 
 def diversify(
     lists: pd.DataFrame,
     cases: pd.DataFrame,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     reranker: str,
     trade_off: float,
@@ -147,7 +147,7 @@ def diversify(
     Args:
         lists: predictions, every entry a catalog movie.
         cases: frame with `case_id` and `history`.
-        items: the catalog.
+        catalog: the movies.
         reranker: a key of :data:`RERANKERS`.
         trade_off: in [0, 1]; 0 keeps the lists as they are.
         similarity: shape (n_items, n_items), for `mmr`.
@@ -164,12 +164,12 @@ def diversify(
         raise StudyError(f"unknown re-ranker {reranker!r}; known: {list(RERANKERS)}")
     if not 0 <= trade_off <= 1:
         raise StudyError(f"the trade-off is {trade_off}; allowed: 0 (relevance alone) to 1")
-    index, columns = _first_columns(lists, items, n=n_candidates)
+    index, columns = _first_columns(lists, catalog, n=n_candidates)
     inside = columns >= 0
     relevance = _relevance(lists, index, inside)
     wanted = cases.set_index(CASE).loc[index].reset_index()
-    shares = history_genres(wanted, items)
-    genres = genre_matrix(items)[columns]
+    shares = history_genres(wanted, catalog)
+    genres = genre_matrix(catalog)[columns]
     covered = np.zeros(shares.shape, dtype=bool)
     nearest = np.zeros(columns.shape)
     free, rows = inside.copy(), np.arange(len(columns))
@@ -193,7 +193,7 @@ def diversify(
 def diversify_all(
     lists: Lists,
     cases: Mapping[Scope, pd.DataFrame],
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     trade_offs: Mapping[str, float],
     similarity: np.ndarray,
@@ -205,7 +205,7 @@ def diversify_all(
         lists: (scope, system) -> predictions.
         cases: scope -> its cases.
         trade_offs: re-ranker -> its trade-off.
-        items, similarity, n_candidates: as :func:`diversify`.
+        catalog, similarity, n_candidates: as :func:`diversify`.
 
     Returns:
         (scope, system's name with the re-ranker's ending) -> predictions.
@@ -214,7 +214,7 @@ def diversify_all(
         (scope, predictions.rename(system, RERANKERS[reranker])): diversify(
             frame,
             cases[scope],
-            items,
+            catalog,
             reranker=reranker,
             trade_off=trade_off,
             similarity=similarity,
@@ -249,7 +249,7 @@ def _reordered(lists: pd.DataFrame, cases: pd.Index, order: np.ndarray) -> pd.Da
 def measure(
     lists: pd.DataFrame,
     cases: pd.DataFrame,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     targets: pd.Series,
     similarity: np.ndarray,
@@ -264,13 +264,13 @@ def measure(
     Returns:
         The measures are NaN where a list is too short for them.
     """
-    scored = evaluation.score_lists(lists, cases, targets, items)
-    jaccard = genre_similarity(items)
+    scored = evaluation.score_lists(lists, cases, targets, catalog)
+    jaccard = genre_similarity(catalog)
     return scored.assign(
         **{
-            SIMILARITY: scored[CASE].map(intra_list_similarity(lists, similarity, items)),
-            GENRE_SIMILARITY: scored[CASE].map(intra_list_similarity(lists, jaccard, items)),
-            COVERAGE: scored[CASE].map(genre_coverage(lists, items)),
+            SIMILARITY: scored[CASE].map(intra_list_similarity(lists, similarity, catalog)),
+            GENRE_SIMILARITY: scored[CASE].map(intra_list_similarity(lists, jaccard, catalog)),
+            COVERAGE: scored[CASE].map(genre_coverage(lists, catalog)),
         }
     )
 
@@ -278,7 +278,7 @@ def measure(
 def trade_off_curve(
     lists: pd.DataFrame,
     cases: pd.DataFrame,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     scope: Scope,
     trade_offs: Sequence[float],
@@ -308,9 +308,9 @@ def trade_off_curve(
     rows = []
     for name, trade_off in tqdm(settings, desc="trade-off", unit="setting"):
         chosen = {"reranker": name, "trade_off": trade_off, "n_candidates": n_candidates}
-        own = diversify(lists, cases, items, similarity=similarity, length=K, **chosen)
+        own = diversify(lists, cases, catalog, similarity=similarity, length=K, **chosen)
         own = own[own[RANK] <= max(evaluation.CUTOFFS)]
-        measured = measure(own, cases, items, targets=targets, similarity=similarity)
+        measured = measure(own, cases, catalog, targets=targets, similarity=similarity)
         summary = evaluation.summarise(measured, columns=[*ACCURACY, *MEASURES], **intervals)
         rows.append(summary.reset_index().assign(**{RERANKER: name, TRADE_OFF: trade_off}))
     table = pd.concat(rows, ignore_index=True)

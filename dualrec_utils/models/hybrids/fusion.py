@@ -17,6 +17,7 @@ from scipy.special import log_softmax, logsumexp
 from scipy.stats import rankdata
 
 from dualrec_utils.core import predictions
+from dualrec_utils.core.catalog import Catalog, marked
 from dualrec_utils.core.config import CASE, HISTORY, ITEM
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import SEEN_KEPT, Lists, Scope
@@ -43,29 +44,29 @@ class Sides(NamedTuple):
     cases: pd.DataFrame
 
 
-def load_sides(model: str, scope: Scope, items: pd.DataFrame) -> Sides:
+def load_sides(model: str, scope: Scope, catalog: Catalog) -> Sides:
     """Read both models' scores for the cases of a scope.
 
     Args:
         model: the language model's name in `params.yaml`.
         scope: whose stage plays no part.
-        items: the catalog.
+        catalog: the movies.
 
     Raises:
         StudyError: when one of the two has not left its scores, or they belong to other cases.
     """
     cases, titles = predictions.load_cases(scope), handoff.load_title_scores(model, scope)
-    return Sides(handoff.load_lstm_scores(scope), title_score_matrix(titles, cases, items), cases)
+    return Sides(handoff.load_lstm_scores(scope), title_score_matrix(titles, cases, catalog), cases)
 
 
-def title_score_matrix(frame: pd.DataFrame, cases: pd.DataFrame, items: pd.DataFrame) -> np.ndarray:
+def title_score_matrix(frame: pd.DataFrame, cases: pd.DataFrame, catalog: Catalog) -> np.ndarray:
     """A language model's title scores as a matrix.
 
     Args:
         frame: `case_id`, `item_id`, `log_probability` (nats, sum over the title line's tokens and its
             terminator); any movies of the catalog for each case, at least one.
         cases: frame with `case_id`.
-        items: the catalog.
+        catalog: the movies.
 
     Returns:
         Shape (n_cases, n_items), NaN where the language model scored nothing.
@@ -74,7 +75,7 @@ def title_score_matrix(frame: pd.DataFrame, cases: pd.DataFrame, items: pd.DataF
         StudyError: naming the case or movie that is unknown, scored twice, not a number or missing.
     """
     rows = pd.Index(cases[CASE]).get_indexer(frame[CASE])
-    columns = pd.Index(items[ITEM]).get_indexer(frame[ITEM])
+    columns = pd.Index(catalog.ids).get_indexer(frame[ITEM])
     scores = frame[LOG_PROBABILITY].to_numpy(dtype=np.float64)
     faults = {
         "a case that the split does not have": rows < 0,
@@ -89,7 +90,7 @@ def title_score_matrix(frame: pd.DataFrame, cases: pd.DataFrame, items: pd.DataF
                 f"title scores hold {fault}: case {row[CASE]!r}, movie {row[ITEM]}, score"
                 f" {row[LOG_PROBABILITY]}; score the titles anew for the present cases and catalog"
             )
-    matrix = np.full((len(cases), len(items)), np.nan)
+    matrix = np.full((len(cases), len(catalog)), np.nan)
     matrix[rows, columns] = scores
     empty = np.isnan(matrix).all(axis=1)
     if empty.any():
@@ -101,7 +102,7 @@ def align(
     lstm: np.ndarray,
     language: np.ndarray,
     cases: pd.DataFrame,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     exclude_seen: bool = True,
     n_candidates: int = predictions.MAX_LENGTH,
@@ -118,7 +119,7 @@ def align(
         lstm: shape (n_cases, n_items), log-probabilities of every movie.
         language: same shape, NaN where not scored, from :func:`title_score_matrix`.
         cases: frame with `case_id` and `history`, row i belonging to row i of the matrices.
-        items: the catalog.
+        catalog: the movies.
         exclude_seen: leave the movies of the history out, on both sides, before renormalising.
         n_candidates: movies of the LSTM that are candidates whatever the language model scored.
 
@@ -129,15 +130,14 @@ def align(
     Raises:
         StudyError: when shapes disagree or no candidate is left.
     """
-    if not lstm.shape == language.shape == (len(cases), len(items)):
+    if not lstm.shape == language.shape == (len(cases), len(catalog)):
         raise StudyError(
             f"LSTM scores have shape {lstm.shape}, title scores {language.shape}; both must be"
-            f" ({len(cases)}, {len(items)}): one row a case and one column a catalog movie"
+            f" ({len(cases)}, {len(catalog)}): one row a case and one column a catalog movie"
         )
     allowed = np.ones(lstm.shape, dtype=bool)
     if exclude_seen:
-        for row, history in enumerate(cases[HISTORY]):
-            allowed[row, np.searchsorted(items[ITEM], history)] = False
+        allowed = ~marked(cases[HISTORY], catalog.ids)
     scored = ~np.isnan(language) & allowed
     places = rankdata(np.where(allowed, -lstm, np.inf), method="ordinal", axis=1)
     candidates = scored | (allowed & (places <= n_candidates))
@@ -196,7 +196,7 @@ def fused_lists(
     lstm: np.ndarray,
     language: np.ndarray,
     cases: pd.DataFrame,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     weight: float,
     method: str,
@@ -208,22 +208,22 @@ def fused_lists(
 
     Args and errors: as there; `seed` is written into the column.
     """
-    sides = align(lstm, language, cases, items, exclude_seen=exclude_seen, n_candidates=n_candidates)
+    sides = align(lstm, language, cases, catalog, exclude_seen=exclude_seen, n_candidates=n_candidates)
     fused = combine(*sides, weight=weight, method=method)
     # What is seen is out already: minus infinity.
-    return predictions.from_scores(fused, cases, items[ITEM].to_numpy(), seed=seed, exclude_seen=False)
+    return predictions.from_scores(fused, cases, catalog.ids, seed=seed, exclude_seen=False)
 
 
-def fuse_all(sides: Mapping[Scope, Sides], items: pd.DataFrame, **settings) -> Lists:
+def fuse_all(sides: Mapping[Scope, Sides], catalog: Catalog, **settings) -> Lists:
     """:func:`fused_lists` of every scope, the headline lists and those with seen movies kept.
 
     Args:
         sides: from :func:`load_sides`.
-        items: the catalog.
+        catalog: the movies.
         settings: `weight`, `method`, `seed`, `n_candidates` of :func:`fused_lists`.
     """
     return {
-        (scope, SYSTEM_NAME + suffix): fused_lists(*both, items, exclude_seen=not suffix, **settings)
+        (scope, SYSTEM_NAME + suffix): fused_lists(*both, catalog, exclude_seen=not suffix, **settings)
         for scope, both in sides.items()
         for suffix in ("", SEEN_KEPT)
     }

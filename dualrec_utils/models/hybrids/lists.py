@@ -12,6 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from dualrec_utils.core import predictions
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, ITEM, PROTOCOL, RANK, SCORE, SYSTEM
 from dualrec_utils.core.predictions import Lists, Scope
 from dualrec_utils.models.hybrids import rerank
@@ -50,18 +51,18 @@ def read(stages: Mapping[str, str], scopes: Iterable[Scope]) -> Lists:
 
 
 def rerank_all(
-    lists: Lists, hints: Mapping[Scope, pd.Series], items: pd.DataFrame, embeddings: pd.DataFrame
+    lists: Lists, hints: Mapping[Scope, pd.Series], catalog: Catalog, embeddings: pd.DataFrame
 ) -> Lists:
     """Every set of lists by its likeness to the LSTM's movies, under the name it had.
 
     Args:
         lists: (scope, system) -> predictions.
         hints: scope -> `case_id` -> the LSTM's movie.
-        items, embeddings: as :func:`rerank.similarities`.
+        catalog, embeddings: as :func:`rerank.similarities`.
     """
     return {
         (scope, system): rerank.by_similarity(
-            frame, rerank.similarities(frame, hints[scope], items, embeddings)
+            frame, rerank.similarities(frame, hints[scope], catalog, embeddings)
         )
         for (scope, system), frame in tqdm(lists.items(), desc="re-rank")
     }

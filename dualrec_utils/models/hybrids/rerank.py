@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.content.titles import names_of
 from dualrec_utils.core import predictions
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, ITEM, RANK, SCORE, SEED, TEXT
 from dualrec_utils.core.errors import StudyError
 
@@ -29,7 +29,7 @@ def texts_of(lists: pd.DataFrame, names: Mapping[int, str]) -> pd.Series:
 
     Args:
         lists: predictions, see :mod:`core.predictions`.
-        names: `item_id` -> "Title (year)", from :func:`content.titles.names_of`.
+        names: `item_id` -> "Title (year)", see :class:`core.catalog.Catalog`.
     """
     return lists[ITEM].map(names).astype(object).where(lists[ITEM].notna(), lists[TEXT])
 
@@ -40,14 +40,14 @@ def texts_to_embed(lists: Iterable[pd.DataFrame], names: Mapping[int, str]) -> s
 
 
 def similarities(
-    lists: pd.DataFrame, hints: pd.Series, items: pd.DataFrame, embeddings: pd.DataFrame
+    lists: pd.DataFrame, hints: pd.Series, catalog: Catalog, embeddings: pd.DataFrame
 ) -> pd.Series:
     """Cosine of each entry's embedding with that of its case's hint.
 
     Args:
         lists: predictions.
         hints: `case_id` -> the LSTM's movie.
-        items: catalog with `item_id`, `title`, `year`.
+        catalog: the movies.
         embeddings: from :func:`embed`, of every text of `lists` and every hint's title.
 
     Returns:
@@ -56,7 +56,7 @@ def similarities(
     Raises:
         StudyError: when a case has no hint.
     """
-    names = names_of(items)
+    names = catalog.names
     _check_hints(lists[CASE], hints)
     reference = lists[CASE].map(hints).map(names)
     own = embeddings.loc[texts_of(lists, names)].to_numpy(dtype=np.float64)

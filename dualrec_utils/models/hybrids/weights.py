@@ -10,7 +10,8 @@ from sklearn.model_selection import KFold
 from tqdm import tqdm
 
 from dualrec_utils.core import evaluation, predictions, splits
-from dualrec_utils.core.config import ITEM, USER
+from dualrec_utils.core.catalog import Catalog
+from dualrec_utils.core.config import USER
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.hybrids.fusion import METHODS, align, combine
 
@@ -21,7 +22,7 @@ def choose_weight(
     lstm: np.ndarray,
     language: np.ndarray,
     cases: pd.DataFrame,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     scope: Scope,
     weights: Sequence[float],
@@ -33,7 +34,7 @@ def choose_weight(
     """Try every method and weight on validation users, seen movies left out, and take the best.
 
     Args:
-        lstm, language, cases, items: as :func:`align`, of the validation split.
+        lstm, language, cases, catalog: as :func:`align`, of the validation split.
         scope: of the cases.
         weights: of the language model, each in [0, 1].
         metric: highest mean over users wins; ties go to the smaller weight, then to the earlier method.
@@ -48,15 +49,15 @@ def choose_weight(
     """
     splits.check_apart(cases[USER], splits.load_splits(scope.dataset), split="validation")
     targets = evaluation.load_targets(scope.dataset, scope.protocol)
-    sides = align(lstm, language, cases, items, n_candidates=n_candidates)
-    tried, item_ids = [], items[ITEM].to_numpy()
+    sides = align(lstm, language, cases, catalog, n_candidates=n_candidates)
+    tried = []
     settings = [(method, weight) for method in methods for weight in weights]
     for method, weight in tqdm(settings, desc="fusion weights", unit="setting"):
         fused = combine(*sides, weight=weight, method=method)
         lists = predictions.from_scores(
-            fused, cases, item_ids, seed=seed, exclude_seen=False, length=max(evaluation.CUTOFFS)
+            fused, cases, catalog.ids, seed=seed, exclude_seen=False, length=max(evaluation.CUTOFFS)
         )
-        scored = evaluation.score_lists(lists, cases, targets, items)
+        scored = evaluation.score_lists(lists, cases, targets, catalog)
         tried.append(scored.assign(**{METHOD: method, WEIGHT: float(weight)}))
     tried = pd.concat(tried, ignore_index=True)
     return tried, _best(tried, metric=metric)

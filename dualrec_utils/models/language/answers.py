@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from dualrec_utils.core import predictions
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, TEXT
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
@@ -59,14 +60,14 @@ class PromptSet:
 
 
 def pose(
-    scopes: Iterable[Scope], items: pd.DataFrame, *, with_hint: bool, n_recent: int, n_titles: int
+    scopes: Iterable[Scope], catalog: Catalog, *, with_hint: bool, n_recent: int, n_titles: int
 ) -> list[PromptSet]:
     """The paper's prompt for every case of some scopes.
 
     Args:
         scopes: from :func:`core.predictions.scopes`.
         with_hint: whether the prompt has the LSTM's line.
-        items, n_recent, n_titles: as :func:`models.language.prompts.build_prompts`.
+        catalog, n_recent, n_titles: as :func:`models.language.prompts.build_prompts`.
 
     Returns:
         One set of prompts a scope, in order.
@@ -78,17 +79,17 @@ def pose(
     for scope in scopes:
         cases, hints = predictions.load_cases(scope), handoff.load_hints(scope)
         wording = {"n_recent": n_recent, "n_titles": n_titles}
-        texts = build_prompts(cases, items, hints=hints if with_hint else None, **wording)
+        texts = build_prompts(cases, catalog, hints=hints if with_hint else None, **wording)
         sets.append(PromptSet(scope, cases, hints, texts, **wording))
     return sets
 
 
-def pose_histories(scopes: Iterable[Scope], items: pd.DataFrame, *, n_recent: int) -> list[PromptSet]:
+def pose_histories(scopes: Iterable[Scope], catalog: Catalog, *, n_recent: int) -> list[PromptSet]:
     """The last movies of every case's history, without genres, and nothing asked; as :func:`pose`."""
     sets = []
     for scope in scopes:
         cases, hints = predictions.load_cases(scope), handoff.load_hints(scope)
-        texts = build_history_prompts(cases, items, n_recent=n_recent, genres=False)
+        texts = build_history_prompts(cases, catalog, n_recent=n_recent, genres=False)
         sets.append(PromptSet(scope, cases, hints, texts, n_recent=n_recent, n_titles=0))
     return sets
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dualrec_utils.core import files, predictions
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.language import constrained
@@ -22,7 +22,7 @@ def rank_catalog(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompt_sets: Iterable[PromptSet],
-    items: pd.DataFrame,
+    catalog: Catalog,
     system: str,
     *,
     genres: bool,
@@ -55,10 +55,10 @@ def rank_catalog(
             excluded = None if suffix else constrained.seen_movies(own.cases)
             label = f"{system}{suffix} {own.scope.label}"
             scores = constrained.rank_titles(
-                model, tokenizer, own.texts, items, excluded=excluded, label=label, **searching
+                model, tokenizer, own.texts, catalog, excluded=excluded, label=label, **searching
             )
             lists = constrained.ranked_lists(
-                scores, own.cases, items, seed=seed, exclude_seen=False, length=k
+                scores, own.cases, catalog, seed=seed, exclude_seen=False, length=k
             )
             predictions.write(lists, system + suffix, own.scope)
             if not suffix:
@@ -71,7 +71,7 @@ def score_for_fusion(
     tokenizer: PreTrainedTokenizerBase,
     histories: Iterable[PromptSet],
     ranked: Mapping[Scope, np.ndarray],
-    items: pd.DataFrame,
+    catalog: Catalog,
     name: str,
     *,
     n_candidates: int,
@@ -91,10 +91,10 @@ def score_for_fusion(
     titles_at_once = min(64, _LARGEST_PASS // len(tokenizer))
     for own in histories:
         lstm = handoff.load_lstm_scores(own.scope)
-        candidates = handoff.candidates_of(lstm, own.cases, items, n_candidates=n_candidates)
+        candidates = handoff.candidates_of(lstm, own.cases, catalog, n_candidates=n_candidates)
         wanted = {"candidates": candidates, "titles_at_once": titles_at_once}
         label = f"{name} scores {own.scope.label}"
-        scores = constrained.score_titles(model, tokenizer, own.texts, items, label=label, **wanted)
+        scores = constrained.score_titles(model, tokenizer, own.texts, catalog, label=label, **wanted)
         both = np.fmax(scores, ranked[own.scope])
-        frame = constrained.score_frame(both, own.cases, items)
+        frame = constrained.score_frame(both, own.cases, catalog)
         files.write_parquet(frame, handoff.title_scores_path(name, own.scope))

@@ -19,8 +19,8 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dualrec_utils.content.titles import names_of
 from dualrec_utils.core import predictions
+from dualrec_utils.core.catalog import Catalog, marked
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, TEXT
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.handoff import LOG_PROBABILITY
@@ -44,7 +44,7 @@ def rank_titles(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     excluded: Sequence[Sequence[int]] | None = None,
     k: int = 10,
@@ -62,7 +62,7 @@ def rank_titles(
 
     Args:
         prompts: prompts as :func:`models.language.prompts.build_prompts` writes them.
-        items: the catalog.
+        catalog: the movies.
         excluded: movies that may not be listed, for every prompt; None excludes none.
         k: movies wanted, at least 1; fewer are found only where fewer are allowed.
         method: `exact` or `beam`.
@@ -73,7 +73,7 @@ def rank_titles(
 
     Returns:
         float64, (n_prompts, n_items): title scores in nats of the movies found, at least the k best by
-        the method; minus infinity elsewhere. Columns in the order of `items`.
+        the method; minus infinity elsewhere.
 
     Raises:
         StudyError: for an unknown method, a beam narrower than k, when memory runs out, or as
@@ -83,20 +83,20 @@ def rank_titles(
         raise StudyError(f"method {method!r} is unknown; allowed: {', '.join(METHODS)}")
     if method == "beam" and width < k:
         raise StudyError(f"a beam of width {width} cannot hold {k} movies: width must be at least {k}")
-    allowed = _movies(excluded if excluded is not None else [[]] * len(prompts), items, inverted=True)
+    allowed = ~marked(excluded if excluded is not None else [[]] * len(prompts), catalog.ids)
 
     def search(decoder: TreeDecoder, trie: Trie, rows: list[int]) -> torch.Tensor:
         return _search(decoder, trie, allowed[rows], k=k, width=width, forget=method == "beam")
 
     settings = {"genres": genres, "batch_size": batch_size, "label": label}
-    return _run(search, model, tokenizer, prompts, items, **settings)
+    return _run(search, model, tokenizer, prompts, catalog, **settings)
 
 
 def score_titles(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     candidates: Sequence[Sequence[int]] | None = None,
     titles_at_once: int = 64,
@@ -118,7 +118,7 @@ def score_titles(
     Raises:
         StudyError: when a candidate is not in the catalog, or as :func:`rank_titles`.
     """
-    wanted = _movies(candidates if candidates is not None else [[]] * len(prompts), items)
+    wanted = marked(candidates if candidates is not None else [[]] * len(prompts), catalog.ids)
     if candidates is None:
         wanted = ~wanted
 
@@ -126,13 +126,13 @@ def score_titles(
         return _score(decoder, trie, wanted[rows], titles_at_once=titles_at_once)
 
     settings = {"genres": genres, "batch_size": batch_size, "label": label}
-    return _run(score, model, tokenizer, prompts, items, **settings)
+    return _run(score, model, tokenizer, prompts, catalog, **settings)
 
 
 def ranked_lists(
     scores: np.ndarray,
     cases: pd.DataFrame,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     seed: int,
     exclude_seen: bool = True,
@@ -143,22 +143,22 @@ def ranked_lists(
     Args:
         scores: from :func:`rank_titles` or :func:`score_titles`, row i belonging to row i of `cases`.
         cases: frame with `case_id` and `history`.
-        items: the catalog, sorted by `item_id`.
+        catalog: the movies.
         Others as :func:`core.predictions.from_scores`.
     """
     settings = {"seed": seed, "exclude_seen": exclude_seen, "length": length}
-    lists = predictions.from_scores(scores, cases, items[ITEM].to_numpy(), **settings)
-    names = lists[ITEM].map(names_of(items))
+    lists = predictions.from_scores(scores, cases, catalog.ids, **settings)
+    names = lists[ITEM].map(catalog.names)
     return lists.assign(**{TEXT: names}).astype(predictions.COLUMNS)
 
 
-def score_frame(scores: np.ndarray, cases: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+def score_frame(scores: np.ndarray, cases: pd.DataFrame, catalog: Catalog) -> pd.DataFrame:
     """Title scores as a long frame for files: `case_id`, `item_id`, `log_probability` (nats)."""
     rows, columns = np.nonzero(np.isfinite(scores))
     return pd.DataFrame(
         {
             CASE: cases[CASE].to_numpy()[rows],
-            ITEM: items[ITEM].to_numpy()[columns],
+            ITEM: catalog.ids[columns],
             LOG_PROBABILITY: scores[rows, columns],
         }
     )
@@ -181,35 +181,22 @@ def seen_movies(cases: pd.DataFrame) -> list[np.ndarray]:
     return list(cases[HISTORY])
 
 
-def _movies(lists: Sequence[Sequence[int]], items: pd.DataFrame, *, inverted: bool = False) -> np.ndarray:
-    """(n_prompts, n_items) bool: the movies named for each prompt, or all others."""
-    index = pd.Index(items[ITEM])
-    marked = np.full((len(lists), len(items)), inverted)
-    for row, movies in enumerate(lists):
-        columns = index.get_indexer(np.asarray(movies, dtype=np.int64))
-        if (columns < 0).any():
-            stranger = list(movies)[columns.argmin()]
-            raise StudyError(f"prompt {row} names movie {stranger}, not in the catalog")
-        marked[row, columns] = not inverted
-    return marked
-
-
 def _run(
     work: Callable[[TreeDecoder, Trie, list[int]], torch.Tensor],
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     genres: bool,
     batch_size: int,
     label: str,
 ) -> np.ndarray:
     """Do `work` on batches of prompts of like length; scores come back in the order of `prompts`."""
-    scores = np.full((len(prompts), len(items)), -np.inf)
+    scores = np.full((len(prompts), len(catalog)), -np.inf)
     if not len(prompts):
         return scores
-    shown = lines_of(items) if genres else names_of(items)
+    shown = lines_of(catalog) if genres else catalog.names
     names = [line.removeprefix("- ") for line in shown.values()]
     lines = encode_lines(tokenizer, names, prompts[0])
     trie = build_trie(lines, names)

@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from dualrec_utils.content.titles import title_with_year
 from dualrec_utils.core import config, files
+from dualrec_utils.core.catalog import title_with_year
 from dualrec_utils.core.config import GENRE_LIST, ITEM, RATING, TIMESTAMP, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
 

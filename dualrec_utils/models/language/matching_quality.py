@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.content.titles import title_with_year
+from dualrec_utils.core.catalog import title_with_year
 from dualrec_utils.core.config import ITEM, TITLE, YEAR
 from dualrec_utils.models.language.matching import TitleMatcher
 

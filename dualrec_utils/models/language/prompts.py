@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from dualrec_utils.content.titles import names_of
-from dualrec_utils.core.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM
+from dualrec_utils.core.catalog import Catalog
+from dualrec_utils.core.config import CASE, GENRES, HISTORY
 from dualrec_utils.core.errors import StudyError
 
 HEADER = "Below is a user's movie watching history:"
@@ -26,18 +26,18 @@ REQUEST = (
 ANSWER_PREFIX = "-"
 
 
-def lines_of(items: pd.DataFrame) -> dict[int, str]:
+def lines_of(catalog: Catalog) -> dict[int, str]:
     """`item_id` -> "- Title (year) (Genre, Genre)", the line of a history; no genres, no brackets."""
-    genres = dict(zip(items[ITEM], items[GENRE_LIST], strict=True))
+    genres = catalog.categories
     return {
-        item: f"- {name} ({', '.join(genres[item])})" if len(genres[item]) else f"- {name}"
-        for item, name in names_of(items).items()
+        item: f"- {name} ({', '.join(genres[item])})" if genres[item] else f"- {name}"
+        for item, name in catalog.names.items()
     }
 
 
 def build_prompts(
     cases: pd.DataFrame,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     hints: pd.Series | None,
     n_recent: int = 5,
@@ -47,7 +47,7 @@ def build_prompts(
 
     Args:
         cases: frame with `case_id` and `history` (item ids, oldest first).
-        items: catalog with `item_id`, `title`, `year`, `genres`.
+        catalog: the movies.
         hints: `case_id` -> the LSTM's movie; None leaves its line out of every prompt.
         n_recent: movies of the history shown, the last ones, at least 1.
         n_titles: titles asked for, at least 1.
@@ -58,7 +58,7 @@ def build_prompts(
     Raises:
         StudyError: when a case has no hint, or history or hint names a movie outside the catalog.
     """
-    lines, names = lines_of(items), names_of(items)
+    lines, names = lines_of(catalog), catalog.names
     prompts = []
     for case, history in zip(cases[CASE], cases[HISTORY], strict=True):
         recent = list(history)[-n_recent:]
@@ -78,19 +78,19 @@ def build_prompts(
 
 
 def build_history_prompts(
-    cases: pd.DataFrame, items: pd.DataFrame, *, n_recent: int, genres: bool
+    cases: pd.DataFrame, catalog: Catalog, *, n_recent: int, genres: bool
 ) -> list[str]:
     """The header and the last movies of every case, nothing asked: the text `movielm` was trained on.
 
     Args:
-        cases, items, n_recent: as :func:`build_prompts`.
+        cases, catalog, n_recent: as :func:`build_prompts`.
         genres: write the genres behind each movie.
 
     Returns:
         One prompt a case, ending after the line break of the last movie; the next line follows.
     """
-    plain = {item: f"- {name}" for item, name in names_of(items).items()}
-    lines = lines_of(items) if genres else plain
+    plain = {item: f"- {name}" for item, name in catalog.names.items()}
+    lines = lines_of(catalog) if genres else plain
     return [
         "\n".join([HEADER, *(lines[item] for item in list(history)[-n_recent:])]) + "\n"
         for history in cases[HISTORY]

@@ -57,7 +57,7 @@ def encode_lines(tokenizer: PreTrainedTokenizerBase, names: Sequence[str], promp
     before it, or begin a text with a token that the same words within a text do not have.
 
     Args:
-        names: titles as :func:`content.titles.names_of` writes them.
+        names: titles as :class:`core.catalog.Catalog` has them.
 
     Returns:
         One list of token ids a name, ending with the line break.

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.content.features import ItemFeatures, rows_of
+from dualrec_utils.content.features import ItemFeatures
 from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.catalog import Catalog, marked
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
@@ -37,49 +38,48 @@ def save_model(model: keras.Model, *, dataset: str) -> Path:
     return path
 
 
-def hints(scores: np.ndarray, histories: list[np.ndarray], items: pd.DataFrame) -> np.ndarray:
+def hints(scores: np.ndarray, histories: list[np.ndarray], catalog: Catalog) -> np.ndarray:
     """The best movie that is not in the history.
 
     Args:
         scores: shape (n, n_items), higher is better; not changed.
         histories: n arrays of item ids.
-        items: the catalog.
+        catalog: the movies.
 
     Returns:
         Shape (n,), item ids; equal scores go to the lowest id.
     """
-    unseen = scores.astype(np.float64, copy=True)
-    for row, history in enumerate(histories):
-        unseen[row, rows_of(history, items) - 1] = -np.inf
-    return items[ITEM].to_numpy()[unseen.argmax(axis=1)]
+    return catalog.ids[_unseen(scores, histories, catalog).argmax(axis=1)]
 
 
-def score_split(
-    model: keras.Model, items: pd.DataFrame, scope: Scope, *, max_history: int, seed: int
-) -> None:
+def _unseen(scores: np.ndarray, histories: list[np.ndarray], catalog: Catalog) -> np.ndarray:
+    """The same scores, minus infinity for the movies of each row's history."""
+    return np.where(marked(histories, catalog.ids), -np.inf, scores)
+
+
+def score_split(model: keras.Model, catalog: Catalog, scope: Scope, *, max_history: int, seed: int) -> None:
     """Score the cases of a scope; write scores, hints and both prediction files.
 
     Args:
         model: trained.
-        items: the catalog.
+        catalog: the movies.
         scope: of stage `lstm`.
         max_history: movies read of each history.
         seed: that trained the model; a column of the predictions.
     """
     cases = predictions.load_cases(scope)
-    rows = [rows_of(history, items) for history in cases[HISTORY]]
+    rows = [catalog.rows(history) for history in cases[HISTORY]]
     scores = lstm.log_probabilities(model, rows, max_history=max_history, label=scope.label)
     # Ranked as saved, so that whoever fuses the matrix starts from the same ranking.
     scores = scores.astype(np.float16)
     folder = config.handoff_dir(scope.dataset, MODEL)
     with files.replacing(folder / f"scores_{scope.label}.npy") as temporary, open(temporary, "wb") as out:
         np.save(out, scores)
-    best = hints(scores, list(cases[HISTORY]), items)
+    best = hints(scores, list(cases[HISTORY]), catalog)
     hint_frame = pd.DataFrame({CASE: cases[CASE], ITEM: best})
     files.write_parquet(hint_frame, folder / f"hints_{scope.label}.parquet")
-    item_ids = items[ITEM].to_numpy()
     for suffix, exclude_seen in (("", True), (predictions.SEEN_KEPT, False)):
-        lists = predictions.from_scores(scores, cases, item_ids, seed=seed, exclude_seen=exclude_seen)
+        lists = predictions.from_scores(scores, cases, catalog.ids, seed=seed, exclude_seen=exclude_seen)
         predictions.write(lists, MODEL + suffix, scope)
 
 
@@ -114,7 +114,7 @@ def assign_folds(user_ids: list[int], *, n_folds: int, seed: int) -> dict[int, i
 def training_hints(
     model: keras.Model,
     histories: Mapping[int, np.ndarray],
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     fit: Callable[[list[np.ndarray], str], keras.Model],
     n_folds: int,
@@ -126,7 +126,7 @@ def training_hints(
     Args:
         model: the main LSTM, trained on all of these users.
         histories: user id -> item ids, oldest first.
-        items: the catalog.
+        catalog: the movies.
         fit: trains an LSTM anew on histories (rows of movies); the text labels its progress bar.
         n_folds: models trained; each scores the users it has not seen.
         max_history: movies read of each history.
@@ -136,13 +136,13 @@ def training_hints(
         Frame `user_id`, `item_id` (cross-fitted), `in_sample_item_id` (from `model`), by user.
     """
     users = sorted(histories)
-    rows = {user: rows_of(histories[user], items) for user in users}
+    rows = {user: catalog.rows(histories[user]) for user in users}
     folds = assign_folds(users, n_folds=n_folds, seed=seed)
 
     def best(scorer: keras.Model, some: list[int], label: str) -> np.ndarray:
         known = [rows[user][:-WINDOW] for user in some]
         scores = lstm.log_probabilities(scorer, known, max_history=max_history, label=label)
-        return hints(scores, [histories[user][:-WINDOW] for user in some], items)
+        return hints(scores, [histories[user][:-WINDOW] for user in some], catalog)
 
     crossed = {}
     for fold in range(n_folds):
@@ -191,7 +191,7 @@ def write_training_hints(hint_frame: pd.DataFrame, *, dataset: str) -> Path:
 
 
 def next_movies(
-    model: keras.Model, histories: list[np.ndarray], items: pd.DataFrame, *, max_history: int, k: int
+    model: keras.Model, histories: list[np.ndarray], catalog: Catalog, *, max_history: int, k: int
 ) -> pd.DataFrame:
     """The k likeliest unseen next movies of some histories, to be read.
 
@@ -201,12 +201,10 @@ def next_movies(
     Returns:
         Frame `history` (number), `rank`, `item_id`, `probability`, in order.
     """
-    rows = [rows_of(history, items) for history in histories]
+    rows = [catalog.rows(history) for history in histories]
     scores = lstm.log_probabilities(model, rows, max_history=max_history)
-    found = []
-    for number, (line, seen) in enumerate(zip(scores, rows, strict=True)):
-        fresh = line.copy()
-        fresh[seen - 1] = -np.inf
-        for rank, column in enumerate(np.argsort(-fresh, kind="stable")[:k], start=1):
-            found.append((number, rank, items[ITEM].iloc[column], float(np.exp(fresh[column]))))
+    unseen, found = _unseen(scores, histories, catalog), []
+    for number, line in enumerate(unseen):
+        for rank, column in enumerate(np.argsort(-line, kind="stable")[:k], start=1):
+            found.append((number, rank, catalog.ids[column], float(np.exp(line[column]))))
     return pd.DataFrame(found, columns=["history", "rank", ITEM, "probability"])

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from dualrec_utils.content import titles
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.language import prompts
 
@@ -29,11 +28,11 @@ _N_PARAGRAPHS, _PARAGRAPH_TOKENS = (1, 3), (8, 41)
 _PIECE = r" ?\(?[\p{L}\p{N}']+[,)]?| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
-def train_tokenizer(items: pd.DataFrame, *, vocabulary: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(catalog: Catalog, *, vocabulary: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of the catalog's lines and the prompt's wording.
 
     Args:
-        items: catalog with `item_id`, `title`, `year`, `genres`.
+        catalog: the movies.
         vocabulary: most tokens, special ones included; at least 300 (256 bytes and 4 special ones).
 
     Returns:
@@ -54,7 +53,7 @@ def train_tokenizer(items: pd.DataFrame, *, vocabulary: int) -> PreTrainedTokeni
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([*prompts.lines_of(items).values(), *wording], trainer)
+    tokenizer.train_from_iterator([*prompts.lines_of(catalog).values(), *wording], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
     )
@@ -68,13 +67,13 @@ class Documents:
     """Turns histories into token sequences: `<s>`, the prompts' header, one line a movie.
 
     Args:
-        items: the catalog.
+        catalog: the movies.
         tokenizer: from :func:`train_tokenizer`.
         max_tokens: longest document.
     """
 
-    def __init__(self, items: pd.DataFrame, tokenizer: PreTrainedTokenizerFast, *, max_tokens: int):
-        names, lines = titles.names_of(items), prompts.lines_of(items)
+    def __init__(self, catalog: Catalog, tokenizer: PreTrainedTokenizerFast, *, max_tokens: int):
+        names, lines = catalog.names, prompts.lines_of(catalog)
 
         def encode(text: str) -> list[int]:
             return tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -22,10 +22,9 @@ from torch.nn import functional
 from tqdm import tqdm
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
-from dualrec_utils.content import titles
 from dualrec_utils.core import config, evaluation, files
+from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.core.predictions import load_items
 from dualrec_utils.core.splits import WINDOW, load_histories
 from dualrec_utils.models.movielm.documents import IGNORED, Documents, batches, padded, train_tokenizer
 
@@ -100,7 +99,7 @@ def evaluate(
 def train(
     histories: Mapping[int, np.ndarray],
     validation: Mapping[int, np.ndarray],
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     seed: int,
     vocabulary: int,
@@ -121,7 +120,7 @@ def train(
     Args:
         histories: user -> item ids, oldest first; what the model learns from, whole.
         validation: likewise for other users; only the losses reported are computed on them.
-        items: the catalog.
+        catalog: the movies.
         seed: of weights, dropout, document cuts and order.
         vocabulary: tokens. hidden_size: width. n_layers, n_heads: depth, attention heads.
         max_tokens: longest document, random tokens not counted.
@@ -135,8 +134,8 @@ def train(
         (model, tokenizer, curve): the curve has one row an epoch, `epoch`, `step`, `train_loss` (per
         token), and `loss_per_token`, `loss_per_title` with and without genres on validation users.
     """
-    tokenizer = train_tokenizer(items, vocabulary=vocabulary)
-    documents = Documents(items, tokenizer, max_tokens=max_tokens)
+    tokenizer = train_tokenizer(catalog, vocabulary=vocabulary)
+    documents = Documents(catalog, tokenizer, max_tokens=max_tokens)
     pad, curve, step = tokenizer.pad_token_id, [], 0
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
@@ -271,12 +270,12 @@ def train_stage(dataset: str, seed: int, **section) -> Path:
     Returns:
         The folder of model, tokenizer and training curve.
     """
-    items = load_items(dataset)
+    catalog = load_catalog(dataset)
     histories = {user: own[:-WINDOW] for user, own in load_histories(dataset, "train").items()}
     validation = load_histories(dataset, "validation")
-    model, tokenizer, curve = train(histories, validation, items, seed=seed, **section)
+    model, tokenizer, curve = train(histories, validation, catalog, seed=seed, **section)
     folder = save(model, tokenizer, curve, config.stage_dir(dataset, STAGE))
-    last, lines = curve.iloc[-1], titles.names_of(items).values()
+    last, lines = curve.iloc[-1], catalog.names.values()
     metrics = {
         "n_parameters": model.num_parameters(),
         "n_train_users": len(histories),

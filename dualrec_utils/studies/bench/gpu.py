@@ -22,6 +22,7 @@ import torch
 from transformers import AutoModelForCausalLM, MistralConfig, PreTrainedTokenizerBase
 
 from dualrec_utils.core import config, files
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.finetuning import examples as instructions, lora, training as lora_training
 from dualrec_utils.models.language import loading
@@ -104,7 +105,7 @@ def _write_model(folder: Path, *, scale: str, dtype: str) -> PreTrainedTokenizer
     model.save_pretrained(folder)
     items = pd.DataFrame({"title": [f"Film {i}" for i in range(50)]})
     items = items.assign(item_id=range(50), year=1990, genres=[["Drama"]] * 50)
-    tokenizer = movielm_data.train_tokenizer(items, vocabulary=400)
+    tokenizer = movielm_data.train_tokenizer(Catalog.of(items), vocabulary=400)
     tokenizer.save_pretrained(folder)
     return tokenizer
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import predictions
-from dualrec_utils.core.config import ITEM
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
@@ -121,21 +121,21 @@ def bench_constrained(
         `rows`: one dict a way with `prompt`, `way`, `n_prompts`, `users_per_minute` and `overlap` (with
         the exact k best of the same prompts, 0 to 1); `k`, `width`, `machine`.
     """
-    items = predictions.load_items(dataset)
+    catalog = load_catalog(dataset)
     cases = _cases(dataset, n_prompts)
     language_model, tokenizer = loading.load_model(loading.locate(model, dataset=dataset))
     seen = constrained.seen_movies(cases)
-    unseen = [items.loc[~items[ITEM].isin(movies), ITEM].to_numpy() for movies in seen]
+    unseen = [np.setdiff1d(catalog.ids, movies) for movies in seen]
     both, shared = (language_model, tokenizer), {"batch_size": batch_size, "k": k, "width": width}
     asked = prompts.build_prompts(
-        cases, items, hints=handoff.load_hints(_scope(dataset)), n_recent=n_recent
+        cases, catalog, hints=handoff.load_hints(_scope(dataset)), n_recent=n_recent
     )
-    histories = prompts.build_history_prompts(cases, items, n_recent=n_recent, genres=False)
+    histories = prompts.build_history_prompts(cases, catalog, n_recent=n_recent, genres=False)
 
     def search(texts: list[str], method: str, *, genres: bool) -> tuple[np.ndarray, float]:
         settings = {"method": method, "label": method, "genres": genres, **shared}
         started = time.perf_counter()
-        scores = constrained.rank_titles(*both, texts, items, excluded=seen, **settings)
+        scores = constrained.rank_titles(*both, texts, catalog, excluded=seen, **settings)
         return scores, 60 * len(texts) / (time.perf_counter() - started)
 
     # The first round warms up.
@@ -149,7 +149,7 @@ def bench_constrained(
         rows.append((prompt, "exact search", n_prompts, exact_speed, 1.0))
     started = time.perf_counter()
     every = constrained.score_titles(
-        *both, histories[:n_scored], items, candidates=unseen[:n_scored], label="every title"
+        *both, histories[:n_scored], catalog, candidates=unseen[:n_scored], label="every title"
     )
     speed = 60 * n_scored / (time.perf_counter() - started)
     agreement = constrained.overlap(exact[:n_scored], every, k=k)
@@ -178,7 +178,7 @@ def constrained_table(found: dict) -> pd.DataFrame:
 def _prompts(dataset: str, *, n_prompts: int, n_recent: int, n_titles: int) -> list[str]:
     return prompts.build_prompts(
         _cases(dataset, n_prompts),
-        predictions.load_items(dataset),
+        load_catalog(dataset),
         hints=handoff.load_hints(_scope(dataset)),
         n_recent=n_recent,
         n_titles=n_titles,

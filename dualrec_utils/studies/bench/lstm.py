@@ -18,6 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from dualrec_utils.core import config, files
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import params, stages
 
@@ -71,15 +72,15 @@ def bench_lstm(settings: dict, *, short: bool) -> dict:
 def _lstm_sides(settings: dict) -> tuple[dict[str, _Side], Any]:
     """Both sides, and the validation users' windows."""
     # Only this section needs torch and Keras.
-    from dualrec_utils.content.features import item_features, rows_of
-    from dualrec_utils.core import predictions, splits
+    from dualrec_utils.content.features import item_features
+    from dualrec_utils.core import splits
     from dualrec_utils.models.lstm import network as lstm_network, sequences as lstm_data
 
-    items = predictions.load_items(settings["dataset"])
+    catalog = load_catalog(settings["dataset"])
     words = {name: settings[name] for name in ("title_vocabulary", "title_length")}
-    features, dropout = item_features(items, **words), settings["dropout"]
+    features, dropout = item_features(catalog, **words), settings["dropout"]
     known, others = (
-        [rows_of(history, items) for history in splits.load_histories(settings["dataset"], part).values()]
+        [catalog.rows(history) for history in splits.load_histories(settings["dataset"], part).values()]
         for part in ("train", "validation")
     )
     pieces = lstm_data.every_position(known, length=settings["chunk_length"], context=settings["context"])

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.content import titles
 from dualrec_utils.core import config, files
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, TITLE
 from dualrec_utils.models.language import prompts
 from dualrec_utils.models.language.constrained import score_titles
@@ -65,10 +65,10 @@ def results(
     network, tokenizer = load_model(locate(model, dataset=movies_of), revision=revision, dtype=dtype)
     name, about = Path(model).name, {"model": model, "revision": revision}
     parameters = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "dtype": dtype}
-    written = movies[movies[ITEM].isin(published.items[MOVIELENS])].sort_values(ITEM, ignore_index=True)
-    column = written[ITEM].searchsorted(published.items[MOVIELENS])
+    ids = published.items[MOVIELENS].to_numpy()
+    catalog = Catalog.of(movies[movies[ITEM].isin(ids)].sort_values(ITEM, ignore_index=True))
     published_titles, watched = published.items[TITLE].to_numpy(), nir.watched_titles(published)
-    plain = _histories(published, written, column)
+    plain = _histories(published, catalog)
     found = []
     for candidates_by, own in sets.items():
         reached = nir.reachable(own, published)
@@ -101,12 +101,12 @@ def results(
                 network,
                 tokenizer,
                 texts,
-                written,
-                candidates=[published.items[MOVIELENS].to_numpy()[list(c)] for c in shown],
+                catalog,
+                candidates=[ids[list(c)] for c in shown],
                 batch_size=batch_size,
                 label=f"{label}, {what}",
             )
-            return nir.by_score(shown, scores[:, column])
+            return nir.by_score(shown, scores[:, catalog.columns(ids)])
 
         for system, ranked, remark in (
             ("three_steps", free, f"free text; {named:.1f} candidates named a list"),
@@ -129,9 +129,9 @@ def results(
     return found
 
 
-def _histories(published: Published, written: pd.DataFrame, column: np.ndarray) -> list[str]:
+def _histories(published: Published, catalog: Catalog) -> list[str]:
     """The last eight movies as `movielm`'s documents have them: header, then one line a movie."""
-    names = np.array(list(titles.names_of(written).values()))[column]
+    names = published.items[MOVIELENS].map(catalog.names).to_numpy()
     return [
         prompts.HEADER + "\n" + prompts.format_answer(names[history[-nir.N_WATCHED :]].tolist())
         for history in published.cases[HISTORY]

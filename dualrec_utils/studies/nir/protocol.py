@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import evaluation
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.baselines.random_order import expected_hit_rate
@@ -215,7 +216,7 @@ def measure(ranked: Sequence[Sequence[int | None]], published: Published) -> pd.
         for rank, item in enumerate(items[:LIST_LENGTH], start=1)
     ]
     lists = pd.DataFrame(rows, columns=[CASE, RANK, ITEM]).astype({ITEM: "Int64"})
-    scored = evaluation.score_lists(lists, published.cases, published.targets, published.items)
+    scored = evaluation.score_lists(lists, published.cases, published.targets, Catalog.of(published.items))
     return scored[[CASE, USER, *MEASURES]]
 
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.content.titles import names_of
 from dualrec_utils.core import evaluation, metrics, predictions
-from dualrec_utils.core.config import CASE, GENRE_LIST, ITEM, RANK, TEXT, USER
+from dualrec_utils.core.catalog import Catalog
+from dualrec_utils.core.config import CASE, ITEM, RANK, TEXT, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.language import answers as responses
 from dualrec_utils.models.language.matching import TitleMatcher, normal_form, split_year
@@ -56,7 +56,7 @@ def judged(
     asked: pd.DataFrame,
     cases: pd.DataFrame,
     targets: pd.Series,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     hints: pd.Series,
     matcher: TitleMatcher,
@@ -68,7 +68,7 @@ def judged(
     Args:
         asked: `case_id`, `kind`, `item_id`, `text`, `answer`; each kind for every row of `cases`, one of
             them :data:`NONE`.
-        cases, targets, items: as :func:`core.evaluation.score_lists`.
+        cases, targets, catalog: as :func:`core.evaluation.score_lists`.
         hints: `case_id` -> the LSTM's movie.
         matcher: text to movie. seed: written into the lists. n_titles: titles asked for.
 
@@ -81,8 +81,7 @@ def judged(
         the same model's answer to the prompt without a suggestion, ending in `_anyway`: what it names
         whatever is suggested. For :data:`NONE` the LSTM's movie stands in as the suggestion.
     """
-    names = names_of(items)
-    genres = dict(zip(items[ITEM], items[GENRE_LIST], strict=True))
+    names, genres = catalog.names, catalog.categories
     unprompted = asked[asked[KIND] == NONE].set_index(CASE)[ANSWER]
     frames = []
     for kind, own in asked.groupby(KIND, sort=False):
@@ -90,7 +89,7 @@ def judged(
         lists, counts = responses.answers_to_predictions(
             list(own[ANSWER]), cases, matcher, seed=seed, limit=n_titles
         )
-        frame = evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, items)
+        frame = evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, catalog)
         frame = frame[[CASE, USER, "hit_rate@1", "hit_rate@5"]]
         wrong = (counts["n_unparsable"] + counts["n_unmatched"]).to_numpy()
         bare, _ = responses.answers_to_predictions(

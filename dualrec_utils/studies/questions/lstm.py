@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from dualrec_utils.content.features import item_features, rows_of
+from dualrec_utils.content.features import item_features
 from dualrec_utils.core import config, evaluation, files, predictions, splits
-from dualrec_utils.core.config import HISTORY, ITEM
+from dualrec_utils.core.catalog import Catalog, load_catalog
+from dualrec_utils.core.config import HISTORY
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.lstm import training as lstm
@@ -123,16 +124,14 @@ def fit(
     return pd.DataFrame(rows, columns=["epoch", "train_loss", "validation_loss"])
 
 
-def validation_cases(model: keras.Model, items: pd.DataFrame, *, dataset: str, settings: Mapping):
+def validation_cases(model: keras.Model, catalog: Catalog, *, dataset: str, settings: Mapping):
     """Per-case values under `next_item` on validation users, seen movies left out, as in notebook 02."""
     cases = predictions.load_cases(Scope(dataset, STAGE, "next_item", "validation"))
-    rows = [rows_of(history, items) for history in cases[HISTORY]]
+    rows = [catalog.rows(history) for history in cases[HISTORY]]
     scores = lstm.log_probabilities(model, rows, max_history=settings["max_history"])
     # Ranked as notebook 02 saves them.
-    lists = predictions.from_scores(
-        scores.astype(np.float16), cases, items[ITEM].to_numpy(), seed=settings["seed"]
-    )
-    return evaluation.score_lists(lists, cases, evaluation.load_targets(dataset, "next_item"), items)
+    lists = predictions.from_scores(scores.astype(np.float16), cases, catalog.ids, seed=settings["seed"])
+    return evaluation.score_lists(lists, cases, evaluation.load_targets(dataset, "next_item"), catalog)
 
 
 def run(name: str, settings: Mapping, *, folder: Path, weights: Path | None = None) -> dict[str, float]:
@@ -150,23 +149,23 @@ def run(name: str, settings: Mapping, *, folder: Path, weights: Path | None = No
         optimizer, and the setting's own values.
     """
     dataset = settings["dataset"]
-    items = predictions.load_items(dataset)
+    catalog = load_catalog(dataset)
     words = {key: settings[key] for key in ("title_vocabulary", "title_length")}
     cut = {key: settings[key] for key in ("training", "chunk_length", "context", "window")}
     known, others = (
-        [rows_of(history, items) for history in splits.load_histories(dataset, part).values()]
+        [catalog.rows(history) for history in splits.load_histories(dataset, part).values()]
         for part in ("train", "validation")
     )
     sequences = training_sequences(known, **cut)
     lstm.make_deterministic(settings["seed"])
-    model = build_model(item_features(items, **words), dropout=settings["dropout"])
+    model = build_model(item_features(catalog, **words), dropout=settings["dropout"])
     if weights is None:
         about = {"settings": settings, "label": name}
         curve = fit(model, sequences, validation=training_sequences(others, **cut), **about)
         files.write_csv(curve, folder / "curve.csv")
     else:
         model.load_weights(weights)
-    cases = validation_cases(model, items, dataset=dataset, settings=settings)
+    cases = validation_cases(model, catalog, dataset=dataset, settings=settings)
     measured = lstm.measure(model, windows(others, window=settings["window"]))
     measured |= {key: settings[key] for key in CHANGEABLE}
     measured |= {

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import evaluation, metrics
-from dualrec_utils.core.config import CASE, GENRE_LIST, ITEM, USER
+from dualrec_utils.core.catalog import Catalog
+from dualrec_utils.core.config import CASE, USER
 from dualrec_utils.models.hybrids import rerank
 
 RIGHT, ALIKE, UNLIKE = "right", "wrong, alike", "wrong, unlike"
@@ -31,7 +32,7 @@ _MEANS = (*METRICS, "holds_target")
 
 
 def suggestion_groups(
-    cases: pd.DataFrame, hints: pd.Series, targets: pd.Series, items: pd.DataFrame
+    cases: pd.DataFrame, hints: pd.Series, targets: pd.Series, catalog: Catalog
 ) -> pd.Series:
     """What the suggestion of each case was: `case_id` -> :data:`RIGHT`, :data:`ALIKE` or :data:`UNLIKE`.
 
@@ -39,9 +40,9 @@ def suggestion_groups(
         cases: `case_id`.
         hints: `case_id` -> the LSTM's movie.
         targets: `case_id` -> item ids; the first counts.
-        items: catalog with `genres`.
+        catalog: the movies.
     """
-    genres = dict(zip(items[ITEM], items[GENRE_LIST], strict=True))
+    genres = catalog.categories
     groups = []
     for case in cases[CASE]:
         hint, target = hints[case], targets[case][0]
@@ -54,7 +55,7 @@ def in_orders(
     lists: pd.DataFrame,
     cases: pd.DataFrame,
     targets: pd.Series,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     similarity: pd.Series,
     seed: int,
@@ -64,7 +65,7 @@ def in_orders(
 
     Args:
         lists: predictions, movies of the history left out.
-        cases, targets, items: as :func:`core.evaluation.score_lists`.
+        cases, targets, catalog: as :func:`core.evaluation.score_lists`.
         similarity: of every entry to its case's suggestion, from :func:`models.hybrids.rerank.similarities`.
         seed: of the random orders.
         n_random: random orders, whose values are averaged case by case.
@@ -75,13 +76,13 @@ def in_orders(
     """
     drawn = [rerank.in_random_order(lists, seed=seed + number) for number in range(n_random)]
     ordered = {WRITTEN: [lists], RERANKED: [rerank.by_similarity(lists, similarity)], RANDOM: drawn}
-    return {order: _mean_of(own, cases, targets, items) for order, own in ordered.items()}
+    return {order: _mean_of(own, cases, targets, catalog) for order, own in ordered.items()}
 
 
 def _mean_of(
-    drawn: Sequence[pd.DataFrame], cases: pd.DataFrame, targets: pd.Series, items: pd.DataFrame
+    drawn: Sequence[pd.DataFrame], cases: pd.DataFrame, targets: pd.Series, catalog: Catalog
 ) -> pd.DataFrame:
-    frames = [evaluation.score_lists(lists, cases, targets, items) for lists in drawn]
+    frames = [evaluation.score_lists(lists, cases, targets, catalog) for lists in drawn]
     frames = [frame.assign(holds_target=np.isfinite(frame["first_hit"]) * 1.0) for frame in frames]
     stacked = pd.concat(frames)[[CASE, USER, *_MEANS]]
     return stacked.groupby([CASE, USER], as_index=False).mean()

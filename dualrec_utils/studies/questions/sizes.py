@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from dualrec_utils.core import config, evaluation, files, predictions, splits
+from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
@@ -56,8 +57,8 @@ def trained(settings: Mapping, *, folder: Path) -> Path:
         user: own[: -splits.WINDOW] for user, own in splits.load_histories(dataset, "train").items()
     }
     validation = splits.load_histories(dataset, "validation")
-    items = predictions.load_items(dataset)
-    found = movielm.train(histories, validation, items, seed=settings["seed"], **section)
+    catalog = load_catalog(dataset)
+    found = movielm.train(histories, validation, catalog, seed=settings["seed"], **section)
     return movielm.save(*found, folder / "model")
 
 
@@ -76,17 +77,17 @@ def measure(model_folder: Path, *, n_cases: int) -> tuple[dict[str, float], dict
     """
     asked = params.section("zero_shot_llm")
     dataset, seed = asked["dataset"], asked["seed"]
-    items = predictions.load_items(dataset)
+    catalog = load_catalog(dataset)
     cases = last_cases(dataset, n_cases=n_cases)
     targets = evaluation.load_targets(dataset, "next_item")
     model, tokenizer = loading.load_model(str(model_folder))
     frames = {
         "history": evaluation.score_lists(
-            _history_lists(model, tokenizer, cases, items, asked=asked), cases, targets, items
+            _history_lists(model, tokenizer, cases, catalog, asked=asked), cases, targets, catalog
         )
     }
-    lists, counts = _answers(model, tokenizer, cases, items, asked=asked)
-    free = evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, items)
+    lists, counts = _answers(model, tokenizer, cases, catalog, asked=asked)
+    free = evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, catalog)
     valid = 1 - (counts["n_unparsable"] + counts["n_unmatched"]) / asked["n_titles"]
     frames["zero_shot"] = free.assign(valid=valid.to_numpy())
     last = pd.read_csv(model_folder / "training_curve.csv").iloc[-1]
@@ -95,33 +96,33 @@ def measure(model_folder: Path, *, n_cases: int) -> tuple[dict[str, float], dict
     return numbers | {"seed": seed}, frames
 
 
-def _history_lists(model, tokenizer, cases: pd.DataFrame, items: pd.DataFrame, *, asked: Mapping):
-    texts = prompts.build_history_prompts(cases, items, n_recent=asked["n_history"], genres=False)
+def _history_lists(model, tokenizer, cases: pd.DataFrame, catalog: Catalog, *, asked: Mapping):
+    texts = prompts.build_history_prompts(cases, catalog, n_recent=asked["n_history"], genres=False)
     scores = constrained.rank_titles(
         model,
         tokenizer,
         texts,
-        items,
+        catalog,
         excluded=constrained.seen_movies(cases),
         k=asked["n_ranked"],
         label="history",
     )
-    return constrained.ranked_lists(scores, cases, items, seed=asked["seed"], length=asked["n_ranked"])
+    return constrained.ranked_lists(scores, cases, catalog, seed=asked["seed"], length=asked["n_ranked"])
 
 
-def _answers(model, tokenizer, cases: pd.DataFrame, items: pd.DataFrame, *, asked: Mapping):
+def _answers(model, tokenizer, cases: pd.DataFrame, catalog: Catalog, *, asked: Mapping):
     hints = handoff.load_hints(Scope(asked["dataset"], STAGE, "next_item", "test"))
     shape = {"n_recent": asked["n_recent"], "n_titles": asked["n_titles"]}
     answers = generation.generate(
         model,
         tokenizer,
-        prompts.build_prompts(cases, items, hints=hints, **shape),
+        prompts.build_prompts(cases, catalog, hints=hints, **shape),
         max_new_tokens=asked["max_new_tokens"],
         batch_size=asked["batch_size"],
         n_lines=asked["n_titles"],
         label="paper's prompt",
     )
-    matcher = TitleMatcher(items, threshold=asked["match_threshold"])
+    matcher = TitleMatcher(catalog.items, threshold=asked["match_threshold"])
     return responses.answers_to_predictions(
         answers, cases, matcher, seed=asked["seed"], limit=asked["n_titles"]
     )

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.analysis import breakdowns
-from dualrec_utils.content import titles
-from dualrec_utils.core import config, files, predictions
-from dualrec_utils.core.config import CASE, GENRE_LIST, HISTORY, ITEM, TEXT, TITLE, YEAR
+from dualrec_utils.core import config, files
+from dualrec_utils.core.catalog import Catalog, load_catalog, title_with_year
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, TEXT, TITLE, YEAR
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
@@ -39,7 +39,7 @@ _LIKE_ANY = 80.0
 def suggestions(
     kind: str,
     cases: pd.DataFrame,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     hints: pd.Series,
     counts: pd.Series,
@@ -57,7 +57,7 @@ def suggestions(
             `invented`: the beginning of one title and the end of another, that no movie of the catalog
             matches.
         cases: `case_id`, `history`.
-        items: the catalog.
+        catalog: the movies.
         hints: `case_id` -> the LSTM's movie.
         counts: from :func:`analysis.breakdowns.training_counts`.
         n_recent: movies of the history in the prompt.
@@ -72,8 +72,8 @@ def suggestions(
     """
     if kind not in KINDS:
         raise StudyError(f"there is no kind of suggestion {kind!r}; kinds: {', '.join(KINDS)}")
-    names = titles.names_of(items)
-    chosen = _chooser(kind, items, counts=counts, n_recent=n_recent, seed=seed)
+    names = catalog.names
+    chosen = _chooser(kind, catalog, counts=counts, n_recent=n_recent, seed=seed)
     rows = []
     for case, history in zip(cases[CASE], cases[HISTORY], strict=True):
         # Of the case's name, so that a case's draw does not hang on which cases are asked.
@@ -84,15 +84,15 @@ def suggestions(
     return pd.DataFrame(rows, columns=[CASE, KIND, ITEM, TEXT]).astype({ITEM: "Int64", TEXT: object})
 
 
-def _chooser(kind: str, items: pd.DataFrame, *, counts: pd.Series, n_recent: int, seed: int) -> Callable:
+def _chooser(kind: str, catalog: Catalog, *, counts: pd.Series, n_recent: int, seed: int) -> Callable:
     """(history, the LSTM's movie, generator) -> a movie's id, or a text."""
-    ids = items[ITEM].to_numpy()
+    ids = catalog.ids
     if kind == "unpopular":
         known = counts.loc[ids].to_numpy()
         rare = ids[np.argsort(known, kind="stable")[: int(len(ids) * _UNPOPULAR)]]
         return lambda history, hint, rng: int(rng.choice(np.setdiff1d(rare, history)))
     if kind == "other_genres":
-        genres = np.array([[name in own for name in config.GENRES] for own in items[GENRE_LIST]])
+        genres = np.array([[name in own for name in config.GENRES] for own in catalog.categories.values()])
 
         def choose(history: np.ndarray, hint: int, rng: np.random.Generator) -> int:
             near = genres[np.isin(ids, [*history[-n_recent:], hint])].any(axis=0)
@@ -106,15 +106,15 @@ def _chooser(kind: str, items: pd.DataFrame, *, counts: pd.Series, n_recent: int
         )
     if kind == "typos":
         outside = pd.DataFrame(columns=[TITLE, YEAR])
-        careless = matching_quality.perturbed_titles(items, outside, seed=seed)
+        careless = matching_quality.perturbed_titles(catalog.items, outside, seed=seed)
         twice = careless[careless["kind"] == "two typos"].set_index(ITEM)["text"]
         return lambda history, hint, rng: str(twice[hint])
     if kind == "corrupted":
-        written = dict(zip(items[ITEM], zip(items[TITLE], items[YEAR], strict=True), strict=True))
-        return lambda history, hint, rng: corrupted(*written[hint], rng)
+        written = catalog.items.set_index(ITEM)[[TITLE, YEAR]]
+        return lambda history, hint, rng: corrupted(*written.loc[hint], rng)
     if kind == "invented":
-        matcher = matching.TitleMatcher(items, threshold=_LIKE_ANY)
-        return lambda history, hint, rng: invented(items, matcher, rng)
+        matcher = matching.TitleMatcher(catalog.items, threshold=_LIKE_ANY)
+        return lambda history, hint, rng: invented(catalog.items, matcher, rng)
     return lambda history, hint, rng: hint
 
 
@@ -126,7 +126,7 @@ def corrupted(title: str, year: int | None, rng: np.random.Generator) -> str:
     """
     letters = list(string.ascii_lowercase)
     mixed = "".join(str(rng.choice(letters)) if own.isalnum() else own for own in title)
-    return titles.title_with_year(mixed, year)
+    return title_with_year(mixed, year)
 
 
 def invented(items: pd.DataFrame, matcher: matching.TitleMatcher, rng: np.random.Generator) -> str:
@@ -140,7 +140,7 @@ def invented(items: pd.DataFrame, matcher: matching.TitleMatcher, rng: np.random
         one, other = rng.integers(len(items), size=2)
         head, tail = split[one], split[other]
         words = [*head[: (len(head) + 1) // 2], *tail[len(tail) // 2 :]]
-        text = titles.title_with_year(" ".join(words), items[YEAR].iloc[other])
+        text = title_with_year(" ".join(words), items[YEAR].iloc[other])
         if matcher.match(text) is None:
             return text
 
@@ -148,7 +148,7 @@ def invented(items: pd.DataFrame, matcher: matching.TitleMatcher, rng: np.random
 def asked_with(
     suggested: pd.DataFrame,
     cases: pd.DataFrame,
-    items: pd.DataFrame,
+    catalog: Catalog,
     *,
     hints: pd.Series,
     n_recent: int,
@@ -167,9 +167,9 @@ def asked_with(
         raise ValueError("suggestions and cases are not in the same order")
     shape = {"n_recent": n_recent, "n_titles": n_titles}
     if suggested[TEXT].isna().all():
-        return prompts.build_prompts(cases, items, hints=None, **shape)
-    names, texts = titles.names_of(items), []
-    usual = prompts.build_prompts(cases, items, hints=hints, **shape)
+        return prompts.build_prompts(cases, catalog, hints=None, **shape)
+    names, texts = catalog.names, []
+    usual = prompts.build_prompts(cases, catalog, hints=hints, **shape)
     for prompt, case, text in zip(usual, cases[CASE], suggested[TEXT], strict=True):
         line = prompts.HINT.format(title=names[hints[case]])
         texts.append(prompt.replace(line, prompts.HINT.format(title=text)))
@@ -200,16 +200,16 @@ def ask(system: str, *, model: str, n_cases: int, kinds: Sequence[str]) -> pd.Da
             f"{SECTION}.model is {model!r}; {section}.models has {', '.join(settings['models'])}"
         )
     dataset = settings["dataset"]
-    cases, items = last_cases(dataset, n_cases=n_cases), predictions.load_items(dataset)
+    cases, catalog = last_cases(dataset, n_cases=n_cases), load_catalog(dataset)
     hints = handoff.load_hints(Scope(dataset, STAGE, "next_item", "test"))
     counts, _ = breakdowns.training_counts(dataset)
     drawn = {"hints": hints, "counts": counts, "seed": settings["seed"]}
     backend = _backend(settings, model=model, ending=ending)
     frames = []
     for kind in kinds:
-        own = suggestions(kind, cases, items, n_recent=settings["n_recent"], **drawn)
+        own = suggestions(kind, cases, catalog, n_recent=settings["n_recent"], **drawn)
         shape = {"n_recent": settings["n_recent"], "n_titles": settings["n_titles"]}
-        texts = asked_with(own, cases, items, hints=hints, **shape)
+        texts = asked_with(own, cases, catalog, hints=hints, **shape)
         answers = backend.answer(texts, label=f"{system}, {kind}")
         frames.append(own.assign(**{PROMPT: texts, ANSWER: answers}))
     return pd.concat(frames, ignore_index=True)
