@@ -28,7 +28,7 @@ IN_FOLDER := cd $(FOLDER)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help profile setup repro test lint strip lab report bench verify nir search peers loo questions seeds lock clean
+.PHONY: help profile setup repro test pipeline lint strip lab report bench verify nir search peers loo questions seeds lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ repro: profile $(INSTALLED)  ## run the whole study (only what changed), print i
 
 test: $(INSTALLED)  ## run the tests, offline
 	@HF_HUB_OFFLINE=1 python -m pytest
+
+pipeline: $(INSTALLED)  ## run the whole pipeline offline on a generated data set, as CI does (5 min)
+	@HF_HUB_OFFLINE=1 python -m pytest tests/pipeline
 
 lint: $(INSTALLED)  ## check style, who imports whom, and that notebooks are committed without outputs
 	@ruff check .
