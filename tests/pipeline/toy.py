@@ -16,38 +16,10 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[2]
 N_ITEMS, N_USERS, SEED = 200, 300, 11
 _GENRES = ("Comedy", "Drama", "Horror", "Romance", "War")
-_FIRST = [
-    "Amber",
-    "Brave",
-    "Crimson",
-    "Distant",
-    "Empty",
-    "Frozen",
-    "Gentle",
-    "Hidden",
-    "Iron",
-    "Jolly",
-    "Kindred",
-    "Lonely",
-    "Misty",
-    "Noble",
-]
-_SECOND = [
-    "Anchor",
-    "Bridge",
-    "Castle",
-    "Desert",
-    "Engine",
-    "Forest",
-    "Garden",
-    "Harbour",
-    "Island",
-    "Jungle",
-    "Kettle",
-    "Lantern",
-    "Mirror",
-]
-_SECOND += ["Needle", "Orchard"]
+_FIRST = ("Amber", "Brave", "Crimson", "Distant", "Empty", "Frozen", "Gentle", "Hidden", "Iron", "Jolly")
+_FIRST += ("Kindred", "Lonely", "Misty", "Noble")
+_SECOND = ("Anchor", "Bridge", "Castle", "Desert", "Engine", "Forest", "Garden", "Harbour", "Island", "Jungle")
+_SECOND += ("Kettle", "Lantern", "Mirror", "Needle", "Orchard")
 
 # README.md, "A data set": a module of its own ...
 DATASET_MODULE = '''"""A toy data set: two CSV files."""
@@ -78,7 +50,7 @@ DATASET = Dataset(
 )
 '''
 # ... and "A baseline": a class, its line, its hyperparameters.
-BASELINE_MODULE = '''"""Recent popularity: how often an item stood among the last few of a training history."""
+BASELINE_MODULE = '''"""Recent popularity: how often an item is among the last few of a training history."""
 
 import numpy as np
 
@@ -177,6 +149,7 @@ def add_data_set(study: Path, checksums: dict[str, str]) -> list[Path]:
     profile.parent.mkdir()
     shutil.copy(study / "profiles/quick/params.yaml", profile)
     _edit(profile, "dataset: ml-100k", "dataset: toy")
+    _edit(profile, "  n_items: 200", "  n_items: 150")
     return [module, profile]
 
 
