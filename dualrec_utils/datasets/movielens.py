@@ -219,9 +219,11 @@ def _parse_1m_zip(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _parse_1m_order(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All ratings with place in the user's order and line in GroupLens' file; some without a time."""
     frame = pd.read_csv(path).rename(columns={"movie_id": ITEM})
-    types = {USER: "int64", ITEM: "int64", RATING: "Float64", TIMESTAMP: "Int64", POSITION: "int64"}
-    return frame.astype(types), parse_1m_movies((path.parent / "movies.dat").read_bytes())
+    whole = dict.fromkeys((USER, ITEM, POSITION, FILE_ROW), "int64")
+    frame = frame.astype(whole | {RATING: "Float64", TIMESTAMP: "Int64"})
+    return frame, parse_1m_movies((path.parent / "movies.dat").read_bytes())
 
 
 _PARSERS: dict[str, tuple[tuple[str, Callable], ...]] = {

@@ -34,7 +34,7 @@ SHA256 = {
     "u.item": "553841ebc7de3a0fd0d6b62a204ea30c1e651aacfb2814c7a6584ac52f2c5701",
     "recbole-1.2.1-py3-none-any.whl": "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
     "ml-1m.zip": "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
-    "interactions.csv.gz": "a7767f54e66c5909574b0f79e32ae10c5d2e231f1525a1d5b07c23ff874633f3",
+    "interactions.csv.gz": "3495dc5f64c5d3d659acdbd455dd9d9d26d11598e3502c5b70f5c85f7e4b0bbd",
     "movies.dat": "0140fc2356357c1a851d0f52e893a1e4d3696df632c4141cea8d5bc3d621f0b9",
 }
 URLS = {
