@@ -204,6 +204,14 @@ def test_overlap_by_hand():
     assert constrained.overlap(exact, exact, k=3) == 1
 
 
+@given(st.integers(1, 3_000), st.integers(1, 3_000))
+def test_as_many_cases_as_wanted_are_spread_evenly(n_cases, n_wanted):
+    rows = constrained.evenly(n_cases, n_wanted)
+    assert len(rows) == min(n_cases, n_wanted) and rows[0] == 0 and rows[-1] < n_cases
+    gaps = np.diff([*rows, n_cases])
+    assert gaps.min() >= 1 and gaps.max() - gaps.min() <= 1
+
+
 def test_what_movielm_reads_is_what_it_was_trained_on():
     tokenizer = movielm_data.train_tokenizer(CATALOG, vocabulary=350)
     documents = movielm_data.Documents(CATALOG, tokenizer, max_tokens=512)
@@ -267,7 +275,7 @@ def test_bad_arguments_are_refused_by_name(mistral):
         rank(mistral, method="greedy")
     with pytest.raises(StudyError, match="width 5 cannot hold 10 movies"):
         rank(mistral, method="beam", width=5)
-    with pytest.raises(StudyError, match="prompt 1 names movie 999, not in the catalog"):
+    with pytest.raises(StudyError, match="movie 999 is not in the catalog"):
         score(mistral, candidates=[[5], [8, 999], [], []])
     with pytest.raises(StudyError, match=r"take \d{4,5} tokens, the model reads 1024: show fewer movies"):
         rank(mistral, [PROMPTS[0] * 40])

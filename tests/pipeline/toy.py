@@ -18,7 +18,18 @@ N_ITEMS, N_USERS, SEED = 200, 300, 11
 _GENRES = ("Comedy", "Drama", "Horror", "Romance", "War")
 _FIRST = ("Amber", "Brave", "Crimson", "Distant", "Empty", "Frozen", "Gentle", "Hidden", "Iron", "Jolly")
 _FIRST += ("Kindred", "Lonely", "Misty", "Noble")
-_SECOND = ("Anchor", "Bridge", "Castle", "Desert", "Engine", "Forest", "Garden", "Harbour", "Island", "Jungle")
+_SECOND = (
+    "Anchor",
+    "Bridge",
+    "Castle",
+    "Desert",
+    "Engine",
+    "Forest",
+    "Garden",
+    "Harbour",
+    "Island",
+    "Jungle",
+)
 _SECOND += ("Kettle", "Lantern", "Mirror", "Needle", "Orchard")
 
 # README.md, "A data set": a module of its own ...
