@@ -1,5 +1,8 @@
 """Decoding constrained to the catalog, against every title scored by a forward pass of its own."""
 
+from types import SimpleNamespace
+
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +10,7 @@ import tiny_models
 import torch
 from hypothesis import given, settings, strategies as st
 
-from dualrec_utils.core import predictions
+from dualrec_utils.core import config, predictions
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, TEXT
 from dualrec_utils.core.errors import StudyError
@@ -202,6 +205,30 @@ def test_overlap_by_hand():
     other = np.array([[-1.0, -np.inf, -np.inf, -9.0], [-np.inf, -5.0, -6.0, -np.inf]])
     assert constrained.overlap(other, exact, k=2) == (1 / 2 + 1 / 2) / 2
     assert constrained.overlap(exact, exact, k=3) == 1
+
+
+@given(st.integers(1, 3_000), st.integers(1, 3_000))
+def test_as_many_cases_as_wanted_are_spread_evenly(n_cases, n_wanted):
+    rows = constrained.evenly(n_cases, n_wanted)
+    assert len(rows) == min(n_cases, n_wanted) and rows[0] == 0 and rows[-1] < n_cases
+    gaps = np.diff([*rows, n_cases])
+    assert gaps.min() >= 1 and gaps.max() - gaps.min() <= 1
+
+
+def test_notebook_04_checks_the_beam_on_as_many_cases_as_it_says():
+    path = config.NOTEBOOKS / "04_zero_shot_llm.ipynb"
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells]
+    chosen = next(source for source in cells if "both_ways = {" in source).split("both_ways = {")[0]
+    cases = pd.DataFrame({CASE: range(1128)})
+    names = {"posed": {("", "scope"): (cases, None, None)}, "history_prompts": {"scope": list(range(1128))}}
+    names |= {
+        "on_validation": "scope",
+        "constrained": constrained,
+        "settings": SimpleNamespace(n_checked=200),
+    }
+    exec(chosen, names)
+    assert len(names["sample"]) == len(names["texts"]) == 200
+    assert names["sample"][CASE].tolist() == list(names["texts"])
 
 
 def test_what_movielm_reads_is_what_it_was_trained_on():

@@ -176,6 +176,12 @@ def overlap(scores: np.ndarray, exact: np.ndarray, *, k: int = 10) -> float:
     return float(np.mean(shares))
 
 
+def evenly(n_cases: int, n_wanted: int) -> np.ndarray:
+    """Rows of `n_wanted` cases spread evenly over `n_cases`, ascending; all where there are fewer."""
+    n_wanted = min(n_wanted, n_cases)
+    return np.arange(n_wanted) * n_cases // n_wanted
+
+
 def seen_movies(cases: pd.DataFrame) -> list[np.ndarray]:
     """The history of every case: what `excluded` takes where seen movies are left out."""
     return list(cases[HISTORY])
