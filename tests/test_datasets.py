@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import item_line
+from hypothesis import given, strategies as st
 
 from dualrec_utils.core.config import GENRE_LIST, ITEM, POSITION, RATING, TIMESTAMP, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
@@ -174,7 +175,7 @@ def test_ml_1m_ratings_and_order_file(tmp_path):
         archive.writestr("ml-1m/ratings.dat", "1::2::5::978300760\n1::1::3::978300761\n")
         archive.writestr("ml-1m/movies.dat", MOVIES_1M.encode("latin-1"))
     ratings, items = known.parse("ml-1m", archive_folder)
-    assert ratings.to_numpy().tolist() == [[1, 2, 5.0, 978300760], [1, 1, 3.0, 978300761]]
+    assert ratings.to_numpy().tolist() == [[1, 2, 5.0, 978300760, 0], [1, 1, 3.0, 978300761, 1]]
     assert items[TITLE].tolist() == ["Toy Story", "Misérables, Les", "Heat"]
 
     order = "user_id,movie_id,position,rating,timestamp\n1,3,1,,\n1,2,0,5,978300760\n"
@@ -203,6 +204,43 @@ def test_order_is_by_time_then_item():
 def test_positions_of_the_order_file_win_over_timestamps():
     ratings = ratings_frame([(1, 9, 3, 100), (1, 4, 3, 200)]).assign(position=[1, 0])
     assert movielens.in_order(ratings)[ITEM].tolist() == [4, 9]
+
+
+ROW = st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(0, 3))
+
+
+@given(st.lists(ROW, min_size=1, unique_by=lambda row: row[:2]), st.randoms())
+def test_ml_1m_has_one_order_whichever_file_it_came_from(tmp_path_factory, rows, random):
+    """GroupLens' file, and one whose position is a stable sort of that by time; all times are whole."""
+    folder = tmp_path_factory.mktemp("ml-1m")
+    archive_folder, order_folder = folder / "zip", folder / "order"
+    archive_folder.mkdir(), order_folder.mkdir()
+    movies = "\n".join(f"{i}::Film {i} (1990)::Drama" for i in range(1, 10)).encode()
+    text = "".join(f"{user}::{item}::4::{978300760 + time}\n" for user, item, time in rows)
+    with zipfile.ZipFile(archive_folder / "ml-1m.zip", "w") as archive:
+        archive.writestr("ml-1m/ratings.dat", text)
+        archive.writestr("ml-1m/movies.dat", movies)
+    frame = pd.DataFrame(rows, columns=[USER, "movie_id", TIMESTAMP]).assign(rating=4)
+    frame = frame.assign(timestamp=frame[TIMESTAMP] + 978300760, file_row=range(len(frame)))
+    frame = frame.sort_values([USER, TIMESTAMP], kind="stable")
+    frame = frame.assign(position=frame.groupby(USER).cumcount())
+    frame = frame.sample(frac=1, random_state=random.randrange(99))
+    (order_folder / "movies.dat").write_bytes(movies)
+    (order_folder / "interactions.csv.gz").write_bytes(gzip.compress(frame.to_csv(index=False).encode()))
+    one, two = (
+        movielens.in_order(known.parse("ml-1m", place)[0]) for place in (archive_folder, order_folder)
+    )
+    columns = [USER, ITEM, RATING, TIMESTAMP]
+    pd.testing.assert_frame_equal(one[columns], two[columns])
+
+
+def test_ties_of_ml_1m_keep_the_order_of_the_file(tmp_path):
+    with zipfile.ZipFile(tmp_path / "ml-1m.zip", "w") as archive:
+        ratings = "1::3::5::978300760\n1::1::3::978300760\n1::2::3::978300759\n"
+        archive.writestr("ml-1m/ratings.dat", ratings)
+        archive.writestr("ml-1m/movies.dat", MOVIES_1M.encode("latin-1"))
+    ratings, _ = known.parse("ml-1m", tmp_path)
+    assert movielens.in_order(ratings)[ITEM].tolist() == [2, 3, 1]
 
 
 def test_merging_keeps_the_lowest_id_and_the_earlier_rating():

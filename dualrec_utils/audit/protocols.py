@@ -182,7 +182,7 @@ def reordered(interactions: pd.DataFrame, order: str, *, seed: int) -> pd.DataFr
 
     Args:
         interactions: with timestamps.
-        order: one of :data:`ORDERS`; the first is the study's.
+        order: one of :data:`ORDERS`; the first is the study's own of ml-100k.
         seed: of the drawn one.
 
     Returns:

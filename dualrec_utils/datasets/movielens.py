@@ -1,6 +1,7 @@
 """Parse MovieLens files into two frames, merge duplicate movies, keep the most frequent ones.
 
-Ratings: `user_id`, `item_id`, `rating`, `timestamp` and, from the ml-1m order file, `position`.
+Ratings: `user_id`, `item_id`, `rating`, `timestamp`; of ml-1m also `file_row`, the rating's line in
+GroupLens' file (from 0), and `position` (from 0, of each user) where the source gives it.
 Items: `item_id`, `title`, `year` (nullable), `genres` (list of str).
 """
 
@@ -27,6 +28,7 @@ from dualrec_utils.core.config import (
 )
 from dualrec_utils.core.errors import StudyError
 
+FILE_ROW = "file_row"
 _TITLE_YEAR = re.compile(r"^(?P<title>.*?)\s*\((?P<year>\d{4})\)\s*(?:\(V\))?\s*$")
 # MovieLens 1M was closed in 2003, 100K in 1998; both began after 1995.
 _FIRST_SECOND, _LAST_SECOND = 788_918_400, 1_072_915_200
@@ -145,8 +147,15 @@ def merge_duplicates(
 
 
 def in_order(ratings: pd.DataFrame) -> pd.DataFrame:
-    """Sort by user and time, ties by item id; the ml-1m order file brings its own order."""
-    keys = [USER, POSITION] if POSITION in ratings else [USER, TIMESTAMP, ITEM]
+    """Sort by user and time, inside one second by `file_row` where there is one (ml-1m), else by item id.
+
+    This alone decides the order of a data set, whichever source it came from: `position`, which one source
+    of ml-1m gives, is the order by time and `file_row` and places ratings without a time too.
+    """
+    if POSITION in ratings:
+        keys = [USER, POSITION]
+    else:
+        keys = [USER, TIMESTAMP, FILE_ROW if FILE_ROW in ratings else ITEM]
     return ratings.sort_values(keys, ignore_index=True)
 
 

@@ -27,7 +27,9 @@ def parse_1m_movies(movies: bytes) -> pd.DataFrame:
 def _parse_1m_zip(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     with zipfile.ZipFile(path) as archive:
         ratings = io.BytesIO(archive.read("ml-1m/ratings.dat").replace(b"::", b"\t"))
-        return movielens.rating_frame(ratings, sep="\t"), parse_1m_movies(archive.read("ml-1m/movies.dat"))
+        frame = movielens.rating_frame(ratings, sep="\t")
+        movies = parse_1m_movies(archive.read("ml-1m/movies.dat"))
+    return frame.assign(**{movielens.FILE_ROW: range(len(frame))}), movies
 
 
 def _parse_1m_order(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
