@@ -178,14 +178,22 @@ def test_ml_1m_ratings_and_order_file(tmp_path):
     assert ratings.to_numpy().tolist() == [[1, 2, 5.0, 978300760, 0], [1, 1, 3.0, 978300761, 1]]
     assert items[TITLE].tolist() == ["Toy Story", "Misérables, Les", "Heat"]
 
-    order = "user_id,movie_id,position,rating,timestamp\n1,3,1,,\n1,2,0,5,978300760\n"
+    order = "user_id,movie_id,position,rating,timestamp,file_row\n1,3,1,4,,0\n1,2,0,5,978300760,7\n"
     (order_folder / "movies.dat").write_bytes(MOVIES_1M.encode("latin-1"))
 
     (order_folder / "interactions.csv.gz").write_bytes(gzip.compress(order.encode()))
     ratings, _ = known.parse("ml-1m", order_folder)
-    assert ratings[POSITION].tolist() == [1, 0]
-    assert ratings[RATING].isna().tolist() == [True, False]
+    assert ratings[POSITION].tolist() == [1, 0] and ratings["file_row"].tolist() == [0, 7]
+    assert ratings[TIMESTAMP].isna().tolist() == [True, False]
     assert movielens.in_order(ratings)[ITEM].tolist() == [2, 3]
+
+
+def test_an_order_file_without_lines_is_refused(tmp_path):
+    (tmp_path / "movies.dat").write_bytes(MOVIES_1M.encode("latin-1"))
+    order = b"user_id,movie_id,position,rating,timestamp\n1,2,0,5,978300760\n"
+    (tmp_path / "interactions.csv.gz").write_bytes(gzip.compress(order))
+    with pytest.raises(StudyError, match="interactions.csv.gz cannot be read .*file_row"):
+        known.parse("ml-1m", tmp_path)
 
 
 def test_movies_dat_in_utf8_is_refused():

@@ -72,10 +72,15 @@ def test_order_is_by_time_ties_by_item_unless_the_file_has_its_own():
     by_time = [(user, item, when[item]) for user in range(5) for item in (3, 1, 2, 5, 4)]
     found = loo.make_track(ratings(by_time), dataset="none", source="by hand")
     assert found.histories[0].tolist() == [4, 2, 1, 3, 5]
-    own = [(user, item, place) for user in range(5) for place, item in enumerate((3, 1, 2))]
+    own = [(user, item, place) for user in range(5) for place, item in enumerate((3, 1, 2, 5, 4))]
     found = loo.make_track(ratings(own, position=True), dataset="none", source="by hand")
-    # Three ratings a user: the order file is not filtered again.
-    assert found.histories[4].tolist() == [3, 1, 2]
+    assert found.histories[4].tolist() == [3, 1, 2, 5, 4]
+
+
+def test_a_file_with_its_own_order_is_filtered_too():
+    rows = [(user, item, item) for user in range(5) for item in range(1, 6)] + [(9, 1, 0), (9, 7, 1)]
+    found = loo.make_track(ratings(rows, position=True), dataset="none", source="by hand")
+    assert found.item_ids.tolist() == [1, 2, 3, 4, 5] and 9 not in found.user_ids
 
 
 def test_only_known_ties_of_one_user_change_their_order():
@@ -107,8 +112,11 @@ def test_orders_are_compared_on_the_same_users_and_items(tiny_folder):
 def test_a_track_without_histories_to_split_is_refused():
     with pytest.raises(StudyError, match="nobody is left"):
         loo.make_track(ratings([(1, 1, 1)]), dataset="none", source="by hand")
+    # User 1 rates five movies, three of them alone.
+    rows = [(user, item, item) for user in range(2, 7) for item in range(1, 6)]
+    rows += [(1, item, item) for item in (1, 2, 7, 8, 9)]
     with pytest.raises(StudyError, match="user 1 keeps 2"):
-        loo.make_track(ratings([(1, 1, 0), (1, 2, 1)], position=True), dataset="none", source="by hand")
+        loo.make_track(ratings(rows), dataset="none", source="by hand")
     with pytest.raises(StudyError, match="no data set 'ml-2m'; known: ml-100k, ml-1m"):
         loo.load("ml-2m")
 

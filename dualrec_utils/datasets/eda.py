@@ -44,7 +44,7 @@ def load(dataset: str) -> dict[str, pd.DataFrame]:
 
 
 def has_values(interactions: pd.DataFrame, column: str) -> bool:
-    """Whether a column is known for every interaction (the ml-1m order file lacks some)."""
+    """Whether a column is known for every interaction (ml-1m's order file lacks times)."""
     return bool(interactions[column].notna().all())
 
 

@@ -33,9 +33,11 @@ def _parse_1m_zip(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _parse_1m_order(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All ratings with place in the user's order and line in GroupLens' file; some without a time."""
     frame = pd.read_csv(path).rename(columns={"movie_id": ITEM})
-    types = {USER: "int64", ITEM: "int64", RATING: "Float64", TIMESTAMP: "Int64", POSITION: "int64"}
-    return frame.astype(types), parse_1m_movies((path.parent / "movies.dat").read_bytes())
+    whole = dict.fromkeys((USER, ITEM, POSITION, movielens.FILE_ROW), "int64")
+    frame = frame.astype(whole | {RATING: "Float64", TIMESTAMP: "Int64"})
+    return frame, parse_1m_movies((path.parent / "movies.dat").read_bytes())
 
 
 DATASET = Dataset(
@@ -43,7 +45,7 @@ DATASET = Dataset(
     url="https://files.grouplens.org/datasets/movielens/ml-1m.zip",
     sha256={
         "ml-1m.zip": "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
-        "interactions.csv.gz": "a7767f54e66c5909574b0f79e32ae10c5d2e231f1525a1d5b07c23ff874633f3",
+        "interactions.csv.gz": "3495dc5f64c5d3d659acdbd455dd9d9d26d11598e3502c5b70f5c85f7e4b0bbd",
         "movies.dat": "0140fc2356357c1a851d0f52e893a1e4d3696df632c4141cea8d5bc3d621f0b9",
     },
     files=(("ml-1m.zip",), ("interactions.csv.gz", "movies.dat")),

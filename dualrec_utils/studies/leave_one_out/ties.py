@@ -71,7 +71,7 @@ def compare(ratings: pd.DataFrame, *, dataset: str, n_validation: int, seed: int
     ordered = movielens.in_order(of_track)
     rows = []
     for order in ORDERS:
-        own = loo.make_track(reorder(ordered, order, seed=seed), dataset=dataset, source="")
+        own = loo.as_track(reorder(ordered, order, seed=seed), dataset=dataset, source="")
         split = loo.split(own, n_validation=n_validation, seed=seed)
         moved = [a[-1] != b[-1] for a, b in zip(track.histories, own.histories, strict=True)]
         for name, hyperparameters in MODELS.items():

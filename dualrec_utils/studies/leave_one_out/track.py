@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import config, evaluation, metrics, predictions
-from dualrec_utils.core.config import ITEM, POSITION, USER
+from dualrec_utils.core.config import ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import known, movielens, sources
 
@@ -108,20 +108,28 @@ def load(dataset: str) -> Track:
 def make_track(ratings: pd.DataFrame, *, dataset: str, source: str) -> Track:
     """Drop users and items with fewer than :data:`MIN_RATINGS` ratings, and put the rest in order.
 
-    ml-1m's order file is that track already, without 169 of its rows, and is kept as it is: counted again,
-    one movie would fall below the limit.
-
     Args:
         ratings: frame of :func:`known.parse`.
         dataset, source: written into the track.
 
     Raises:
-        StudyError: when a user keeps fewer than three items (training, validation, test).
+        StudyError: as :func:`as_track`.
     """
-    ordered = movielens.in_order(ratings)
-    if POSITION not in ratings:
-        enough = [ordered.groupby(key)[key].transform("size") >= MIN_RATINGS for key in (USER, ITEM)]
-        ordered = ordered[enough[0] & enough[1]]
+    of_users, of_items = (ratings.groupby(key)[key].transform("size") for key in (USER, ITEM))
+    enough = (of_users >= MIN_RATINGS) & (of_items >= MIN_RATINGS)
+    return as_track(movielens.in_order(ratings[enough]), dataset=dataset, source=source)
+
+
+def as_track(ordered: pd.DataFrame, *, dataset: str, source: str) -> Track:
+    """The track that ratings are which have been chosen and put in order.
+
+    Args:
+        ordered: `user_id`, `item_id`, in order.
+        dataset, source: written into the track.
+
+    Raises:
+        StudyError: when a user has fewer than three items (training, validation, test).
+    """
     histories = ordered.groupby(USER)[ITEM].agg(np.array)
     short = histories[histories.map(len) < 3]
     if len(short) or not len(histories):
