@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import settings
 
-from dualrec_utils.core import config, files
+from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.config import CASE, ITEM, RANK, SCORE, SEED, TEXT
+from dualrec_utils.core.predictions import Scope
 from dualrec_utils.datasets import known, prepare
 
 # No deadline: a busy machine is no fault of the code. The same examples on every run.
@@ -104,6 +108,14 @@ def use_downloads(
         path.write_bytes(content)
         monkeypatch.setitem(known.find(dataset).sha256, name, files.sha256(path))
     monkeypatch.setenv("DUALREC_DATA", str(folder))
+
+
+def write_hints(hints: Mapping[str, int], scope: Scope) -> None:
+    """Let the LSTM's lists for the cases of a scope begin with these movies: case -> movie."""
+    first = pd.DataFrame({CASE: list(hints), RANK: 1, ITEM: list(hints.values())})
+    first = first.assign(**{SCORE: 0.0, TEXT: None, SEED: 0})
+    path = predictions.path_of("lstm", scope.replace(stage="lstm"))
+    files.write_parquet(first.astype(predictions.COLUMNS), path)
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny_models
+from conftest import write_hints
 
-from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core import config, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM
 from dualrec_utils.core.predictions import Scope, scopes
@@ -32,8 +33,8 @@ def world(tiny, tmp_path):
         cases = predictions.load_cases(scope)
         folder = config.handoff_dir(DATASET, "lstm")
         unseen = [next(i for i in catalog.ids if i not in set(h)) for h in cases[HISTORY]]
-        hints = pd.DataFrame({CASE: cases[CASE], ITEM: unseen})
-        files.write_parquet(hints, folder / f"hints_{scope.label}.parquet")
+        write_hints(dict(zip(cases[CASE], unseen, strict=True)), scope)
+        folder.mkdir(parents=True, exist_ok=True)
         scores = np.tile(np.arange(len(catalog), dtype=np.float32), (len(cases), 1))
         np.save(folder / f"scores_{scope.label}.npy", scores)
     model = loading.load_model(tiny_models.tiny_mistral(tmp_path / "model", chat=False))

@@ -1,7 +1,7 @@
 """The benchmark of the language side on a tiny data set: what it counts, not how fast this machine is."""
 
-import pandas as pd
 import pytest
+from conftest import write_hints
 from tiny_models import tiny_mistral
 
 from dualrec_utils.core import config, files, predictions
@@ -17,10 +17,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def cases(tiny):
     """Validation cases of a tiny study with a model and hints."""
     tiny_mistral(config.stage_dir("ml-100k", "movielm"), chat=False)
-    cases = predictions.load_cases(Scope("ml-100k", "bench", "next_item", "validation"))
-    first = load_catalog("ml-100k").ids[0]
-    hints = pd.DataFrame({"case_id": cases["case_id"], "item_id": first})
-    files.write_parquet(hints, config.handoff_dir("ml-100k", "lstm") / "hints_next_item_validation.parquet")
+    scope = Scope("ml-100k", "bench", "next_item", "validation")
+    cases = predictions.load_cases(scope)
+    write_hints(dict.fromkeys(cases["case_id"], load_catalog("ml-100k").ids[0]), scope)
     return cases
 
 

@@ -192,7 +192,7 @@ def test_an_order_file_without_lines_is_refused(tmp_path):
     (tmp_path / "movies.dat").write_bytes(MOVIES_1M.encode("latin-1"))
     order = b"user_id,movie_id,position,rating,timestamp\n1,2,0,5,978300760\n"
     (tmp_path / "interactions.csv.gz").write_bytes(gzip.compress(order))
-    with pytest.raises(StudyError, match=r"interactions.csv.gz cannot be read .*file_row"):
+    with pytest.raises(StudyError, match=r"interactions\.csv\.gz cannot be read .*file_row"):
         known.parse("ml-1m", tmp_path)
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import tiny_models
 import torch
+from conftest import write_hints
 
 from dualrec_utils.core import config, predictions, splits
 from dualrec_utils.core.catalog import load_catalog
@@ -35,8 +36,8 @@ def settings(tiny, tmp_path):
     hints = pd.DataFrame({USER: sorted(splits.load_histories("ml-100k", "train"))})
     hints = hints.assign(**{ITEM: ids[0], "in_sample_item_id": ids[1]})
     hints.to_parquet(folder / "hints_lora_train.parquet")
-    cases = predictions.load_cases(Scope("ml-100k", "lstm", "window_of_five", "validation"))[[CASE]]
-    cases.assign(**{ITEM: ids[2]}).to_parquet(folder / "hints_window_of_five_validation.parquet")
+    scope = Scope("ml-100k", "lstm", "window_of_five", "validation")
+    write_hints(dict.fromkeys(predictions.load_cases(scope)[CASE], ids[2]), scope)
     base = tiny_models.tiny_mistral(tmp_path / "base", chat=True)
     model = {"backend": "local", "model": str(base), "revision": None}
     model |= {"dtype": "float32", "quantization": "none"}

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import write_hints
 from tiny_models import tiny_mistral, tiny_qwen2
 
 from dualrec_utils.core import config, files, predictions
@@ -320,9 +321,9 @@ def test_hints_are_read_by_case_or_missed_loudly(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "ROOT", tmp_path)
     with pytest.raises(StudyError, match="dvc repro lstm"):
         handoff.load_hints(TEST)
-    hints = pd.DataFrame({"case_id": ["b", "a"], "item_id": [3, 4]})
-    files.write_parquet(hints, tmp_path / "data/toy/lstm/handoff/hints_next_item_test.parquet")
-    assert handoff.load_hints(TEST).to_dict() == {"b": 3, "a": 4}
+    write_hints({"b": 3, "a": 4}, TEST)
+    hints = handoff.load_hints(TEST)
+    assert hints.to_dict() == {"b": 3, "a": 4} and hints.dtype == "int64"
 
 
 def test_generations_are_saved_whole_and_alike(tmp_path, monkeypatch):

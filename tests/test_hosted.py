@@ -30,7 +30,7 @@ from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.backends import chat_api, choose, hosted
-from dualrec_utils.models.backends.choose import Backend
+from dualrec_utils.models.backends.backend import Backend
 from dualrec_utils.models.backends.hosted import HostedBackend, HostedSettings
 from dualrec_utils.models.language import prompts
 

@@ -7,8 +7,11 @@ import torch
 from hypothesis import given, strategies as st
 
 from dualrec_utils.content.features import item_features
-from dualrec_utils.core.catalog import Catalog
+from dualrec_utils.core import config, predictions
+from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
+from dualrec_utils.models import handoff
 from dualrec_utils.models.lstm import (
     network as lstm_network,
     scores as lstm_scores,
@@ -245,6 +248,33 @@ def test_hints_are_unseen_and_scores_stay_as_they_were(catalog):
     found = lstm_scores.hints(scores, [np.array([21, 20]), np.array([10])], catalog)
     assert found.tolist() == [19, 21]
     assert np.array_equal(scores, before)
+
+
+@given(seed=st.integers(0, 10_000), n_values=st.integers(1, 4), n_seen=st.integers(0, N_ITEMS - 1))
+def test_a_hint_is_the_first_of_the_list_of_unseen_movies(catalog, seed, n_values, n_seen):
+    # Few values, in the precision of saved scores: equal ones are common.
+    draw = np.random.default_rng(seed)
+    scores = -draw.integers(0, n_values, size=(3, N_ITEMS)).astype(np.float16)
+    histories = [draw.permutation(catalog.ids)[:n_seen] for _ in range(3)]
+    cases = pd.DataFrame({"case_id": ["a", "b", "c"], "history": histories})
+    lists = predictions.from_scores(scores, cases, catalog.ids, seed=1)
+    first = lists.loc[lists["rank"] == 1, "item_id"]
+    assert first.tolist() == lstm_scores.hints(scores, histories, catalog).tolist()
+
+
+def test_held_out_hints_are_read_from_the_lists_and_written_nowhere(tiny):
+    catalog = load_catalog("ml-100k")
+    lstm.make_deterministic(3)
+    network = lstm_network.build_model(
+        item_features(catalog, title_vocabulary=50, title_length=4), dropout=0.0
+    )
+    scope = Scope("ml-100k", "lstm", "next_item", "test")
+    lstm_scores.score_split(network, catalog, scope, max_history=30, seed=1)
+    cases = predictions.load_cases(scope)
+    best = lstm_scores.hints(handoff.load_lstm_scores(scope), list(cases["history"]), catalog)
+    hints = handoff.load_hints(scope.replace(stage="zero_shot_llm"))
+    assert hints.to_dict() == dict(zip(cases["case_id"], best, strict=True))
+    assert not list((config.ROOT / "data").rglob("*hints*"))
 
 
 def test_hints_for_training_users_come_from_models_that_never_saw_them(model, catalog):

@@ -56,8 +56,6 @@ def run(tmp_path, monkeypatch):
     files.write_parquet(case, folder / "cases_next_item.parquet")
     target = pd.DataFrame({CASE: ["a"], ITEM: [2], "target_order": [0]})
     files.write_parquet(target, folder / "targets_next_item.parquet")
-    hints = pd.DataFrame({CASE: ["a"], ITEM: [3]})
-    files.write_parquet(hints, config.handoff_dir("ml-100k", "lstm") / "hints_next_item_test.parquet")
     said = {CASE: "a", "prompt": "Watched: Alien\n\n", "answer": "- Heat\n- Big\n- Heat\n"}
     files.write_jsonl(
         [said], config.generations_dir("ml-100k", "lora_finetuning") / "m_lora_next_item_test.jsonl"

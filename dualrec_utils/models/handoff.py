@@ -10,7 +10,7 @@ import pandas as pd
 
 from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.catalog import Catalog, load_catalog
-from dualrec_utils.core.config import CASE, ITEM, USER
+from dualrec_utils.core.config import CASE, ITEM, RANK, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 
@@ -101,16 +101,16 @@ def load_generations(system: str, scope: Scope) -> pd.DataFrame:
 
 
 def load_hints(scope: Scope) -> pd.Series:
-    """The LSTM's best movie not yet seen for every case of a scope, whatever its stage.
+    """The LSTM's best movie not yet seen for every case of a scope, whatever its stage: its list's first.
 
     Returns:
         `case_id` -> `item_id`.
 
     Raises:
-        StudyError: when the LSTM has not written them.
+        StudyError: when the LSTM has not written its lists.
     """
-    path = config.handoff_dir(scope.dataset, "lstm") / f"hints_{scope.label}.parquet"
-    return files.read_parquet_of("lstm", path).set_index(CASE)[ITEM]
+    lists = predictions.read("lstm", scope.replace(stage="lstm"))
+    return lists[lists[RANK] == 1].set_index(CASE)[ITEM].astype("int64")
 
 
 def save_generations(

@@ -6,13 +6,11 @@ import io
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from dualrec_utils.core.config import ITEM, POSITION, RATING, TIMESTAMP, USER
 from dualrec_utils.datasets import movielens
 from dualrec_utils.datasets.known import Dataset
-from dualrec_utils.datasets.movielens import FILE_ROW
 
 
 def parse_1m_movies(movies: bytes) -> pd.DataFrame:
@@ -31,13 +29,13 @@ def _parse_1m_zip(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         ratings = io.BytesIO(archive.read("ml-1m/ratings.dat").replace(b"::", b"\t"))
         frame = movielens.rating_frame(ratings, sep="\t")
         movies = parse_1m_movies(archive.read("ml-1m/movies.dat"))
-    return frame.assign(**{FILE_ROW: np.arange(len(frame))}), movies
+    return frame.assign(**{movielens.FILE_ROW: range(len(frame))}), movies
 
 
 def _parse_1m_order(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All ratings with place in the user's order and line in GroupLens' file; some without a time."""
     frame = pd.read_csv(path).rename(columns={"movie_id": ITEM})
-    whole = dict.fromkeys((USER, ITEM, POSITION, FILE_ROW), "int64")
+    whole = dict.fromkeys((USER, ITEM, POSITION, movielens.FILE_ROW), "int64")
     frame = frame.astype(whole | {RATING: "Float64", TIMESTAMP: "Int64"})
     return frame, parse_1m_movies((path.parent / "movies.dat").read_bytes())
 

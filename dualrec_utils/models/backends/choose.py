@@ -1,33 +1,11 @@
-"""Every language model behind one small interface: prompts in, answers out, in order."""
+"""Open the language model that `params.yaml` names, wherever it runs."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any
 
-
-class Backend(ABC):
-    """What answers: `about` says what it is and how it was asked, as it can be written to JSON.
-
-    Closed by its owner, or at the end of a `with` block; it answers no more then.
-    """
-
-    about: dict[str, Any]
-
-    @abstractmethod
-    def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
-        """One answer a prompt, in order, with a progress bar named `label`."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of weights, connections and files; a second time does nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+from dualrec_utils.models.backends.backend import Backend
 
 
 def open_backend(

@@ -35,8 +35,8 @@ from tqdm import tqdm
 
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.backends import answer_cache
+from dualrec_utils.models.backends.backend import Backend
 from dualrec_utils.models.backends.chat_api import ChatApi, Failure, Reply, host_of
-from dualrec_utils.models.backends.choose import Backend
 from dualrec_utils.models.backends.spending import Ledger, estimated_tokens
 
 # Seconds of the first wait and of its random part; each further one is twice as long, up to the last.

@@ -10,7 +10,7 @@ import torch
 
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.backends import vllm_engine
-from dualrec_utils.models.backends.choose import Backend
+from dualrec_utils.models.backends.backend import Backend
 from dualrec_utils.models.language import generation
 from dualrec_utils.models.language.loading import load_model, locate, quantized
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from dualrec_utils.core import files
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.backends.choose import Backend
+from dualrec_utils.models.backends.backend import Backend
 
 _NEEDED = "every line needs a JSON object with the texts `prompt` and `answer`"
 

@@ -1,8 +1,8 @@
-"""What the LSTM hands on: score matrices, ranked lists, and the hints of the prompts.
+"""What the LSTM hands on: score matrices, ranked lists, and the hints for training users.
 
-A hint is the LSTM's first movie that is not in the history. At test time the LSTM has not seen the
-user; for training users, whose last five movies become answers of the fine-tuned language model, a
-hint of the same quality needs an LSTM trained without them: hence the folds.
+A hint is the LSTM's first movie that is not in the history: of a held-out case, the first of its list. At
+test time the LSTM has not seen the user; for training users, whose last five movies become answers of the
+fine-tuned language model, a hint of the same quality needs an LSTM trained without them: hence the folds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 from dualrec_utils.content.features import ItemFeatures
 from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.catalog import Catalog, marked
-from dualrec_utils.core.config import CASE, HISTORY, ITEM, USER
+from dualrec_utils.core.config import HISTORY, ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.core.splits import WINDOW
@@ -58,7 +58,7 @@ def _unseen(scores: np.ndarray, histories: list[np.ndarray], catalog: Catalog) -
 
 
 def score_split(model: keras.Model, catalog: Catalog, scope: Scope, *, max_history: int, seed: int) -> None:
-    """Score the cases of a scope; write scores, hints and both prediction files.
+    """Score the cases of a scope; write the scores and both prediction files.
 
     Args:
         model: trained.
@@ -75,9 +75,6 @@ def score_split(model: keras.Model, catalog: Catalog, scope: Scope, *, max_histo
     folder = config.handoff_dir(scope.dataset, MODEL)
     with files.replacing(folder / f"scores_{scope.label}.npy") as temporary, open(temporary, "wb") as out:
         np.save(out, scores)
-    best = hints(scores, list(cases[HISTORY]), catalog)
-    hint_frame = pd.DataFrame({CASE: cases[CASE], ITEM: best})
-    files.write_parquet(hint_frame, folder / f"hints_{scope.label}.parquet")
     for suffix, exclude_seen in (("", True), (predictions.SEEN_KEPT, False)):
         lists = predictions.from_scores(scores, cases, catalog.ids, seed=seed, exclude_seen=exclude_seen)
         predictions.write(lists, MODEL + suffix, scope)
