@@ -7,7 +7,7 @@ hint of the same quality needs an LSTM trained without them: hence the folds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.content.features import ItemFeatures, rows_of
+from dualrec_utils.content.titles import full_titles
 from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, USER
 from dualrec_utils.core.errors import StudyError
@@ -81,6 +82,15 @@ def score_split(
     for suffix, exclude_seen in (("", True), (predictions.SEEN_KEPT, False)):
         lists = predictions.from_scores(scores, cases, item_ids, seed=seed, exclude_seen=exclude_seen)
         predictions.write(lists, MODEL + suffix, scope)
+
+
+def score_all(
+    model: keras.Model, items: pd.DataFrame, scopes: Iterable[Scope], *, max_history: int, seed: int
+) -> list[str]:
+    """:func:`score_split` of several scopes; names of the two systems that have predictions now."""
+    for scope in scopes:
+        score_split(model, items, scope, max_history=max_history, seed=seed)
+    return predictions.with_seen_kept([MODEL])
 
 
 def train_on(
@@ -190,23 +200,31 @@ def write_training_hints(hint_frame: pd.DataFrame, *, dataset: str) -> Path:
     return files.write_parquet(hint_frame, config.handoff_dir(dataset, MODEL) / "hints_lora_train.parquet")
 
 
-def next_movies(
-    model: keras.Model, histories: list[np.ndarray], items: pd.DataFrame, *, max_history: int, k: int
+def next_titles(
+    model: keras.Model,
+    histories: Mapping[str, Sequence[int]],
+    items: pd.DataFrame,
+    *,
+    max_history: int,
+    k: int,
 ) -> pd.DataFrame:
     """The k likeliest unseen next movies of some histories, to be read.
 
     Args:
-        histories: item ids, oldest first.
+        histories: what to call it -> item ids, oldest first.
+        items: the catalog.
+        max_history: movies read of each history.
 
     Returns:
-        Frame `history` (number), `rank`, `item_id`, `probability`, in order.
+        One row a rank, one column a history: `Title (year) · 1.9%`, the probability among all movies.
     """
-    rows = [rows_of(history, items) for history in histories]
+    rows = [rows_of(history, items) for history in histories.values()]
     scores = lstm.log_probabilities(model, rows, max_history=max_history)
-    found = []
-    for number, (line, seen) in enumerate(zip(scores, rows, strict=True)):
+    names = full_titles(items)
+    columns = {}
+    for label, line, seen in zip(histories, scores, rows, strict=True):
         fresh = line.copy()
         fresh[seen - 1] = -np.inf
-        for rank, column in enumerate(np.argsort(-fresh, kind="stable")[:k], start=1):
-            found.append((number, rank, items[ITEM].iloc[column], float(np.exp(fresh[column]))))
-    return pd.DataFrame(found, columns=["history", "rank", ITEM, "probability"])
+        best = np.argsort(-fresh, kind="stable")[:k]
+        columns[label] = [f"{names[column]} · {np.exp(fresh[column]):.1%}" for column in best]
+    return pd.DataFrame(columns, index=pd.RangeIndex(1, k + 1, name="rank"))
