@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import keras
 import pandas as pd
 
 _MEASURES = {"loss": "loss (nats)", "accuracy": "accuracy", "top5_accuracy": "top-5 accuracy"}
@@ -64,3 +65,15 @@ def hint_table(hits: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     held_out = rows.rename(columns={"split": "users", "value": "hit_rate"}).assign(hints="held out")
     both = pd.concat([hits.assign(users="train"), held_out], ignore_index=True)
     return both[["users", "hints", "hit_rate", "n_users"]]
+
+
+def layers(model: keras.Model) -> pd.DataFrame:
+    """One row a layer, by name: `kind`, `output` (shape; None stands for any size) and `weights`."""
+    return pd.DataFrame(
+        {
+            "kind": [type(layer).__name__ for layer in model.layers],
+            "output": [str(layer.output.shape) for layer in model.layers],
+            "weights": [layer.count_params() for layer in model.layers],
+        },
+        index=pd.Index([layer.name for layer in model.layers], name="layer"),
+    )
