@@ -126,6 +126,21 @@ def test_last_spans_leave_short_histories_out():
     assert eda.last_spans(OWN, last=3).to_numpy().tolist() == [[1, 45]]
 
 
+def test_facts_about_order_worked_by_hand():
+    # User 1 rates in the same second, then 45 s later; user 3 two days later.
+    facts = eda.order_facts(eda.gaps(OWN), eda.last_spans(OWN, last=2), last=2)
+    assert facts == pytest.approx(
+        {
+            "share_of_ratings_tied_with_the_previous": 1 / 3,
+            "share_of_last_ratings_tied_with_the_previous": 0,
+            "share_of_very_last_ratings_tied": 0,
+            "share_of_ratings_within_a_minute": 2 / 3,
+            "share_of_ratings_over_a_day_later": 1 / 3,
+            "median_seconds_of_last_ratings": (45 + 2 * DAY) / 2,
+        }
+    )
+
+
 def test_windows_need_the_movie_after_them():
     table = eda.windows(OWN, SPLITS, window=2).set_index(SPLIT)
     assert table.loc["train"].tolist() == [1, 1, 1, 2]

@@ -215,6 +215,27 @@ def test_metrics_say_where_the_data_came_from(tiny):
     }  # fmt: skip
 
 
+def test_tables_and_mappings_become_flat_keys(tiny):
+    table = pd.DataFrame({"ks": [0.25, 0.5], "n": [1, 2]}, index=["length", "year"])
+    series = pd.Series({("train", "loss"): 4.0, ("validation", "loss"): 5.0})
+    values = {"x": np.float64(1.5), "parts": table, "curves": series, "chosen": {"ease": {"l2": 190}}}
+    path = evaluation.write_metrics("toy", values, dataset="ml-100k")
+    written = files.read_json(path)
+    assert {key: written[key] for key in written if key not in ("dataset", "source", "order_sha256")} == {
+        "x": 1.5, "parts/length/ks": 0.25, "parts/length/n": 1, "parts/year/ks": 0.5, "parts/year/n": 2,
+        "curves/train/loss": 4.0, "curves/validation/loss": 5.0, "chosen/ease/l2": 190,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"a/b": 1, "a": {"b": 1}}, {"a": pd.Series([1, 2], index=["b", "b"])}, {1: 2, "1": 2}],
+)
+def test_a_metric_key_met_twice_is_refused(values):
+    with pytest.raises(ValueError, match="two values have the metric key"):
+        evaluation.flat_keys(values)
+
+
 def test_systems_of_several_stages_are_read_and_tabulated_together(oracle_and_fool):
     scope = Scope("ml-100k", "toy", "next_item", "test")
     elsewhere = scope.replace(stage="elsewhere")

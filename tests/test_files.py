@@ -1,5 +1,7 @@
 """Files appear whole or not at all."""
 
+import time
+
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
@@ -29,6 +31,17 @@ def test_replacing_keeps_the_old_file_when_the_writer_fails(tmp_path):
         raise RuntimeError("killed")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_block_that_ends_well_leaves_how_long_it_took(tmp_path):
+    path = tmp_path / "fit.json"
+    with pytest.raises(RuntimeError), files.timed(path, n_epochs=3):
+        raise RuntimeError("killed")
+    assert not path.exists()
+    with files.timed(path, n_epochs=3):
+        time.sleep(0.06)
+    taken = files.read_json(path)
+    assert taken["n_epochs"] == 3 and 0.1 <= taken["fit_seconds"] < 60
 
 
 def test_json_is_the_same_bytes_whatever_the_order_of_keys(tmp_path):

@@ -16,6 +16,7 @@ from dualrec_utils.models.lstm import (
     network as lstm_network,
     scores as lstm_scores,
     sequences as lstm_data,
+    tables,
     training as lstm,
 )
 from dualrec_utils.models.lstm.sequences import IGNORED
@@ -98,10 +99,12 @@ def test_windows_are_complete_and_ask_for_the_next_movie():
 
 def test_target_counts_agree_with_the_sequences():
     known = [np.arange(1, 8), np.arange(1, 5), np.arange(1, 2)]
-    counts = lstm_data.target_counts(known, window=4)
-    assert counts["users"].tolist() == [2, 1]
+    counts = lstm_data.target_counts({"training": known, "validation": known[:1]}, window=4)
+    assert counts["part"].tolist() == ["training", "training", "validation", "validation"]
+    assert counts["users"].tolist() == [2, 1, 1, 1]
     every = lstm_data.every_position(known, length=3, context=0)
-    assert counts["targets"].tolist() == [every.n_targets, lstm_data.windows(known, window=4).n_targets]
+    cut = lstm_data.windows(known, window=4)
+    assert counts["targets"].tolist()[:2] == [every.n_targets, cut.n_targets]
 
 
 def test_settings_that_give_no_target_are_refused():
@@ -316,3 +319,57 @@ def test_hint_hits_by_hand():
     histories = {1: np.array([1, 2, 3, 7, 5, 6, 8]), 2: np.array([1, 2, 3, 9, 5, 6, 8])}
     found = lstm_scores.hint_hits(frame, histories).set_index("hints")["hit_rate"]
     assert found.to_dict() == {"cross-fitted": 0.5, "in-sample": 1.0}
+
+
+def test_the_likeliest_titles_are_unseen_and_in_order(model, catalog):
+    histories = {"after one": [12], "for a user": [10, 15, 11]}
+    table = lstm_scores.next_titles(model, histories, catalog, max_history=2, k=3)
+    assert table.columns.tolist() == list(histories) and table.index.tolist() == [1, 2, 3]
+    rows = [catalog.rows(history) for history in histories.values()]
+    scores = lstm.log_probabilities(model, rows, max_history=2)
+    for label, line, seen in zip(histories, scores, rows, strict=True):
+        unseen = [row for row in np.argsort(-line) if row + 1 not in seen]
+        title, year = catalog.items.loc[unseen[0], ["title", "year"]]
+        assert table.loc[1, label] == f"{title} ({year}) · {np.exp(line[unseen[0]]):.1%}"
+        assert not any(
+            f"{catalog.items['title'][row - 1]} (" in cell for cell in table[label] for row in seen
+        )
+
+
+# --- tables
+
+
+CURVES = pd.DataFrame(
+    [
+        (epoch, part, metric, epoch + offset)
+        for epoch in (1, 2)
+        for part, offset in (("train", 0.1), ("validation", 0.2))
+        for metric in ("loss", "accuracy", "top5_accuracy")
+    ],
+    columns=["epoch", "part", "metric", "value"],
+)
+
+
+def test_curves_by_epoch_and_beside_the_papers():
+    wide = tables.by_epoch(CURVES)
+    assert wide["epoch"].tolist() == [1, 2] and wide["validation_loss"].tolist() == [1.2, 2.2]
+    assert tables.at_end(CURVES)["train", "accuracy"] == 2.1
+    measured = {"loss": 5.0, "accuracy": 0.3, "top5_accuracy": 0.4}
+    paper = {key: {"train": 1.0, "validation": 2.0} for key in measured}
+    beside = tables.beside_the_paper(CURVES, measured, paper, window=30)
+    assert beside.loc["loss (nats)"].tolist() == [2.1, 2.2, 5.0, 1.0, 2.0]
+
+
+def test_hints_of_held_out_users_are_the_first_movies_of_the_lists():
+    hits = pd.DataFrame({"hints": ["cross-fitted"], "hit_rate": [0.3], "n_users": [7]})
+    keys = itertools.product(
+        ["validation", "test"], ["next_item", "window_of_five"], ["lstm", "lstm_seen_kept"], ["hit_rate@1"]
+    )
+    summary = pd.DataFrame(keys, columns=["split", "protocol", "system", "metric"])
+    summary = summary.assign(value=np.arange(8) / 10, n_users=4)
+    table = tables.hint_table(hits, summary)
+    assert table.to_numpy().tolist() == [
+        ["train", "cross-fitted", 0.3, 7],
+        ["validation", "held out", 0.2, 4],
+        ["test", "held out", 0.6, 4],
+    ]

@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from io import StringIO
 
 import nbformat
+import pandas as pd
 import pytest
 from conftest import use_root
 
@@ -120,7 +122,26 @@ def test_a_notebook_reads_its_section_and_what_every_interval_needs(tmp_path, mo
         "n_bootstrap": whole.intervals.n_bootstrap,
         "confidence": whole.intervals.confidence,
     }
-    assert f"<td>{whole.lstm.epochs}</td>" in settings._repr_html_()
+
+
+def test_settings_are_shown_whole_with_their_meaning_one_row_a_model():
+    settings = notebook_start.Settings(
+        stage="zero_shot_llm",
+        models={"small": {"dtype": "float32", "revision": None}, "large": {}},
+        fusion_grid=[0.0, 0.5],
+        n_recent=5,
+        hosted={"extra_body": {"provider": {"zdr": True}}},
+    )
+    (table,) = pd.read_html(StringIO(settings._repr_html_()), keep_default_na=False)
+    assert table.iloc[:, :2].to_numpy().tolist() == [
+        ["models: small", "dtype: float32, revision: null"],
+        ["models: large", "none"],
+        ["fusion_grid", "0.0, 0.5"],
+        ["n_recent", "5"],
+        ["hosted: extra_body", "provider: zdr: true"],
+    ]
+    assert table["meaning"][3] == params.comments("zero_shot_llm")["n_recent"]
+    assert max(table["meaning"].str.len()) > 50
 
 
 def test_a_notebook_run_by_hand_says_so_and_leaves_the_pipelines_outputs(tmp_path, monkeypatch, capsys):

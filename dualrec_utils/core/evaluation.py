@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -293,9 +294,49 @@ def tabulate(
     return table[first + [c for c in table if c not in first]], flat
 
 
-def write_metrics(stage: str, flat: dict, *, dataset: str) -> Path:
-    """Write `reports/metrics/<stage>.json` with the data's :func:`origin`."""
-    return files.write_json({**flat, **origin(dataset)}, config.metrics_file(stage))
+def flat_keys(values: Mapping | pd.Series | pd.DataFrame) -> dict[str, Any]:
+    """Nested values as flat metric keys, a slash between levels.
+
+    Args:
+        values: mappings, series and frames inside one another. A series is read as index -> value, a
+            frame as index -> column -> value; each level of an index is one of the key.
+
+    Returns:
+        Key -> value, numpy's numbers as Python's.
+
+    Raises:
+        ValueError: when two values would have the same key.
+
+    >>> hints = pd.DataFrame({"hit_rate": [0.5, 0.25]}, index=["in-sample", "cross-fitted"])
+    >>> flat_keys({"n_words": 3, "hints": hints})
+    {'n_words': 3, 'hints/in-sample/hit_rate': 0.5, 'hints/cross-fitted/hit_rate': 0.25}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in _named_values(values):
+        key = "/".join(map(str, name)) if isinstance(name, tuple) else str(name)
+        nested = isinstance(value, (Mapping, pd.Series, pd.DataFrame))
+        parts = {f"{key}/{rest}": v for rest, v in flat_keys(value).items()} if nested else {key: value}
+        if twice := flat.keys() & parts.keys():
+            raise ValueError(f"two values have the metric key {min(twice)}")
+        flat |= parts
+    return flat
+
+
+def _named_values(values: Mapping | pd.Series | pd.DataFrame) -> Iterable[tuple[Any, Any]]:
+    if isinstance(values, pd.DataFrame):
+        return zip(values.index, values.to_dict("records"), strict=True)
+    return (
+        zip(values.index, values.tolist(), strict=True) if isinstance(values, pd.Series) else values.items()
+    )
+
+
+def write_metrics(stage: str, values: Mapping[str, Any], *, dataset: str) -> Path:
+    """Write `reports/metrics/<stage>.json` with the data's :func:`origin`.
+
+    Args:
+        values: numbers by key; also tables and mappings, see :func:`flat_keys`.
+    """
+    return files.write_json({**flat_keys(values), **origin(dataset)}, config.metrics_file(stage))
 
 
 def origin(dataset: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,14 @@ def write_json(value: Any, path: Path) -> Path:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+@contextmanager
+def timed(path: Path, **facts: Any) -> Iterator[None]:
+    """Write as JSON how long a block took (`fit_seconds`), with facts beside it; nothing if it fails."""
+    started = time.perf_counter()
+    yield
+    write_json({"fit_seconds": round(time.perf_counter() - started, 1), **facts}, path)
 
 
 def write_jsonl(rows: Iterable[dict], path: Path) -> Path:

@@ -216,6 +216,30 @@ def last_spans(interactions: pd.DataFrame, *, last: int) -> pd.DataFrame:
     return (times.max() - times.min()).astype("int64").rename("seconds").reset_index()
 
 
+def order_facts(user_gaps: pd.DataFrame, spans: pd.DataFrame, *, last: int) -> dict[str, float]:
+    """What the times say about the order of ratings.
+
+    Args:
+        user_gaps: from :func:`gaps`.
+        spans: from :func:`last_spans`.
+        last: ratings of each user that count as the most recent ones.
+
+    Returns:
+        Shares of ratings in [0, 1] and a median in seconds. "Tied" means the same second as the user's
+        previous rating.
+    """
+    seconds, from_end = user_gaps["seconds"], user_gaps["from_end"]
+    tied = seconds == 0
+    return {
+        "share_of_ratings_tied_with_the_previous": float(tied.mean()),
+        "share_of_last_ratings_tied_with_the_previous": float(tied[from_end < last].mean()),
+        "share_of_very_last_ratings_tied": float(tied[from_end == 1].mean()),
+        "share_of_ratings_within_a_minute": float((seconds <= 60).mean()),
+        "share_of_ratings_over_a_day_later": float((seconds > 86_400).mean()),
+        "median_seconds_of_last_ratings": float(spans["seconds"].median()),
+    }
+
+
 def windows(interactions: pd.DataFrame, splits: pd.DataFrame, *, window: int) -> pd.DataFrame:
     """What a sliding window of `window` movies plus the one after it finds in each part.
 

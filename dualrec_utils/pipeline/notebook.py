@@ -6,6 +6,7 @@ same values, and what it writes goes to `data/by_hand/`: the pipeline's outputs 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -30,23 +31,38 @@ class Settings(SimpleNamespace):
     """
 
     def _repr_html_(self) -> str:
-        return _table(self).to_html(index=False, border=0)
+        # Whole sentences: pandas would cut them at 50 characters and set them flush right.
+        with pd.option_context("display.max_colwidth", None):
+            html = _table(self).to_html(index=False, border=0, justify="left")
+        return html.replace("<td>", '<td style="text-align: left">')
 
 
 def _table(settings: Settings) -> pd.DataFrame:
-    """`setting`, `value`, `meaning`, one row a setting."""
-    said = params.comments(settings.stage) if settings.stage in params.SECTIONS else {}
+    """`setting`, `value`, `meaning`, one row a setting; one an entry where a setting has several by name."""
+    meanings = params.comments(settings.stage) if settings.stage in params.SECTIONS else {}
     hidden = {"stage", "intervals", *Intervals.model_fields}
-    rows = [
-        (name, _short(value), said.get(name, ""))
-        for name, value in vars(settings).items()
-        if name not in hidden
-    ]
+    rows = []
+    for name, value in vars(settings).items():
+        if name in hidden:
+            continue
+        meaning = meanings.get(name, "")
+        if isinstance(value, Mapping) and value:
+            # Said once, beside the first entry.
+            notes = [meaning, *[""] * (len(value) - 1)]
+            entries = [(f"{name}: {key}", _as_text(entry)) for key, entry in value.items()]
+            rows += [(*entry, note) for entry, note in zip(entries, notes, strict=True)]
+        else:
+            rows.append((name, _as_text(value), meaning))
     return pd.DataFrame(rows, columns=["setting", "value", "meaning"])
 
 
-def _short(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, (dict, list)) else str(value)
+def _as_text(value: Any) -> str:
+    """A value much as `params.yaml` writes it, without quotes and brackets."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_as_text(entry)}" for key, entry in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_as_text, value)) or "none"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def begin(

@@ -7,7 +7,7 @@ fine-tuned language model, a hint of the same quality needs an LSTM trained with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -78,6 +78,15 @@ def score_split(model: keras.Model, catalog: Catalog, scope: Scope, *, max_histo
     for suffix, exclude_seen in (("", True), (predictions.SEEN_KEPT, False)):
         lists = predictions.from_scores(scores, cases, catalog.ids, seed=seed, exclude_seen=exclude_seen)
         predictions.write(lists, MODEL + suffix, scope)
+
+
+def score_all(
+    model: keras.Model, catalog: Catalog, scopes: Iterable[Scope], *, max_history: int, seed: int
+) -> list[str]:
+    """:func:`score_split` of several scopes; names of the two systems that have predictions now."""
+    for scope in scopes:
+        score_split(model, catalog, scope, max_history=max_history, seed=seed)
+    return predictions.with_seen_kept([MODEL])
 
 
 def train_on(
@@ -187,21 +196,28 @@ def write_training_hints(hint_frame: pd.DataFrame, *, dataset: str) -> Path:
     return files.write_parquet(hint_frame, config.handoff_dir(dataset, MODEL) / "hints_lora_train.parquet")
 
 
-def next_movies(
-    model: keras.Model, histories: list[np.ndarray], catalog: Catalog, *, max_history: int, k: int
+def next_titles(
+    model: keras.Model,
+    histories: Mapping[str, Sequence[int]],
+    catalog: Catalog,
+    *,
+    max_history: int,
+    k: int,
 ) -> pd.DataFrame:
     """The k likeliest unseen next movies of some histories, to be read.
 
     Args:
-        histories: item ids, oldest first.
+        histories: what to call it -> item ids, oldest first.
+        max_history: movies read of each history.
 
     Returns:
-        Frame `history` (number), `rank`, `item_id`, `probability`, in order.
+        One row a rank, one column a history: `Title (year) · 1.9%`, the probability among all movies.
     """
-    rows = [catalog.rows(history) for history in histories]
+    rows = [catalog.rows(history) for history in histories.values()]
     scores = lstm.log_probabilities(model, rows, max_history=max_history)
-    unseen, found = _unseen(scores, histories, catalog), []
-    for number, line in enumerate(unseen):
-        for rank, column in enumerate(np.argsort(-line, kind="stable")[:k], start=1):
-            found.append((number, rank, catalog.ids[column], float(np.exp(line[column]))))
-    return pd.DataFrame(found, columns=["history", "rank", ITEM, "probability"])
+    names = list(catalog.names.values())
+    columns = {}
+    for label, line in zip(histories, _unseen(scores, list(histories.values()), catalog), strict=True):
+        best = np.argsort(-line, kind="stable")[:k]
+        columns[label] = [f"{names[column]} · {np.exp(line[column]):.1%}" for column in best]
+    return pd.DataFrame(columns, index=pd.RangeIndex(1, k + 1, name="rank"))

@@ -6,7 +6,7 @@ columns of the catalog (from 0). The first movie of a history is nobody's target
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,15 +111,21 @@ def windows(histories: Iterable[np.ndarray], *, window: int) -> Sequences:
     return Sequences(both[:, :-1].copy(), both[:, -1:] - 1)
 
 
-def target_counts(histories: list[np.ndarray], *, window: int) -> pd.DataFrame:
+def target_counts(parts: Mapping[str, list[np.ndarray]], *, window: int) -> pd.DataFrame:
     """What either way of training can learn from.
 
+    Args:
+        parts: name -> the histories of its users.
+        window: movies before a target of :func:`windows`.
+
     Returns:
-        Frame `training`, `users` (with at least one target) and `targets`, two rows.
+        Frame `part`, `training`, `users` (with at least one target) and `targets`, two rows a part.
     """
-    lengths = np.array([len(history) for history in histories])
-    rows = [
-        (name, int((lengths > read).sum()), int(np.maximum(lengths - read, 0).sum()))
-        for name, read in (("every position", 1), (f"windows of {window}", window))
-    ]
-    return pd.DataFrame(rows, columns=["training", "users", "targets"])
+    rows = []
+    for part, histories in parts.items():
+        lengths = np.array([len(history) for history in histories])
+        rows += [
+            (part, name, int((lengths > read).sum()), int(np.maximum(lengths - read, 0).sum()))
+            for name, read in (("every position", 1), (f"windows of {window}", window))
+        ]
+    return pd.DataFrame(rows, columns=["part", "training", "users", "targets"])
