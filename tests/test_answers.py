@@ -92,7 +92,7 @@ def test_variety_by_hand(tiny):
     entries = [(cases[0], "a", 1), (cases[0], "b", 2), (cases[1], "a", 1), (cases[1], "b", 2)]
     entries += [(cases[2], "a", 1), (cases[2], "no movie", None)]
     lists = pd.DataFrame(entries, columns=[CASE, "text", ITEM])
-    first = predictions.load_items(DATASET)[ITEM].iloc[:2].tolist()
+    first = load_catalog(DATASET).ids[:2].tolist()
     lists[ITEM] = lists[ITEM].map(dict(zip((1, 2), first, strict=True)))
     lists = lists.assign(rank=lists.groupby(CASE).cumcount() + 1, score=1.0, seed=0)
     predictions.write(lists, "system" + predictions.SEEN_KEPT, scope)

@@ -136,7 +136,7 @@ def collect(
 def recount(
     prompt_sets: Iterable[PromptSet], system: str, matcher: TitleMatcher, *, stage: str
 ) -> pd.DataFrame:
-    """What the answers hold that another stage stored, read by the rules of :func:`collect`; writes nothing.
+    """What answers hold that another stage stored, by the rules of :func:`collect`; writes nothing.
 
     Args:
         prompt_sets: of the cases that were asked.
