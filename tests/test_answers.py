@@ -1,5 +1,7 @@
 """Asking a model all cases of a stage: what is stored, and what is counted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,6 +75,31 @@ def test_every_scope_is_answered_stored_and_counted(world):
         lists, _ = answers.answers_to_predictions(stored["answer"], own.cases, matcher, seed=5, limit=2)
         pd.testing.assert_frame_equal(kept, lists)
         assert len(predictions.read("tiny_zero_shot", own.scope)) <= len(kept)
+
+
+def test_stored_answers_are_counted_again_as_they_were(world):
+    matcher = matching.TitleMatcher(world[0], threshold=85)
+    posed = answers.pose(scopes(DATASET, STAGE), world[0], with_hint=True, n_recent=2, n_titles=2)
+    first = answers.collect(speaker_of(world), posed, "tiny_zero_shot", matcher, seed=5)
+    asked_later = [replace(own, scope=own.scope.replace(stage="later")) for own in posed]
+    again = answers.recount(asked_later, "tiny_zero_shot", matcher, stage=STAGE)
+    pd.testing.assert_frame_equal(again, first)
+    assert not config.generations_dir(DATASET, "later").exists()
+
+
+def test_variety_by_hand(tiny):
+    scope = Scope(DATASET, STAGE, "next_item", "test")
+    cases = predictions.load_cases(scope)[CASE].tolist()[:3]
+    entries = [(cases[0], "a", 1), (cases[0], "b", 2), (cases[1], "a", 1), (cases[1], "b", 2)]
+    entries += [(cases[2], "a", 1), (cases[2], "no movie", None)]
+    lists = pd.DataFrame(entries, columns=[CASE, "text", ITEM])
+    first = load_catalog(DATASET).ids[:2].tolist()
+    lists[ITEM] = lists[ITEM].map(dict(zip((1, 2), first, strict=True)))
+    lists = lists.assign(rank=lists.groupby(CASE).cumcount() + 1, score=1.0, seed=0)
+    predictions.write(lists, "system" + predictions.SEEN_KEPT, scope)
+    row = answers.variety({"system": STAGE}, scope.replace(stage="later")).loc["system"]
+    # Two movies; two of three lists are the same; three of the five movies named are the first.
+    assert row.tolist() == [2, 2, 3 / 5]
 
 
 def test_what_is_written_beside_an_answer_is_read_after_it(world):

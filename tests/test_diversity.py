@@ -81,6 +81,20 @@ def test_marginal_relevance_by_hand():
         assert own["score"].tolist() == [1, 1 / 2, 1 / 3]
 
 
+def test_every_reranker_has_its_own_trade_off_and_ending():
+    lists = lists_of({"a": [10, 20, 30]}, scores=[5.0, 4.0, 0.0])
+    scope = Scope("ml-100k", "toy", "next_item", "test")
+    made = diversity.diversify_all(
+        {(scope, "fused_seen_kept"): lists},
+        {scope: CASES},
+        RERANK["catalog"],
+        trade_offs={"mmr": 0.55, "genres": 0.0},
+        similarity=SIMILARITY,
+    )
+    orders = {name: order(frame) for (_, name), frame in made.items()}
+    assert orders == {"fused_mmr_seen_kept": [10, 30, 20], "fused_genres_seen_kept": [10, 20, 30]}
+
+
 def test_genre_coverage_by_hand():
     # The history holds Action three times, Comedy and Drama once each: shares 0.6, 0.2, 0.2. After Heat
     # covers Action, its sequel adds nothing: 0.8 (1 - t) against Babe's 0.4 t, which wins above 2/3.

@@ -16,15 +16,11 @@ from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
-from dualrec_utils.models.finetuning import (
-    adapters as finetune,
-    checkpoints as lora_checkpoints,
-    examples as instructions,
-)
+from dualrec_utils.models.finetuning import adapters, checkpoints, examples
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ASKED = {"seed": 4, "n_recent": 3, "n_titles": 3}
+WORDING = {"seed": 4, "n_recent": 3, "n_titles": 3}
 
 
 @pytest.fixture
@@ -50,11 +46,11 @@ def settings(tiny, tmp_path):
     }
     schedule |= {"precision": "auto", "gradient_checkpointing": False, "checkpoint_steps": 2}
     shape = {"rank": 2, "alpha": 4, "dropout": 0.1}
-    return {"dataset": "ml-100k", "models": {"small": model}, **ASKED, **schedule, **shape}
+    return {"dataset": "ml-100k", "models": {"small": model}, **WORDING, **schedule, **shape}
 
 
 def test_lessons_differ_in_what_their_name_says(settings):
-    taught = finetune.lessons("ml-100k", **ASKED)
+    taught = adapters.lessons("ml-100k", **WORDING)
     assert list(taught) == ["lora", "lora_permuted", "lora_no_hint"]
     lora, permuted, no_hint = taught.values()
     for split in ("train", "validation"):
@@ -63,36 +59,63 @@ def test_lessons_differ_in_what_their_name_says(settings):
         assert not no_hint[split]["prompt"].str.contains("LSTM").any()
         assert no_hint[split]["answer"].tolist() == lora[split]["answer"].tolist()
     assert permuted["train"]["prompt"].tolist() == lora["train"]["prompt"].tolist()
-    assert (permuted["train"][instructions.TARGET_USER] != permuted["train"][USER]).all()
+    assert (permuted["train"][examples.TARGET_USER] != permuted["train"][USER]).all()
     pd.testing.assert_frame_equal(permuted["validation"], lora["validation"])
 
 
 def test_every_adapter_ends_in_a_checkpoint_that_the_notebook_takes_up(settings, capsys):
-    finetune.train_all(settings, names=["small"])
-    for ending, lesson in finetune.lessons("ml-100k", **ASKED).items():
+    adapters.train_all(settings, names=["small"])
+    for ending, lesson in adapters.lessons("ml-100k", **WORDING).items():
         name = f"small_{ending}"
-        folder = lora_checkpoints.checkpoint_dir("ml-100k", name)
-        assert lora_checkpoints.is_finished(lora_checkpoints.last_complete(folder))
+        folder = checkpoints.checkpoint_dir("ml-100k", name)
+        assert checkpoints.is_finished(checkpoints.last_complete(folder))
         before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
         base = settings["models"]["small"]
-        model, _, curve = finetune.train_adapter(lesson, name=name, base=base, settings=settings)
+        model, _, curve = adapters.train_adapter(lesson, name=name, base=base, settings=settings)
         assert curve["epoch"].tolist() == [0, 1]
         assert any((w != 0).any() for key, w in model.state_dict().items() if "lora_B" in key)
         assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
     with pytest.raises(StudyError, match="no 'large'; it has small"):
-        finetune.train_all(settings, names=["large"])
+        adapters.train_all(settings, names=["large"])
+
+
+def test_hints_are_right_where_they_name_one_of_the_last_five(settings):
+    """The fixture's hints are one movie each: three hit rates that can be counted."""
+    ids, rates = load_catalog("ml-100k").ids, adapters.right_hints("ml-100k")
+    for share, split, item in zip(rates, ("train", "train", "validation"), ids[:3], strict=True):
+        histories = splits.load_histories("ml-100k", split).values()
+        assert share == sum(item in history[-5:] for history in histories) / len(histories)
+
+
+def test_adapters_are_saved_by_name_and_answer_when_loaded(settings):
+    lessons = adapters.lessons("ml-100k", **WORDING)
+    jobs = {"small_lora": ("small", "lora"), "small_lora_no_hint": ("small", "lora_no_hint")}
+    curves = adapters.train_and_save(jobs, lessons, models=settings["models"], settings=settings)
+    assert curves["adapter"].tolist() == ["small_lora"] * 2 + ["small_lora_no_hint"] * 2
+    decoding = {"max_new_tokens": 4, "batch_size": 8, "n_lines": 2}
+    base = settings["models"]["small"]
+    speakers = [
+        adapters.load(base, dataset="ml-100k", decoding=decoding, adapter=name) for name in (None, *jobs)
+    ]
+    plain, *adapted = (speaker.model for speaker in speakers)
+    assert not any("lora_" in name for name, _ in plain.named_parameters())
+    assert all(
+        any((w != 0).any() for name, w in model.named_parameters() if "lora_B" in name) for model in adapted
+    )
+    assert len(speakers[1].answer(["one", "two"], label="test")) == 2
+    assert speakers[1].about == {"model": base["model"], "revision": None, **decoding}
 
 
 TWO = """
 import json, os, sys
 import pandas as pd
 import torch
-from dualrec_utils.models.finetuning import adapters as finetune
+from dualrec_utils.models.finetuning import adapters
 torch.set_num_threads(1)
 settings = json.loads(sys.argv[1])
 lesson = {split: pd.read_pickle(f"{sys.argv[2]}/{split}.pickle") for split in ("train", "validation")}
 base = settings["models"]["small"]
-model, _, curve = finetune.train_adapter(lesson, name="two", base=base, settings=settings)
+model, _, curve = adapters.train_adapter(lesson, name="two", base=base, settings=settings)
 weights = [w.double().sum().item() for key, w in model.named_parameters() if "lora_" in key]
 # A file each: what two processes print can stand in one line.
 with open(f"{sys.argv[2]}/result-{os.environ['RANK']}.json", "w") as stream:
@@ -102,9 +125,9 @@ with open(f"{sys.argv[2]}/result-{os.environ['RANK']}.json", "w") as stream:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU the two would share it")
 def test_two_processes_reach_one_adapter(settings, tmp_path):
-    lesson = finetune.lessons("ml-100k", **ASKED)["lora"]
-    for split, examples in lesson.items():
-        examples.to_pickle(tmp_path / f"{split}.pickle")
+    lesson = adapters.lessons("ml-100k", **WORDING)["lora"]
+    for split, frame in lesson.items():
+        frame.to_pickle(tmp_path / f"{split}.pickle")
     (tmp_path / "two.py").write_text(TWO)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
@@ -117,8 +140,8 @@ def test_two_processes_reach_one_adapter(settings, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     said = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("result-*.json"))]
     assert len(said) == 2 and said[0] == said[1]
-    checkpoint = lora_checkpoints.last_complete(lora_checkpoints.checkpoint_dir("ml-100k", "two"))
-    state = lora_checkpoints.read_state(checkpoint)
+    checkpoint = checkpoints.last_complete(checkpoints.checkpoint_dir("ml-100k", "two"))
+    state = checkpoints.read_state(checkpoint)
     # Every process takes 2 x 4 examples of a step: half the steps that one process needs.
     n_steps = -(-len(lesson["train"]) // 16)
     assert state["global_step"] == state["max_steps"] == n_steps

@@ -47,6 +47,33 @@ def test_three_movies_by_hand():
     assert set(lists["seed"]) == {3}
 
 
+def test_the_three_ways_may_choose_three_movies():
+    """The example of notebook 06: A is sure for one and ruled out by the other."""
+    lstm, language = np.log([[0.7, 0.2, 0.1]]), np.log([[0.02, 0.38, 0.6]])
+    fused = {
+        method: fusion.combine(lstm, language, weight=0.5, method=method)[0] for method in fusion.METHODS
+    }
+    assert fused["mixture"].argmax() == 0 and fused["log_linear"].argmax() == 1
+    assert fused["reciprocal_rank"][0] == fused["reciprocal_rank"][2] > fused["reciprocal_rank"][1]
+
+
+def test_every_scope_has_headline_lists_and_those_with_seen_movies(tiny):
+    catalog, chosen = load_catalog("ml-100k"), {"weight": 0.5, "method": "mixture", "seed": 1}
+    scopes = predictions.scopes("ml-100k", "toy", splits=("test",))
+    sides = {}
+    for scope in scopes:
+        cases = predictions.load_cases(scope)
+        scores = np.full((len(cases), len(catalog)), -np.log(len(catalog)))
+        sides[scope] = fusion.Sides(scores, scores, cases)
+    fused = fusion.fuse_all(sides, catalog, **chosen)
+    assert list(fused) == [
+        (scope, f"dualrec_fusion{end}") for scope in scopes for end in ("", "_seen_kept")
+    ]
+    for (scope, name), lists in fused.items():
+        fresh = predictions.drop_seen(lists, sides[scope].cases)
+        assert (len(fresh) < len(lists)) is name.endswith("_seen_kept")
+
+
 def test_what_the_language_model_did_not_score_gets_its_lowest_score_and_both_sides_sum_to_one():
     matrix = fusion.title_score_matrix(scores(["a", "a"], [20, 10], [-1.0, -3.0]), CASES, CATALOG)
     assert np.isnan(matrix[0, 2])

@@ -70,6 +70,20 @@ def test_a_fresh_adapter_changes_nothing_and_only_it_can_learn(base):
         assert sum(projection in name for name in trainable) == 4
 
 
+def test_an_adapter_adds_two_thin_matrices_times_alpha_over_rank(base):
+    model, _ = loading.load_model(base)
+    adapted = lora.attach(model, **LORA).eval()
+    layer = next(module for name, module in adapted.named_modules() if name.endswith("q_proj"))
+    a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    assert a.shape == (LORA["rank"], layer.in_features) and b.shape == (layer.out_features, LORA["rank"])
+    with torch.no_grad():
+        b.copy_(torch.arange(b.numel()).reshape(b.shape) / b.numel())
+        x = torch.linspace(-1, 1, layer.in_features)[None]
+        by_hand = layer.base_layer(x) + LORA["alpha"] / LORA["rank"] * x @ a.T @ b.T
+        assert layer(x).numpy() == pytest.approx(by_hand.numpy(), abs=1e-6)
+        assert not torch.equal(layer(x), layer.base_layer(x))
+
+
 def trained(base):
     model, tokenizer = loading.load_model(base)
     encoded = instructions.encode(examples(), tokenizer, max_tokens=512)

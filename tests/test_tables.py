@@ -31,6 +31,29 @@ def test_one_row_a_system_in_the_order_given_of_one_protocol_and_split():
     assert list(wide["n_cases"]) == [4, 4]
 
 
+def test_protocols_are_saved_and_returned_under_their_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    shown = tables.save_by_protocol(long_table(), metrics=["hit_rate@1"], stage="toy")
+    assert {protocol: list(rows.index) for protocol, rows in shown.items()} == {
+        "next_item": ["b", "a"],
+        "window_of_five": ["a"],
+    }
+    for protocol, rows in shown.items():
+        saved = pd.read_csv(config.tables_dir("toy") / f"{protocol}.csv", index_col=0)
+        assert saved["hit_rate@1"].tolist() == rows["hit_rate@1"].tolist()
+    chosen = tables.save_by_protocol(long_table(), metrics=["hit_rate@1"], stage="toy", systems=["a"])
+    assert [list(rows.index) for rows in chosen.values()] == [["a"], ["a"]]
+
+
+def test_a_difference_in_words_says_whether_its_interval_excludes_zero():
+    rows = [(0.0049, -0.004, 0.0151), (-0.25, -0.3, -0.2), (0.1, 0.0, 0.2), (0.1, 0.05, 0.2)]
+    frame = pd.DataFrame(rows, columns=["difference", "low", "high"], index=[4, 3, 2, 1])
+    words = tables.differences_in_words(frame)
+    assert words.index.tolist() == [4, 3, 2, 1]
+    assert words[4] == "+0.005 (-0.004 to +0.015, includes zero)"
+    assert ["excludes" in text for text in words] == [False, True, False, True]
+
+
 def test_markdown_by_hand():
     frame = pd.DataFrame({"system": ["a|b", None], "value": [0.25, float("nan")], "n": [1, 2]})
     assert tables.to_markdown(frame, digits=2).splitlines() == [

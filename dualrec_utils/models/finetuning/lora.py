@@ -1,5 +1,6 @@
-"""Adapters with LoRA: put on a model, checked, measured, saved; :mod:`models.finetuning.training` trains them.
+"""Adapters with LoRA: put on a model, checked, measured, saved.
 
+:mod:`models.finetuning.training` trains them.
 Settings as in the paper's section 4.2.3; the examples come from :mod:`models.finetuning.examples`. Only
 answers carry loss, so examples are padded on the left and logits are computed for answers alone.
 """

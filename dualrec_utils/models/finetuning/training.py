@@ -197,8 +197,9 @@ def train(
         precision: see :func:`precision_of`.
         gradient_checkpointing: compute activations twice instead of keeping them: less memory, more time,
             the same adapter.
-        checkpoints: folder to go on from and to save to, :func:`models.finetuning.checkpoints.checkpoint_dir`; None
-            saves nothing. One of a finished run gives its adapter at once.
+        checkpoints: folder to go on from and to save to, from
+            :func:`models.finetuning.checkpoints.checkpoint_dir`; None saves nothing. One of a finished run
+            gives its adapter at once.
         checkpoint_steps: steps from one checkpoint to the next; the end of an epoch is one always.
 
     Returns:

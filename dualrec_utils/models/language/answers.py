@@ -133,6 +133,52 @@ def collect(
     return pd.concat(counted, ignore_index=True)
 
 
+def recount(
+    prompt_sets: Iterable[PromptSet], system: str, matcher: TitleMatcher, *, stage: str
+) -> pd.DataFrame:
+    """What answers hold that another stage stored, by the rules of :func:`collect`; writes nothing.
+
+    Args:
+        prompt_sets: of the cases that were asked.
+        system, stage: whose answers, and where they lie.
+        matcher: text to movie.
+
+    Raises:
+        StudyError: when that stage has not stored them.
+    """
+    counted = []
+    for own in prompt_sets:
+        stored = handoff.load_generations(system, own.scope.replace(stage=stage))
+        texts = stored["answer"].loc[own.cases[CASE]].tolist()
+        _, counts = answers_to_predictions(
+            texts, own.cases, matcher, seed=0, limit=own.n_titles, hints=own.hints
+        )
+        counted.append(counts.assign(system=system, protocol=own.scope.protocol, split=own.scope.split))
+    return pd.concat(counted, ignore_index=True)
+
+
+def variety(stages: Mapping[str, str], scope: Scope) -> pd.DataFrame:
+    """How varied a language model's lists are, movies of the history left in.
+
+    Args:
+        stages: system -> the stage that wrote its lists.
+        scope: whose cases; its stage plays no part.
+
+    Returns:
+        Indexed by system: `different movies`, `different lists` (as written), `share of the most frequent
+        movie` (of the entries that are a movie).
+    """
+    rows = {}
+    for system, stage in stages.items():
+        lists = predictions.read(system + predictions.SEEN_KEPT, scope.replace(stage=stage))
+        rows[system] = {
+            "different movies": lists[ITEM].nunique(),
+            "different lists": lists.groupby(CASE)[TEXT].agg(tuple).nunique(),
+            "share of the most frequent movie": lists[ITEM].value_counts(normalize=True).iloc[0],
+        }
+    return pd.DataFrame(rows).T
+
+
 def shares(counts: pd.DataFrame, *, n_titles: int) -> pd.DataFrame:
     """What the answers hold, over the test cases of both protocols together.
 
