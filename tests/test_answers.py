@@ -95,6 +95,15 @@ def test_what_is_written_beside_an_answer_is_read_after_it(world):
     assert predictions.read("far", scope).empty
 
 
+def test_the_hint_alone_is_a_list_of_one_for_every_case(world):
+    scope = Scope(DATASET, STAGE, "next_item", "test")
+    part = answers.pose([scope], world[0], with_hint=False, n_recent=2, n_titles=2)[0]
+    lists = answers.hint_alone(part, seed=5)
+    predictions.check(lists, part.cases, world[0][ITEM].to_numpy())
+    assert lists[ITEM].tolist() == [part.hints[case] for case in part.cases[CASE]]
+    assert set(lists["rank"]) == {1} and set(lists["seed"]) == {5}
+
+
 def test_shares_are_of_titles_asked_for_and_of_test_cases():
     counts = pd.DataFrame(
         [

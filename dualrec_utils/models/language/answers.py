@@ -135,6 +135,13 @@ def collect(
     return pd.concat(counted, ignore_index=True)
 
 
+def hint_alone(prompts: PromptSet, *, seed: int) -> pd.DataFrame:
+    """The movie of the LSTM's line as predictions: lists of one, what a language model gets for free."""
+    cases = prompts.cases[CASE]
+    frame = pd.DataFrame({CASE: cases, RANK: 1, ITEM: cases.map(prompts.hints), SCORE: 1.0, TEXT: None})
+    return frame.assign(**{SEED: seed}).astype(predictions.COLUMNS)
+
+
 def shares(counts: pd.DataFrame, *, n_titles: int) -> pd.DataFrame:
     """What the answers hold, over the test cases of both protocols together.
 
