@@ -51,11 +51,13 @@ def speaker_of(world):
 def test_a_prompt_set_has_the_prompts_of_its_cases(world):
     on_test = Scope(DATASET, STAGE, "next_item", "test")
     wording = {"n_recent": 2, "n_titles": 3}
-    told, bare = (answers.pose([on_test], world[0], with_hint=hint, **wording)[0] for hint in (True, False))
-    assert told.texts == prompts.build_prompts(told.cases, world[0], hints=told.hints, **wording)
+    hinted, bare = (
+        answers.pose([on_test], world[0], with_hint=hint, **wording)[0] for hint in (True, False)
+    )
+    assert hinted.texts == prompts.build_prompts(hinted.cases, world[0], hints=hinted.hints, **wording)
     assert "LSTM" not in bare.texts[0] and len(bare.texts) == len(bare.cases)
     # Without the line, copies of the LSTM's movie are counted all the same.
-    pd.testing.assert_series_equal(bare.hints, told.hints)
+    pd.testing.assert_series_equal(bare.hints, hinted.hints)
     history = answers.pose_histories([on_test], world[0], n_recent=2)[0]
     assert history.texts[0].count("\n- ") == 2 and history.n_titles == 0
 
@@ -65,16 +67,16 @@ def test_every_scope_is_answered_stored_and_counted(world):
     posed = answers.pose(wanted, world[0], with_hint=True, n_recent=2, n_titles=2)
     counts = answers.collect(speaker_of(world), posed, "tiny_zero_shot", matcher, seed=5)
     assert counts.groupby(["split", "protocol"]).size().to_dict() == {
-        (own.scope.split, own.scope.protocol): len(own.cases) for own in posed
+        (part.scope.split, part.scope.protocol): len(part.cases) for part in posed
     }
-    for own in posed:
-        stored = handoff.load_generations("tiny_zero_shot", own.scope)
-        assert stored["prompt"].tolist() == own.texts
+    for part in posed:
+        stored = handoff.load_generations("tiny_zero_shot", part.scope)
+        assert stored["prompt"].tolist() == part.texts
         assert stored["parameters"].iloc[0]["n_titles"] == 2 and stored["model"].iloc[0] == "tiny"
-        kept = predictions.read("tiny_zero_shot" + predictions.SEEN_KEPT, own.scope)
-        lists, _ = answers.answers_to_predictions(stored["answer"], own.cases, matcher, seed=5, limit=2)
+        kept = predictions.read("tiny_zero_shot" + predictions.SEEN_KEPT, part.scope)
+        lists, _ = answers.answers_to_predictions(stored["answer"], part.cases, matcher, seed=5, limit=2)
         pd.testing.assert_frame_equal(kept, lists)
-        assert len(predictions.read("tiny_zero_shot", own.scope)) <= len(kept)
+        assert len(predictions.read("tiny_zero_shot", part.scope)) <= len(kept)
 
 
 def test_stored_answers_are_counted_again_as_they_were(world):
@@ -121,6 +123,15 @@ def test_what_is_written_beside_an_answer_is_read_after_it(world):
     assert predictions.read("far", scope).empty
 
 
+def test_the_hint_alone_is_a_list_of_one_for_every_case(world):
+    scope = Scope(DATASET, STAGE, "next_item", "test")
+    part = answers.pose([scope], world[0], with_hint=False, n_recent=2, n_titles=2)[0]
+    lists = answers.hint_alone(part, seed=5)
+    predictions.check(lists, part.cases, world[0][ITEM].to_numpy())
+    assert lists[ITEM].tolist() == [part.hints[case] for case in part.cases[CASE]]
+    assert set(lists["rank"]) == {1} and set(lists["seed"]) == {5}
+
+
 def test_shares_are_of_titles_asked_for_and_of_test_cases():
     counts = pd.DataFrame(
         [
@@ -145,10 +156,10 @@ def test_the_catalog_is_ranked_with_and_without_seen_movies(world):
     wanted = [Scope(DATASET, STAGE, "next_item", split) for split in ("validation", "test")]
     histories = answers.pose_histories(wanted, catalog, n_recent=3)
     searching = {"genres": False, "k": 5, "method": "exact", "width": 8}
-    found = catalog_lists.rank_catalog(
+    ranked = catalog_lists.rank_catalog(
         model, tokenizer, histories, catalog, "tiny_history", **searching, seed=3
     )
-    assert list(found) == wanted
+    assert list(ranked) == wanted
     validation, test = histories
     lists = predictions.read("tiny_history", test.scope)
     kept = predictions.read("tiny_history" + predictions.SEEN_KEPT, test.scope)
@@ -157,13 +168,13 @@ def test_the_catalog_is_ranked_with_and_without_seen_movies(world):
     assert len(predictions.drop_seen(kept, test.cases)) < len(kept)
     assert predictions.systems(validation.scope) == ["tiny_history"]
     # For fusion: the movies found, and the LSTM's best two of the catalog, which are its last ones.
-    catalog_lists.score_for_fusion(model, tokenizer, histories, found, catalog, "tiny", n_candidates=2)
+    catalog_lists.score_for_fusion(model, tokenizer, histories, ranked, catalog, "tiny", n_candidates=2)
     scores = handoff.load_title_scores("tiny", test.scope)
-    own = scores[scores[CASE] == test.cases[CASE].iloc[0]].set_index(ITEM)["log_probability"]
+    of_case = scores[scores[CASE] == test.cases[CASE].iloc[0]].set_index(ITEM)["log_probability"]
     best = lists[lists[CASE] == test.cases[CASE].iloc[0]].set_index(ITEM)["score"]
-    assert set(catalog.ids[-2:]) | set(best.index) <= set(own.index)
-    assert own[best.index].to_numpy() == pytest.approx(best.to_numpy(), abs=1e-4)
+    assert set(catalog.ids[-2:]) | set(best.index) <= set(of_case.index)
+    assert of_case[best.index].to_numpy() == pytest.approx(best.to_numpy(), abs=1e-4)
     alone = constrained.score_titles(
         model, tokenizer, test.texts[:1], catalog, candidates=[catalog.ids[-2:]], label="alone"
     )
-    assert own[catalog.ids[-2:]].to_numpy() == pytest.approx(alone[0, -2:], abs=1e-4)
+    assert of_case[catalog.ids[-2:]].to_numpy() == pytest.approx(alone[0, -2:], abs=1e-4)

@@ -55,6 +55,13 @@ def test_models_are_told_apart_and_the_first_must_run(monkeypatch, no_gpu):
         loading.runnable({"far": HOSTED, "small": LOCAL}, key_variable=KEY)
 
 
+def test_the_roster_says_of_every_model_whether_it_runs_here():
+    table = loading.roster({"small": LOCAL, "far": HOSTED}, {"far": "needs a key"})
+    assert table["name"].tolist() == ["small", "far"]
+    assert table["here"].tolist() == ["runs", "not run: needs a key"]
+    assert table["model"].tolist() == ["movielm", "someone/some-model"]
+
+
 def test_a_local_and_a_recorded_model_answer_alike(tmp_path):
     tiny_mistral(tmp_path / "model", chat=False)
     prompts = ["one prompt\n\n", "another, longer prompt\n\n", "one prompt\n\n"]

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
+from dualrec_utils.core import config, files
 from dualrec_utils.models.language import matching, matching_quality
 
 
@@ -111,6 +112,14 @@ def test_precision_without_a_match_is_one_and_recall_needs_a_movie():
     assert measured[["precision", "recall"]].to_numpy().tolist() == [[1.0, 0.0]]
     with pytest.raises(ValueError, match="no text"):
         matching_quality.precision_recall(pd.DataFrame([row | {"kind": "not in catalog"}]))
+
+
+def test_outsiders_are_the_movies_whose_title_the_catalog_lacks(root):
+    movies = catalog((1, "Alpha", 1990), (2, "Alpha", 1991), (3, "Bravo", None))
+    files.write_parquet(movies, config.processed_dir("toy") / "items_raw.parquet")
+    outside = matching_quality.outsiders("toy", catalog((1, "Alpha", 1990), (9, "Bravo", None)))
+    # Another year is another movie; another id with the same title and year is not.
+    assert outside["item_id"].tolist() == [2]
 
 
 def test_perturbed_titles_are_the_same_for_the_same_seed():

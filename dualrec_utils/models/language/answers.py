@@ -118,18 +118,20 @@ def collect(
         StudyError: as the speaker does.
     """
     counted = []
-    for own in prompt_sets:
-        written = speaker.answer(own.texts, label=f"{system} {own.scope.label}")
+    for posed in prompt_sets:
+        scope, cases = posed.scope, posed.cases
+        written = speaker.answer(posed.texts, label=f"{system} {scope.label}")
         # Read after the answers: a hosted model's revision is known only then.
-        about = dict(speaker.about)
-        parameters = about | {"n_recent": own.n_recent, "n_titles": own.n_titles}
-        named = {"model": about["model"], "revision": about["revision"], "parameters": parameters}
-        handoff.save_generations(written, own.texts, own.cases, system, own.scope, **named)
-        lists, counts = answers_to_predictions(
-            written, own.cases, matcher, seed=seed, limit=own.n_titles, hints=own.hints
+        parameters = dict(speaker.about) | {"n_recent": posed.n_recent, "n_titles": posed.n_titles}
+        source = {"model": parameters["model"], "revision": parameters["revision"]}
+        handoff.save_generations(
+            written, posed.texts, cases, system, scope, **source, parameters=parameters
         )
-        write_both(lists, own.cases, system, own.scope)
-        counted.append(counts.assign(system=system, protocol=own.scope.protocol, split=own.scope.split))
+        lists, counts = answers_to_predictions(
+            written, cases, matcher, seed=seed, limit=posed.n_titles, hints=posed.hints
+        )
+        write_both(lists, cases, system, scope)
+        counted.append(counts.assign(system=system, protocol=scope.protocol, split=scope.split))
     return pd.concat(counted, ignore_index=True)
 
 
@@ -171,12 +173,20 @@ def variety(stages: Mapping[str, str], scope: Scope) -> pd.DataFrame:
     rows = {}
     for system, stage in stages.items():
         lists = predictions.read(system + predictions.SEEN_KEPT, scope.replace(stage=stage))
+        counts = lists[ITEM].value_counts(normalize=True)
         rows[system] = {
             "different movies": lists[ITEM].nunique(),
             "different lists": lists.groupby(CASE)[TEXT].agg(tuple).nunique(),
-            "share of the most frequent movie": lists[ITEM].value_counts(normalize=True).iloc[0],
+            "share of the most frequent movie": counts.iloc[0] if len(counts) else 0.0,
         }
     return pd.DataFrame(rows).T
+
+
+def hint_alone(prompts: PromptSet, *, seed: int) -> pd.DataFrame:
+    """The movie of the LSTM's line as predictions: lists of one, what a language model gets for free."""
+    cases = prompts.cases[CASE]
+    frame = pd.DataFrame({CASE: cases, RANK: 1, ITEM: cases.map(prompts.hints), SCORE: 1.0, TEXT: None})
+    return frame.assign(**{SEED: seed}).astype(predictions.COLUMNS)
 
 
 def shares(counts: pd.DataFrame, *, n_titles: int) -> pd.DataFrame:

@@ -50,19 +50,19 @@ def rank_catalog(
     """
     searching = {"genres": genres, "k": k, "method": method, "width": width}
     headline = {}
-    for own in prompt_sets:
-        for suffix in ("", predictions.SEEN_KEPT) if own.scope.split == "test" else ("",):
-            excluded = None if suffix else constrained.seen_movies(own.cases)
-            label = f"{system}{suffix} {own.scope.label}"
+    for posed in prompt_sets:
+        for suffix in ("", predictions.SEEN_KEPT) if posed.scope.split == "test" else ("",):
+            excluded = None if suffix else constrained.seen_movies(posed.cases)
+            label = f"{system}{suffix} {posed.scope.label}"
             scores = constrained.rank_titles(
-                model, tokenizer, own.texts, catalog, excluded=excluded, label=label, **searching
+                model, tokenizer, posed.texts, catalog, excluded=excluded, label=label, **searching
             )
             lists = constrained.ranked_lists(
-                scores, own.cases, catalog, seed=seed, exclude_seen=False, length=k
+                scores, posed.cases, catalog, seed=seed, exclude_seen=False, length=k
             )
-            predictions.write(lists, system + suffix, own.scope)
+            predictions.write(lists, system + suffix, posed.scope)
             if not suffix:
-                headline[own.scope] = scores
+                headline[posed.scope] = scores
     return headline
 
 
@@ -89,12 +89,19 @@ def score_for_fusion(
     """
     # A large vocabulary leaves memory for fewer titles at once.
     titles_at_once = min(64, _LARGEST_PASS // len(tokenizer))
-    for own in histories:
-        lstm = handoff.load_lstm_scores(own.scope)
-        candidates = handoff.candidates_of(lstm, own.cases, catalog, n_candidates=n_candidates)
-        wanted = {"candidates": candidates, "titles_at_once": titles_at_once}
-        label = f"{name} scores {own.scope.label}"
-        scores = constrained.score_titles(model, tokenizer, own.texts, catalog, label=label, **wanted)
-        both = np.fmax(scores, ranked[own.scope])
-        frame = constrained.score_frame(both, own.cases, catalog)
-        files.write_parquet(frame, handoff.title_scores_path(name, own.scope))
+    for posed in histories:
+        scope, cases = posed.scope, posed.cases
+        candidates = handoff.candidates_of(
+            handoff.load_lstm_scores(scope), cases, catalog, n_candidates=n_candidates
+        )
+        scores = constrained.score_titles(
+            model,
+            tokenizer,
+            posed.texts,
+            catalog,
+            candidates=candidates,
+            titles_at_once=titles_at_once,
+            label=f"{name} scores {scope.label}",
+        )
+        frame = constrained.score_frame(np.fmax(scores, ranked[scope]), cases, catalog)
+        files.write_parquet(frame, handoff.title_scores_path(name, scope))

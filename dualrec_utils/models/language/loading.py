@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 import torch
 from safetensors import SafetensorError
@@ -296,3 +297,14 @@ def runnable(
         )
     able = [name for name, reason in reasons.items() if reason is None]
     return able, {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def roster(models: Mapping[str, Mapping[str, Any]], not_run: Mapping[str, str]) -> pd.DataFrame:
+    """The language models as a table: `name`, the settings of each, and `here`: whether it runs.
+
+    Args:
+        models: `models` of a section of `params.yaml`.
+        not_run: from :func:`runnable`.
+    """
+    here = [f"not run: {not_run[name]}" if name in not_run else "runs" for name in models]
+    return pd.DataFrame(models).T.assign(here=here).rename_axis("name").reset_index()

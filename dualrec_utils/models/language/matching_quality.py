@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from dualrec_utils.core import config, files
 from dualrec_utils.core.catalog import title_with_year
 from dualrec_utils.core.config import ITEM, TITLE, YEAR
 from dualrec_utils.models.language.matching import TitleMatcher
@@ -25,12 +26,24 @@ def _drop_word(title: str, rng: np.random.Generator) -> str:
     return title if len(words) < 2 else " ".join(np.delete(words, rng.integers(len(words))))
 
 
-def perturbed_titles(items: pd.DataFrame, outsiders: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+def outsiders(dataset: str, items: pd.DataFrame) -> pd.DataFrame:
+    """The movies of a data set whose title, with its year, is not one of the catalog's.
+
+    Args:
+        dataset: whose stage `data` wrote all movies.
+        items: the catalog.
+    """
+    movies = files.read_parquet_of("data", config.processed_dir(dataset) / "items_raw.parquet")
+    known = set(map(title_with_year, items[TITLE], items[YEAR]))
+    return movies[[name not in known for name in map(title_with_year, movies[TITLE], movies[YEAR])]]
+
+
+def perturbed_titles(items: pd.DataFrame, strangers: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """Test texts for the matcher: catalog titles written carelessly, and titles it must refuse.
 
     Args:
         items: catalog with `item_id`, `title`, `year`.
-        outsiders: movies outside the catalog with `title`, `year`.
+        strangers: movies outside the catalog with `title`, `year`, from :func:`outsiders`.
         seed: of the letters and words chosen.
 
     Returns:
@@ -48,7 +61,7 @@ def perturbed_titles(items: pd.DataFrame, outsiders: pd.DataFrame, *, seed: int)
             ("word dropped", title_with_year(_drop_word(title, rng), year), item),
             ("typo, no year", _typo(title, rng), item),
         ]
-    for title, year in outsiders[[TITLE, YEAR]].itertuples(index=False):
+    for title, year in strangers[[TITLE, YEAR]].itertuples(index=False):
         rows += [
             ("not in catalog", title_with_year(title, year), None),
             ("not in catalog, no year", title, None),

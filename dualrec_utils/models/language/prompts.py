@@ -35,6 +35,24 @@ def lines_of(catalog: Catalog) -> dict[int, str]:
     }
 
 
+def prompt_of(recent: Sequence[str], suggestion: str | None, *, n_titles: int) -> str:
+    """The paper's Stage 2 prompt for one user (section 4.2.2).
+
+    Args:
+        recent: lines of the last movies, oldest first.
+        suggestion: title of the LSTM's movie; None leaves its line out.
+        n_titles: titles asked for.
+
+    Returns:
+        The prompt, which ends with an empty line: the answer follows.
+    """
+    parts = [HEADER + "\n" + "\n".join(recent)]
+    if suggestion is not None:
+        parts.append(HINT.format(title=suggestion))
+    parts.append(REQUEST.format(n_titles=n_titles))
+    return "\n\n".join(parts) + "\n\n"
+
+
 def build_prompts(
     cases: pd.DataFrame,
     catalog: Catalog,
@@ -43,7 +61,7 @@ def build_prompts(
     n_recent: int = 5,
     n_titles: int = 3,
 ) -> list[str]:
-    """The paper's Stage 2 prompt for every case (section 4.2.2).
+    """The paper's prompt for every case, see :func:`prompt_of`.
 
     Args:
         cases: frame with `case_id` and `history` (item ids, oldest first).
@@ -53,7 +71,7 @@ def build_prompts(
         n_titles: titles asked for, at least 1.
 
     Returns:
-        One prompt a case, in the order of `cases`. Each ends with an empty line: the answer follows.
+        One prompt a case, in the order of `cases`.
 
     Raises:
         StudyError: when a case has no hint, or history or hint names a movie outside the catalog.
@@ -65,15 +83,14 @@ def build_prompts(
         strangers = [item for item in recent if item not in lines]
         if strangers:
             raise StudyError(f"case {case!r}: history names movie {strangers[0]}, not in the catalog")
-        parts = [HEADER + "\n" + "\n".join(lines[item] for item in recent)]
+        suggestion = None
         if hints is not None:
             if case not in hints.index:
                 raise StudyError(f"case {case!r} has no hint: run `dvc repro lstm` for this split first")
             if hints[case] not in names:
                 raise StudyError(f"case {case!r}: the hint {hints[case]} is not in the catalog")
-            parts.append(HINT.format(title=names[hints[case]]))
-        parts.append(REQUEST.format(n_titles=n_titles))
-        prompts.append("\n\n".join(parts) + "\n\n")
+            suggestion = names[hints[case]]
+        prompts.append(prompt_of([lines[item] for item in recent], suggestion, n_titles=n_titles))
     return prompts
 
 
