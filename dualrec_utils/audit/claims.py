@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from dualrec_utils.analysis import significance, verdict
+from dualrec_utils.audit import measure, steps
+from dualrec_utils.audit.material import Material
+from dualrec_utils.audit.steps import Key, Measured
 from dualrec_utils.core import evaluation
 from dualrec_utils.core.config import PROTOCOL, SYSTEM
 from dualrec_utils.models import systems
+from dualrec_utils.models.hybrids import diversity
 
 CLAIMS = {
     "i": "The LSTM helps the language model",
@@ -51,6 +55,19 @@ def comparisons(model: str, *, best_baseline: str) -> tuple[tuple[str, str, str,
         ("iv", f"{model}_lora_reranked", best_baseline, "hit_rate@1"),
         ("iv", f"{model}_lora_reranked", "lstm", "hit_rate@1"),
     )
+
+
+def differences(data: Material, *, best_baseline: str, n_permutations: int, **stats: float) -> pd.DataFrame:
+    """:func:`table` of the lists that earlier notebooks left.
+
+    Args:
+        best_baseline: as :func:`comparisons`.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+    """
+    compared = comparisons(data.model, best_baseline=best_baseline)
+    names = sorted({name for _, *pair, _ in compared for name in pair})
+    frames = {name: data.per_case(name) for name in names}
+    return table(frames, compared, n_permutations=n_permutations, **stats)
 
 
 def table(
@@ -123,6 +140,93 @@ def sentence(claim: str, rows: pd.DataFrame) -> str:
     protocol = rows[PROTOCOL].iloc[0]
     head = f"**({claim}) {CLAIMS[claim]}: {_WORDS[judgement(rows)]}.**"
     return f"{head} Under {protocol}: " + "; ".join(parts) + "."
+
+
+def shares_first(
+    data: Material, leak: Measured, lengths: Measured, embeddings: pd.DataFrame, **stats: float
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """HR@1 as a share of HR@5 under `window_of_five`, for the fifth claim.
+
+    Args:
+        leak, lengths: from :func:`audit.measure.reference` and :func:`audit.measure.list_length`.
+        embeddings: of the catalog's titles at least.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+
+    Returns:
+        (shares, gains), as :func:`sentence_v` takes them.
+    """
+    protocol = "window_of_five"
+    titles = embeddings.loc[list(data.catalog.names.values())].to_numpy()
+    long = diversity.measure(
+        data.read(data.catalog_only, protocol),
+        data.cases[protocol],
+        data.catalog,
+        targets=data.targets[protocol],
+        similarity=titles @ titles.T,
+    )
+    middle = long[diversity.SIMILARITY].median()
+    short = f"{data.tuning['n_titles']} titles"
+    frames = {
+        "honest": leak[Key("reference", data.lora, measure.HONEST, protocol)],
+        "leaking": leak[Key("reference", data.lora, measure.LEAKING, protocol)],
+        "short": lengths[Key("list_length", data.catalog_only, short, protocol)],
+        "long": long,
+        "alike": long[long[diversity.SIMILARITY] > middle],
+        "varied": long[long[diversity.SIMILARITY] <= middle],
+    }
+    pairs = {"leak": ("leaking", "honest"), "length": ("short", "long"), "diversity": ("alike", "varied")}
+    shares = {name: steps.share_first(frame, **stats) for name, frame in frames.items()}
+    gains = {
+        name: steps.share_first(frames[one], frames[other], **stats) for name, (one, other) in pairs.items()
+    }
+    return shares, gains
+
+
+def conclusions(
+    rows: pd.DataFrame,
+    shares: Mapping[str, Mapping[str, float]],
+    gains: Mapping[str, Mapping[str, float]],
+    *,
+    argument: str,
+) -> pd.DataFrame:
+    """The five claims in sentences.
+
+    Args:
+        rows: from :func:`table`.
+        shares, gains: from :func:`shares_first`.
+        argument: what is said of the paper's own argument for its first claim.
+
+    Returns:
+        `claim`, `sentence`.
+    """
+    said = {claim: sentence(claim, part) for claim, part in rows.groupby("claim", sort=False)}
+    said["i"] += f" {argument}"
+    said["v"] = sentence_v(shares, gains)
+    return pd.DataFrame({"claim": list(said), "sentence": list(said.values())})
+
+
+def flatten(
+    rows: pd.DataFrame,
+    shares: Mapping[str, Mapping[str, float]],
+    gains: Mapping[str, Mapping[str, float]],
+) -> dict[str, float | str]:
+    """Flat metric keys: `audit/claims/<claim>/<system>-<other>/<metric>` with `/low`, `/high`, `/p_holm`
+    beside it, `audit/claims/<claim>/judgement`, and `audit/share_first/<lists>`.
+
+    Args:
+        rows: from :func:`table`.
+        shares, gains: from :func:`shares_first`.
+    """
+    flat: dict[str, float | str] = {
+        f"audit/claims/{claim}/judgement": judgement(part) for claim, part in rows.groupby("claim")
+    }
+    for row in rows.itertuples():
+        key = f"audit/claims/{row.claim}/{row.system}-{row.other}/{row.metric}"
+        flat |= {key: float(row.difference), f"{key}/low": float(row.low)}
+        flat |= {f"{key}/high": float(row.high), f"{key}/p_holm": float(row.p_holm)}
+    for name, share in {**shares, **gains}.items():
+        flat[f"audit/share_first/{name}"] = share["value"]
+    return flat
 
 
 def sentence_v(shares: Mapping[str, Mapping[str, float]], gains: Mapping[str, Mapping[str, float]]) -> str:

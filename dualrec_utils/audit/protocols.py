@@ -152,7 +152,7 @@ def fitted_scores(
 
     Returns:
         Shape (n_cases, n_items), rounded: few histories leave many movies alike, and what comes first of
-        equals must not hang on the errors of an inverse.
+        equals must not depend on the errors of an inverse.
     """
     settings = dict(hyperparameters)
     if "max_epochs" in settings:

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from dualrec_utils.audit import steps
+from dualrec_utils.audit import protocols, steps
+from dualrec_utils.audit.material import Material
 from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, PROTOCOL, SPLIT, SYSTEM, USER
+from dualrec_utils.pipeline import params
 from dualrec_utils.show import tables
 
 KNOWN, LAST = "n_known", "is_last"
@@ -80,6 +82,34 @@ def ranked(
     about = {KNOWN: cases[KNOWN].to_numpy(), LAST: cases[LAST].to_numpy()}
     left_out, kept = (steps.per_case(cases, np.concatenate(own)).assign(**about) for own in found)
     return left_out, kept
+
+
+def ranked_by_lstm(data: Material) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The trained LSTM at every position of the test users: (left out, kept), as from :func:`ranked`."""
+    cases, targets = positions(data.interactions, data.user_splits)
+    return ranked(
+        cases,
+        targets,
+        data.catalog.ids,
+        score=lambda part: protocols.lstm_scores(part, dataset=data.dataset),
+    )
+
+
+def figure_3_to_4(
+    data: Material, kept: pd.DataFrame, three_titles: pd.DataFrame, **stats: float
+) -> pd.DataFrame:
+    """:func:`rungs` of the LSTM that this run has trained.
+
+    Args:
+        kept: from :func:`ranked_by_lstm`.
+        three_titles: per-case frame of its first three titles under `window_of_five`, rated movies kept.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+    """
+    of_five = {
+        "any of the last five": data.per_case("lstm" + predictions.SEEN_KEPT, "window_of_five"),
+        "three titles, as Figure 4": three_titles,
+    }
+    return rungs(kept, of_five, window=params.section("lstm")["window"], **stats)
 
 
 def pooled(frame: pd.DataFrame, *, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
