@@ -184,11 +184,11 @@ def fitting_prompts(
         kept = len(history)
         wording = {"hints": hints, "n_titles": n_titles}
         bare = prompts.build_prompts(one, catalog, n_recent=1, **wording)[0]
-        room = n_tokens - len(chat.prompt_ids(tokenizer, bare)) + length[history[-1]]
+        left = n_tokens - len(chat.prompt_ids(tokenizer, bare)) + length[history[-1]]
         total = 0
         for place, item in enumerate(reversed(history)):
             total += length[item]
-            if total > room:
+            if total > left:
                 kept = max(place, 1)
                 break
         texts += prompts.build_prompts(one, catalog, n_recent=kept, **wording)
@@ -276,17 +276,17 @@ def without_adapter(data: Material, *, n_cases: int) -> tuple[pd.Series, pd.Seri
         label="zero-shot, three movies",
     )
     context = generation.context_length(model.config, tokenizer)
-    room = context - data.tuning["max_new_tokens"] - _SPARE_TOKENS
+    longest_prompt = context - data.tuning["max_new_tokens"] - _SPARE_TOKENS
     texts, held = fitting_prompts(
         last,
         data.catalog,
         tokenizer,
         hints=data.hints["next_item"],
         n_titles=data.tuning["n_titles"],
-        n_tokens=room,
+        n_tokens=longest_prompt,
     )
     # The longer a model can read, the fewer such prompts fit into memory at once.
-    at_once = max(1, min(data.tuning["generation_batch_size"], 2**17 // room))
+    at_once = max(1, min(data.tuning["generation_batch_size"], 2**17 // longest_prompt))
     settings = data.tuning | {"generation_batch_size": at_once}
     longest = answers(model, tokenizer, texts, last, settings=settings, label="long prompts")
     return three, longest, pd.Series(held, index=longest.index)
@@ -369,8 +369,8 @@ def hint_shares(dataset: str) -> pd.Series:
     kinds = {"out of sample": hints[ITEM], "in sample": hints[_IN_SAMPLE_COLUMN]}
     return pd.Series(
         {
-            kind: sum(own[user] in movies[-splits.WINDOW :] for user, movies in histories.items())
+            kind: sum(hint[user] in movies[-splits.WINDOW :] for user, movies in histories.items())
             / len(histories)
-            for kind, own in kinds.items()
+            for kind, hint in kinds.items()
         }
     )

@@ -93,17 +93,17 @@ def table(
     draws = {"seed": seed, "n_permutations": n_permutations, "alpha": 1 - confidence}
     stats = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
     flat: dict[str, float] = {"confidence": confidence}
-    for asked in {metric for *_, metric in compared}:
-        own = [(claim, system, other) for claim, system, other, metric in compared if metric == asked]
-        flat |= significance.flatten(significance.planned(cases, own, metrics=(asked,), **draws))
+    for family in {metric for *_, metric in compared}:
+        pairs = [(claim, system, other) for claim, system, other, metric in compared if metric == family]
+        flat |= significance.flatten(significance.planned(cases, pairs, metrics=(family,), **draws))
     rows = []
     for claim, system, other, metric in compared:
         gain = evaluation.paired_difference(frames[system], frames[other], metric=metric, **stats)
         key = f"next_item/difference/{system}-{other}/{metric}"
         flat |= {key: gain["difference"], f"{key}/low": gain["low"], f"{key}/high": gain["high"]}
-        told = verdict.reading(flat, key) + verdict.remark(flat, key)
-        about = {"claim": claim, SYSTEM: system, "other": other, "metric": metric, PROTOCOL: "next_item"}
-        rows.append(about | gain | {"p_holm": flat[f"{key}/p_holm"], "reading": told})
+        reading = verdict.reading(flat, key) + verdict.remark(flat, key)
+        names = {"claim": claim, SYSTEM: system, "other": other, "metric": metric, PROTOCOL: "next_item"}
+        rows.append(names | gain | {"p_holm": flat[f"{key}/p_holm"], "reading": reading})
     return pd.DataFrame(rows)
 
 
@@ -116,10 +116,10 @@ def judgement(rows: pd.DataFrame) -> str:
     wrong answers may owe that to the harm these do.
     """
     control, against = (rows[side].str.endswith("_permuted") for side in (SYSTEM, "other"))
-    found = set(rows.loc[~control & ~against, "reading"])
-    if "lower" in found:
+    readings = set(rows.loc[~control & ~against, "reading"])
+    if "lower" in readings:
         return "fails"
-    if "higher" not in found:
+    if "higher" not in readings:
         return "not shown"
     return "holds" if set(rows.loc[~control, "reading"]) == {"higher"} else "partly"
 
@@ -241,7 +241,7 @@ def sentence_v(shares: Mapping[str, Mapping[str, float]], gains: Mapping[str, Ma
             `diversity` (alike minus varied), each with `value`, `low`, `high`.
     """
 
-    def told(name: str) -> str:
+    def reading(name: str) -> str:
         part = gains[name]
         return verdict.reading({"d": part["value"], "d/low": part["low"], "d/high": part["high"]}, "d")
 
@@ -250,21 +250,21 @@ def sentence_v(shares: Mapping[str, Mapping[str, float]], gains: Mapping[str, Ma
         return f"{part['value']:.0%} [{100 * part['low']:.0f}, {100 * part['high']:.0f}]"
 
     causes = {
-        "the ranking sees the answers": told("leak"),
-        "lists are three titles long": told("length"),
-        "lists lack diversity": told("diversity"),
+        "the ranking sees the answers": reading("leak"),
+        "lists are three titles long": reading("length"),
+        "lists lack diversity": reading("diversity"),
     }
-    shown = [cause for cause, reading in causes.items() if reading == "higher"]
-    open_ = [cause for cause, reading in causes.items() if reading != "higher"]
+    shown = [cause for cause, read in causes.items() if read == "higher"]
+    open_ = [cause for cause, read in causes.items() if read != "higher"]
     ends = [f"shown here: {' and '.join(shown)}"] if shown else []
     ends += [f"not shown here: {' and '.join(open_)}"] if open_ else []
-    word = "yes" if told("diversity") == "higher" else "not shown"
+    word = "yes" if reading("diversity") == "higher" else "not shown"
     return (
         f"**(v) {CLAIMS['v']}: {word}.** HR@1 is {share('honest')} of HR@5 when lists of three are"
         f" re-ranked without the answers and {share('leaking')} when the answers stand in the reference"
-        f" (difference {told('leak')}), while titles, hence diversity, are the same; it is"
+        f" (difference {reading('leak')}), while titles, hence diversity, are the same; it is"
         f" {share('long')} in lists of ten titles of the catalog and {share('short')} when these are cut to"
-        f" three, which can only raise it (difference {told('length')}). Of those lists of ten, the less"
+        f" three, which can only raise it (difference {reading('length')}). Of those lists of ten, the less"
         f" diverse half has {share('alike')} and the more diverse half {share('varied')}"
-        f" ({told('diversity')}). Reasons for HR@1 near HR@5, {'; '.join(ends)}."
+        f" ({reading('diversity')}). Reasons for HR@1 near HR@5, {'; '.join(ends)}."
     )

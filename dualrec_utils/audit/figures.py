@@ -51,13 +51,13 @@ def ladder(
         panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)
         for axes, metric in zip(panels[0], metrics, strict=True):
             for number, (system, look) in enumerate(zip(drawn, SERIES, strict=False)):
-                own = rungs[(rungs["metric"] == metric) & (rungs[SYSTEM] == system)]
-                places = own["rung"].map(names.index).to_numpy(float) + 0.2 * (
+                rows = rungs[(rungs["metric"] == metric) & (rungs[SYSTEM] == system)]
+                places = rows["rung"].map(names.index).to_numpy(float) + 0.2 * (
                     number - (len(drawn) - 1) / 2
                 )
-                reach = [own["value"] - own["low"], own["high"] - own["value"]]
+                reach = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
                 axes.errorbar(
-                    own["value"],
+                    rows["value"],
                     places,
                     xerr=reach,
                     label=label(system),
@@ -65,7 +65,7 @@ def ladder(
                     elinewidth=1,
                     **look,
                 )
-                _name_few(axes, own.assign(place=places), n_users=rungs["n_users"].max())
+                _name_few(axes, rows.assign(place=places), n_users=rungs["n_users"].max())
             for number, (name, values) in enumerate(paper.items()):
                 dashes = ("--", ":", "-.")[number]
                 axes.axvline(values[metric], label=name, **PAPER_LINE | {"linestyle": dashes})

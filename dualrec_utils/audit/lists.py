@@ -44,7 +44,7 @@ def embeddings(data: Material, lists: Iterable[pd.DataFrame], *, sbert: str) -> 
         sbert: as :func:`content.sentences.embed`.
     """
     names = data.catalog.names
-    texts = set(names.values()).union(*(rerank.texts_of(own, names) for own in lists))
+    texts = set(names.values()).union(*(rerank.texts_of(part, names) for part in lists))
     return sentences.embed(texts, sbert=sbert)
 
 
@@ -100,14 +100,14 @@ def lookalikes(
     Returns:
         `title`, `target`, `ratio`, `n` (how often), most frequent first.
     """
-    names, found = catalog.names, []
+    names, pairs = catalog.names, []
     for case, item, text in zip(lists[CASE], lists[ITEM], lists[TEXT], strict=True):
         title = names[item] if pd.isna(text) else text
         for target in targets[case]:
             ratio = title_ratio(title, names[target])
             if ratio >= threshold and not (pd.notna(item) and item == target):
-                found.append((title, names[target], round(ratio, 3)))
-    frame = pd.DataFrame(found, columns=["title", "target", "ratio"])
+                pairs.append((title, names[target], round(ratio, 3)))
+    frame = pd.DataFrame(pairs, columns=["title", "target", "ratio"])
     counted = frame.groupby(["title", "target", "ratio"]).size().rename("n").reset_index()
     return counted.sort_values(["n", "title"], ascending=[False, True], ignore_index=True)
 
@@ -133,7 +133,7 @@ def leaking_similarities(
     best = rerank.similarities(lists, hints, catalog, embeddings)
     width = int(targets.loc[lists[CASE].unique()].map(len).max())
     for place in range(width):
-        answer = targets.map(lambda own, place=place: own[min(place, len(own) - 1)])
+        answer = targets.map(lambda answers, place=place: answers[min(place, len(answers) - 1)])
         best = np.maximum(best, rerank.similarities(lists, answer, catalog, embeddings))
     return best
 
@@ -166,4 +166,4 @@ def complete(lists: pd.DataFrame, *, n_titles: int) -> set[str]:
 
 def first_target(targets: pd.Series) -> pd.Series:
     """Of several targets the first: the movie that follows the history."""
-    return targets.map(lambda own: own[:1])
+    return targets.map(lambda answers: answers[:1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from dualrec_utils.audit import protocols
@@ -109,6 +110,11 @@ class Material:
                 f"no stage has left lists of {system!r}: run `dvc repro rerank_ablation` first"
             )
         return self.scopes[protocol].replace(stage=self.stages[system])
+
+    @property
+    def truth(self) -> tuple[pd.DataFrame, pd.Series, np.ndarray]:
+        """Cases of `next_item`, their targets and the catalog's ids, as :mod:`audit.protocols` has them."""
+        return self.cases["next_item"], self.targets["next_item"], self.catalog.ids
 
     def read(self, system: str, protocol: str = "next_item") -> pd.DataFrame:
         """A system's lists, as :func:`core.predictions.read`."""

@@ -49,13 +49,8 @@ def fitted_at_once(names: Sequence[str]) -> list[str]:
 
 def draw_negatives(data: Material, *, n_negatives: int, n_draws: int) -> dict[int, np.ndarray]:
     """Movies to stand beside each target of `next_item`, the same for every system: seed -> negatives."""
-    cases, targets, item_ids = (
-        data.cases["next_item"],
-        data.targets["next_item"],
-        data.catalog.ids,
-    )
     return {
-        seed: protocols.sample_negatives(cases, targets, item_ids, n_negatives=n_negatives, seed=seed)
+        seed: protocols.sample_negatives(*data.truth, n_negatives=n_negatives, seed=seed)
         for seed in range(data.seed, data.seed + n_draws)
     }
 
@@ -71,17 +66,16 @@ def candidates(
     Returns:
         (measured, system -> its frame of every draw among 20).
     """
-    cases, step = data.cases["next_item"], "candidates"
-    truth = (cases, data.targets["next_item"], data.catalog.ids)
+    step = "candidates"
     scores = {"lstm": handoff.load_lstm_scores(data.scopes["next_item"])}
     histories = list(splits.load_histories(data.dataset, "train").values())
     for name in tqdm(fitted_at_once(data.baselines), desc="fit"):
-        scores[name] = _fitted(data, name, histories, cases)
+        scores[name] = _fitted(data, name, histories, data.cases["next_item"])
     measured = {
         Key(step, name, WHOLE, "next_item"): data.per_case(name) for name in ("lstm", *data.baselines)
     }
     drawn = {
-        name: [protocols.sampled(matrix, *truth, negatives=others) for others in negatives.values()]
+        name: [protocols.sampled(matrix, *data.truth, negatives=others) for others in negatives.values()]
         for name, matrix in scores.items()
     }
     for name, frames in drawn.items():
@@ -137,16 +131,15 @@ def sessions(data: Material, negatives: Mapping[int, np.ndarray], *, n_sessions:
     Returns:
         Steps `training_sessions` and `candidates`; empty where ratings lack their times.
     """
-    cases, measured = data.cases["next_item"], {}
-    truth = (cases, data.targets["next_item"], data.catalog.ids)
+    measured = {}
     days = protocols.day_sessions(data.interactions, data.user_splits) if data.timed else []
     for name in tqdm(data.baselines if data.timed else (), desc="sessions"):
         ranked, among = [], []
         for seed, drawn in negatives.items():
             few = protocols.drawn_sessions(days, n_sessions=n_sessions, seed=seed)
-            scores = _fitted(data, name, few, cases)
-            ranked.append(protocols.full_ranking(scores, *truth))
-            among.append(protocols.sampled(scores, *truth, negatives=drawn))
+            scores = _fitted(data, name, few, data.cases["next_item"])
+            ranked.append(protocols.full_ranking(scores, *data.truth))
+            among.append(protocols.sampled(scores, *data.truth, negatives=drawn))
         setting = f"{n_sessions} sessions"
         measured[Key("training_sessions", name, "all users", "next_item")] = data.per_case(name)
         measured[Key("training_sessions", name, setting, "next_item")] = steps.mean_over_draws(ranked)

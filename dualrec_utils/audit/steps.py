@@ -175,9 +175,9 @@ def share_first(
     if other is not None:
         less, less_drawn = _shares_first(_user_means(other).reindex(everyone), draws)
         value, drawn = value - less, drawn - less_drawn
-    found = drawn[np.isfinite(drawn)]
+    known = drawn[np.isfinite(drawn)]
     tail = (1 - confidence) / 2
-    low, high = np.quantile(found, [tail, 1 - tail]) if len(found) else (np.nan, np.nan)
+    low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (np.nan, np.nan)
     return {"value": value, "low": float(low), "high": float(high), "n_users": len(everyone)}
 
 
@@ -195,8 +195,8 @@ def summarise(measured: Measured, *, seed: int, n_bootstrap: int, confidence: fl
     for key, frame in measured.items():
         if key.step not in STEPS:
             raise StudyError(f"the audit has no step {key.step!r}; steps: {', '.join(STEPS)}")
-        how = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
-        summary = evaluation.summarise(frame, columns=METRICS, **how)
+        stats = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
+        summary = evaluation.summarise(frame, columns=METRICS, **stats)
         rows.append(summary.reset_index().assign(**key._asdict()))
     table = pd.concat(rows, ignore_index=True)
     first = [*Key._fields, "metric"]
@@ -216,11 +216,11 @@ def differences(measured: Measured, *, seed: int, n_bootstrap: int, confidence: 
     rows = []
     for key, frame in measured.items():
         group = (key.step, key.system) if key.step == _ACROSS else (key.step, key.system, key.protocol)
-        own = first.setdefault(group, key)
-        if own is not key:
-            how = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
-            gain = difference(frame, measured[own], **how)
-            rows.append(gain.reset_index().assign(**key._asdict(), against=own.setting))
+        reference = first.setdefault(group, key)
+        if reference is not key:
+            stats = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
+            gain = difference(frame, measured[reference], **stats)
+            rows.append(gain.reset_index().assign(**key._asdict(), against=reference.setting))
     table = pd.concat(rows, ignore_index=True)
     first_columns = [*Key._fields, "against", "metric"]
     return table[first_columns + [column for column in table if column not in first_columns]]
