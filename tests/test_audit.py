@@ -1,4 +1,4 @@
-"""Tests of audit.steps and audit_claims: intervals, differences, sentences."""
+"""Tests of audit.steps and audit.claims: intervals, differences, sentences."""
 
 import ast
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
-from dualrec_utils.audit import claims as audit_claims, steps
+from dualrec_utils.audit import claims, steps
 from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.config import CASE, USER
 from dualrec_utils.core.errors import StudyError
@@ -80,12 +80,28 @@ def test_the_first_setting_is_what_the_others_are_held_against():
     assert flat["audit/seen/next_item/lstm/left_out/hit_rate@1"] == 1
     assert flat["audit/seen/difference/next_item/lstm/kept/hit_rate@1"] == -0.5
     assert flat["audit/seen/next_item/ease/kept/n_users"] == 2
-    lines = steps.told(measured, "seen", metric="hit_rate@1", **STATS).splitlines()
+    lines = steps.in_words(measured, "seen", metric="hit_rate@1", **STATS).splitlines()
     assert lines[0].startswith(
         "- LSTM alone (Stage 1) (next_item), kept minus left out, HR@1: -50.0 points ["
     )
     assert "higher" not in lines[0] and len(lines) == 2
-    assert "section 9" in steps.told(measured, "candidates", **STATS)
+    assert "points" not in steps.in_words(measured, "candidates", **STATS)
+    beside = steps.side_by_side(measured, metric="hit_rate@1", **STATS)
+    assert beside.index.tolist() == ["lstm", "ease"] and beside.columns.tolist() == ["left out", "kept"]
+    assert beside.loc["ease", "kept"] == "1.000 [1.000, 1.000]"
+
+
+def test_every_step_is_put_into_words_by_the_metric_that_tells_most_of_it():
+    first, second = frame_of({1: [1.0], 2: [1.0]}), frame_of({1: [2.0], 2: [2.0]})
+    measured = {
+        steps.Key("seen", "lstm", "left out", "next_item"): first,
+        steps.Key("seen", "lstm", "kept", "next_item"): second,
+        steps.Key("reference", "lstm", "LSTM's title", "next_item"): second,
+        steps.Key("reference", "lstm", "and the answers", "next_item"): first,
+    }
+    seen, reference = steps.in_words(measured, **STATS).splitlines()
+    assert "HR@5: +0.0 points" in seen and "HR@1: +100.0 points" in reference
+    assert steps.in_words(measured, "reference", **STATS) == reference
 
 
 def test_protocols_are_compared_with_each_other_in_the_step_about_them_alone():
@@ -160,8 +176,8 @@ NOTHING = "not told apart from zero"
         (["higher", "lower"], "fails"),
     ],
 )
-def test_what_becomes_of_a_claim_hangs_on_the_corrected_intervals(readings, judgement):
-    assert audit_claims.judgement(claim_rows(*readings)) == judgement
+def test_what_becomes_of_a_claim_depends_on_the_corrected_intervals(readings, judgement):
+    assert claims.judgement(claim_rows(*readings)) == judgement
 
 
 def test_harm_done_to_a_control_is_no_gain():
@@ -170,11 +186,11 @@ def test_harm_done_to_a_control_is_no_gain():
     better_than_control = claim_rows("higher", other=control)
     harmed = claim_rows("lower", system=control)
     none = pd.concat([claim_rows(NOTHING), better_than_control, harmed])
-    assert audit_claims.judgement(none) == "not shown"
+    assert claims.judgement(none) == "not shown"
     gain = pd.concat([claim_rows("higher"), better_than_control, harmed])
-    assert audit_claims.judgement(gain) == "holds"
+    assert claims.judgement(gain) == "holds"
     form = pd.concat([claim_rows("higher"), claim_rows(NOTHING, other=control)])
-    assert audit_claims.judgement(form) == "partly"
+    assert claims.judgement(form) == "partly"
 
 
 def test_differences_behind_claims_are_tested_as_one_family_a_metric():
@@ -191,7 +207,7 @@ def test_differences_behind_claims_are_tested_as_one_family_a_metric():
         ("iv", "good", "bad", "hit_rate@5"),
     ]
     how = {"seed": 1, "n_bootstrap": 200, "n_permutations": 999, "confidence": 0.95}
-    table = audit_claims.table({"good": good, "bad": bad}, compared, **how)
+    table = claims.table({"good": good, "bad": bad}, compared, **how)
     assert table["claim"].tolist() == ["i", "iii", "iv"]
     assert table["difference"].tolist() == pytest.approx([0.15, -0.15, 0.15])
     # Six of forty users differ, all one way: two in 64 draws of signs are as far from zero.
@@ -202,7 +218,7 @@ def test_differences_behind_claims_are_tested_as_one_family_a_metric():
 
 
 def test_the_sentences_of_the_claims_say_what_the_numbers_say():
-    text = audit_claims.sentence("ii", claim_rows("higher"))
+    text = claims.sentence("ii", claim_rows("higher"))
     assert (
         "form of the answer: yes.** Under next_item: " in text
         and "HR@1 +2.0 points [+1.0, +3.0], higher" in text
@@ -215,26 +231,39 @@ def test_the_sentences_of_the_claims_say_what_the_numbers_say():
         "length": {"value": 0.1, "low": -0.1, "high": 0.3},
         "diversity": {"value": -0.2, "low": -0.3, "high": -0.1},
     }
-    text = audit_claims.sentence_v(shares, gains)
+    text = claims.sentence_v(shares, gains)
     assert "shown here: the ranking sees the answers;" in text
     assert "not shown here: lists are three titles long and lists lack diversity" in text
     assert "50% [40, 60] in lists of ten titles of the catalog and 57% [50, 60] when these are cut" in text
 
 
 def test_the_comparisons_name_systems_of_the_study():
-    for claim, system, other, metric in audit_claims.comparisons("movielm", best_baseline="ease"):
-        assert claim in audit_claims.CLAIMS and metric in steps.METRICS and system != other
+    for claim, system, other, metric in claims.comparisons("movielm", best_baseline="ease"):
+        assert claim in claims.CLAIMS and metric in steps.METRICS and system != other
         of_three = {name for name in (system, other) if name.startswith("movielm_")}
         assert metric == "hit_rate@1" or of_three == {system, other}
 
 
-def test_nothing_else_imports_the_rooms_of_the_audit():
-    """They let targets into a ranking; whoever imported them could do so too."""
-    folder = config.PACKAGE_ROOT / "dualrec_utils"
-    # `audit_claims` words finished tables, which the report may do as well.
-    own = {"audit", "audit_lists", "audit_protocols", "audit_windows", "audit_language"}
-    for path in folder.rglob("*.py"):
-        if path.stem in own:
+def test_the_values_of_the_claims_have_flat_keys():
+    rows = claim_rows("higher").assign(claim="ii", p_holm=0.01)
+    shares, gains = {"honest": {"value": 0.5}}, {"leak": {"value": 0.25}}
+    key = "audit/claims/ii/movielm_lora-movielm_zero_shot/hit_rate@1"
+    assert claims.flatten(rows, shares, gains) == {
+        "audit/claims/ii/judgement": "holds",
+        key: 0.02,
+        f"{key}/low": 0.01,
+        f"{key}/high": 0.03,
+        f"{key}/p_holm": 0.01,
+        "audit/share_first/honest": 0.5,
+        "audit/share_first/leak": 0.25,
+    }
+
+
+def importers_of_the_audit(package):
+    """Modules outside of `audit/` that import from it: it lets targets into a ranking."""
+    guilty = []
+    for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).parts[0] == "audit":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = []
@@ -242,5 +271,24 @@ def test_nothing_else_imports_the_rooms_of_the_audit():
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
-            guilty = {f"dualrec_utils.{room}" for room in own} & set(names)
-            assert not guilty, (path.name, guilty)
+            if any(f"{name}.".startswith("dualrec_utils.audit.") for name in names):
+                guilty.append(path.name)
+    return guilty
+
+
+def test_nothing_else_imports_the_audit():
+    assert importers_of_the_audit(config.PACKAGE_ROOT / "dualrec_utils") == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from dualrec_utils import audit",
+        "from dualrec_utils.audit import lists",
+        "from dualrec_utils.audit.lists import leaking_similarities",
+        "import dualrec_utils.audit.lists",
+    ],
+)
+def test_an_import_of_the_audit_is_seen(tmp_path, line):
+    (tmp_path / "model.py").write_text(f"def fit():\n    {line}\n")
+    assert importers_of_the_audit(tmp_path) == ["model.py"]

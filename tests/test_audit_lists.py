@@ -1,10 +1,10 @@
-"""Tests of audit.lists: rules of hits, the leak, the ladder."""
+"""Tests of audit.lists and audit.ladder: rules of hits, the leak, the rungs."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils.audit import lists as audit_lists
+from dualrec_utils.audit import ladder, lists as rules
 from dualrec_utils.core import predictions
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.models.hybrids import rerank
@@ -56,12 +56,12 @@ def order(lists: pd.DataFrame, case: str) -> list:
 
 def test_a_title_like_the_target_hits_only_under_the_fuzzy_rule():
     lists = lists_of({"a": [10, 20], "b": ["Hea (1995)"]})
-    fuzzy = audit_lists.fuzzy_hits(lists, CASES, TARGETS, CATALOG, threshold=0.8)
+    fuzzy = rules.fuzzy_hits(lists, CASES, TARGETS, CATALOG, threshold=0.8)
     # Die Hard (1988) against Die Hard 2 (1990): 26 of 32 letters agree.
     assert fuzzy["first_hit"].tolist() == [2, np.inf]
-    strict = audit_lists.fuzzy_hits(lists, CASES, TARGETS, CATALOG, threshold=0.9)
+    strict = rules.fuzzy_hits(lists, CASES, TARGETS, CATALOG, threshold=0.9)
     assert strict["first_hit"].tolist() == [np.inf, np.inf]
-    wrong = audit_lists.lookalikes(lists, TARGETS, CATALOG, threshold=0.8)
+    wrong = rules.lookalikes(lists, TARGETS, CATALOG, threshold=0.8)
     assert wrong[["title", "target", "n"]].to_numpy().tolist() == [
         ["Die Hard (1988)", "Die Hard 2 (1990)", 1]
     ]
@@ -69,7 +69,7 @@ def test_a_title_like_the_target_hits_only_under_the_fuzzy_rule():
 
 def test_a_list_of_movies_without_texts_is_compared_by_catalog_names():
     lists = lists_of({"a": [30]}).assign(text=None).astype(predictions.COLUMNS)
-    assert audit_lists.fuzzy_hits(lists, CASES, TARGETS, CATALOG, threshold=0.9)["first_hit"].tolist() == [
+    assert rules.fuzzy_hits(lists, CASES, TARGETS, CATALOG, threshold=0.9)["first_hit"].tolist() == [
         1,
         np.inf,
     ]
@@ -79,7 +79,7 @@ def test_the_leak_moves_every_hit_to_the_head_and_the_honest_reference_does_not(
     lists = lists_of({"a": [20, 40, 30], "b": [10, 20, 30]})
     honest = rerank.by_similarity(lists, rerank.similarities(lists, HINTS, CATALOG, embeddings()))
     assert order(honest, "a") == [20, 30, 40]
-    likeness = audit_lists.leaking_similarities(lists, HINTS, TARGETS, CATALOG, embeddings())
+    likeness = rules.leaking_similarities(lists, HINTS, TARGETS, CATALOG, embeddings())
     leaking = rerank.by_similarity(lists, likeness)
     assert order(leaking, "a")[0] == 30
     # The LSTM's own title has similarity 1 too and stood before the answer.
@@ -90,7 +90,7 @@ def test_the_leak_moves_every_hit_to_the_head_and_the_honest_reference_does_not(
 
 def test_compaction_closes_the_gaps_of_unusable_titles():
     lists = lists_of({"a": ["Hea (1995)", 10, 10, 30]})
-    closed = audit_lists.compacted(lists)
+    closed = rules.compacted(lists)
     assert order(closed, "a") == [10, 30]
     assert closed["rank"].tolist() == [1, 2]
     assert len(lists) == 4
@@ -98,17 +98,17 @@ def test_compaction_closes_the_gaps_of_unusable_titles():
 
 def test_complete_answers_name_as_many_movies_as_asked_for():
     lists = lists_of({"a": [10, 20, 30], "b": [10, "Hea (1995)", 20]})
-    assert audit_lists.complete(lists, n_titles=3) == {"a"}
-    assert audit_lists.complete(lists, n_titles=2) == {"a", "b"}
+    assert rules.complete(lists, n_titles=3) == {"a"}
+    assert rules.complete(lists, n_titles=2) == {"a", "b"}
 
 
 def test_the_first_target_alone():
-    assert audit_lists.first_target(TARGETS).to_dict() == {"a": [30], "b": [40]}
+    assert rules.first_target(TARGETS).to_dict() == {"a": [30], "b": [40]}
 
 
 def rung(lists, **changes):
     settings = {"failures": "counted", "threshold": None, "reference": "hint", "seen": "left out"} | changes
-    return audit_lists.rung(
+    return ladder.rung(
         lists, CASES, TARGETS, CATALOG, hints=HINTS, embeddings=embeddings(), settings=settings, n_titles=3
     )
 
@@ -127,8 +127,8 @@ def test_each_setting_of_a_rung_does_its_one_thing():
 
 
 def test_the_rungs_lead_from_the_released_setting_to_the_strict_one():
-    settings = dict(audit_lists.RELEASED)
-    for name, change in audit_lists.RUNGS:
+    settings = dict(ladder.RELEASED)
+    for name, change in ladder.RUNGS:
         assert set(change) <= set(settings), name
         assert not change or all(settings[key] != value for key, value in change.items()), name
         settings |= change
@@ -140,3 +140,21 @@ def test_the_rungs_lead_from_the_released_setting_to_the_strict_one():
         "reference": "hint",
         "seen": "left out",
     }
+
+
+def test_both_ends_of_a_ladder_in_words_and_as_flat_keys():
+    table = pd.DataFrame(
+        [
+            ("as released", "lstm", "hit_rate@1", 0.3, 0.2, 0.4),
+            ("between", "lstm", "hit_rate@1", 0.2, 0.1, 0.3),
+            ("strict", "lstm", "hit_rate@1", 0.1, 0.0, 0.2),
+            ("strict", "lstm", "hit_rate@5", 0.5, 0.4, 0.6),
+        ],
+        columns=["rung", "system", "metric", "value", "low", "high"],
+    )
+    text = ladder.sentence(table, best=0.18472)
+    assert "0.300 as released, 0.100 at the strict end." in text and "0.1847" in text and "0.5" not in text
+    flat = ladder.flatten({"ladder": table})
+    assert len(flat) == 12
+    assert flat["audit/ladder/lstm/1/hit_rate@1/high"] == 0.3
+    assert flat["audit/ladder/lstm/2/hit_rate@5"] == 0.5

@@ -131,18 +131,18 @@ def test_figures_draw_every_row_and_leave_the_style_alone(tmp_path):
     overall = overall.assign(value=0.4, n_cases=36)
     before = dict(mpl.rcParams)
     figure, drawn = plots.draw_by_group(
-        table, by=breakdowns.LENGTH, names=list(scored), note="thirds", about="ml-100k"
+        table, by=breakdowns.LENGTH, names=list(scored), note="thirds", lead="ml-100k"
     )
     assert len(figure.axes) == 3 and len(drawn) == 6
     figure.savefig(tmp_path / "one.png")
-    figure, drawn = plots.draw_by_genre(table, overall, names=list(scored), about="ml-100k")
+    figure, drawn = plots.draw_by_genre(table, overall, names=list(scored), lead="ml-100k")
     # Six targets in turn: Drama and War have 12 cases; Comedy and Horror 6 and no interval.
     assert set(drawn["group"]) == {"Drama", "War"} and len(figure.axes) == 2
     figure.savefig(tmp_path / "two.png")
     catalog = pd.DataFrame(
         {"system": list(scored), "coverage": 0.5, "novelty": 2.0, "low": 1.5, "high": 2.5}
     )
-    figure, drawn = plots.draw_catalog(catalog.assign(n_users=3, n_cases=9), targets=3.0, about="ml-100k")
+    figure, drawn = plots.draw_catalog(catalog.assign(n_users=3, n_cases=9), targets=3.0, lead="ml-100k")
     assert len(drawn) == 2 and drawn["novelty"].tolist() == [2, 2]
     figure.savefig(tmp_path / "three.png")
     assert dict(mpl.rcParams) == before

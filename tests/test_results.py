@@ -90,6 +90,18 @@ def test_systems_are_found_in_the_study_order_each_beside_its_seen_kept_twin(stu
     ]
 
 
+def test_who_took_part_says_which_stage_wrote_what(study):
+    write("lstm", PERFECT, stage="lstm")
+    write("most_popular_seen_kept", PERFECT)
+    write("most_popular", PERFECT)
+    write("most_popular", PERFECT, protocol="window_of_five")
+    frame = results.overview(results.discover("ml-100k"))
+    assert frame.index.tolist() == ["most_popular", "lstm"]
+    assert frame["in words"].tolist() == ["Most popular", "LSTM alone (Stage 1)"]
+    assert frame["next_item"].tolist() == ["baselines", "lstm"]
+    assert frame["window_of_five"].tolist() == ["baselines", "not run"]
+
+
 def test_no_predictions_is_said_in_one_message(study):
     with pytest.raises(StudyError, match="dvc repro"):
         results.discover("ml-100k")
@@ -116,6 +128,55 @@ def test_list_lengths_by_hand(study):
     cases, _ = evaluate()
     row = results.list_lengths(cases).iloc[0]
     assert (row["mean"], row["shortest"], row["longest"], row["empty"]) == (1.5, 0, 3, 0.25)
+
+
+def test_systems_scored_on_other_cases_are_found_out(study):
+    write("markov", MIXED)
+    write("lstm", PERFECT, stage="lstm")
+    _, table = evaluate()
+    assert results.same_cases(table).loc["next_item"].to_dict() == {"n_users": 2, "n_cases": 4}
+    with pytest.raises(StudyError, match="different cases"):
+        results.same_cases(table.assign(n_cases=range(len(table))))
+
+
+def test_the_best_comes_first_and_equal_ones_stand_by_name(study):
+    write("sknn", PERFECT)
+    write("ease", WRONG)
+    write("markov", MIXED)
+    write("markov", PERFECT, protocol="window_of_five")
+    _, table = evaluate()
+    # EASE-R has the target second, which HR@5 does not mind.
+    assert results.ranked(table, ["markov", "sknn", "ease", "narm"]) == ["ease", "sknn", "markov"]
+    assert results.ranked(table, ["narm"]) == []
+    assert plan.by_genre("movielm", rival="lstm").count("lstm") == 1
+
+
+def test_tables_under_both_protocols(study):
+    for protocol in config.PROTOCOLS:
+        write("most_popular", MIXED, protocol=protocol)
+        write("most_popular_seen_kept", PERFECT, protocol=protocol)
+    cases, table = evaluate()
+    both = results.by_protocol(table, metrics=["hit_rate@1"])
+    assert list(both) == list(config.PROTOCOLS)
+    for protocol, frame in both.items():
+        alone = results.side_by_side(table, protocol=protocol, metrics=["hit_rate@1"])
+        pd.testing.assert_frame_equal(frame, alone)
+    lengths = results.short_lists(results.list_lengths(cases))
+    assert lengths.to_dict("list") == {
+        "system": ["Most popular"],
+        "mean": [1.5],
+        "shortest": [0],
+        "longest": [3],
+        "empty": [0.25],
+    }
+    figure_4 = counterparts.figure_4(table)
+    assert list(figure_4) == list(config.PROTOCOLS)
+    for frame in counterparts.hit_rates(figure_4).values():
+        assert {"paper hit_rate@1", "ours hit_rate@5", "remark"} <= set(frame)
+        assert not any("ndcg" in column for column in frame)
+    text = counterparts.most_popular_in_words(table)
+    # Users 10 and 20 have the target among five in all, and in two of three cases.
+    assert "0.8333 (next_item)" in text and f"{paper.figure_4().loc[0, 'hit_rate@5']:.4f}" in text
 
 
 def test_differences_by_hand(study):
@@ -320,10 +381,10 @@ def test_figures_return_the_rows_they_draw_and_leave_the_style_alone(study):
     differences = results.compare(cases, **COMPARED)
     before = dict(mpl.rcParams)
     drawn = {
-        "systems": plots.draw_systems(table, about="ml-100k"),
-        "differences": plots.draw_differences(differences, about="ml-100k"),
-        "figure_5a": plots.draw_figure_5a(table, names=["most_popular", "lstm"], about="ml-100k"),
-        "figure_5b": plots.draw_figure_5b(table, names=["most_popular", "lstm"], about="ml-100k"),
+        "systems": plots.draw_systems(table, lead="ml-100k"),
+        "differences": plots.draw_differences(differences, lead="ml-100k"),
+        "figure_5a": plots.draw_figure_5a(table, names=["most_popular", "lstm"], lead="ml-100k"),
+        "figure_5b": plots.draw_figure_5b(table, names=["most_popular", "lstm"], lead="ml-100k"),
     }
     assert dict(mpl.rcParams) == before
     sizes = {name: len(data) for name, (_, data) in drawn.items()}

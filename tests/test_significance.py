@@ -175,6 +175,18 @@ def test_a_comparison_without_predictions_stands_in_the_table_as_not_run(cases):
     assert shown["users better / worse"].iloc[0] == ""
 
 
+def test_each_family_is_counted_before_and_after_correction():
+    family = pd.DataFrame({"p_permutation": [0.01, 0.04, 0.2], "p_t": [0.01, 0.06, 0.3]})
+    family = family.assign(protocol="next_item", metric="ndcg@5")
+    family["reading"] = ["higher", "not told apart", "not told apart"]
+    absent = family.head(1).assign(reading=significance.NOT_RUN, metric="hit_rate@1")
+    text = significance.counts_in_words(pd.concat([family, absent]), alpha=0.05)
+    assert text.startswith(
+        "- next_item, ndcg@5: of 3 comparisons, 2 have p < 0.05 by themselves and 1 after"
+    )
+    assert "otherwise of 1 before" in text and "\n" not in text
+
+
 def test_every_pair_is_tested_once(cases):
     found = significance.all_pairs(cases, ["lstm", "most_popular", "ease"], metric="hit_rate@5", **DRAWS)
     pairs = found.groupby("protocol")[["system", "other"]].apply(lambda own: own.to_numpy().tolist())
@@ -251,14 +263,14 @@ def test_figures_return_what_they_draw(cases, tmp_path):
     before = dict(mpl.rcParams)
     names = ["lstm", "most_popular", "ease"]
     found = significance.all_pairs(cases, names, metric="hit_rate@5", **DRAWS)
-    figure, drawn = plots.draw_pairs(found, names=names, note="a note", about="ml-100k")
+    figure, drawn = plots.draw_pairs(found, names=names, note="a note", lead="ml-100k")
     assert len(drawn) == 4
     # Below the diagonal: the row's system is the worse of lstm and most_popular.
     lower = [line for line in figure.axes[0].lines if line.get_marker() == "v"]
     points = {(x, y) for line in lower for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)}
     assert (0, 1) in points
     needed = sample_size.table(cases, [("lstm", "ease")], rates=(0.18, 0.16), alpha=0.05, power=0.8)
-    figure, drawn = plots.draw_power(needed, metric="hit_rate@5", alpha=0.05, power=0.8, about="ml-100k")
+    figure, drawn = plots.draw_power(needed, metric="hit_rate@5", alpha=0.05, power=0.8, lead="ml-100k")
     assert set(drawn["design"]) == {"paired", "independent"}
     figure.savefig(tmp_path / "figure.png")
     assert dict(mpl.rcParams) == before

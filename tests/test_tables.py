@@ -64,6 +64,19 @@ def test_markdown_by_hand():
     ]
 
 
+def test_tables_of_one_kind_below_each_other_and_in_files_of_their_own(root):
+    each = {"a": pd.DataFrame({"x": [1]}), "b": pd.DataFrame({"x": [2.5]})}
+    assert tables.each_to_markdown(each, caption="**Kind `{}`**", digits=1).split("\n\n") == [
+        "**Kind `a`**",
+        "| x |\n| ---: |\n| 1 |",
+        "**Kind `b`**",
+        "| x |\n| ---: |\n| 2.5 |",
+    ]
+    one, other = tables.save_each(each, "kind", stage="results")
+    assert (one.name, other.name) == ("kind_a.csv", "kind_b.csv")
+    assert pd.read_csv(other)["x"].tolist() == [2.5]
+
+
 def test_a_line_break_in_a_cell_does_not_break_the_table():
     frame = pd.DataFrame({"answer": ["one\ntwo"]})
     assert tables.to_markdown(frame).splitlines()[-1] == "| one two |"

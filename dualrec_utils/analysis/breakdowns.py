@@ -36,6 +36,24 @@ def training_counts(dataset: str) -> tuple[pd.Series, int]:
     return rated.reindex(load_catalog(dataset).ids, fill_value=0).rename_axis(ITEM), len(histories)
 
 
+def load_test(dataset: str) -> tuple[pd.DataFrame, pd.Series, Catalog]:
+    """Test cases under `next_item`, their targets, and the catalog."""
+    cases = predictions.load_cases(Scope(dataset, "results", PROTOCOL_USED, "test"))
+    return cases, evaluation.load_targets(dataset, PROTOCOL_USED), load_catalog(dataset)
+
+
+def frames_of(
+    cases: Mapping[tuple[str, str], pd.DataFrame], names: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """Per-case frames under `next_item`: system -> frame, for the systems that have one.
+
+    Args:
+        cases: (protocol, system) -> frame of `evaluation.per_case`.
+        names: the systems wanted.
+    """
+    return {name: cases[PROTOCOL_USED, name] for name in names if (PROTOCOL_USED, name) in cases}
+
+
 def popularity_classes(counts: pd.Series) -> pd.Series:
     """`head`, `middle` or `tail` of every movie: each class holds about a third of the training ratings.
 

@@ -95,6 +95,32 @@ def beside_paper(table: pd.DataFrame, *, protocol: str, reasons: Mapping[str, st
     return pd.DataFrame(rows)
 
 
+def figure_4(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """:func:`beside_paper` under every protocol, with this machine's reasons for what was not run."""
+    reasons = reasons_not_run()
+    return {
+        protocol: beside_paper(table, protocol=protocol, reasons=reasons) for protocol in config.PROTOCOLS
+    }
+
+
+def hit_rates(figures: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """:func:`figure_4` without its columns of NDCG, which would make it too wide to read."""
+    return {name: frame[[c for c in frame if "ndcg" not in c]] for name, frame in figures.items()}
+
+
+def most_popular_in_words(table: pd.DataFrame) -> str:
+    """HR@5 of MostPop in the paper and of popularity here, the plainest row that both have.
+
+    Args:
+        table: from :func:`analysis.results.summarise`.
+    """
+    theirs = paper.figure_4().set_index("system").loc["MostPop", "hit_rate@5"]
+    rows = table[(table[SYSTEM] == "most_popular") & (table["metric"] == "hit_rate@5")]
+    ours = rows.set_index(PROTOCOL)["value"]
+    values = " and ".join(f"{ours[protocol]:.4f} ({protocol})" for protocol in config.PROTOCOLS)
+    return f"MostPop has HR@5 = {theirs:.4f} in the paper, and here {values}."
+
+
 def _cells(table: pd.DataFrame, *, protocol: str, system: str) -> dict[str, str]:
     """metric -> value with interval; empty where the system has no predictions."""
     rows = table[(table[PROTOCOL] == protocol) & (table[SYSTEM] == system)]

@@ -15,6 +15,22 @@ def headline(model: str) -> tuple[str, ...]:
     return ("most_popular", "item_knn", *TRAINED_RIVALS, "lstm", *of_model, "dualrec_fusion")
 
 
+def by_genre(model: str, *, rival: str) -> list[str]:
+    """Popularity, the best of the trained rivals, and the parts of the fusion, each once.
+
+    Args:
+        rival: that rival.
+    """
+    names = ["most_popular", rival, "lstm", f"{model}_history_constrained", "dualrec_fusion"]
+    return list(dict.fromkeys(names))
+
+
+def variants(model: str) -> list[str]:
+    """The systems beside the paper's Figure 5(a): the LSTM, the stages of DUALRec, the fusion."""
+    kinds = ("zero_shot", "zero_shot_reranked", "lora", "lora_reranked")
+    return ["lstm", *(f"{model}_{kind}" for kind in kinds), "dualrec_fusion"]
+
+
 def comparisons(model: str) -> tuple[tuple[str, str, str], ...]:
     """(question, system, other) of the planned comparisons: the difference is system minus other."""
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from tqdm import tqdm
@@ -50,6 +50,22 @@ def discover(dataset: str) -> pd.DataFrame:
         kept=is_seen_kept(found[SYSTEM]),
     )
     return keys.sort_values(["at", "place", "kept"], ignore_index=True)[[PROTOCOL, SYSTEM, "stage"]]
+
+
+def overview(found: pd.DataFrame) -> pd.DataFrame:
+    """Which stage wrote a system's headline list under each protocol, `not run` where none did.
+
+    Args:
+        found: from :func:`discover`.
+
+    Returns:
+        Frame indexed by system: its name in words, and a column a protocol.
+    """
+    headline = found[~is_seen_kept(found[SYSTEM])]
+    wide = headline.pivot(index=SYSTEM, columns=PROTOCOL, values="stage")
+    wide = wide.loc[systems.in_order(wide.index)].fillna("not run")
+    wide.insert(0, "in words", [systems.label(name) for name in wide.index])
+    return wide
 
 
 def best_on_validation(dataset: str) -> str:
@@ -193,6 +209,51 @@ def side_by_side(table: pd.DataFrame, *, protocol: str, metrics: Sequence[str]) 
         columns[metric] = excluded[metric].reindex(order, fill_value="not run").to_numpy()
         columns[f"{metric} (seen kept)"] = kept[metric].reindex(order, fill_value="not run").to_numpy()
     return pd.DataFrame(columns)
+
+
+def by_protocol(table: pd.DataFrame, *, metrics: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """:func:`side_by_side` under every protocol."""
+    return {
+        protocol: side_by_side(table, protocol=protocol, metrics=metrics) for protocol in config.PROTOCOLS
+    }
+
+
+def ranked(table: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    """Systems by HR@5 under `next_item`, the best first, equal ones by name; those not run are left out.
+
+    Args:
+        table: from :func:`summarise`.
+        names: the systems wanted.
+    """
+    rows = table[(table[PROTOCOL] == "next_item") & (table["metric"] == "hit_rate@5")]
+    values = rows.set_index(SYSTEM)["value"]
+    ran = values[sorted(set(names) & set(values.index))]
+    return ran.sort_values(ascending=False, kind="stable").index.tolist()
+
+
+def same_cases(table: pd.DataFrame) -> pd.DataFrame:
+    """Users and cases that the systems were scored on, by protocol.
+
+    Args:
+        table: from :func:`summarise`.
+
+    Raises:
+        StudyError: when systems were scored on different ones.
+    """
+    sizes = table.groupby(PROTOCOL, sort=False)[["n_users", "n_cases"]]
+    if (sizes.min() != sizes.max()).any(axis=None):
+        raise StudyError("systems were scored on different cases: run `dvc repro results` anew")
+    return sizes.max()
+
+
+def short_lists(lengths: pd.DataFrame) -> pd.DataFrame:
+    """Lengths of the headline lists under `next_item`, systems in words.
+
+    Args:
+        lengths: from :func:`list_lengths`.
+    """
+    rows = lengths[~is_seen_kept(lengths[SYSTEM]) & (lengths[PROTOCOL] == "next_item")]
+    return rows.assign(**{SYSTEM: rows[SYSTEM].map(systems.label)}).drop(columns=PROTOCOL)
 
 
 def flatten(

@@ -114,6 +114,17 @@ def _of_difference(covariance: np.ndarray) -> float:
     return float(np.array([1, -1]) @ covariance @ np.array([1, -1]))
 
 
+def medians(table: pd.DataFrame) -> pd.DataFrame:
+    """Medians over the compared pairs, a row a protocol and metric.
+
+    Args:
+        table: from :func:`table`.
+    """
+    columns = ["cases_per_user", "correlation", "users_independent", "users_paired"]
+    columns += ["smallest_difference", "smallest_difference_paper"]
+    return table.groupby([PROTOCOL, "metric"], sort=False)[columns].median().reset_index()
+
+
 def flatten(table: pd.DataFrame, *, rates: Sequence[float], power: float) -> dict[str, float]:
     """Medians over pairs: `power/next_item/hit_rate@5/users_paired`, and so for the columns from there on.
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from dualrec_utils.analysis import verdict
 from dualrec_utils.core import config
 from dualrec_utils.core.config import PROTOCOL, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
@@ -257,6 +258,37 @@ def readable(tests: pd.DataFrame, *, protocol: str, metric: str) -> pd.DataFrame
             "reading": own["reading"],
         }
     )
+
+
+def readable_by_metric(
+    tests: pd.DataFrame, *, protocol: str, metrics: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """:func:`readable` of several metrics, each under its short name, such as HR@5."""
+    return {verdict.short(metric): readable(tests, protocol=protocol, metric=metric) for metric in metrics}
+
+
+def counts_in_words(tests: pd.DataFrame, *, alpha: float) -> str:
+    """How many comparisons of each family are told apart by themselves, corrected, and by the t-test.
+
+    Args:
+        tests: from :func:`planned`.
+        alpha: the level they were tested at.
+
+    Returns:
+        A Markdown list, one line a family.
+    """
+    lines = []
+    ran = tests[tests["reading"] != NOT_RUN]
+    for (protocol, metric), family in ran.groupby([PROTOCOL, "metric"]):
+        alone = (family["p_permutation"] < alpha).sum()
+        corrected = (family["reading"] != "not told apart").sum()
+        other = ((family["p_permutation"] < alpha) != (family["p_t"] < alpha)).sum()
+        lines.append(
+            f"- {protocol}, {metric}: of {len(family)} comparisons, {alone} have p < {alpha:.2f} by"
+            f" themselves and {corrected} after correction; the t-test says otherwise of {other} before"
+            " correction."
+        )
+    return "\n".join(lines)
 
 
 def flatten(tests: pd.DataFrame) -> dict[str, float]:

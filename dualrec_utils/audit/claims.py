@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from dualrec_utils.analysis import significance, verdict
+from dualrec_utils.audit import measure, steps
+from dualrec_utils.audit.material import Material
+from dualrec_utils.audit.steps import Key, Measured
 from dualrec_utils.core import evaluation
 from dualrec_utils.core.config import PROTOCOL, SYSTEM
 from dualrec_utils.models import systems
+from dualrec_utils.models.hybrids import diversity
 
 CLAIMS = {
     "i": "The LSTM helps the language model",
@@ -53,6 +57,19 @@ def comparisons(model: str, *, best_baseline: str) -> tuple[tuple[str, str, str,
     )
 
 
+def differences(data: Material, *, best_baseline: str, n_permutations: int, **stats: float) -> pd.DataFrame:
+    """:func:`table` of the lists that earlier notebooks left.
+
+    Args:
+        best_baseline: as :func:`comparisons`.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+    """
+    compared = comparisons(data.model, best_baseline=best_baseline)
+    names = sorted({name for _, *pair, _ in compared for name in pair})
+    frames = {name: data.per_case(name) for name in names}
+    return table(frames, compared, n_permutations=n_permutations, **stats)
+
+
 def table(
     frames: Mapping[str, pd.DataFrame],
     compared: Sequence[tuple[str, str, str, str]],
@@ -76,17 +93,17 @@ def table(
     draws = {"seed": seed, "n_permutations": n_permutations, "alpha": 1 - confidence}
     stats = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
     flat: dict[str, float] = {"confidence": confidence}
-    for asked in {metric for *_, metric in compared}:
-        own = [(claim, system, other) for claim, system, other, metric in compared if metric == asked]
-        flat |= significance.flatten(significance.planned(cases, own, metrics=(asked,), **draws))
+    for family in {metric for *_, metric in compared}:
+        pairs = [(claim, system, other) for claim, system, other, metric in compared if metric == family]
+        flat |= significance.flatten(significance.planned(cases, pairs, metrics=(family,), **draws))
     rows = []
     for claim, system, other, metric in compared:
         gain = evaluation.paired_difference(frames[system], frames[other], metric=metric, **stats)
         key = f"next_item/difference/{system}-{other}/{metric}"
         flat |= {key: gain["difference"], f"{key}/low": gain["low"], f"{key}/high": gain["high"]}
-        told = verdict.reading(flat, key) + verdict.remark(flat, key)
-        about = {"claim": claim, SYSTEM: system, "other": other, "metric": metric, PROTOCOL: "next_item"}
-        rows.append(about | gain | {"p_holm": flat[f"{key}/p_holm"], "reading": told})
+        reading = verdict.reading(flat, key) + verdict.remark(flat, key)
+        names = {"claim": claim, SYSTEM: system, "other": other, "metric": metric, PROTOCOL: "next_item"}
+        rows.append(names | gain | {"p_holm": flat[f"{key}/p_holm"], "reading": reading})
     return pd.DataFrame(rows)
 
 
@@ -99,10 +116,10 @@ def judgement(rows: pd.DataFrame) -> str:
     wrong answers may owe that to the harm these do.
     """
     control, against = (rows[side].str.endswith("_permuted") for side in (SYSTEM, "other"))
-    found = set(rows.loc[~control & ~against, "reading"])
-    if "lower" in found:
+    readings = set(rows.loc[~control & ~against, "reading"])
+    if "lower" in readings:
         return "fails"
-    if "higher" not in found:
+    if "higher" not in readings:
         return "not shown"
     return "holds" if set(rows.loc[~control, "reading"]) == {"higher"} else "partly"
 
@@ -125,6 +142,93 @@ def sentence(claim: str, rows: pd.DataFrame) -> str:
     return f"{head} Under {protocol}: " + "; ".join(parts) + "."
 
 
+def shares_first(
+    data: Material, leak: Measured, lengths: Measured, embeddings: pd.DataFrame, **stats: float
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """HR@1 as a share of HR@5 under `window_of_five`, for the fifth claim.
+
+    Args:
+        leak, lengths: from :func:`audit.measure.reference` and :func:`audit.measure.list_length`.
+        embeddings: of the catalog's titles at least.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+
+    Returns:
+        (shares, gains), as :func:`sentence_v` takes them.
+    """
+    protocol = "window_of_five"
+    titles = embeddings.loc[list(data.catalog.names.values())].to_numpy()
+    long = diversity.measure(
+        data.read(data.catalog_only, protocol),
+        data.cases[protocol],
+        data.catalog,
+        targets=data.targets[protocol],
+        similarity=titles @ titles.T,
+    )
+    middle = long[diversity.SIMILARITY].median()
+    short = f"{data.tuning['n_titles']} titles"
+    frames = {
+        "honest": leak[Key("reference", data.lora, measure.HONEST, protocol)],
+        "leaking": leak[Key("reference", data.lora, measure.LEAKING, protocol)],
+        "short": lengths[Key("list_length", data.catalog_only, short, protocol)],
+        "long": long,
+        "alike": long[long[diversity.SIMILARITY] > middle],
+        "varied": long[long[diversity.SIMILARITY] <= middle],
+    }
+    pairs = {"leak": ("leaking", "honest"), "length": ("short", "long"), "diversity": ("alike", "varied")}
+    shares = {name: steps.share_first(frame, **stats) for name, frame in frames.items()}
+    gains = {
+        name: steps.share_first(frames[one], frames[other], **stats) for name, (one, other) in pairs.items()
+    }
+    return shares, gains
+
+
+def conclusions(
+    rows: pd.DataFrame,
+    shares: Mapping[str, Mapping[str, float]],
+    gains: Mapping[str, Mapping[str, float]],
+    *,
+    argument: str,
+) -> pd.DataFrame:
+    """The five claims in sentences.
+
+    Args:
+        rows: from :func:`table`.
+        shares, gains: from :func:`shares_first`.
+        argument: what is said of the paper's own argument for its first claim.
+
+    Returns:
+        `claim`, `sentence`.
+    """
+    said = {claim: sentence(claim, part) for claim, part in rows.groupby("claim", sort=False)}
+    said["i"] += f" {argument}"
+    said["v"] = sentence_v(shares, gains)
+    return pd.DataFrame({"claim": list(said), "sentence": list(said.values())})
+
+
+def flatten(
+    rows: pd.DataFrame,
+    shares: Mapping[str, Mapping[str, float]],
+    gains: Mapping[str, Mapping[str, float]],
+) -> dict[str, float | str]:
+    """Flat metric keys: `audit/claims/<claim>/<system>-<other>/<metric>` with `/low`, `/high`, `/p_holm`
+    beside it, `audit/claims/<claim>/judgement`, and `audit/share_first/<lists>`.
+
+    Args:
+        rows: from :func:`table`.
+        shares, gains: from :func:`shares_first`.
+    """
+    flat: dict[str, float | str] = {
+        f"audit/claims/{claim}/judgement": judgement(part) for claim, part in rows.groupby("claim")
+    }
+    for row in rows.itertuples():
+        key = f"audit/claims/{row.claim}/{row.system}-{row.other}/{row.metric}"
+        flat |= {key: float(row.difference), f"{key}/low": float(row.low)}
+        flat |= {f"{key}/high": float(row.high), f"{key}/p_holm": float(row.p_holm)}
+    for name, share in {**shares, **gains}.items():
+        flat[f"audit/share_first/{name}"] = share["value"]
+    return flat
+
+
 def sentence_v(shares: Mapping[str, Mapping[str, float]], gains: Mapping[str, Mapping[str, float]]) -> str:
     """The fifth claim: HR@1 over HR@5 of one set of lists under settings that change other things than
     diversity, and of the more and the less diverse half of longer lists.
@@ -137,7 +241,7 @@ def sentence_v(shares: Mapping[str, Mapping[str, float]], gains: Mapping[str, Ma
             `diversity` (alike minus varied), each with `value`, `low`, `high`.
     """
 
-    def told(name: str) -> str:
+    def reading(name: str) -> str:
         part = gains[name]
         return verdict.reading({"d": part["value"], "d/low": part["low"], "d/high": part["high"]}, "d")
 
@@ -146,21 +250,21 @@ def sentence_v(shares: Mapping[str, Mapping[str, float]], gains: Mapping[str, Ma
         return f"{part['value']:.0%} [{100 * part['low']:.0f}, {100 * part['high']:.0f}]"
 
     causes = {
-        "the ranking sees the answers": told("leak"),
-        "lists are three titles long": told("length"),
-        "lists lack diversity": told("diversity"),
+        "the ranking sees the answers": reading("leak"),
+        "lists are three titles long": reading("length"),
+        "lists lack diversity": reading("diversity"),
     }
-    shown = [cause for cause, reading in causes.items() if reading == "higher"]
-    open_ = [cause for cause, reading in causes.items() if reading != "higher"]
+    shown = [cause for cause, read in causes.items() if read == "higher"]
+    open_ = [cause for cause, read in causes.items() if read != "higher"]
     ends = [f"shown here: {' and '.join(shown)}"] if shown else []
     ends += [f"not shown here: {' and '.join(open_)}"] if open_ else []
-    word = "yes" if told("diversity") == "higher" else "not shown"
+    word = "yes" if reading("diversity") == "higher" else "not shown"
     return (
         f"**(v) {CLAIMS['v']}: {word}.** HR@1 is {share('honest')} of HR@5 when lists of three are"
         f" re-ranked without the answers and {share('leaking')} when the answers stand in the reference"
-        f" (difference {told('leak')}), while titles, hence diversity, are the same; it is"
+        f" (difference {reading('leak')}), while titles, hence diversity, are the same; it is"
         f" {share('long')} in lists of ten titles of the catalog and {share('short')} when these are cut to"
-        f" three, which can only raise it (difference {told('length')}). Of those lists of ten, the less"
+        f" three, which can only raise it (difference {reading('length')}). Of those lists of ten, the less"
         f" diverse half has {share('alike')} and the more diverse half {share('varied')}"
-        f" ({told('diversity')}). Reasons for HR@1 near HR@5, {'; '.join(ends)}."
+        f" ({reading('diversity')}). Reasons for HR@1 near HR@5, {'; '.join(ends)}."
     )

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dualrec_utils.audit.steps import STEP_METRICS, STEPS
 from dualrec_utils.core.config import PROTOCOL, SYSTEM
 from dualrec_utils.models.systems import label
 from dualrec_utils.show.charts import (
@@ -23,6 +24,8 @@ from dualrec_utils.show.charts import (
 )
 
 _NOTE = "#555555"
+# Their differences are so large that they have a figure, and a scale, of their own.
+_PROTOCOL_STEPS = ("ground_truth", "candidates", "training_sessions")
 _WHERE = {"next_item": "", "window_of_five": " (any of five)"}
 
 
@@ -48,13 +51,13 @@ def ladder(
         panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)
         for axes, metric in zip(panels[0], metrics, strict=True):
             for number, (system, look) in enumerate(zip(drawn, SERIES, strict=False)):
-                own = rungs[(rungs["metric"] == metric) & (rungs[SYSTEM] == system)]
-                places = own["rung"].map(names.index).to_numpy(float) + 0.2 * (
+                rows = rungs[(rungs["metric"] == metric) & (rungs[SYSTEM] == system)]
+                places = rows["rung"].map(names.index).to_numpy(float) + 0.2 * (
                     number - (len(drawn) - 1) / 2
                 )
-                reach = [own["value"] - own["low"], own["high"] - own["value"]]
+                reach = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
                 axes.errorbar(
-                    own["value"],
+                    rows["value"],
                     places,
                     xerr=reach,
                     label=label(system),
@@ -62,7 +65,7 @@ def ladder(
                     elinewidth=1,
                     **look,
                 )
-                _name_few(axes, own.assign(place=places), n_users=rungs["n_users"].max())
+                _name_few(axes, rows.assign(place=places), n_users=rungs["n_users"].max())
             for number, (name, values) in enumerate(paper.items()):
                 dashes = ("--", ":", "-.")[number]
                 axes.axvline(values[metric], label=name, **PAPER_LINE | {"linestyle": dashes})
@@ -95,6 +98,23 @@ def _name_protocols(panels: Sequence[Axes], protocols: Sequence[str]) -> None:
         look = {"transform": margin, "ha": "right", "fontsize": 7.5, "color": _NOTE}
         panels[0].text(-0.02, place + 0.48, f"{above} ↑", va="bottom", **look)
         panels[0].text(-0.02, place + 0.52, f"{below} ↓", va="top", **look)
+
+
+def all_steps(
+    gains: pd.DataFrame, *, note: str
+) -> tuple[tuple[Figure, pd.DataFrame], tuple[Figure, pd.DataFrame]]:
+    """:func:`steps` twice: the protocol (truth, candidates, training data), then the smaller steps.
+
+    Args:
+        gains: from :func:`audit.steps.differences`.
+        note: caption of both.
+    """
+    inside = {step: text for step, text in STEPS.items() if step in _PROTOCOL_STEPS}
+    smaller = {step: text for step, text in STEPS.items() if step not in _PROTOCOL_STEPS}
+    return (
+        steps(gains, words=inside, metrics=STEP_METRICS, note=note),
+        steps(gains, words=smaller, metrics=STEP_METRICS, note=note),
+    )
 
 
 def steps(

@@ -1,6 +1,6 @@
 """The audit's readings of one and the same list: what counts as a hit, what the re-ranker may see.
 
-**This room lets targets into a ranking.** :func:`leaking_similarities` is what the paper's released code
+**Targets reach a ranking here.** :func:`leaking_similarities` is what the paper's released code
 does: the titles that answer the case stand among the references that a list is ordered by. It exists to
 measure what that gives away; the audit alone calls it, with targets from `evaluation.load_targets`.
 """
@@ -8,69 +8,44 @@ measure what that gives away; the audit alone calls it, with targets from `evalu
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
 from dualrec_utils.audit import steps
-from dualrec_utils.core import evaluation, predictions
+from dualrec_utils.audit.material import Material
+from dualrec_utils.content import sentences
+from dualrec_utils.core import predictions
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, ITEM, RANK, TEXT
 from dualrec_utils.models.hybrids import rerank
-from dualrec_utils.models.language import answers as responses
-from dualrec_utils.models.language.matching import TitleMatcher
-
-# From the paper's setting to the strict one, each rung one change: (name, changes).
-RELEASED = {
-    "protocol": "window_of_five",
-    "n_recent": 3,
-    "failures": "dropped",
-    "threshold": 0.8,
-    "reference": "answers",
-    "seen": "kept",
-}
-RUNGS = (
-    ("as released", {}),
-    ("five recent movies in the prompt", {"n_recent": 5}),
-    ("failed answers counted", {"failures": "counted"}),
-    ("the same movie, not a title like it", {"threshold": None}),
-    ("re-ranked without the answers", {"reference": "hint"}),
-    ("movies already rated left out", {"seen": "left out"}),
-    ("one target: the next movie", {"protocol": "next_item"}),
-)
 
 
-def read_lists(
-    answers: pd.Series, cases: pd.DataFrame, matcher: TitleMatcher, *, seed: int, limit: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Lists as written (seen movies kept) and their diagnostics, from raw answers.
+def short_lists(data: Material) -> dict[tuple[str, str], pd.DataFrame]:
+    """Lists as short as a prompt asks for, movies already rated among them: (system, protocol) -> lists.
+
+    Of the fine-tuned model as it wrote them, of its control, and the first places of three rankings.
+    """
+    short = {}
+    for protocol, cases in data.cases.items():
+        short[data.lora, protocol] = data.lists_of(data.answers(data.lora, protocol), cases)
+        for name in ("lstm", "most_popular", "ease"):
+            ranking = data.read(name + predictions.SEEN_KEPT, protocol)
+            short[name, protocol] = cut(ranking, data.tuning["n_titles"])
+        short[data.control, protocol] = data.read(data.control + predictions.SEEN_KEPT, protocol)
+    return short
+
+
+def embeddings(data: Material, lists: Iterable[pd.DataFrame], *, sbert: str) -> pd.DataFrame:
+    """Sentence embeddings of the whole catalog and of every title of some lists, indexed by text.
 
     Args:
-        answers: `case_id` -> text, for every case.
-        cases, matcher, seed, limit: as :func:`models.language.answers.answers_to_predictions`.
+        sbert: as :func:`content.sentences.embed`.
     """
-    return responses.answers_to_predictions(
-        list(answers.loc[cases[CASE]]), cases, matcher, seed=seed, limit=limit
-    )
-
-
-def judged(
-    answers: pd.Series,
-    cases: pd.DataFrame,
-    targets: pd.Series,
-    catalog: Catalog,
-    *,
-    matcher: TitleMatcher,
-    seed: int,
-    limit: int,
-) -> pd.DataFrame:
-    """Per-case values of raw answers under the study's rules: movies of the history left out, item ids.
-
-    Arguments as :func:`read_lists` and :func:`core.evaluation.score_lists`.
-    """
-    lists, _ = read_lists(answers, cases, matcher, seed=seed, limit=limit)
-    return evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, catalog)
+    names = data.catalog.names
+    texts = set(names.values()).union(*(rerank.texts_of(part, names) for part in lists))
+    return sentences.embed(texts, sbert=sbert)
 
 
 def title_ratio(one: str, other: str) -> float:
@@ -125,14 +100,14 @@ def lookalikes(
     Returns:
         `title`, `target`, `ratio`, `n` (how often), most frequent first.
     """
-    names, found = catalog.names, []
+    names, pairs = catalog.names, []
     for case, item, text in zip(lists[CASE], lists[ITEM], lists[TEXT], strict=True):
         title = names[item] if pd.isna(text) else text
         for target in targets[case]:
             ratio = title_ratio(title, names[target])
             if ratio >= threshold and not (pd.notna(item) and item == target):
-                found.append((title, names[target], round(ratio, 3)))
-    frame = pd.DataFrame(found, columns=["title", "target", "ratio"])
+                pairs.append((title, names[target], round(ratio, 3)))
+    frame = pd.DataFrame(pairs, columns=["title", "target", "ratio"])
     counted = frame.groupby(["title", "target", "ratio"]).size().rename("n").reset_index()
     return counted.sort_values(["n", "title"], ascending=[False, True], ignore_index=True)
 
@@ -158,7 +133,7 @@ def leaking_similarities(
     best = rerank.similarities(lists, hints, catalog, embeddings)
     width = int(targets.loc[lists[CASE].unique()].map(len).max())
     for place in range(width):
-        answer = targets.map(lambda own, place=place: own[min(place, len(own) - 1)])
+        answer = targets.map(lambda answers, place=place: answers[min(place, len(answers) - 1)])
         best = np.maximum(best, rerank.similarities(lists, answer, catalog, embeddings))
     return best
 
@@ -172,44 +147,6 @@ def compacted(lists: pd.DataFrame) -> pd.DataFrame:
     """Lists without titles that match no movie and without repeated movies, ranks closed."""
     ordered = lists[lists[ITEM].notna()].sort_values([CASE, RANK]).drop_duplicates([CASE, ITEM])
     return ordered.assign(**{RANK: ordered.groupby(CASE).cumcount() + 1}).astype(predictions.COLUMNS)
-
-
-def rung(
-    lists: pd.DataFrame,
-    cases: pd.DataFrame,
-    targets: pd.Series,
-    catalog: Catalog,
-    *,
-    hints: pd.Series,
-    embeddings: pd.DataFrame,
-    settings: Mapping,
-    n_titles: int,
-) -> pd.DataFrame:
-    """One rung of the ladder: lists of titles, re-ranked and judged by the settings given.
-
-    Args:
-        lists: at most `n_titles` entries a case, as written, seen movies among them.
-        cases, targets, catalog, hints, embeddings: as above.
-        settings: `failures` (`dropped`: cases whose answer lacks a title or names one that is no movie of
-            the catalog leave the average; `counted`), `threshold` (see :func:`fuzzy_hits`; None: item
-            ids), `reference` (`answers`: the leak; `hint`), `seen` (`kept`; `left out`, after parsing).
-        n_titles: entries of a complete list.
-
-    Returns:
-        Per-case frame of the cases that count.
-    """
-    kept = lists if settings["seen"] == "kept" else predictions.drop_seen(lists, cases)
-    if settings["reference"] == "answers":
-        similarity = leaking_similarities(kept, hints, targets, catalog, embeddings)
-    else:
-        similarity = rerank.similarities(kept, hints, catalog, embeddings)
-    ordered = rerank.by_similarity(kept, similarity)
-    counted = cases
-    if settings["failures"] == "dropped":
-        counted = cases[cases[CASE].isin(complete(lists, n_titles=n_titles))]
-    if settings["threshold"] is None:
-        return evaluation.score_lists(ordered, counted, targets, catalog)
-    return fuzzy_hits(ordered, counted, targets, catalog, threshold=settings["threshold"])
 
 
 def first_movies(lists: pd.DataFrame) -> pd.Series:
@@ -229,4 +166,4 @@ def complete(lists: pd.DataFrame, *, n_titles: int) -> set[str]:
 
 def first_target(targets: pd.Series) -> pd.Series:
     """Of several targets the first: the movie that follows the history."""
-    return targets.map(lambda own: own[:1])
+    return targets.map(lambda answers: answers[:1])

@@ -94,9 +94,9 @@ def sampled(
         ranking of the whole catalog. (A model of few sessions has no score for many movies.)
     """
     answers = columns_of([targets[case][0] for case in cases[CASE]], item_ids)[:, None]
-    own = np.take_along_axis(scores, answers, axis=1)
+    target = np.take_along_axis(scores, answers, axis=1)
     others = np.take_along_axis(scores, negatives, axis=1)
-    earlier = (others > own) | ((others == own) & (negatives < answers))
+    earlier = (others > target) | ((others == target) & (negatives < answers))
     return steps.per_case(cases, 1 + earlier.sum(axis=1))
 
 
@@ -116,10 +116,10 @@ def day_sessions(interactions: pd.DataFrame, user_splits: pd.DataFrame) -> list[
         Item ids of each session, in order; by user, then day.
     """
     training = user_splits.loc[user_splits[SPLIT] == "train", USER]
-    own = interactions[interactions[USER].isin(training)]
-    splits.check_apart(own[USER].unique(), user_splits)
-    days = own[TIMESTAMP].astype("int64") // _DAY
-    sessions = [items.to_numpy() for _, items in own.groupby([own[USER], days], sort=True)[ITEM]]
+    rated = interactions[interactions[USER].isin(training)]
+    splits.check_apart(rated[USER].unique(), user_splits)
+    days = rated[TIMESTAMP].astype("int64") // _DAY
+    sessions = [items.to_numpy() for _, items in rated.groupby([rated[USER], days], sort=True)[ITEM]]
     return [session for session in sessions if len(session) > 1]
 
 
@@ -152,7 +152,7 @@ def fitted_scores(
 
     Returns:
         Shape (n_cases, n_items), rounded: few histories leave many movies alike, and what comes first of
-        equals must not hang on the errors of an inverse.
+        equals must not depend on the errors of an inverse.
     """
     settings = dict(hyperparameters)
     if "max_epochs" in settings:
@@ -218,15 +218,15 @@ def recut(
     )
     splits.check_cases(cases, answers, interactions, user_splits)
     training = user_splits.loc[user_splits[SPLIT] == "train", USER]
-    own = interactions[interactions[USER].isin(training)]
-    histories = [items.to_numpy() for _, items in own.groupby(USER, sort=True)[ITEM]]
+    rated = interactions[interactions[USER].isin(training)]
+    histories = [items.to_numpy() for _, items in rated.groupby(USER, sort=True)[ITEM]]
     test = cases[cases[SPLIT] == "test"].sort_values(CASE, ignore_index=True)
     return histories, test, answers.groupby(CASE)[ITEM].agg(list)
 
 
 def tied_share(interactions: pd.DataFrame) -> float:
     """Share of users whose last movie has the time of the one before."""
-    last = interactions.groupby(USER)[TIMESTAMP].agg(lambda own: own.iloc[-1] == own.iloc[-2])
+    last = interactions.groupby(USER)[TIMESTAMP].agg(lambda times: times.iloc[-1] == times.iloc[-2])
     return float(last.mean())
 
 

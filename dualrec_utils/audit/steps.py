@@ -5,8 +5,7 @@ one per-case frame a (step, system, setting, protocol), values in [0, 1]; the fi
 system is the study's own and the others are held against it. Everything is averaged per user first and
 users are resampled, as everywhere in this study.
 
-No other module imports the rooms of the audit (`audit`, `audit_lists`, `audit_protocols`, `audit_windows`,
-`audit_language`): two of them let targets reach a ranking, in order to show what that does.
+Nothing outside of `audit/` imports its modules: here targets may reach a ranking, to show what that does.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from dualrec_utils.core import config, evaluation, files, metrics
 from dualrec_utils.core.config import CASE, PROTOCOL, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines, systems
+from dualrec_utils.show import tables
 
-STAGE = "audit"
 METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
-# Steps in the order told, each in words.
+# Steps, each in words; the figures draw them in this order.
 STEPS = {
     "ground_truth": "One next movie, or any of the last five?",
     "candidates": "The whole catalog, or 20 candidates?",
@@ -176,9 +175,9 @@ def share_first(
     if other is not None:
         less, less_drawn = _shares_first(_user_means(other).reindex(everyone), draws)
         value, drawn = value - less, drawn - less_drawn
-    found = drawn[np.isfinite(drawn)]
+    known = drawn[np.isfinite(drawn)]
     tail = (1 - confidence) / 2
-    low, high = np.quantile(found, [tail, 1 - tail]) if len(found) else (np.nan, np.nan)
+    low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (np.nan, np.nan)
     return {"value": value, "low": float(low), "high": float(high), "n_users": len(everyone)}
 
 
@@ -196,8 +195,8 @@ def summarise(measured: Measured, *, seed: int, n_bootstrap: int, confidence: fl
     for key, frame in measured.items():
         if key.step not in STEPS:
             raise StudyError(f"the audit has no step {key.step!r}; steps: {', '.join(STEPS)}")
-        how = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
-        summary = evaluation.summarise(frame, columns=METRICS, **how)
+        stats = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
+        summary = evaluation.summarise(frame, columns=METRICS, **stats)
         rows.append(summary.reset_index().assign(**key._asdict()))
     table = pd.concat(rows, ignore_index=True)
     first = [*Key._fields, "metric"]
@@ -217,11 +216,11 @@ def differences(measured: Measured, *, seed: int, n_bootstrap: int, confidence: 
     rows = []
     for key, frame in measured.items():
         group = (key.step, key.system) if key.step == _ACROSS else (key.step, key.system, key.protocol)
-        own = first.setdefault(group, key)
-        if own is not key:
-            how = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
-            gain = difference(frame, measured[own], **how)
-            rows.append(gain.reset_index().assign(**key._asdict(), against=own.setting))
+        reference = first.setdefault(group, key)
+        if reference is not key:
+            stats = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
+            gain = difference(frame, measured[reference], **stats)
+            rows.append(gain.reset_index().assign(**key._asdict(), against=reference.setting))
     table = pd.concat(rows, ignore_index=True)
     first_columns = [*Key._fields, "against", "metric"]
     return table[first_columns + [column for column in table if column not in first_columns]]
@@ -229,12 +228,17 @@ def differences(measured: Measured, *, seed: int, n_bootstrap: int, confidence: 
 
 def flatten(values: pd.DataFrame, gains: pd.DataFrame) -> dict[str, float]:
     """Flat metric keys: `audit/<step>/<protocol>/<system>/<setting>/<metric>` with `/low`, `/high` beside
-    it, and `audit/<step>/difference/<protocol>/...` likewise; spaces become underscores, commas go."""
+    it, and `audit/<step>/difference/<protocol>/...` likewise; spaces become underscores, commas go.
+
+    Args:
+        values: from :func:`summarise`.
+        gains: from :func:`differences`.
+    """
     flat: dict[str, float] = {}
     for row in values.itertuples():
-        about = f"audit/{row.step}/{row.protocol}/{row.system}/{row.setting}"
-        flat |= _with_interval(f"{about}/{row.metric}", row.value, row.low, row.high)
-        flat |= {f"{about}/n_users": int(row.n_users), f"{about}/n_cases": int(row.n_cases)}
+        place = f"audit/{row.step}/{row.protocol}/{row.system}/{row.setting}"
+        flat |= _with_interval(f"{place}/{row.metric}", row.value, row.low, row.high)
+        flat |= {f"{place}/n_users": int(row.n_users), f"{place}/n_cases": int(row.n_cases)}
     for row in gains.itertuples():
         key = f"audit/{row.step}/difference/{row.protocol}/{row.system}/{row.setting}/{row.metric}"
         flat |= _with_interval(key, row.difference, row.low, row.high)
@@ -267,27 +271,44 @@ def chosen_baselines(names: Sequence[str]) -> dict[str, dict]:
     return chosen
 
 
-def told(measured: Measured, step: str, *, metric: str | None = None, **stats: float) -> str:
-    """A step in words, one line a comparison: what the other setting does, and whether it can be told.
+def in_words(measured: Measured, *names: str, metric: str | None = None, **stats: float) -> str:
+    """Steps in words, one line a comparison: what the other setting does, and whether it can be told.
 
     Args:
-        step: a key of :data:`STEPS`.
+        names: keys of :data:`STEPS`; every step measured if left out.
         metric: one of :data:`METRICS`; that of :data:`STEP_METRICS` if left out.
         stats: `seed`, `n_bootstrap`, `confidence`.
 
     Returns:
-        A Markdown list; one sentence where the step was not run.
+        A Markdown list; one sentence where none of them was run.
     """
-    metric = metric or STEP_METRICS[step]
-    own = {key: frame for key, frame in measured.items() if key.step == step}
-    if not own:
-        return "Not run here; section 9 says why."
-    gains = differences(own, **stats)
+    frames = {key: frame for key, frame in measured.items() if not names or key.step in names}
+    if not frames:
+        return "Not run here; section 10 says why."
+    gains = differences(frames, **stats)
     lines = []
-    for _, row in gains[gains["metric"] == metric].iterrows():
+    for _, row in gains[gains["metric"] == (metric or gains["step"].map(STEP_METRICS))].iterrows():
         flat = {"d": row["difference"], "d/low": row["low"], "d/high": row["high"]}
         lines.append(
             f"- {systems.label(row[SYSTEM])} ({row[PROTOCOL]}), {row['setting']} minus {row['against']},"
-            f" {verdict.short(metric)}: {verdict.points(flat, 'd')}, {verdict.reading(flat, 'd')}."
+            f" {verdict.short(row['metric'])}: {verdict.points(flat, 'd')}, {verdict.reading(flat, 'd')}."
         )
     return "\n".join(lines)
+
+
+def side_by_side(measured: Measured, *, metric: str, **stats: float) -> pd.DataFrame:
+    """The settings of one step beside each other: a row a system, a column a setting, as measured.
+
+    Args:
+        measured: frames of one step.
+        metric: one of :data:`METRICS`.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+
+    Returns:
+        Cells are values with their intervals.
+    """
+    table = summarise(measured, **stats)
+    table = table[table["metric"] == metric]
+    cells = map(tables.with_interval, table["value"], table["low"], table["high"])
+    wide = table.assign(cell=list(cells)).pivot(index=SYSTEM, columns="setting", values="cell")
+    return wide.loc[table[SYSTEM].unique(), table["setting"].unique()]

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from dualrec_utils.audit import steps
+from dualrec_utils.audit import protocols, steps
+from dualrec_utils.audit.material import Material
 from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, PROTOCOL, SPLIT, SYSTEM, USER
+from dualrec_utils.pipeline import params
 from dualrec_utils.show import tables
 
 KNOWN, LAST = "n_known", "is_last"
@@ -42,11 +44,11 @@ def positions(
         position; targets map `case_id` to an item id.
     """
     users = user_splits.loc[user_splits[SPLIT] == split, USER]
-    own = interactions[interactions[USER].isin(users)]
-    splits.check_apart(own[USER].unique(), user_splits, split=split)
+    rated = interactions[interactions[USER].isin(users)]
+    splits.check_apart(rated[USER].unique(), user_splits, split=split)
     cut = [
         splits.make_cases(one, user_splits, protocol="next_item", cases_per_user=len(one) - 1)
-        for _, one in own.groupby(USER, sort=True)
+        for _, one in rated.groupby(USER, sort=True)
     ]
     cases, answers = (pd.concat(part, ignore_index=True) for part in zip(*cut, strict=True))
     known, last = cases[HISTORY].map(len), ~cases[USER].duplicated(keep="last")
@@ -70,16 +72,44 @@ def ranked(
     Returns:
         (left out, kept), each as from :func:`audit.steps.per_case`, with `n_known` and `is_last`.
     """
-    found: tuple[list, list] = ([], [])
+    ranks: tuple[list, list] = ([], [])
     for start in tqdm(range(0, len(cases), _AT_ONCE), desc="positions", unit="part"):
-        own = cases.iloc[start : start + _AT_ONCE]
-        scores, answers = score(own), targets[own[CASE]].to_numpy()
-        nothing = [np.empty(0, dtype=item_ids.dtype)] * len(own)
-        for ranks_of, left_out in zip(found, (own[HISTORY], nothing), strict=True):
+        part = cases.iloc[start : start + _AT_ONCE]
+        scores, answers = score(part), targets[part[CASE]].to_numpy()
+        nothing = [np.empty(0, dtype=item_ids.dtype)] * len(part)
+        for ranks_of, left_out in zip(ranks, (part[HISTORY], nothing), strict=True):
             ranks_of.append(predictions.target_ranks(scores, left_out, answers, item_ids))
-    about = {KNOWN: cases[KNOWN].to_numpy(), LAST: cases[LAST].to_numpy()}
-    left_out, kept = (steps.per_case(cases, np.concatenate(own)).assign(**about) for own in found)
+    more = {KNOWN: cases[KNOWN].to_numpy(), LAST: cases[LAST].to_numpy()}
+    left_out, kept = (steps.per_case(cases, np.concatenate(parts)).assign(**more) for parts in ranks)
     return left_out, kept
+
+
+def ranked_by_lstm(data: Material) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The trained LSTM at every position of the test users: (left out, kept), as from :func:`ranked`."""
+    cases, targets = positions(data.interactions, data.user_splits)
+    return ranked(
+        cases,
+        targets,
+        data.catalog.ids,
+        score=lambda part: protocols.lstm_scores(part, dataset=data.dataset),
+    )
+
+
+def figure_3_to_4(
+    data: Material, kept: pd.DataFrame, three_titles: pd.DataFrame, **stats: float
+) -> pd.DataFrame:
+    """:func:`rungs` of the LSTM that this run has trained.
+
+    Args:
+        kept: from :func:`ranked_by_lstm`.
+        three_titles: per-case frame of its first three titles under `window_of_five`, rated movies kept.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+    """
+    of_five = {
+        "any of the last five": data.per_case("lstm" + predictions.SEEN_KEPT, "window_of_five"),
+        "three titles, as Figure 4": three_titles,
+    }
+    return rungs(kept, of_five, window=params.section("lstm")["window"], **stats)
 
 
 def pooled(frame: pd.DataFrame, *, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
@@ -166,10 +196,10 @@ def sentence(table: pd.DataFrame, *, theirs: Mapping[str, float]) -> str:
         table: from :func:`rungs`.
         theirs: `top5_accuracy` of the paper's LSTM and `hit_rate@5` of its best system.
     """
-    own = table[table["metric"] == "hit_rate@5"].set_index("rung")
-    moved = own["value"].diff().iloc[1:]
+    rows = table[table["metric"] == "hit_rate@5"].set_index("rung")
+    moved = rows["value"].diff().iloc[1:]
     largest = moved.abs().idxmax()
-    first, last = (tables.with_interval(*own.iloc[end][["value", "low", "high"]]) for end in (0, -1))
+    first, last = (tables.with_interval(*rows.iloc[end][["value", "low", "high"]]) for end in (0, -1))
     return (
         f"The paper argues for it by setting HR@5 {theirs['hit_rate@5']:.4f} beside the LSTM's top-5"
         f" accuracy on windows, {theirs['top5_accuracy']:.4f} (section 6.2). Counted from the one way to"

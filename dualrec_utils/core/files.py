@@ -117,3 +117,9 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_of_all(paths: Iterable[Path]) -> str:
+    """One SHA-256 of some files, their names and their folders' names, in the order given."""
+    together = json.dumps([(path.parent.name, path.name, sha256(path)) for path in paths])
+    return hashlib.sha256(together.encode()).hexdigest()

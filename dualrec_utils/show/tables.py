@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -99,6 +99,25 @@ def to_markdown(table: pd.DataFrame, *, digits: int = 3) -> str:
     rows = [[cell(name) for name in table.columns], rules]
     rows += [[cell(value) for value in row] for row in table.itertuples(index=False, name=None)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def each_to_markdown(tables: Mapping[str, pd.DataFrame], *, caption: str, digits: int = 3) -> str:
+    """Tables of one kind below each other, such as one a protocol.
+
+    Args:
+        tables: name -> frame.
+        caption: above each of them, `{}` standing for its name.
+        digits: as :func:`to_markdown`.
+    """
+    parts = [
+        f"{caption.format(name)}\n\n{to_markdown(table, digits=digits)}" for name, table in tables.items()
+    ]
+    return "\n\n".join(parts)
+
+
+def save_each(tables: Mapping[str, pd.DataFrame], name: str, *, stage: str) -> list[Path]:
+    """Save tables of one kind as `reports/tables/<stage>/<name>_<its own name>.csv`."""
+    return [save_table(table, f"{name}_{own}", stage=stage) for own, table in tables.items()]
 
 
 def save_table(table: pd.DataFrame, name: str, *, stage: str, index: bool = False) -> Path:

@@ -30,7 +30,7 @@ EDGE = -0.04
 
 @study_style()
 def draw_by_group(
-    table: pd.DataFrame, *, by: str, names: Sequence[str], note: str, about: str
+    table: pd.DataFrame, *, by: str, names: Sequence[str], note: str, lead: str
 ) -> tuple[Figure, pd.DataFrame]:
     """A metric of every system, one panel a group.
 
@@ -39,7 +39,7 @@ def draw_by_group(
         by: which grouping, each case in one group.
         names: systems, top to bottom.
         note: end of the caption: how the groups were made.
-        about: begin of the caption: data set and interval.
+        lead: begin of the caption: data set and interval.
 
     Returns:
         The figure and the rows it draws.
@@ -56,13 +56,13 @@ def draw_by_group(
         label_rows(axes, [systems.label(name) for name in names])
     axes.set_xlim(left=EDGE * axes.get_xlim()[1])
     n_cases = drawn.groupby("group")["n_cases"].max().sum()
-    caption(figure, f"{about}; {breakdowns.PROTOCOL_USED}, {n_cases:,} cases, seen movies excluded; {note}")
+    caption(figure, f"{lead}; {breakdowns.PROTOCOL_USED}, {n_cases:,} cases, seen movies excluded; {note}")
     return figure, drawn
 
 
 @study_style()
 def draw_by_genre(
-    table: pd.DataFrame, overall: pd.DataFrame, *, names: Sequence[str], about: str
+    table: pd.DataFrame, overall: pd.DataFrame, *, names: Sequence[str], lead: str
 ) -> tuple[Figure, pd.DataFrame]:
     """A metric by the target's genre, one panel a system; dashed: the system's value over all cases.
 
@@ -70,7 +70,7 @@ def draw_by_genre(
         table: from `breakdowns.by_group`; genres of too few users are not drawn.
         overall: from `results.summarise`, for the dashed lines.
         names: systems, left to right.
-        about: begin of the caption: data set and interval.
+        lead: begin of the caption: data set and interval.
 
     Returns:
         The figure and the rows it draws.
@@ -97,20 +97,20 @@ def draw_by_genre(
     note = f"{n_cases:,} cases, each under every genre of its target (cases in brackets)"
     caption(
         figure,
-        f"{about}; {breakdowns.PROTOCOL_USED}, seen movies excluded, {note};\n"
+        f"{lead}; {breakdowns.PROTOCOL_USED}, seen movies excluded, {note};\n"
         f"genres of at least {few} users; dashed: all cases",
     )
     return figure, drawn
 
 
 @study_style()
-def draw_catalog(table: pd.DataFrame, *, targets: float, about: str) -> tuple[Figure, pd.DataFrame]:
+def draw_catalog(table: pd.DataFrame, *, targets: float, lead: str) -> tuple[Figure, pd.DataFrame]:
     """Catalog coverage and novelty of the first five, one row a system.
 
     Args:
         table: from `breakdowns.coverage_and_novelty`.
         targets: novelty of the movies rated next, drawn as a dashed line.
-        about: begin of the caption: data set and interval.
+        lead: begin of the caption: data set and interval.
 
     Returns:
         The figure and the rows it draws.
@@ -129,7 +129,7 @@ def draw_catalog(table: pd.DataFrame, *, targets: float, about: str) -> tuple[Fi
     n_cases, n_users = table["n_cases"].max(), table["n_users"].max()
     caption(
         figure,
-        f"{about}; {breakdowns.PROTOCOL_USED}, {n_users} users, {n_cases:,} cases, seen movies excluded;"
+        f"{lead}; {breakdowns.PROTOCOL_USED}, {n_users} users, {n_cases:,} cases, seen movies excluded;"
         " dashed: the movies rated next",
     )
     return figure, table

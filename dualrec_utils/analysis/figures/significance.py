@@ -27,7 +27,7 @@ TURNED = {"higher": "lower", "lower": "higher", "not told apart": "not told apar
 
 @study_style()
 def draw_pairs(
-    tests: pd.DataFrame, *, names: Sequence[str], note: str, about: str
+    tests: pd.DataFrame, *, names: Sequence[str], note: str, lead: str
 ) -> tuple[Figure, pd.DataFrame]:
     """Every two systems as a matrix: below the diagonal one protocol, above it the other.
 
@@ -35,7 +35,7 @@ def draw_pairs(
         tests: from `significance.all_pairs`.
         names: systems, top to bottom and left to right.
         note: end of the caption: the test and its correction.
-        about: begin of the caption: the data set.
+        lead: begin of the caption: the data set.
 
     Returns:
         The figure and the rows it draws.
@@ -67,13 +67,13 @@ def draw_pairs(
     words = {"higher": "row higher", "lower": "row lower", "not told apart": "not told apart"}
     handles = [Line2D([], [], linestyle="none", label=words[name], **look) for name, look in LOOKS.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=3)
-    caption(figure, f"{about}, {drawn['n_users'].max()} test users, seen movies excluded; {note}")
+    caption(figure, f"{lead}, {drawn['n_users'].max()} test users, seen movies excluded; {note}")
     return figure, drawn
 
 
 @study_style()
 def draw_power(
-    table: pd.DataFrame, *, metric: str, alpha: float, power: float, about: str
+    table: pd.DataFrame, *, metric: str, alpha: float, power: float, lead: str
 ) -> tuple[Figure, pd.DataFrame]:
     """The smallest difference that a number of users can tell, for the middle pair of systems.
 
@@ -81,7 +81,7 @@ def draw_power(
         table: from `sample_size.table`.
         metric: which of its metrics.
         alpha, power: as there.
-        about: begin of the caption: the data set.
+        lead: begin of the caption: the data set.
 
     Returns:
         The figure and the points it draws: `protocol`, `n_users`, `design`, `difference`.
@@ -125,7 +125,7 @@ def draw_power(
     panels[-1].legend()
     caption(
         figure,
-        f"{about}, test users, seen movies excluded; power {power:.0%} at {alpha:.0%}, one comparison;"
+        f"{lead}, test users, seen movies excluded; power {power:.0%} at {alpha:.0%}, one comparison;"
         " variance over users: the median of the pairs",
     )
     return figure, pd.concat(points, ignore_index=True)

@@ -42,14 +42,14 @@ def _sizes(rows: pd.DataFrame) -> str:
 
 @study_style()
 def draw_systems(
-    table: pd.DataFrame, *, metric: str = "hit_rate@5", about: str
+    table: pd.DataFrame, *, metric: str = "hit_rate@5", lead: str
 ) -> tuple[Figure, pd.DataFrame]:
     """Every system's value with interval under both protocols, seen movies excluded and kept.
 
     Args:
         table: from `results.summarise`.
         metric: which metric to draw.
-        about: begin of the caption: data set and interval.
+        lead: begin of the caption: data set and interval.
 
     Returns:
         The figure and the rows it draws.
@@ -79,7 +79,7 @@ def draw_systems(
         label_rows(axes, [systems.label(name) for name in order])
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
-    caption(figure, f"{about}; {_sizes(drawn)}")
+    caption(figure, f"{lead}; {_sizes(drawn)}")
     return figure, drawn
 
 
@@ -88,14 +88,14 @@ def draw_differences(
     differences: pd.DataFrame,
     *,
     metrics: Sequence[str] = ("hit_rate@1", "hit_rate@5"),
-    about: str,
+    lead: str,
 ) -> tuple[Figure, pd.DataFrame]:
     """Forest plot of paired differences; a filled marker's interval excludes zero.
 
     Args:
         differences: from `results.compare`.
         metrics: one panel each.
-        about: begin of the caption: data set and interval.
+        lead: begin of the caption: data set and interval.
 
     Returns:
         The figure and the rows it draws.
@@ -128,20 +128,18 @@ def draw_differences(
     handles, labels = panels[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
     users = drawn["n_users"].max()
-    caption(
-        figure, f"{about}; {users} test users, seen movies excluded; filled: the interval excludes zero"
-    )
+    caption(figure, f"{lead}; {users} test users, seen movies excluded; filled: the interval excludes zero")
     return figure, drawn
 
 
 @study_style()
-def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str], about: str) -> tuple[Figure, pd.DataFrame]:
+def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str], lead: str) -> tuple[Figure, pd.DataFrame]:
     """Figure 5(a): HR and NDCG at 1 and 5 of the paper's variants, and of ours under both protocols.
 
     Args:
         table: from `results.summarise`.
         names: our systems, top to bottom.
-        about: data set and interval of ours, for the caption.
+        lead: data set and interval of ours, for the caption.
 
     Returns:
         The figure and the rows it draws.
@@ -173,12 +171,12 @@ def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str], about: str) -> 
     panels[-1].set_xlabel("HR or NDCG")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=4)
-    caption(figure, f"seen movies excluded; ours: {about}; {_sizes(ours)}")
+    caption(figure, f"seen movies excluded; ours: {lead}; {_sizes(ours)}")
     return figure, drawn
 
 
 @study_style()
-def draw_figure_5b(table: pd.DataFrame, *, names: Sequence[str], about: str) -> tuple[Figure, pd.DataFrame]:
+def draw_figure_5b(table: pd.DataFrame, *, names: Sequence[str], lead: str) -> tuple[Figure, pd.DataFrame]:
     """Figure 5(b): genre Jaccard of the first recommendation and the movie rated next.
 
     The paper's values (MovieLens 1M) are dashed lines. Only `next_item` is drawn: the paper compares
@@ -187,7 +185,7 @@ def draw_figure_5b(table: pd.DataFrame, *, names: Sequence[str], about: str) -> 
     Args:
         table: from `results.summarise`.
         names: our systems, top to bottom.
-        about: data set and interval of ours, for the caption.
+        lead: data set and interval of ours, for the caption.
 
     Returns:
         The figure and the rows it draws.
@@ -213,6 +211,6 @@ def draw_figure_5b(table: pd.DataFrame, *, names: Sequence[str], about: str) -> 
         gap = 0.004 if side == "left" else -0.004
         axes.text(value + gap, -0.62, text, fontsize=8, ha=side, va="bottom", color=COLORS["black"])
     caption(
-        figure, f"seen movies excluded; dashed: the paper's values (ml-1m); ours: {about}; {_sizes(rows)}"
+        figure, f"seen movies excluded; dashed: the paper's values (ml-1m); ours: {lead}; {_sizes(rows)}"
     )
     return figure, drawn

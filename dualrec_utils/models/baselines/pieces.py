@@ -6,8 +6,6 @@ adding a model fits one model, and a killed run goes on where it stopped.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import threading
 import time
@@ -155,8 +153,8 @@ def _about(name: str, settings: dict, *, dataset: str, seed: int) -> dict:
     return {
         "settings": settings,
         "seed": seed,
-        "code": _digest([config.PACKAGE_ROOT / path for path in sorted(code)]),
-        "data": _digest(data),
+        "code": files.sha256_of_all(config.PACKAGE_ROOT / path for path in sorted(code)),
+        "data": files.sha256_of_all(data),
         "libraries": {library: _version(library) for library in libraries},
         "device": _device(name),
     }
@@ -168,12 +166,6 @@ def _version(library: str) -> str | None:
         return version(library)
     except PackageNotFoundError:
         return None
-
-
-def _digest(paths: list[Path]) -> str:
-    """One SHA-256 of some files, their names and their folders' names."""
-    together = json.dumps([(path.parent.name, path.name, files.sha256(path)) for path in paths])
-    return hashlib.sha256(together.encode()).hexdigest()
 
 
 def _device(name: str) -> str:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from dualrec_utils.core import config, files
+from dualrec_utils.core import closure, config, files
 from dualrec_utils.core.errors import StudyError
 
 _SETTINGS = "settings.json"
@@ -49,23 +49,38 @@ def settings_of(
     """All that decides which adapter comes out, as it can be written to JSON.
 
     Args:
-        model: with its fresh adapter, whose weights count too.
+        model: with its fresh adapter. Every weight counts, and which of them are trained.
         encoded: training examples. validation: likewise of validation users.
         schedule: what else is set, by name; values that JSON knows.
+
+    Returns:
+        `schedule`, the versions of the libraries, the number of processes, and digests: `model`,
+        `examples`, `validation`, and `code` of the modules that train.
     """
-    # Sums in double precision tell two models apart at a fraction of the cost of hashing their bytes.
-    weights = model.named_parameters()
-    sums = [(name, float(weight.detach().sum(dtype=torch.float64))) for name, weight in weights]
-    hashed = {
-        "model": sums,
-        "examples": list(map(dict, encoded)),
-        "validation": list(map(dict, validation)),
+    code = sorted(closure.closure(f"import {__package__}.training", by_name=False))
+    whole = {
+        "model": _digest_of_weights(model),
+        "examples": _digest(list(map(dict, encoded))),
+        "validation": _digest(list(map(dict, validation))),
+        "code": files.sha256_of_all(config.PACKAGE_ROOT / path for path in code),
     }
-    digests = {
-        name: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for name, value in hashed.items()
-    }
+    digests = {name: digest[:16] for name, digest in whole.items()}
     versions = {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")}
     return digests | schedule | versions | {_PROCESSES: processes().num_processes}
+
+
+def _digest(value: object) -> str:
+    """Of a value that JSON knows."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _digest_of_weights(model: torch.nn.Module) -> str:
+    """Of the bytes of all weights, their names, and which of them are trained."""
+    digest = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        digest.update(f"{name} {weight.requires_grad} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def begin(folder: Path, settings: Mapping, *, label: str) -> Path | None:

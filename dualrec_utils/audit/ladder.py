@@ -1,0 +1,170 @@
+"""The ladder: from the released code's setting to the strict one, one change at a time.
+
+A **rung** is one line of the ladder. It keeps every change of the rungs above it, unlike a step of
+:mod:`audit.steps`, which changes one thing of the study's own setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from dualrec_utils.audit import lists as rules
+from dualrec_utils.audit.material import Material
+from dualrec_utils.audit.steps import METRICS
+from dualrec_utils.core import evaluation, predictions
+from dualrec_utils.core.catalog import Catalog
+from dualrec_utils.core.config import CASE, PROTOCOL, SYSTEM
+from dualrec_utils.models import systems
+from dualrec_utils.models.hybrids import rerank
+
+RELEASED = {
+    "protocol": "window_of_five",
+    "n_recent": 3,
+    "failures": "dropped",
+    "threshold": 0.8,
+    "reference": "answers",
+    "seen": "kept",
+}
+# What each rung is called, and what it changes.
+RUNGS = (
+    ("as released", {}),
+    ("five recent movies in the prompt", {"n_recent": 5}),
+    ("failed answers counted", {"failures": "counted"}),
+    ("the same movie, not a title like it", {"threshold": None}),
+    ("re-ranked without the answers", {"reference": "hint"}),
+    ("movies already rated left out", {"seen": "left out"}),
+    ("one target: the next movie", {"protocol": "next_item"}),
+)
+
+
+def climb(
+    data: Material,
+    written: Mapping[tuple[str, str], pd.DataFrame],
+    three_movies: pd.DataFrame,
+    embeddings: pd.DataFrame,
+    **stats: float,
+) -> pd.DataFrame:
+    """Two systems on every rung: the paper's best kind of system, and its LSTM without a language model.
+
+    Args:
+        data: cases, targets and hints.
+        written: from :func:`audit.lists.short_lists`.
+        three_movies: the fine-tuned model's lists for `window_of_five` where its prompt shows three movies.
+        embeddings: of all titles, from :func:`audit.lists.embeddings`.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+
+    Returns:
+        One row a (rung, system, metric): `metric`, `value`, `low`, `high`, `n_users`, `n_cases`, `rung`,
+        `system`, `protocol`.
+    """
+    rows, settings = [], dict(RELEASED)
+    for name, change in RUNGS:
+        settings |= change
+        protocol = settings["protocol"]
+        for system in (data.reranked, "lstm"):
+            titles = _titles(data, system, written, three_movies, settings)
+            judged = rung(
+                titles,
+                data.cases[protocol],
+                data.targets[protocol],
+                data.catalog,
+                # A ranking of its own is re-ranked to its own head, which leaves that where it is.
+                hints=rules.first_movies(titles) if system == "lstm" else data.hints[protocol],
+                embeddings=embeddings,
+                settings=settings,
+                n_titles=data.tuning["n_titles"],
+            )
+            row = evaluation.summarise(judged, columns=METRICS, **stats).reset_index()
+            rows.append(row.assign(rung=name, **{SYSTEM: system, PROTOCOL: protocol}))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _titles(
+    data: Material,
+    system: str,
+    written: Mapping[tuple[str, str], pd.DataFrame],
+    three_movies: pd.DataFrame,
+    settings: Mapping,
+) -> pd.DataFrame:
+    """The list that a system has on a rung, before anything re-ranks it."""
+    protocol = settings["protocol"]
+    if system != "lstm":
+        return three_movies if settings["n_recent"] == 3 else written[data.lora, protocol]
+    if settings["seen"] == "left out":
+        return rules.cut(data.read("lstm", protocol), data.tuning["n_titles"])
+    return written["lstm", protocol]
+
+
+def rung(
+    lists: pd.DataFrame,
+    cases: pd.DataFrame,
+    targets: pd.Series,
+    catalog: Catalog,
+    *,
+    hints: pd.Series,
+    embeddings: pd.DataFrame,
+    settings: Mapping,
+    n_titles: int,
+) -> pd.DataFrame:
+    """One rung: lists of titles, re-ranked and judged by the settings given.
+
+    Args:
+        lists: at most `n_titles` entries a case, as written, seen movies among them.
+        cases, catalog: cases and catalog.
+        targets: `case_id` -> item ids.
+        hints, embeddings: as :func:`models.hybrids.rerank.similarities`.
+        settings: `failures` (`dropped`: cases whose answer lacks a title or names one that is no movie of
+            the catalog leave the average; `counted`), `threshold` (see :func:`audit.lists.fuzzy_hits`;
+            None: item ids), `reference` (`answers`: the leak; `hint`), `seen` (`kept`; `left out`, after
+            parsing).
+        n_titles: entries of a complete list.
+
+    Returns:
+        Per-case frame of the cases that count.
+    """
+    kept = lists if settings["seen"] == "kept" else predictions.drop_seen(lists, cases)
+    if settings["reference"] == "answers":
+        similarity = rules.leaking_similarities(kept, hints, targets, catalog, embeddings)
+    else:
+        similarity = rerank.similarities(kept, hints, catalog, embeddings)
+    ordered = rerank.by_similarity(kept, similarity)
+    counted = cases
+    if settings["failures"] == "dropped":
+        counted = cases[cases[CASE].isin(rules.complete(lists, n_titles=n_titles))]
+    if settings["threshold"] is None:
+        return evaluation.score_lists(ordered, counted, targets, catalog)
+    return rules.fuzzy_hits(ordered, counted, targets, catalog, threshold=settings["threshold"])
+
+
+def sentence(table: pd.DataFrame, *, best: float) -> str:
+    """HR@1 on the first rung and on the last, of each system.
+
+    Args:
+        table: from :func:`climb`.
+        best: HR@1 of the paper's best system.
+    """
+    rows = table[table["metric"] == "hit_rate@1"]
+    ends = rows.set_index([SYSTEM, "rung"])["value"].unstack(sort=False)
+    top, bottom = ends.columns[0], ends.columns[-1]
+    lines = [
+        f"{systems.label(name)}: HR@1 {values[top]:.3f} {top}, {values[bottom]:.3f} at the strict end."
+        for name, values in ends.iterrows()
+    ]
+    return " ".join([*lines, f"The paper's best has {best:.4f} (Figure 4, ml-1m, Mistral 7B)."])
+
+
+def flatten(ladders: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """Flat metric keys: `audit/<ladder>/<system>/<number of the rung>/<metric>`, `/low` and `/high` beside.
+
+    Args:
+        ladders: name -> table with the columns of :func:`climb`.
+    """
+    flat: dict[str, float] = {}
+    for ladder, table in ladders.items():
+        numbers = {rung: number for number, rung in enumerate(table["rung"].unique())}
+        for row in table.itertuples():
+            key = f"audit/{ladder}/{row.system}/{numbers[row.rung]}/{row.metric}"
+            flat |= {key: float(row.value), f"{key}/low": float(row.low), f"{key}/high": float(row.high)}
+    return flat

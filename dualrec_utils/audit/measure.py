@@ -1,0 +1,383 @@
+"""The steps of the audit that ask no language model anew, each measured on the material.
+
+Every function returns :data:`audit.steps.Measured`: one per-case frame a setting, the study's own first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from dualrec_utils.audit import lists as rules, protocols, steps
+from dualrec_utils.audit.material import FUSION, Material
+from dualrec_utils.audit.steps import Key, Measured
+from dualrec_utils.core import config, evaluation, predictions, splits
+from dualrec_utils.core.config import CASE, HISTORY, SYSTEM, USER
+from dualrec_utils.models import handoff, systems
+from dualrec_utils.models.hybrids import rerank
+from dualrec_utils.show import paper
+
+# Settings that more than one function names.
+WHOLE, SAMPLED = "whole catalog", "sampled_20"
+HONEST, LEAKING = "LSTM's title", "LSTM's title and the answers"
+
+
+def ground_truth(data: Material) -> Measured:
+    """One next movie at several positions; at the position before the last five; any of these five.
+
+    The last two judge the same lists.
+    """
+    step, any_of = "ground_truth", data.targets["window_of_five"]
+    truths = {"first of the five": rules.first_target(any_of), "any of the five": any_of}
+    measured = {}
+    for name in ("lstm", data.lora, data.reranked, *data.baselines, FUSION):
+        measured[Key(step, name, "next_item", "next_item")] = data.per_case(name)
+        lists = data.read(name, "window_of_five")
+        for setting, targets in truths.items():
+            frame = evaluation.score_lists(lists, data.cases["window_of_five"], targets, data.catalog)
+            measured[Key(step, name, setting, "window_of_five")] = frame
+    return measured
+
+
+def fitted_at_once(names: Sequence[str]) -> list[str]:
+    """Baselines not trained in epochs: fitted on all users, a network takes longer than all the rest."""
+    return [name for name, kept in steps.chosen_baselines(names).items() if "max_epochs" not in kept]
+
+
+def draw_negatives(data: Material, *, n_negatives: int, n_draws: int) -> dict[int, np.ndarray]:
+    """Movies to stand beside each target of `next_item`, the same for every system: seed -> negatives."""
+    return {
+        seed: protocols.sample_negatives(*data.truth, n_negatives=n_negatives, seed=seed)
+        for seed in range(data.seed, data.seed + n_draws)
+    }
+
+
+def candidates(
+    data: Material, negatives: Mapping[int, np.ndarray]
+) -> tuple[Measured, dict[str, list[pd.DataFrame]]]:
+    """The whole catalog, or 20 candidates; the latter for the LSTM and the baselines fitted at once.
+
+    Args:
+        negatives: from :func:`draw_negatives`.
+
+    Returns:
+        (measured, system -> its frame of every draw among 20).
+    """
+    step = "candidates"
+    scores = {"lstm": handoff.load_lstm_scores(data.scopes["next_item"])}
+    histories = list(splits.load_histories(data.dataset, "train").values())
+    for name in tqdm(fitted_at_once(data.baselines), desc="fit"):
+        scores[name] = _fitted(data, name, histories, data.cases["next_item"])
+    measured = {
+        Key(step, name, WHOLE, "next_item"): data.per_case(name) for name in ("lstm", *data.baselines)
+    }
+    drawn = {
+        name: [protocols.sampled(matrix, *data.truth, negatives=others) for others in negatives.values()]
+        for name, matrix in scores.items()
+    }
+    for name, frames in drawn.items():
+        measured[Key(step, name, SAMPLED, "next_item")] = steps.mean_over_draws(frames)
+    return measured, drawn
+
+
+def candidates_table(
+    data: Material, measured: Measured, drawn: Mapping[str, Sequence[pd.DataFrame]], *, n_negatives: int
+) -> pd.DataFrame:
+    """HR@1 and HR@5 in the whole catalog and among 20, with chance in the last row.
+
+    Args:
+        measured, drawn: from :func:`candidates`.
+
+    Returns:
+        `system`, `<setting>, <metric>`, and `least draw`, `greatest draw` of HR@5 among the draws.
+    """
+    rows = []
+    for name, frames in drawn.items():
+        row = {SYSTEM: systems.label(name)}
+        for setting in (WHOLE, SAMPLED):
+            by_user = measured[Key("candidates", name, setting, "next_item")].groupby(USER)
+            for metric in ("hit_rate@1", "hit_rate@5"):
+                row[f"{setting}, {metric}"] = by_user[metric].mean().mean()
+        spread = steps.over_draws(frames)
+        rows.append(row | {f"{end} draw": spread[f"hit_rate@5/{end}"] for end in ("least", "greatest")})
+    places = (1 / (len(data.catalog) - data.cases["next_item"][HISTORY].map(len))).mean()
+    luck = {f"{WHOLE}, hit_rate@{k}": k * places for k in (1, 5)}
+    luck |= {f"{SAMPLED}, hit_rate@{k}": protocols.chance(n_negatives + 1, k) for k in (1, 5)}
+    return pd.DataFrame([*rows, {SYSTEM: "chance"} | luck])
+
+
+def flatten_chance(table: pd.DataFrame) -> dict[str, float]:
+    """Chance under flat metric keys: `audit/candidates/chance/<setting>/<metric>`.
+
+    Args:
+        table: from :func:`candidates_table`.
+    """
+    chance = table.set_index(SYSTEM).loc["chance"].dropna()
+    return {
+        f"audit/candidates/chance/{name}".replace(", ", "/").replace(" ", "_"): float(value)
+        for name, value in chance.items()
+    }
+
+
+def sessions(data: Material, negatives: Mapping[int, np.ndarray], *, n_sessions: int) -> Measured:
+    """Baselines trained on all users, or on sessions of a day; the latter among 20 candidates as well.
+
+    Args:
+        negatives: from :func:`draw_negatives`; sessions are drawn by the same seeds.
+
+    Returns:
+        Steps `training_sessions` and `candidates`; empty where ratings lack their times.
+    """
+    measured = {}
+    days = protocols.day_sessions(data.interactions, data.user_splits) if data.timed else []
+    for name in tqdm(data.baselines if data.timed else (), desc="sessions"):
+        ranked, among = [], []
+        for seed, drawn in negatives.items():
+            few = protocols.drawn_sessions(days, n_sessions=n_sessions, seed=seed)
+            scores = _fitted(data, name, few, data.cases["next_item"])
+            ranked.append(protocols.full_ranking(scores, *data.truth))
+            among.append(protocols.sampled(scores, *data.truth, negatives=drawn))
+        setting = f"{n_sessions} sessions"
+        measured[Key("training_sessions", name, "all users", "next_item")] = data.per_case(name)
+        measured[Key("training_sessions", name, setting, "next_item")] = steps.mean_over_draws(ranked)
+        both = Key("candidates", name, f"{SAMPLED}, {setting}", "next_item")
+        measured[both] = steps.mean_over_draws(among)
+    return measured
+
+
+def _fitted(data: Material, name: str, histories: Sequence[np.ndarray], cases: pd.DataFrame) -> np.ndarray:
+    """Scores of a baseline with the hyperparameters of notebook 03, fitted on some histories."""
+    kept = steps.chosen_baselines([name])[name]
+    return protocols.fitted_scores(
+        name, kept, histories, cases, data.catalog, dataset=data.dataset, seed=data.seed
+    )
+
+
+def copied_track(measured: Measured) -> pd.DataFrame:
+    """HR@5 of sessions of a day and 20 candidates together, beside what the paper prints.
+
+    Args:
+        measured: from :func:`sessions`.
+
+    Returns:
+        `system`, `HR@5 here`, `HR@5 in the paper` (NaN where it has no such row).
+    """
+    both = {key.system: frame for key, frame in measured.items() if key.setting.startswith(f"{SAMPLED}, ")}
+    values = {
+        systems.label(name): frame.groupby(USER)["hit_rate@5"].mean().mean() for name, frame in both.items()
+    }
+    table = pd.Series(values, dtype=float, name="HR@5 here").rename_axis(SYSTEM).reset_index()
+    theirs = paper.figure_4().set_index("system")["hit_rate@5"]
+    table["HR@5 in the paper"] = table[SYSTEM].replace({"Most popular": "MostPop"}).map(theirs)
+    return table
+
+
+def seen(data: Material) -> Measured:
+    """Movies already rated left out of the lists, or kept in them."""
+    measured = {}
+    for name in ("lstm", *data.baselines, data.lora, data.reranked, FUSION):
+        measured[Key("seen", name, "left out", "next_item")] = data.per_case(name)
+        measured[Key("seen", name, "kept", "next_item")] = data.per_case(name + predictions.SEEN_KEPT)
+    return measured
+
+
+def reference(
+    data: Material, written: Mapping[tuple[str, str], pd.DataFrame], embeddings: pd.DataFrame
+) -> Measured:
+    """Lists re-ranked towards the LSTM's title, or towards the answers as well: the leak.
+
+    Args:
+        written, embeddings: from :func:`audit.lists.short_lists` and :func:`audit.lists.embeddings`.
+    """
+    measured = {}
+    for (name, protocol), lists in written.items():
+        # The LSTM's own list is re-ranked to its own head, rated or not, which leaves that where it is.
+        towards = rules.first_movies(lists) if name == "lstm" else data.hints[protocol]
+        place, targets = (lists, towards), data.targets[protocol]
+        likeness = {
+            HONEST: rerank.similarities(*place, data.catalog, embeddings),
+            LEAKING: rules.leaking_similarities(*place, targets, data.catalog, embeddings),
+        }
+        for setting, similarity in likeness.items():
+            ordered = rerank.by_similarity(lists, similarity)
+            measured[Key("reference", name, setting, protocol)] = data.judged(ordered, protocol)
+    return measured
+
+
+def shares_first(measured: Measured, names: Sequence[str], **stats: float) -> pd.DataFrame:
+    """HR@1 as a share of HR@5 under `window_of_five`, with and without the answers in the reference.
+
+    Args:
+        measured: from :func:`reference`.
+        names: the systems wanted.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+
+    Returns:
+        `system` (in words), `reference`, `value`, `low`, `high`, `n_users`.
+    """
+    return pd.DataFrame(
+        [
+            {SYSTEM: systems.label(name), "reference": setting}
+            | steps.share_first(measured[Key("reference", name, setting, "window_of_five")], **stats)
+            for name in names
+            for setting in (HONEST, LEAKING)
+        ]
+    )
+
+
+def leak_in_words(shares: pd.DataFrame, name: str) -> str:
+    """What the answers in the reference do to one system's HR@1, in a sentence.
+
+    Args:
+        shares: from :func:`shares_first`.
+        name: the system.
+    """
+    rows = shares[shares[SYSTEM] == systems.label(name)].set_index("reference")["value"]
+    return (
+        f"Of {systems.label(name)}'s lists with a hit, {rows[LEAKING]:.0%} have it on top where the"
+        f" re-ranker sees the answers, and {rows[HONEST]:.0%} where it does not; the titles are the same."
+    )
+
+
+def hit_rule(
+    data: Material, written: Mapping[tuple[str, str], pd.DataFrame], *, thresholds: Sequence[float]
+) -> tuple[Measured, pd.DataFrame]:
+    """The same movie hits, or a title that looks alike.
+
+    Args:
+        written: from :func:`audit.lists.short_lists`.
+        thresholds: least likeness of a title that hits, in [0, 1].
+
+    Returns:
+        (measured, what the lowest threshold takes for a hit although another movie is meant: `title`,
+        `target`, `ratio`, `n`, `system`, `protocol`).
+    """
+    measured, alike = {}, []
+    for name in (data.lora, "lstm"):
+        for protocol in config.PROTOCOLS:
+            lists, cases, targets = written[name, protocol], data.cases[protocol], data.targets[protocol]
+            measured[Key("hit_rule", name, "same movie", protocol)] = data.judged(lists, protocol)
+            for threshold in thresholds:
+                frame = rules.fuzzy_hits(lists, cases, targets, data.catalog, threshold=threshold)
+                measured[Key("hit_rule", name, f"alike at {threshold}", protocol)] = frame
+            wrong = rules.lookalikes(lists, targets, data.catalog, threshold=min(thresholds))
+            alike.append(wrong.assign(system=name, protocol=protocol))
+    return measured, pd.concat(alike, ignore_index=True)
+
+
+def list_length(data: Material) -> Measured:
+    """Lists of ten movies of the catalog, or their first three."""
+    measured = {}
+    for protocol in config.PROTOCOLS:
+        lists = data.read(data.catalog_only, protocol)
+        for length in (10, data.tuning["n_titles"]):
+            frame = data.judged(rules.cut(lists, length), protocol)
+            measured[Key("list_length", data.catalog_only, f"{length} titles", protocol)] = frame
+    return measured
+
+
+def failures(data: Material, written: pd.DataFrame) -> Measured:
+    """Failed answers counted, or dropped; unusable titles in their places, or taken out (`compaction`).
+
+    Args:
+        written: the fine-tuned model's lists for `next_item`, from :func:`audit.lists.short_lists`.
+    """
+    fresh = predictions.drop_seen(written, data.cases["next_item"])
+    whole = data.judged(fresh)
+    complete = rules.complete(written, n_titles=data.tuning["n_titles"])
+    settings = {
+        ("failures", "counted"): whole,
+        ("failures", "incomplete dropped"): whole[whole[CASE].isin(complete)],
+        ("failures", "empty dropped"): whole[whole[CASE].isin(fresh[CASE])],
+        ("compaction", "kept in place"): whole,
+        ("compaction", "compacted"): data.judged(rules.compacted(fresh)),
+    }
+    return {Key(step, data.lora, name, "next_item"): frame for (step, name), frame in settings.items()}
+
+
+def shares_counted(measured: Measured) -> str:
+    """Share of the cases that each way with failed answers counts, in one line.
+
+    Args:
+        measured: from :func:`failures`.
+    """
+    frames = {key.setting: frame for key, frame in measured.items() if key.step == "failures"}
+    return "Cases that count: " + ", ".join(
+        f"{name} {len(frame) / len(frames['counted']):.0%}" for name, frame in frames.items()
+    )
+
+
+def tie_order(data: Material, names: Sequence[str]) -> Measured:
+    """Ratings of one second in another order: histories, cases and targets cut anew.
+
+    The LSTM keeps its weights and reads the new cases; baselines are fitted again.
+
+    Args:
+        names: the baselines.
+
+    Returns:
+        Empty where ratings lack their times.
+    """
+    measured, per_user = {}, data.cases["next_item"].groupby(USER).size().max()
+    for order in protocols.ORDERS if data.timed else ():
+        interactions = protocols.reordered(data.interactions, order, seed=data.seed)
+        histories, cases, targets = protocols.recut(interactions, data.user_splits, cases_per_user=per_user)
+        scores = {"lstm": protocols.lstm_scores(cases, dataset=data.dataset)}
+        scores |= {name: _fitted(data, name, histories, cases) for name in names}
+        for name, matrix in scores.items():
+            frame = protocols.full_ranking(matrix, cases, targets, data.catalog.ids)
+            measured[Key("tie_order", name, order, "next_item")] = frame
+    return measured
+
+
+def tied_in_words(data: Material) -> str:
+    """How many users' very last movie depends on the order inside one second."""
+    share = (
+        f"{protocols.tied_share(data.interactions):.0%} of all users" if data.timed else "not to be told"
+    )
+    return f"Users whose last movie shares its second with the one before: {share}."
+
+
+def lstm_targets() -> tuple[dict[str, float], int]:
+    """What an LSTM trained on a target a window gains over one with a target at every position.
+
+    Measured once, by the study behind notebook 09.
+
+    Returns:
+        (`audit/lstm_targets/<metric>` with `/low` and `/high` beside it, validation users).
+    """
+    trials = pd.read_csv(config.study_dir("questions") / "lstm.csv").set_index("setting")
+    row = trials.loc["windows"]
+    gains = {
+        f"audit/lstm_targets/{metric}{end}": float(row[f"{metric}_difference{end.replace('/', '_')}"])
+        for metric in ("hit_rate@5", "ndcg@5")
+        for end in ("", "/low", "/high")
+    }
+    return gains, int(row["n_users"])
+
+
+def not_run(data: Material, *, untrained: Sequence[str]) -> pd.DataFrame:
+    """What the audit does not measure, and why.
+
+    Args:
+        untrained: steps about an adapter that this profile does not train.
+
+    Returns:
+        `step`, `not run because`.
+    """
+    reasons = {f"candidates: {data.model}": "its title scores cover the LSTM's candidates, not every movie"}
+    for name in sorted(set(data.baselines) - set(fitted_at_once(data.baselines))):
+        reasons[f"candidates: {name}, trained on all users"] = "a network takes too long to be fitted twice"
+    if not data.timed:
+        untimed = f"{protocols.share_untimed(data.interactions):.0%} of the ratings at hand have no time"
+        reasons["training_sessions"] = f"{untimed}, so there are no days"
+        reasons["tie_order"] = f"{untimed}: the file has an order"
+    for step in untrained:
+        reasons[step] = "this profile does not train this variant (audit.adapters)"
+    reasons["lstm_targets"] = (
+        "takes twenty times as long to train; `make questions` measured it (section 8)"
+    )
+    return pd.DataFrame(reasons.items(), columns=["step", "not run because"])

@@ -1,0 +1,214 @@
+"""Tests of audit.adapters, on tiny models of random weights."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_models
+import torch
+from safetensors.torch import load_file, save_file
+from test_instructions import CATALOG, examples
+
+from dualrec_utils.audit import adapters, material
+from dualrec_utils.core import config, predictions, splits
+from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.config import CASE, ITEM, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
+from dualrec_utils.models.finetuning import examples as lessons, lora, training
+from dualrec_utils.models.language import chat, generation, prompts
+from dualrec_utils.models.movielm import documents, model as movielm
+from dualrec_utils.pipeline import params
+
+SHAPE = {"rank": 2, "alpha": 4, "dropout": 0.0, "seed": 3}
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return documents.train_tokenizer(CATALOG, vocabulary=400)
+
+
+def tiny_model(tokenizer):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return movielm.new_model(tokenizer, hidden_size=32, n_layers=1, n_heads=2, dropout=0.0)
+
+
+def test_padding_carries_loss_only_in_the_variant_about_it(tokenizer):
+    encoded = lessons.encode(examples(), tokenizer, max_tokens=512)
+    before = [dict(example) for example in encoded]
+    padded = adapters.padded_everywhere(encoded, pad=tokenizer.pad_token_id)
+    longest = max(len(example["input_ids"]) for example in encoded)
+    for old, new in zip(encoded, padded, strict=True):
+        size = len(old["input_ids"])
+        assert len(new["input_ids"]) == len(new["labels"]) == len(new["attention_mask"]) == longest
+        assert new["labels"] == new["input_ids"] and new["input_ids"][:size] == old["input_ids"]
+        assert set(new["input_ids"][size:]) <= {tokenizer.pad_token_id}
+        assert new["attention_mask"] == [1] * size + [0] * (longest - size)
+    assert encoded == before
+
+
+def test_other_projections_stay_as_they_were_when_only_two_learn(tokenizer):
+    model = lora.attach(tiny_model(tokenizer), **SHAPE)
+    adapters.keep_q_and_v(model)
+    learning = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert learning and all("q_proj" in name or "v_proj" in name for name in learning)
+    encoded = lessons.encode(examples(), tokenizer, max_tokens=512)
+    schedule = {"n_epochs": 1, "batch_size": 2, "accumulation": 1, "learning_rate": 0.05}
+    training.train(model, tokenizer, encoded, encoded, seed=1, label="two", **schedule)
+    sums = {name: float(weight.detach().abs().sum()) for name, weight in model.named_parameters()}
+    moved = {name for name, total in sums.items() if "lora_B" in name and total > 0}
+    assert {name.split(".")[-4] for name in moved} == {"q_proj", "v_proj"}
+
+
+def test_as_much_history_as_fits_and_no_more(tokenizer):
+    item_ids = CATALOG.ids
+    long = np.tile(item_ids, 30)
+    cases = pd.DataFrame({"case_id": ["a", "b"], "history": [long, item_ids[:2]]})
+    hints = pd.Series({"a": item_ids[0], "b": item_ids[0]})
+    wording = {"hints": hints, "n_titles": 3}
+    texts, held = adapters.fitting_prompts(cases, CATALOG, tokenizer, n_tokens=300, **wording)
+    assert held[1] == 2
+    assert texts[1] == prompts.build_prompts(cases.tail(1), CATALOG, n_recent=2, **wording)[0]
+    assert 2 < held[0] < len(long)
+    assert len(chat.prompt_ids(tokenizer, texts[0])) <= 300
+    more = prompts.build_prompts(cases.head(1), CATALOG, n_recent=held[0] + 2, **wording)[0]
+    assert len(chat.prompt_ids(tokenizer, more)) > 300
+
+
+def test_answers_carry_the_names_of_their_cases(tokenizer):
+    cases = pd.DataFrame({"case_id": ["x", "y"]})
+    settings = {"max_new_tokens": 8, "generation_batch_size": 2, "n_titles": 3}
+    model = tiny_model(tokenizer).eval()
+    given = adapters.answers(model, tokenizer, ["one", "two"], cases, settings=settings, label="test")
+    alone = generation.generate(model, tokenizer, ["two"], max_new_tokens=8, batch_size=2, label="test")
+    assert given["y"] == alone[0] and given.index.tolist() == ["x", "y"]
+
+
+def test_an_unknown_variant_is_refused():
+    with pytest.raises(StudyError, match=r"audit.adapters names 'more'"):
+        adapters.train_variant("more", model="movielm")
+
+
+def test_a_model_that_is_not_fine_tuned_is_refused():
+    with pytest.raises(StudyError, match=r"audit.model is 'gpt'.*movielm"):
+        material.tuning_of("gpt")
+
+
+# A variant is trained once, and again only when something that it depends on changes.
+
+
+@pytest.fixture
+def section(tiny, tmp_path, monkeypatch):
+    """Section `lora_finetuning` of a run on the tiny data set, with what the stages before it leave."""
+    folder = config.handoff_dir("ml-100k", "lstm")
+    folder.mkdir(parents=True)
+    items = load_catalog("ml-100k").ids
+    hints = pd.DataFrame({USER: sorted(splits.load_histories("ml-100k", "train"))})
+    hints = hints.assign(**{ITEM: items[0], "in_sample_item_id": items[1]})
+    hints.to_parquet(folder / "hints_lora_train.parquet")
+    cases = predictions.load_cases(Scope("ml-100k", "lstm", "window_of_five", "validation"))[[CASE]]
+    cases.assign(**{ITEM: items[2]}).to_parquet(folder / "hints_window_of_five_validation.parquet")
+    base = tiny_models.tiny_mistral(tmp_path / "base", chat=True, n_layers=1)
+    model = {"model": str(base), "revision": None, "dtype": "float32", "quantization": "none"}
+    values = {"n_recent": 3, "n_titles": 3, "n_epochs": 1, "batch_size": 2, "accumulation": 8}
+    values |= {"learning_rate": 0.01, "max_tokens": 1024, "precision": "auto", "checkpoint_steps": 50}
+    values |= {"gradient_checkpointing": False, "rank": 2, "alpha": 4, "dropout": 0.1}
+    values |= {"dataset": "ml-100k", "seed": 4, "models": {"small": model}}
+    monkeypatch.setattr(params, "section", lambda name: dict(values))
+    return values
+
+
+@pytest.fixture
+def trained(section, monkeypatch):
+    """Counts the trainings of :func:`adapters.train_variant`, which really happen."""
+    counts = []
+
+    class Counted(training.Trainer):
+        def train(self, *arguments, **named):
+            counts.append(1)
+            return super().train(*arguments, **named)
+
+    monkeypatch.setattr(training, "Trainer", Counted)
+    return counts
+
+
+def weights_of(model):
+    return {name: weight for name, weight in model.state_dict().items() if "lora_" in name}
+
+
+def test_a_variant_is_trained_once_and_comes_back_as_it_was(section, trained):
+    first, _, curve = adapters.train_variant(adapters.Q_AND_V, model="small")
+    # What DVC does before the stage runs again.
+    shutil.rmtree(config.stage_dir("ml-100k", "audit"), ignore_errors=True)
+    torch.manual_seed(99)
+    again, _, same_curve = adapters.train_variant(adapters.Q_AND_V, model="small")
+    assert len(trained) == 1
+    pd.testing.assert_frame_equal(same_curve, curve)
+    before, after = weights_of(first), weights_of(again)
+    assert any((weight != 0).any() for name, weight in before.items() if "lora_B" in name)
+    assert all(torch.equal(weight, after[name]) for name, weight in before.items())
+    adapters.train_variant(adapters.EVERYWHERE, model="small")
+    assert len(trained) == 2
+    adapters.train_variant(adapters.Q_AND_V, model="small")
+    assert len(trained) == 2
+
+
+def edited(monkeypatch, tmp_path, *names):
+    """The package with a comment more in some modules, in the place of the real one."""
+    package = tmp_path / "code" / "dualrec_utils"
+    shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package)
+    for name in names:
+        with open(package / name, "a", encoding="utf-8") as stream:
+            stream.write("# changed\n")
+    monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
+
+
+def swap_two_weights(section):
+    """Another base model, whose weights have the same sum."""
+    path = f"{section['models']['small']['model']}/model.safetensors"
+    weights = load_file(path)
+    table = weights["model.embed_tokens.weight"]
+    table[[7, 8]] = table[[8, 7]]
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("change", ["settings", "shape", "seed", "code", "base", "examples"])
+def test_whatever_a_variant_depends_on_trains_it_anew(section, trained, tmp_path, monkeypatch, change):
+    adapters.train_variant(adapters.EVERYWHERE, model="small")
+    if change == "settings":
+        section["learning_rate"] = 0.02
+    elif change == "shape":
+        section["alpha"] = 8
+    elif change == "seed":
+        section["seed"] = 5
+    elif change == "code":
+        edited(monkeypatch, tmp_path, "models/finetuning/training.py")
+    elif change == "base":
+        swap_two_weights(section)
+    else:
+        path = config.handoff_dir("ml-100k", "lstm") / "hints_lora_train.parquet"
+        hints = pd.read_parquet(path)
+        hints.loc[0, ITEM] = load_catalog("ml-100k").ids[5]
+        hints.to_parquet(path)
+    adapters.train_variant(adapters.EVERYWHERE, model="small")
+    assert len(trained) == 2
+
+
+def test_which_projections_learn_is_part_of_what_a_variant_depends_on(section, trained, monkeypatch):
+    adapters.train_variant(adapters.Q_AND_V, model="small")
+    monkeypatch.setattr(adapters, "keep_q_and_v", lambda model: None)
+    adapters.train_variant(adapters.Q_AND_V, model="small")
+    assert len(trained) == 2
+
+
+def test_an_edit_of_a_baseline_trains_no_variant(section, trained, tmp_path, monkeypatch):
+    adapters.train_variant(adapters.EVERYWHERE, model="small")
+    edited(
+        monkeypatch, tmp_path, "models/baselines/ease.py", "models/hybrids/rerank.py", "audit/measure.py"
+    )
+    adapters.train_variant(adapters.EVERYWHERE, model="small")
+    assert len(trained) == 1

@@ -1,0 +1,235 @@
+"""Tests of audit.material, audit.measure and audit.ladder on the tiny data set, with random lists."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dualrec_utils.audit import ladder, lists as rules, material, measure, steps
+from dualrec_utils.core import config, evaluation, files, predictions
+from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.config import CASE, ITEM
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import SEEN_KEPT, Scope
+from dualrec_utils.models import handoff
+from dualrec_utils.pipeline import params
+
+STATS = {"seed": 3, "n_bootstrap": 100, "confidence": 0.95}
+STAGES = {
+    "lstm": ["lstm"],
+    "baselines": ["most_popular", "ease", "markov"],
+    "zero_shot_llm": ["movielm_zero_shot"],
+    "lora_finetuning": ["movielm_lora", "movielm_lora_permuted", "movielm_lora_constrained"],
+    "rerank_ablation": ["movielm_lora_reranked", "dualrec_fusion"],
+}
+
+
+def leave_lists(scope, names, cases, catalog, rng):
+    """Random rankings of ten movies, movies already rated left out and kept."""
+    for name in names:
+        scores = rng.random((len(cases), len(catalog)))
+        for suffix, left_out in (("", True), (SEEN_KEPT, False)):
+            lists = predictions.from_scores(
+                scores, cases, catalog.ids, seed=1, exclude_seen=left_out, length=10
+            )
+            predictions.write(lists, name + suffix, scope)
+
+
+def leave_answers(scope, cases, catalog, rng):
+    """Three titles a case; in every second answer one of them is no movie."""
+    titles = list(catalog.names.values())
+    texts = []
+    for place in range(len(cases)):
+        named = rng.choice(titles, size=3, replace=False)
+        named[1] = "No Such Movie Anywhere (1901)" if place % 2 else named[1]
+        texts.append("".join(f"- {title}\n" for title in named))
+    made_by = {"model": "movielm", "revision": None, "parameters": {}}
+    handoff.save_generations(texts, [""] * len(cases), cases, "movielm_lora", scope, **made_by)
+
+
+@pytest.fixture
+def data(tiny, monkeypatch):
+    """What the audit works with where every stage before it has left random lists."""
+    rng, catalog = np.random.default_rng(8), load_catalog("ml-100k")
+    for protocol in config.PROTOCOLS:
+        test = Scope("ml-100k", "audit", protocol, "test")
+        cases = predictions.load_cases(test)
+        for stage, names in STAGES.items():
+            leave_lists(test.replace(stage=stage), names, cases, catalog, rng)
+        leave_answers(test.replace(stage="lora_finetuning"), cases, catalog, rng)
+        folder = config.handoff_dir("ml-100k", "lstm")
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"scores_{test.label}.npy", rng.random((len(cases), len(catalog))))
+        hints = pd.DataFrame({CASE: cases[CASE], ITEM: rng.choice(catalog.ids, size=len(cases))})
+        hints.to_parquet(folder / f"hints_{test.label}.parquet")
+    chosen = {"chosen/markov/smoothing": 1.0, "chosen/ease/query_length": 3, "chosen/ease/l2": 10.0}
+    files.write_json(chosen, config.METRICS / "baselines.json")
+    tuning = {"dataset": "ml-100k", "seed": 7, "n_titles": 3, "match_threshold": 90.0, "n_recent": 5}
+    monkeypatch.setattr(params, "section", lambda name: tuning | {"models": {"movielm": {}}})
+    return material.load(
+        "ml-100k", stage="audit", model="movielm", baselines=["most_popular", "markov"], seed=7
+    )
+
+
+def vectors(data, frames):
+    """Stand-ins for sentence embeddings: every title a direction of its own, drawn."""
+    rng = np.random.default_rng(2)
+    names = measure.rerank.texts_of(pd.concat(frames), data.catalog.names)
+    texts = sorted({*names, *data.catalog.names.values()})
+    drawn = rng.normal(size=(len(texts), 8))
+    return pd.DataFrame(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), index=texts)
+
+
+def test_material_finds_every_system_and_names_what_is_missing(data):
+    assert data.stages["dualrec_fusion"] == "rerank_ablation"
+    assert data.scope("lstm", "window_of_five").stage == "lstm"
+    pd.testing.assert_frame_equal(
+        data.per_case("movielm_lora"),
+        evaluation.per_case("movielm_lora", Scope("ml-100k", "lora_finetuning", "next_item", "test")),
+    )
+    with pytest.raises(StudyError, match=r"'narm'.*dvc repro"):
+        data.read("narm")
+
+
+def test_answers_are_judged_without_movies_already_rated(data):
+    cases = data.last_cases(1)
+    answers, truth = data.answers("movielm_lora"), data.targets["next_item"]
+    right = data.catalog.names
+    alone = {case: f"- {right[truth[case][0]]}\n" for case in cases[CASE]}
+    assert data.judged_answers(pd.Series(alone), cases)["hit_rate@1"].eq(1).all()
+    rated = {
+        case: f"- {right[history[0]]}\n- {right[truth[case][0]]}\n"
+        for case, history in zip(cases[CASE], cases["history"], strict=True)
+    }
+    assert data.judged_answers(pd.Series(rated), cases)["hit_rate@1"].eq(1).all()
+    lists = data.lists_of(answers, cases)
+    assert lists.groupby(CASE).size().eq(3).all() and lists[ITEM].isna().any()
+
+
+def test_any_of_five_can_only_add_hits(data):
+    measured = measure.ground_truth(data)
+    assert list(dict.fromkeys(key.system for key in measured)) == [
+        "lstm", "movielm_lora", "movielm_lora_reranked", "most_popular", "markov", "dualrec_fusion",
+    ]  # fmt: skip
+    for name in ("lstm", "dualrec_fusion"):
+        one, five = (
+            measured[steps.Key("ground_truth", name, f"{which} of the five", "window_of_five")]
+            for which in ("first", "any")
+        )
+        assert (five["hit_rate@5"] >= one["hit_rate@5"]).all()
+        assert five["hit_rate@5"].sum() > one["hit_rate@5"].sum()
+
+
+def test_candidates_sessions_and_chance(data):
+    negatives = measure.draw_negatives(data, n_negatives=3, n_draws=2)
+    assert list(negatives) == [7, 8]
+    measured, drawn = measure.candidates(data, negatives)
+    assert list(drawn) == ["lstm", "most_popular", "markov"]
+    assert [key.setting for key in measured] == ["whole catalog"] * 3 + ["sampled_20"] * 3
+    table = measure.candidates_table(data, measured, drawn, n_negatives=3)
+    assert (table["least draw"].iloc[:-1] <= table["sampled_20, hit_rate@5"].iloc[:-1]).all()
+    flat = measure.flatten_chance(table)
+    assert flat["audit/candidates/chance/sampled_20/hit_rate@1"] == 1 / 4
+    unseen = len(data.catalog) - data.cases["next_item"]["history"].map(len)
+    assert flat["audit/candidates/chance/whole_catalog/hit_rate@5"] == pytest.approx((5 / unseen).mean())
+    few = measure.sessions(data, negatives, n_sessions=4)
+    assert [(key.step, key.setting) for key in few][:3] == [
+        ("training_sessions", "all users"),
+        ("training_sessions", "4 sessions"),
+        ("candidates", "sampled_20, 4 sessions"),
+    ]
+    track = measure.copied_track(few).set_index("system")
+    by_user = few[steps.Key("candidates", "markov", "sampled_20, 4 sessions", "next_item")]
+    expected = by_user.groupby("user_id")["hit_rate@5"].mean().mean()
+    assert track.loc["Markov chain", "HR@5 here"] == expected
+    # Figure 4 of the paper has a row for popularity, and none for a Markov chain.
+    assert track["HR@5 in the paper"].notna().to_dict() == {"Most popular": True, "Markov chain": False}
+
+
+def test_without_times_there_are_no_days_and_no_ties(data):
+    untimed = data.interactions.drop(columns="timestamp")
+    bare = material.Material(**vars(data) | {"interactions": untimed})
+    assert measure.sessions(bare, {7: None}, n_sessions=4) == {} == measure.tie_order(bare, ["markov"])
+    with_times = measure.not_run(data, untrained=["lora_loss"])["step"].tolist()
+    assert with_times == ["candidates: movielm", "lora_loss", "lstm_targets"]
+    without = measure.not_run(bare, untrained=["lora_loss"])["step"].tolist()
+    assert without == ["candidates: movielm", "training_sessions", "tie_order", "lora_loss", "lstm_targets"]
+
+
+def test_the_leak_moves_order_alone_and_every_hit_to_the_head_unless_the_hint_is_there(data):
+    written = rules.short_lists(data)
+    assert list(written) == [
+        (name, protocol)
+        for protocol in config.PROTOCOLS
+        for name in ("movielm_lora", "lstm", "most_popular", "ease", "movielm_lora_permuted")
+    ]
+    embeddings = vectors(data, written.values())
+    measured = measure.reference(data, written, embeddings)
+    key = steps.Key("reference", "ease", measure.LEAKING, "window_of_five")
+    leaking, honest = measured[key], measured[key._replace(setting=measure.HONEST)]
+    assert leaking["hit_rate@5"].tolist() == honest["hit_rate@5"].tolist()
+    assert leaking["hit_rate@1"].sum() > honest["hit_rate@1"].sum()
+    shares = measure.shares_first(measured, ["ease"], **STATS)
+    assert shares["reference"].tolist() == [measure.HONEST, measure.LEAKING]
+    text = measure.leak_in_words(shares, "ease")
+    assert f"{shares['value'][1]:.0%} have" in text and f"{shares['value'][0]:.0%} where" in text
+
+
+def test_failures_are_counted_or_dropped(data):
+    written = rules.short_lists(data)["movielm_lora", "next_item"]
+    measured = measure.failures(data, written)
+    # Every second answer has a title that is no movie.
+    sizes = {key.setting: len(frame) for key, frame in measured.items()}
+    n_cases = len(data.cases["next_item"])
+    assert sizes["counted"] == sizes["compacted"] == n_cases == 2 * sizes["incomplete dropped"]
+    assert "counted 100%, incomplete dropped 50%" in measure.shares_counted(measured)
+
+
+def test_hit_rules_lengths_and_seen_movies_have_the_study_s_setting_first(data):
+    written = rules.short_lists(data)
+    hit_rule, alike = measure.hit_rule(data, written, thresholds=[0.5, 0.9])
+    assert [key.setting for key in hit_rule][:3] == ["same movie", "alike at 0.5", "alike at 0.9"]
+    assert {"title", "target", "ratio", "n", "system", "protocol"} == set(alike)
+    lengths = measure.list_length(data)
+    assert [key.setting for key in lengths] == ["10 titles", "3 titles"] * 2
+    seen = measure.seen(data)
+    for name in ("lstm", "most_popular", "dualrec_fusion"):
+        left_out, kept = (
+            seen[steps.Key("seen", name, setting, "next_item")] for setting in ("left out", "kept")
+        )
+        # The same scores: a movie already rated takes a place and is never right.
+        assert (left_out["hit_rate@5"] >= kept["hit_rate@5"]).all()
+
+
+def test_the_ladder_has_both_systems_on_every_rung(data):
+    written = rules.short_lists(data)
+    three = written["movielm_lora", "window_of_five"]
+    embeddings = vectors(data, written.values())
+    rungs = ladder.climb(data, written, three, embeddings, **STATS)
+    names = [name for name, _ in ladder.RUNGS]
+    assert rungs["rung"].unique().tolist() == names
+    strict = rungs[rungs["rung"] == names[-1]].set_index(["system", "metric"])["value"]
+    alone = data.judged(rules.cut(data.read("lstm"), 3))
+    assert strict["lstm", "hit_rate@5"] == alone.groupby("user_id")["hit_rate@5"].mean().mean()
+    similarity = measure.rerank.similarities
+    own = predictions.drop_seen(written["movielm_lora", "next_item"], data.cases["next_item"])
+    ordered = measure.rerank.by_similarity(
+        own, similarity(own, data.hints["next_item"], data.catalog, embeddings)
+    )
+    expected = data.judged(ordered).groupby("user_id")["hit_rate@1"].mean().mean()
+    assert strict["movielm_lora_reranked", "hit_rate@1"] == expected
+
+
+def test_other_orders_of_one_second_cut_other_cases(data, monkeypatch):
+    monkeypatch.setattr(
+        measure.protocols, "lstm_scores", lambda cases, dataset: np.zeros((len(cases), len(data.catalog)))
+    )
+    measured = measure.tie_order(data, ["markov"])
+    assert [(key.system, key.setting) for key in measured][:2] == [
+        ("lstm", "by item id"),
+        ("markov", "by item id"),
+    ]
+    first, reverse = (
+        measured[steps.Key("tie_order", "markov", order, "next_item")]
+        for order in measure.protocols.ORDERS[:2]
+    )
+    assert first["first_hit"].tolist() != reverse["first_hit"].tolist()
