@@ -1,8 +1,10 @@
 import numpy as np
 import pandas as pd
+import pytest
 
 from dualrec_utils.content.features import item_features
 from dualrec_utils.core.catalog import Catalog
+from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.lstm import sequences as lstm_data, training as lstm
 from dualrec_utils.studies.bench import lstm as bench
 
@@ -38,7 +40,6 @@ def test_speed_counts_real_targets_only(monkeypatch):
     assert speeds == {"every_position": [4.0] * bench.REPEATS}
 
 
-def test_an_unknown_section_is_named(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["bench", "lstn"])
-    assert bench.main() == 2
-    assert "'lstn'; sections: lstm" in capsys.readouterr().err
+def test_an_unknown_section_is_named():
+    with pytest.raises(StudyError, match="'lstn'; sections: lstm"):
+        bench.run_sections(["lstm", "lstn"], short=True)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dualrec_utils.core.errors import StudyError
 from dualrec_utils.studies.bench import gpu as bench_gpu
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -22,8 +23,12 @@ def test_every_row_is_measured_or_says_why_not():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_nothing_is_written(root, capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["bench_gpu"])
-    assert bench_gpu.main() == 0
+def test_without_a_gpu_nothing_is_written(root, capsys):
+    bench_gpu.run_bench("bfloat16")
     assert capsys.readouterr().out == "not run: no GPU\n"
     assert not root.exists()
+
+
+def test_an_unknown_dtype_is_named():
+    with pytest.raises(StudyError, match="'int8'; allowed: float32"):
+        bench_gpu.run_bench("int8")

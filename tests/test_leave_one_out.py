@@ -238,9 +238,8 @@ def test_the_command_trains_with_one_thread_whatever_the_machine_has(
     own = {key: value for key, value in SETTINGS.items() if key != "split_seed"}
     YAML().dump({"split_seed": 1, "ml-100k": own}, path)
     monkeypatch.setattr(leave_one_out_run, "PARAMS", path)
-    monkeypatch.setattr("sys.argv", ["leave_one_out_run", "ml-100k", "gru4rec"])
     torch.set_num_threads(2)
-    leave_one_out_run.main()
+    leave_one_out_run.run_models("ml-100k", ["gru4rec"])
     table = pd.read_csv(config.study_dir("leave_one_out") / "ml-100k" / "gru4rec.csv")
     assert table["device"].unique() == "cpu, 1 thread(s)"
     assert "gru4rec" in capsys.readouterr().out

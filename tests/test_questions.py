@@ -356,10 +356,11 @@ def test_settings_of_the_project_are_usable():
         questions.read_settings("lsmt")
 
 
-@pytest.mark.parametrize(
-    ("module", "what"), [(questions_lstm, "LSTM setting"), (questions_sizes, "size")], ids=["lstm", "sizes"]
-)
-def test_a_piece_that_the_settings_do_not_have_is_named(monkeypatch, capsys, module, what):
-    monkeypatch.setattr("sys.argv", ["command", "wrong"])
-    assert module.main() == 2
-    assert f"there is no {what} 'wrong'; {what.split()[-1]}s: " in capsys.readouterr().err
+def test_a_piece_that_the_settings_do_not_have_is_named():
+    for run, what in (
+        (questions_lstm.run_setting, "LSTM setting 'wrong'; settings: default"),
+        (questions_sizes.run_size, "size 'wrong'; sizes: 32x1"),
+        (questions_suggestions.run_system, "system 'wrong'; systems: zero_shot"),
+    ):
+        with pytest.raises(StudyError, match=what):
+            run("wrong")

@@ -9,7 +9,6 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,19 +140,3 @@ def headline(stage: Stage) -> str:
         f"[{place + 1}/{len(STAGES)}] {stage.name}: budget {budget(stage)} s, {before};"
         f" at most about {rest} left of the whole run"
     )
-
-
-def reported(name: str):
-    """Kept until the studies' commands have moved."""
-
-    def decorate(work):
-        def command() -> int:
-            try:
-                return work() or 0
-            except StudyError as error:
-                print(f"dualrec: {name}: {error}", file=sys.stderr, flush=True)
-                return 2
-
-        return command
-
-    return decorate

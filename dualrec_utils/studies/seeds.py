@@ -1,4 +1,4 @@
-"""`python -m dualrec_utils.studies.seeds lstm gru4rec`: how far results move with the seed of the training.
+"""`dualrec study seeds lstm gru4rec`: how far results move with the seed of the training.
 
 The run itself has one seed. Here a model is trained again, with the run's own settings, from other seeds:
 weights, dropout and order of the batches change; users, cases and catalog stay. One table a model,
@@ -7,12 +7,10 @@ weights, dropout and order of the batches change; users, cases and catalog stay.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -180,15 +178,12 @@ def _digest(name: str, settings: dict, *, dataset: str, seed: int) -> str:
     return hashlib.sha256(about.encode()).hexdigest()[:12]
 
 
-@stages.reported(STAGE)
-def main() -> None:
-    """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="+", metavar="model")
-    for name in parser.parse_args().models:
+def run_all(models: Sequence[str]) -> None:
+    """Train the named models from more seeds, and print their tables and the spread.
+
+    Raises:
+        StudyError: as :func:`run`.
+    """
+    for name in models:
         table = run(name)
         print(name, table.to_string(index=False), spread(table).round(4).to_string(index=False), sep="\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,13 +1,11 @@
 """The adapters of notebook 05: what each is taught, and its training from the parameters.
 
-`accelerate launch -m dualrec_utils.models.finetuning.adapters [model ...]` trains them on several GPUs and leaves finished
+`accelerate launch -m dualrec_utils finetune [model ...]` trains them on several GPUs and leaves finished
 checkpoints, from which the notebook then takes its adapters without training again.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -24,7 +22,6 @@ from dualrec_utils.models import handoff
 from dualrec_utils.models.finetuning import checkpoints, examples, lora, training
 from dualrec_utils.models.language import loading
 from dualrec_utils.models.language.generation import LoadedModel
-from dualrec_utils.pipeline import params, stages
 
 STAGE = "lora_finetuning"
 TRAIN, VALIDATION = "train", "validation"
@@ -209,15 +206,3 @@ def train_all(settings: Mapping, *, names: Sequence[str]) -> None:
     for name in names or models:
         for ending, lesson in by_ending.items():
             train_adapter(lesson, name=f"{name}_{ending}", base=models[name], settings=settings)
-
-
-@stages.reported("finetune")
-def main() -> None:
-    """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", metavar="model", help="of lora_finetuning.models; default all")
-    train_all(params.section(STAGE), names=parser.parse_args().models)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

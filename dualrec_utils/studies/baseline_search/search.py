@@ -1,4 +1,4 @@
-"""Random search of baselines on validation users: `dualrec search gru4rec ...`.
+"""Random search of baselines on validation users: `dualrec study search gru4rec ...`.
 
 Bergstra and Bengio (2012), "Random search for hyper-parameter optimization", JMLR. Every model gets the
 same number of settings, its defaults and drawn ones, and is measured on validation users alone. It
@@ -8,9 +8,8 @@ stands outside the default run, which takes the chosen values from `params.yaml`
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from dualrec_utils.core import config, files, splits
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
-from dualrec_utils.pipeline import params, stages
+from dualrec_utils.pipeline import params
 
 STAGE = "baseline_search"
 DATASET = "ml-100k"
@@ -197,15 +196,12 @@ def run(name: str, *, seed: int, n_draws: int, models: dict[str, dict]) -> pd.Da
     return table
 
 
-@stages.reported(STAGE)
-def main() -> None:
-    """Parse the command line and search."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="+", metavar="model")
+def run_all(models: Sequence[str]) -> None:
+    """Search the named baselines and print their tables.
+
+    Raises:
+        StudyError: as :func:`run`.
+    """
     settings = read_settings(PARAMS)
-    for name in parser.parse_args().models:
+    for name in models:
         print(run(name, **settings).round(4).to_string(index=False), flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,15 +1,13 @@
-"""`python -m dualrec_utils.studies.bench.gpu`: what LoRA and generation with 7 billion weights cost on this GPU.
+"""`dualrec bench-gpu`: what LoRA and generation with 7 billion weights cost on this GPU.
 
 The model has the shape of Mistral-7B-Instruct-v0.3 and random weights: nothing is downloaded, and speed
-and memory do not hang on what the weights are. It is written to a temporary folder (15 GB) and loaded
+and memory do not depend on what the weights are. It is written to a temporary folder (15 GB) and loaded
 from there, as a user's model would be.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -151,22 +149,23 @@ def _training(model, tokenizer, *, n_steps: int, twice: bool) -> dict[str, float
     return _measured("training", sum(len(one["input_ids"]) for one in own), lambda: train(own, "LoRA"))
 
 
-def main() -> int:
-    """Measure, print the table and write `reports/studies/bench/gpu_<device>.json`; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dtype", default="bfloat16", help="of the weights; float16 on a T4 or V100")
-    dtype = parser.parse_args().dtype
+def run_bench(dtype: str) -> None:
+    """Measure, print the table and write `reports/studies/bench/gpu_<device>.json`; nothing without a GPU.
+
+    Args:
+        dtype: of the weights; `float16` on a GPU without bfloat16.
+
+    Raises:
+        StudyError: for an unknown dtype.
+    """
+    if dtype not in loading.DTYPES:
+        raise StudyError(f"dtype is {dtype!r}; allowed: {', '.join(loading.DTYPES)}")
     if not torch.cuda.is_available():
         print("not run: no GPU")
-        return 0
+        return
     device = torch.cuda.get_device_name(0)
     found = bench(SETTINGS, scale="7b", dtype=dtype, n_steps=10, n_prompts=16, n_new=60)
     rows = found.astype(object).where(found.notna(), None).to_dict("records")
     path = config.study_dir("bench") / f"gpu_{device.lower().replace(' ', '_')}.json"
     files.write_json({"device": device, "dtype": dtype, "machine": stages.machine(), "rows": rows}, path)
     print(f"{found.round(1).to_string(index=False)}\n{device}; written to {path}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""`python -m dualrec_utils.studies.bench.lstm`: what the study's own shortcuts are worth, measured side by side.
+"""`dualrec bench`: what the study's own shortcuts are worth, measured side by side.
 
 One function a section; each prints a table and writes `reports/studies/bench/<section>.json`. Only numbers
 taken in one run on one machine are comparable.
@@ -6,10 +6,9 @@ taken in one run on one machine are comparable.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,22 +210,18 @@ SECTIONS: dict[str, Callable[..., None]] = {
 }
 
 
-@stages.reported("bench")
-def main() -> None:
-    """Parse the command line and run the sections."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)}; default all"
-    )
-    parser.add_argument(
-        "--short", action="store_true", help="train the LSTM for one pass, not for all epochs"
-    )
-    arguments = parser.parse_args()
-    for name in arguments.sections or SECTIONS:
-        if name not in SECTIONS:
-            raise StudyError(f"bench has no section {name!r}; sections: {', '.join(SECTIONS)}")
-        SECTIONS[name](short=arguments.short)
+def run_sections(sections: Sequence[str], *, short: bool) -> None:
+    """Measure, print and write the named sections; all of them where none is named.
 
+    Args:
+        sections: of :data:`SECTIONS`.
+        short: train the LSTM for one pass, not for all epochs.
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+    Raises:
+        StudyError: for an unknown section, before any is measured.
+    """
+    unknown = [name for name in sections if name not in SECTIONS]
+    if unknown:
+        raise StudyError(f"bench has no section {unknown[0]!r}; sections: {', '.join(SECTIONS)}")
+    for name in sections or SECTIONS:
+        SECTIONS[name](short=short)

@@ -1,4 +1,4 @@
-"""`python -m dualrec_utils.studies.leave_one_out.run ml-1m sasrec`: fit and measure baselines on the field's track.
+"""`dualrec study loo run ml-1m sasrec`: fit and measure baselines on the field's track.
 
 It stands outside the default run. One table a data set and model, one row a seed:
 `reports/studies/leave_one_out/<dataset>/<model>.csv`.
@@ -6,11 +6,11 @@ It stands outside the default run. One table a data set and model, one row a see
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +22,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines.base import Scorer
 from dualrec_utils.models.baselines.experiment import CHOSEN_BY
-from dualrec_utils.pipeline import params, stages
+from dualrec_utils.pipeline import params
 from dualrec_utils.studies.leave_one_out import track as loo
 
 PARAMS = Path(__file__).with_name("params.yaml")
@@ -151,24 +151,19 @@ def _device(trained: bool) -> str:
     return f"cpu, {torch.get_num_threads()} thread(s)"
 
 
-@stages.reported(loo.STUDY)
-def main() -> None:
-    """Parse the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dataset", choices=config.DATASETS)
-    parser.add_argument("models", nargs="+", metavar="model")
-    arguments = parser.parse_args()
-    settings = read_settings(PARAMS, arguments.dataset)
+def run_models(dataset: str, models: Sequence[str]) -> None:
+    """Fit the named baselines with the study's `params.yaml`, and print their tables.
+
+    Raises:
+        StudyError: as :func:`read_settings` and :func:`run`.
+    """
+    settings = read_settings(PARAMS, dataset)
     # Imported here: a spelling mistake need not wait for it. One thread, because attention's last digits
-    # hang on their number and early stopping makes hits of them; networks of this size lose no time.
+    # depend on their number and early stopping makes hits of them; networks of this size lose no time.
     import torch
 
     torch.set_num_threads(1)
-    for name in arguments.models:
-        table = run(arguments.dataset, name, settings=settings)
+    for name in models:
+        table = run(dataset, name, settings=settings)
         shown = ["model", SEED, *loo.METRICS, "best_epoch", "epochs", "seconds_per_epoch"]
         print(table[shown].round(4).to_string(index=False), flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""`python -m dualrec_utils.studies.leave_one_out.tables`: tables of the field's track, beside published figures.
+"""`dualrec study loo tables`: tables of the field's track, beside published figures.
 
 It reads what :mod:`studies.leave_one_out.run` left and writes, under `reports/studies/leave_one_out/`,
 `ml-100k.csv`, `ml-1m.csv` and `ml-1m_published.csv`.
@@ -6,8 +6,6 @@ It reads what :mod:`studies.leave_one_out.run` left and writes, under `reports/s
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import pandas as pd
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.pipeline import params, stages
+from dualrec_utils.pipeline import params
 from dualrec_utils.show import tables
 from dualrec_utils.studies.leave_one_out import track as loo
 
@@ -35,9 +33,7 @@ def read_rows(dataset: str) -> pd.DataFrame:
     # A name that begins with a dot is what a killed write left.
     paths = sorted(folder.glob("[!.]*.csv"))
     if not paths:
-        raise StudyError(
-            f"{folder} has no table: run `python -m dualrec_utils.studies.leave_one_out.run` first"
-        )
+        raise StudyError(f"{folder} has no table: run `make loo` first")
     return pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
 
 
@@ -122,13 +118,7 @@ def write_all(published: Path = PUBLISHED) -> dict[str, pd.DataFrame]:
     return written
 
 
-@stages.reported(loo.STUDY)
-def main() -> None:
+def print_tables() -> None:
     """Write and print the tables."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     for name, table in write_all().items():
         print(f"{name}\n{table.drop(columns='hyperparameters', errors='ignore').to_string(index=False)}\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,13 +1,10 @@
-"""`python -m dualrec_utils.studies.leave_one_out.ties`: what the order inside equal timestamps does to the track.
+"""`dualrec study loo ties`: what the order inside equal timestamps does to the track.
 
 Ratings with one timestamp have no order of their own, but models learn whichever a file has. Each order is
 given to models that need no training in epochs: `reports/studies/leave_one_out/<dataset>_ties.csv`.
 """
 
 from __future__ import annotations
-
-import argparse
-import sys
 
 import numpy as np
 import pandas as pd
@@ -16,7 +13,6 @@ from dualrec_utils.core import config, files
 from dualrec_utils.core.config import ITEM, POSITION, TIMESTAMP, USER
 from dualrec_utils.datasets import known, movielens, sources
 from dualrec_utils.models import baselines
-from dualrec_utils.pipeline import stages
 from dualrec_utils.show import tables
 from dualrec_utils.studies.leave_one_out import track as loo
 from dualrec_utils.studies.leave_one_out.run import PARAMS, read_settings
@@ -83,10 +79,8 @@ def compare(ratings: pd.DataFrame, *, dataset: str, n_validation: int, seed: int
     return pd.DataFrame(rows)
 
 
-@stages.reported(loo.STUDY)
-def main() -> None:
+def run_ties() -> None:
     """Write and print the table of each data set."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     for dataset in config.DATASETS:
         settings = read_settings(PARAMS, dataset)
         sources.fetch(dataset)
@@ -100,7 +94,3 @@ def main() -> None:
         path = config.study_dir(loo.STUDY) / f"{dataset}_ties.csv"
         files.write_csv(table.round({"targets_moved": 3}), path)
         print(f"{dataset}\n{table.to_string(index=False)}\n", flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""`python -m dualrec_utils.studies.nir.experiment`: NIR on its recordings, on yardsticks and on a local model.
+"""`dualrec study nir`: NIR on its recordings, on yardsticks and on a local model.
 
 It stands outside the default run: it needs the authors' two files, and what stages `data` and `movielm`
 left. It writes `results.csv` and `metrics.json` under `reports/studies/nir/`.
@@ -18,7 +18,7 @@ from dualrec_utils.core.config import CASE, HISTORY, ITEM, SPLIT, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.splits import WINDOW, load_splits
 from dualrec_utils.models.baselines.item_knn import ItemKNN
-from dualrec_utils.pipeline import params, stages
+from dualrec_utils.pipeline import params
 from dualrec_utils.show import tables
 from dualrec_utils.studies.nir import candidates as nir_candidates, protocol as nir, recordings as nir_data
 from dualrec_utils.studies.nir.protocol import Result
@@ -256,12 +256,7 @@ def read_settings(path: Path) -> dict:
     return settings
 
 
-@stages.reported("nir")
-def main() -> None:
-    """Run with `optional/nir/params.yaml`."""
+def run_study() -> None:
+    """Run with the study's `params.yaml`, and print the table."""
     table = run(**read_settings(PARAMS))
     print(tables.to_markdown(table.drop(columns="remark")))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -55,7 +55,7 @@ def results(
             are written there, "Title (year)".
         seed: of the candidates' order in the prompts.
         match_threshold: least similarity of a title in free text, 0 to 101.
-        model, revision, dtype: see :func:`models.language.loading.load_model`; `movielm` is the study's own.
+        model, revision, dtype: see :func:`models.language.loading.load_model`; `movielm` is our own.
         movies_of: dataset that `movielm` was trained on.
         max_new_tokens: longest answer of a step. batch_size: prompts answered at once.
 

@@ -1,4 +1,4 @@
-"""`python -m dualrec_utils.studies.peers.ours gru4rec`: one baseline as RecBole's peer, once for each seed.
+"""`dualrec study peers ours gru4rec`: one baseline as RecBole's peer, once for each seed.
 
 Every run is kept in `data/peers/ours/<model>/<seed>.json`; :mod:`studies.peers.recbole` joins them with
 RecBole's.
@@ -6,8 +6,6 @@ RecBole's.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 
 import numpy as np
@@ -18,7 +16,6 @@ from dualrec_utils.core.config import SEED
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines.base import Baseline
-from dualrec_utils.pipeline import stages
 from dualrec_utils.studies.leave_one_out import track as leave_one_out
 from dualrec_utils.studies.leave_one_out.track import Split
 from dualrec_utils.studies.peers import settings as peers
@@ -75,23 +72,19 @@ def _scorer(name: str, model: Baseline, split: Split) -> leave_one_out.Scorer:
     return score
 
 
-@stages.reported("peers")
-def main() -> None:
-    """Run one model with every seed of `optional/peers/params.yaml`."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model")
-    name = parser.parse_args().model
+def run_seeds(model: str) -> None:
+    """Run one model with every seed of the study's `params.yaml`; keep and print each run.
+
+    Raises:
+        StudyError: for a model that the study does not have.
+    """
     # Seconds of both sides are one thread's.
     torch.set_num_threads(1)
     settings = peers.read_settings()
-    if name not in settings["models"]:
-        raise StudyError(f"{peers.PARAMS} has no model {name!r}; it has {', '.join(settings['models'])}")
+    if model not in settings["models"]:
+        raise StudyError(f"{peers.PARAMS} has no model {model!r}; it has {', '.join(settings['models'])}")
     split = peers.split(leave_one_out.load(peers.DATASET))
     for seed in settings["seeds"]:
-        found = run(name, settings["models"][name]["ours"], seed=seed, split=split)
-        files.write_json(found, peers.RUNS / "ours" / name / f"{seed}.json")
+        found = run(model, settings["models"][model]["ours"], seed=seed, split=split)
+        files.write_json(found, peers.RUNS / "ours" / model / f"{seed}.json")
         print({k: found[k] for k in peers.RUN_COLUMNS if k != SEED} | {SEED: seed}, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

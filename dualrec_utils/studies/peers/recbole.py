@@ -8,8 +8,6 @@ that ranks ours. `make peers` runs it all.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from jinja2 import StrictUndefined, Template
 from dualrec_utils.core import config, files
 from dualrec_utils.core.config import ITEM, POSITION, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.pipeline import stages
 from dualrec_utils.show import tables
 from dualrec_utils.studies.leave_one_out import track as leave_one_out
 from dualrec_utils.studies.leave_one_out.track import Cases, Track
@@ -160,7 +157,7 @@ def collect(settings: dict, track: Track, folder: Path = RUNS) -> pd.DataFrame:
 
 
 def report(settings: dict, track: Track) -> pd.DataFrame:
-    """Collect all runs, and write `runs.csv`, `peers.csv` and `README.md` under `reports/studies/peers/`."""
+    """Collect all runs; write `runs.csv`, `peers.csv` and `README.md` under `reports/studies/peers/`."""
     runs = collect(settings, track)
     table = compare(runs, list(settings["models"]), n_users=len(track.user_ids))
     folder = config.study_dir("peers")
@@ -225,17 +222,11 @@ def _differs(table: pd.DataFrame, settings: dict) -> pd.DataFrame:
     )
 
 
-@stages.reported("peers")
-def main() -> None:
-    """`export` or `report`."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("task", choices=("export", "report"))
-    settings, track = read_settings(), leave_one_out.load(DATASET)
-    if parser.parse_args().task == "export":
-        print(export(track, RUNS / "leave_one_out" / "leave_one_out.inter"))
-    else:
-        print(tables.to_markdown(_quality(report(settings, track))))
+def export_data() -> None:
+    """Write the track for RecBole, and print where it lies."""
+    print(export(leave_one_out.load(DATASET), RUNS / "leave_one_out" / "leave_one_out.inter"))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def write_report() -> None:
+    """Write the comparison of what both sides have finished, and print its first table."""
+    print(tables.to_markdown(_quality(report(read_settings(), leave_one_out.load(DATASET)))))

@@ -1,7 +1,7 @@
 """How much do learning rate, optimizer and batch size of the Stage 1 LSTM matter (the paper names none),
 and what does a target at every position change, where the paper has one a window (section 4.2.1)?
 
-`python -m dualrec_utils.studies.questions.lstm <setting>` trains the LSTM of notebook 02 with one thing changed and
+`dualrec study questions lstm <setting>` trains the LSTM of notebook 02 with one thing changed and
 measures it on validation users; test users stay out, so that nothing is chosen on them. A setting is a
 piece of its own under `data/questions/lstm/`, so that a stopped run goes on where it stopped. The setting
 that changes nothing is not trained again: it is notebook 02's own network.
@@ -9,7 +9,6 @@ that changes nothing is not trained again: it is notebook 02's own network.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.lstm import training as lstm
 from dualrec_utils.models.lstm.network import at_last_position, build_model
 from dualrec_utils.models.lstm.sequences import IGNORED, Sequences, training_sequences, windows
-from dualrec_utils.pipeline import params, stages
+from dualrec_utils.pipeline import params
 from dualrec_utils.studies.questions.settings import STAGE, pieces_dir, read_settings
 
 SECTION = "lstm"
@@ -177,24 +176,19 @@ def run(name: str, settings: Mapping, *, folder: Path, weights: Path | None = No
     return measured
 
 
-@stages.reported(STAGE)
-def main() -> None:
-    """Parse the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("setting")
-    name = parser.parse_args().setting
+def run_setting(setting: str) -> None:
+    """Train and measure one setting of the study's `params.yaml`, and print its loss.
+
+    Raises:
+        StudyError: for a setting that the study does not have, and as :func:`complete`.
+    """
     known = read_settings(SECTION)
-    if name not in known:
-        raise StudyError(f"there is no LSTM setting {name!r}; settings: {', '.join(known)}")
-    settings = complete(known[name], params.section("lstm"))
+    if setting not in known:
+        raise StudyError(f"there is no LSTM setting {setting!r}; settings: {', '.join(known)}")
+    settings = complete(known[setting], params.section("lstm"))
     weights = None
-    if not known[name]:
+    if not known[setting]:
         weights = config.stage_dir(settings["dataset"], "lstm") / "lstm.weights.h5"
-    measured = run(name, settings, folder=pieces_dir(SECTION) / name, weights=weights)
-    print(
-        f"{name}: loss {measured['loss']:.3f}, top-5 accuracy {measured['top5_accuracy']:.3f}", flush=True
-    )
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    measured = run(setting, settings, folder=pieces_dir(SECTION) / setting, weights=weights)
+    loss, accuracy = measured["loss"], measured["top5_accuracy"]
+    print(f"{setting}: loss {loss:.3f}, top-5 accuracy {accuracy:.3f}", flush=True)

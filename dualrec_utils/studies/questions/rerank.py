@@ -66,7 +66,7 @@ def in_orders(
     Args:
         lists: predictions, movies of the history left out.
         cases, targets, catalog: as :func:`core.evaluation.score_lists`.
-        similarity: of every entry to its case's suggestion, from :func:`models.hybrids.rerank.similarities`.
+        similarity: of every entry to its case's suggestion, :func:`models.hybrids.rerank.similarities`.
         seed: of the random orders.
         n_random: random orders, whose values are averaged case by case.
 

@@ -1,7 +1,7 @@
 """Questions of the paper's digest that the default run leaves open: where their settings and pieces lie.
 
-`python -m dualrec_utils.studies.questions.settings` runs notebook 09, which puts the pieces together. It stands outside the
-default pipeline, and takes its parameters from `params.yaml` beside this file.
+`dualrec study questions notebook` runs notebook 09, which puts the pieces together. It stands outside the
+default pipeline, and takes its settings from `params.yaml` beside this file.
 """
 
 from __future__ import annotations
@@ -59,22 +59,21 @@ def settings() -> dict[str, Any]:
     return {"dataset": about["dataset"], "seed": about["seed"], **read_settings("notebook")}
 
 
-@stages.reported(STAGE)
-def main() -> int:
-    """Run the notebook on the pieces at hand and write its page; returns the exit status."""
+def run_notebook() -> int:
+    """Run the notebook on the pieces at hand, write its page and print where it lies.
+
+    Returns:
+        0; 1 when a cell fails, after printing which.
+    """
     # Papermill takes a second to import, which those who read a section need not wait for.
-    from dualrec_utils.pipeline import notebooks as run_notebook
+    from dualrec_utils.pipeline import notebooks
 
     os.environ.update(stages.ENVIRONMENT | {RUN_BY_PIPELINE: STAGE})
     page = config.NOTEBOOK_REPORTS / f"{Path(NOTEBOOK).stem}.html"
     try:
-        run_notebook.run(config.NOTEBOOKS / NOTEBOOK, page=page, cwd=config.ROOT)
-    except run_notebook.NotebookFailed as error:
+        notebooks.run(config.NOTEBOOKS / NOTEBOOK, page=page, cwd=config.ROOT)
+    except notebooks.NotebookFailed as error:
         print(f"dualrec: {STAGE}: {error}", file=sys.stderr)
         return 1
     print(page)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,6 +1,6 @@
 """How small may the language model be? The study's own model at smaller sizes, as far as a CPU allows.
 
-`python -m dualrec_utils.studies.questions.sizes <size>` trains `movielm` with another width and depth on the same
+`dualrec study questions sizes <size>` trains `movielm` with another width and depth on the same
 documents for as many passes, and measures it as notebook 04 does: loss on validation users, lists of real
 movies after a bare history, and free answers to the paper's prompt. The size of the default run is not
 trained again: its weights are those of stage `movielm`.
@@ -8,7 +8,6 @@ trained again: its weights are those of stage `movielm`.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from dualrec_utils.models import handoff
 from dualrec_utils.models.language import answers as responses, constrained, generation, loading, prompts
 from dualrec_utils.models.language.matching import TitleMatcher
 from dualrec_utils.models.movielm import model as movielm
-from dualrec_utils.pipeline import params, stages
+from dualrec_utils.pipeline import params
 from dualrec_utils.studies.questions.settings import STAGE, last_cases, pieces_dir, read_settings
 
 SECTION = "sizes"
@@ -128,24 +127,20 @@ def _answers(model, tokenizer, cases: pd.DataFrame, catalog: Catalog, *, asked: 
     )
 
 
-@stages.reported(STAGE)
-def main() -> None:
-    """Parse the command line, train and measure one size."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("size")
-    name = parser.parse_args().size
+def run_size(size: str) -> None:
+    """Train and measure one size of the study's `params.yaml`, and print its loss.
+
+    Raises:
+        StudyError: for a size that the study does not have, and as :func:`complete`.
+    """
     settings = read_settings(SECTION)
-    if name not in settings["models"]:
-        raise StudyError(f"there is no size {name!r}; sizes: {', '.join(settings['models'])}")
-    folder = pieces_dir(SECTION) / name
-    own = complete(settings["models"][name], params.section(movielm.STAGE))
-    numbers, frames = measure(trained(own, folder=folder), n_cases=settings["n_cases"])
+    if size not in settings["models"]:
+        raise StudyError(f"there is no size {size!r}; sizes: {', '.join(settings['models'])}")
+    folder = pieces_dir(SECTION) / size
+    section = complete(settings["models"][size], params.section(movielm.STAGE))
+    numbers, frames = measure(trained(section, folder=folder), n_cases=settings["n_cases"])
     for kind, frame in frames.items():
         files.write_parquet(frame, folder / f"{kind}.parquet")
-    numbers |= {key: own[key] for key in CHANGEABLE}
+    numbers |= {key: section[key] for key in CHANGEABLE}
     files.write_json(numbers, folder / "measured.json")
-    print(f"{name}: {numbers['loss_per_title']:.3f} nats a title on validation users", flush=True)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    print(f"{size}: {numbers['loss_per_title']:.3f} nats a title on validation users", flush=True)

@@ -1,13 +1,12 @@
 """Does the language model correct a wrong suggestion in its prompt, or follow it?
 
-`python -m dualrec_utils.studies.questions.suggestions <system>` asks a language model of notebooks 04 and 05 anew,
+`dualrec study questions suggestions <system>` asks a language model of notebooks 04 and 05 anew,
 with the paper's prompt (section 4.2.2) and another movie, or none, in the line of the LSTM's suggestion. No
 target is read here: a suggestion that happens to be right is one by chance.
 """
 
 from __future__ import annotations
 
-import argparse
 import string
 from collections.abc import Callable, Mapping, Sequence
 
@@ -23,7 +22,7 @@ from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.backends.local import LocalBackend
 from dualrec_utils.models.language import matching, matching_quality, prompts
-from dualrec_utils.pipeline import params, stages
+from dualrec_utils.pipeline import params
 from dualrec_utils.studies.questions.answers import ANSWER, KIND, KINDS, NONE, PROMPT
 from dualrec_utils.studies.questions.settings import STAGE, last_cases, pieces_dir, read_settings
 
@@ -230,15 +229,11 @@ def _backend(settings: Mapping, *, model: str, ending: str | None) -> LocalBacke
     )
 
 
-@stages.reported(STAGE)
-def main() -> None:
-    """Parse the command line, ask, write `<system>.parquet`."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("system", choices=SYSTEMS)
-    system = parser.parse_args().system
+def run_system(system: str) -> None:
+    """Ask one of :data:`SYSTEMS`, write `<system>.parquet` and print where it lies.
+
+    Raises:
+        StudyError: as :func:`ask`.
+    """
     asked = ask(system, **read_settings(SECTION))
     print(files.write_parquet(asked, pieces_dir(SECTION) / f"{system}.parquet"), flush=True)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
