@@ -89,7 +89,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def use_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every path of :mod:`core.config` hang on `folder`."""
+    """Let every path of :mod:`core.config` begin at `folder`."""
     monkeypatch.setattr(config, "ROOT", folder)
     monkeypatch.setattr(config, "REPORTS", folder / "reports")
     for name in ("figures", "tables", "metrics", "timings"):

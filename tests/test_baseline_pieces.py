@@ -1,4 +1,4 @@
-"""A baseline's piece is used again as long as nothing it hangs on changed, and only then."""
+"""A baseline's piece is used again as long as nothing it depends on changed, and only then."""
 
 import os
 import shutil

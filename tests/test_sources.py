@@ -104,7 +104,9 @@ def test_no_source_gives_one_message_and_leaves_nothing(cut_off, tmp_path, monke
     message = str(raised.value)
     for part in (
         "folder: ", "GroupLens: ", "is out of reach", "RecBole 1.2.1 wheel: ", known.find("ml-100k").url,
-        known.find("ml-100k").sha256["ml-100k.zip"], "SOME_FOLDER/ml-100k/ml-100k.zip", "DUALREC_DATA=SOME_FOLDER",
+        known.find("ml-100k").sha256["ml-100k.zip"],
+        "SOME_FOLDER/ml-100k/ml-100k.zip",
+        "DUALREC_DATA=SOME_FOLDER",
     ):  # fmt: skip
         assert part in message
     assert not config.raw_dir("ml-100k").exists()

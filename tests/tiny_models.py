@@ -104,7 +104,7 @@ def _shape(tokenizer: PreTrainedTokenizerFast, width: int, n_layers: int) -> dic
         "num_hidden_layers": n_layers,
         "num_attention_heads": 2,
         "max_position_embeddings": 1024,
-        # Wide enough that the best token stands out: greedy answers do not hang on rounding.
+        # Wide enough that the best token stands out: greedy answers do not depend on rounding.
         "initializer_range": 0.3,
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,

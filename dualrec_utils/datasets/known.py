@@ -28,7 +28,7 @@ class Dataset:
         sha256: checksum of every file that may be fetched or found: file name -> hexadecimal.
         parsers: first file of a form that the data may have -> what reads it: a path to (ratings, items),
             in the columns of :mod:`datasets.movielens`. The first file that is there is read.
-        files: names that belong together, any one of these sets may lie in a folder named by `DUALREC_DATA`.
+        files: sets of names, any one of which may lie in a folder named by `DUALREC_DATA`.
         line_format: how a line of its files looks, for the question whether a language model has read them:
             `items_file`, `item_separator`, `genre_separator` (empty where the line has no genres),
             `ratings_file`, `rating_separator`.

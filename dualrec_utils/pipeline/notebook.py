@@ -38,7 +38,7 @@ class Settings(SimpleNamespace):
 
 
 def _table(settings: Settings) -> pd.DataFrame:
-    """`setting`, `value`, `meaning`, one row a setting; one an entry where a setting has several by name."""
+    """`setting`, `value`, `meaning`: one row a setting, or one an entry of a setting that has several."""
     meanings = params.comments(settings.stage) if settings.stage in params.SECTIONS else {}
     hidden = {"stage", "intervals", *Intervals.model_fields}
     rows = []

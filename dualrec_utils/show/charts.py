@@ -19,7 +19,7 @@ from dualrec_utils.core import config, files
 from dualrec_utils.core.config import SYSTEM
 
 # Okabe and Ito's colours, told apart by colour-blind readers and in grey print; each plot also uses
-# markers, dashes or labels, so that no meaning hangs on colour alone.
+# markers, dashes or labels, so that no meaning depends on colour alone.
 COLORS = {
     "blue": "#0072B2",
     "orange": "#E69F00",

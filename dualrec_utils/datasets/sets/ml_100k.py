@@ -65,6 +65,7 @@ def _parse_files(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 _WHEEL = "recbole-1.2.1-py3-none-any.whl"
+_SHA256_OF_WHEEL = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
 DATASET = Dataset(
     publisher="GroupLens",
     url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
@@ -73,7 +74,7 @@ DATASET = Dataset(
         "ml-100k.zip": "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
         "u.data": "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490",
         "u.item": "553841ebc7de3a0fd0d6b62a204ea30c1e651aacfb2814c7a6584ac52f2c5701",
-        "recbole-1.2.1-py3-none-any.whl": "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+        _WHEEL: _SHA256_OF_WHEEL,
     },
     files=(("ml-100k.zip",), ("u.data", "u.item"), (_WHEEL,)),
     parsers={"ml-100k.zip": _parse_100k_zip, "u.data": _parse_files, _WHEEL: _parse_wheel},

@@ -55,7 +55,7 @@ class Reply:
 class Failure:
     """A request without an answer.
 
-    `kind`: "refused" cannot be mended by asking again; "busy" may be (rate limit, server error,
+    `kind`: "refused" is not changed by asking again; "busy" may be (rate limit, server error,
     time-out, lost connection); "unreadable" came back as something that is no chat completion.
     `retry_after`: seconds the provider asks to wait. `status`: None where no status was received.
     """

@@ -49,7 +49,7 @@ class HostedSettings:
 
     Args:
         base_url: address of the API, with its version.
-        key_variable: environment variable that holds the key; the key stands nowhere else.
+        key_variable: environment variable that holds the key; the key is written nowhere.
         concurrency: requests under way at once.
         timeout_seconds: of one request.
         n_retries: times a request is sent again.

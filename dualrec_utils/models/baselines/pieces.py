@@ -169,7 +169,7 @@ def _version(library: str) -> str | None:
 
 
 def _device(name: str) -> str:
-    """What a trained model runs on: the last digits hang on it."""
+    """What a trained model runs on: the last digits depend on it."""
     if "max_epochs" not in baselines.model_class(name).hyperparameters():
         return "cpu"
     import torch

@@ -3,7 +3,7 @@
 A batch answers what one prompt alone answers, but for rounding: padding and the batch's width change the
 order in which floating-point sums are taken. On 64 prompts in batches of 32, `movielm`'s logits after the
 prompt moved by at most 6e-6 in single precision, where the two best tokens were at least 8e-4 apart: a
-greedy answer differs only in a rare near tie, in 16 bits more often. Batches hang on the prompts and
+greedy answer differs only in a rare near tie, in 16 bits more often. Batches depend on the prompts and
 `batch_size` alone, so that the same call gives the same answers on the same machine.
 """
 

@@ -60,7 +60,7 @@ def suggestions(
         hints: `case_id` -> the LSTM's movie.
         counts: from :func:`analysis.breakdowns.training_counts`.
         n_recent: movies of the history in the prompt.
-        seed: a draw hangs on it, the kind and the case alone.
+        seed: a draw depends on it, the kind and the case alone.
 
     Returns:
         `case_id`, `kind`, `item_id` (the movie suggested; null where the text is none) and `text`, the
@@ -75,7 +75,7 @@ def suggestions(
     chosen = _chooser(kind, catalog, counts=counts, n_recent=n_recent, seed=seed)
     rows = []
     for case, history in zip(cases[CASE], cases[HISTORY], strict=True):
-        # Of the case's name, so that a case's draw does not hang on which cases are asked.
+        # Of the case's name, so that a case's draw does not depend on which cases are asked.
         rng = np.random.default_rng([seed, list(KINDS).index(kind), *case.encode()])
         found = None if kind == NONE else chosen(np.asarray(history), int(hints[case]), rng)
         is_movie = isinstance(found, int)
