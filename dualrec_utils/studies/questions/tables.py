@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -263,3 +264,10 @@ def _gain_keys(key: str, row: Mapping, prefix: str) -> dict[str, float]:
     if pd.isna(row[f"{prefix}difference"]):
         return {}
     return {name: float(row[f"{prefix}{end}"]) for name, end in names.items()}
+
+
+def write_metrics(flat: Mapping[str, float], *, dataset: str) -> Path:
+    """Write the study's `metrics.json` with the data's origin."""
+    return files.write_json(
+        {**flat, **evaluation.origin(dataset)}, config.study_dir(STAGE) / "metrics.json"
+    )
