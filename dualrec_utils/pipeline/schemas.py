@@ -259,7 +259,7 @@ class Audit(Section):
     @classmethod
     def _has_popularity(cls, names: list[str]) -> list[str]:
         if "most_popular" not in names:
-            raise ValueError("most_popular must be there: section 2 of notebook 08 measures others by it")
+            raise ValueError("most_popular must be there: section 4 of notebook 08 measures others by it")
         return names
 
     @field_validator("reordered")
