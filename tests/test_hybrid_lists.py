@@ -134,7 +134,8 @@ def test_a_right_title_above_a_wrong_one_is_preferred_and_a_tie_is_chance():
             ("d", 2, 1, 0.9, False, 0.0),
         ]
     )
-    table = likeness.right_preferred(titles, seed=1, n_bootstrap=100).set_index("order by")
+    table = likeness.right_preferred(titles, seed=1, n_bootstrap=100)
+    table = table[table["protocol"] == "next_item"].set_index("order by")
     assert table.loc[likeness.BY_COSINE, "value"] == (0.25 + 1) / 2
     assert table.loc[likeness.AS_WRITTEN, "value"] == (0.5 + 1) / 2
     assert table["n_pairs"].tolist() == [3, 3] and table["n_users"].tolist() == [2, 2]
@@ -148,3 +149,23 @@ def test_bins_are_equally_filled_and_an_empty_one_has_no_share():
     assert table["n"].tolist() == [4, 4, 4, 4, 0]
     assert table["share"].tolist()[:4] == [0, 0, 0, 1] and np.isnan(table["share"].iloc[4])
     assert table["bin"].iloc[4] == "LSTM's own"
+
+
+def test_without_a_right_title_there_is_no_pair_and_no_value():
+    titles = pd.DataFrame(
+        {
+            "protocol": ["next_item", "next_item", "window_of_five"],
+            "case_id": ["a", "a", "b"],
+            "user_id": [1, 1, 2],
+            "rank": [1, 2, 1],
+            likeness.COSINE: [0.1, 0.2, 0.3],
+            likeness.RIGHT: [0, 1, 0],
+            likeness.IS_HINT: False,
+        }
+    )
+    table = likeness.right_preferred(titles, seed=1, n_bootstrap=100).set_index(["protocol", "order by"])
+    assert table.loc["next_item", "value"].tolist() == [1.0, 0.0]
+    assert table.loc["window_of_five", "value"].isna().all()
+    assert table.loc["window_of_five", "n_pairs"].tolist() == [0, 0]
+    keys = likeness.flat_preferred(table.reset_index())
+    assert len(keys) == 6 and not [key for key in keys if key.startswith("window_of_five")]

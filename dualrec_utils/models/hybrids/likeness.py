@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
-from dualrec_utils.core import evaluation, predictions
+from dualrec_utils.core import config, evaluation, predictions
 from dualrec_utils.core.config import CASE, ITEM, PROTOCOL, RANK, SCORE, USER
 from dualrec_utils.core.predictions import Lists, Scope
 
@@ -90,17 +91,25 @@ def right_preferred(titles: pd.DataFrame, **intervals) -> pd.DataFrame:
         AS_WRITTEN: (pairs[RANK] < pairs[f"{RANK}_wrong"]).astype(float),
     }
     first = pairs[[PROTOCOL, CASE, USER]].assign(**orders)
+    # Without a right title, as a model trained for a minute has it, there is no pair and no value.
+    none = pd.DataFrame(
+        {"value": np.nan, "low": np.nan, "high": np.nan, "n_users": 0, "n_cases": 0}, orders
+    )
     rows = []
-    for protocol, part in first.groupby(PROTOCOL):
-        shares = evaluation.summarise(part, columns=list(orders), **intervals)
+    for protocol in config.PROTOCOLS:
+        part = first[first[PROTOCOL] == protocol]
+        shares = evaluation.summarise(part, columns=list(orders), **intervals) if len(part) else none
         rows.append(shares.reset_index(names="order by").assign(protocol=protocol, n_pairs=len(part)))
     return pd.concat(rows, ignore_index=True).drop(columns="n_cases")
 
 
 def flat_preferred(table: pd.DataFrame) -> dict[str, float]:
-    """Metric keys of :func:`right_preferred`: `next_item/right_preferred/cosine`, `.../low`, `.../high`."""
+    """Metric keys of :func:`right_preferred`: `next_item/right_preferred/cosine`, `.../low`, `.../high`.
+
+    A protocol without pairs has none.
+    """
     return {
         f"{row[PROTOCOL]}/right_preferred/{row['order by']}{part}": float(row[column])
-        for _, row in table.iterrows()
+        for _, row in table.dropna(subset="value").iterrows()
         for part, column in (("", "value"), ("/low", "low"), ("/high", "high"))
     }
