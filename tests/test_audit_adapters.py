@@ -160,7 +160,7 @@ def test_a_variant_is_trained_once_and_comes_back_as_it_was(section, trained):
 def edited(monkeypatch, tmp_path, *names):
     """The package with a comment more in some modules, in the place of the real one."""
     package = tmp_path / "code" / "dualrec_utils"
-    shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package)
+    shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package, symlinks=True)
     for name in names:
         with open(package / name, "a", encoding="utf-8") as stream:
             stream.write("# changed\n")

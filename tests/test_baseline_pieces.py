@@ -72,7 +72,7 @@ def test_what_a_piece_hangs_on_fits_it_anew(histories, tmp_path, monkeypatch, ch
         files.write_json(files.read_json(summary) | {"order_sha256": "another"}, summary)
     elif change == "code":
         package = tmp_path / "code" / "dualrec_utils"
-        shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package)
+        shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package, symlinks=True)
         changed = package / "models/baselines" / "markov.py"
         changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
         monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
@@ -100,7 +100,7 @@ def test_an_encoder_that_is_no_package_stops_nothing(tiny, monkeypatch):
 def test_another_models_code_is_no_matter(histories, tmp_path, monkeypatch):
     assert pieces.obtain("markov", {"smoothing": 10}, histories, seed=1, **PLACE).fitted
     package = tmp_path / "code" / "dualrec_utils"
-    shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package)
+    shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package, symlinks=True)
     for name in ("ease.py", "__init__.py"):
         changed = package / "models/baselines" / name
         changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")

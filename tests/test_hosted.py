@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
@@ -28,8 +29,7 @@ from chat_server import KEY, Handler, cut, fails, hangs, reset, says, sends, tri
 
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.core.predictions import Scope
-from dualrec_utils.models.backends import chat_api, choose, hosted
+from dualrec_utils.models.backends import chat_api, hosted
 from dualrec_utils.models.backends.backend import Backend
 from dualrec_utils.models.backends.hosted import HostedBackend, HostedSettings
 from dualrec_utils.models.language import prompts
@@ -443,23 +443,37 @@ class Recorded(Backend):
 
 @pytest.mark.parametrize("key", [KEY, None])
 def test_notebook_04_opens_each_hosted_model_once_and_closes_it(server, settings, root, monkeypatch, key):
-    opened = []
+    opened, answered = [], []
 
     def counted(spec, **opening):
         opened.append(spec["model"])
         return backend(settings)
 
-    monkeypatch.setattr(choose, "open_backend", counted)
+    def collect(speaker, prompt_sets, system, matcher, *, seed):
+        answered.append(system)
+        return pd.DataFrame({"answer": speaker.answer(prompt_sets, label=system)})
+
     models = {"small": {"backend": "local"}, "large": {"backend": "hosted", "model": MODEL}}
-    able = list(models) if key else ["small"]
-    local = Recorded()
-    names = {"main": "small", "first_speaker": local, "models": models, "able": able, "opening": {}}
-    names |= {"not_run": {} if key else {"large": "no key"}, "choose": choose, "pd": pd, "Markdown": str}
-    scope = Scope("ml-100k", "zero_shot_llm", "next_item", "test")
-    names["posed"] = {("", scope): (None, None, ["p", "q"])}
+    able, local = list(models) if key else ["small"], Recorded()
+    names = {
+        "main": "small",
+        "main_speaker": local,
+        "able": able,
+        "opening": {},
+        "matcher": None,
+        "seed": 1,
+    }
+    names |= {"settings": SimpleNamespace(models=models), "not_run": {} if key else {"large": "no key"}}
+    names |= {
+        "open_backend": counted,
+        "answers": SimpleNamespace(collect=collect),
+        "pd": pd,
+        "Markdown": str,
+    }
+    names |= {"texts": ["p", "q"], "posed": {"": ["p", "q"]}}
     exec(cells_of_notebook_04("estimates = ", "speaker.usage()"), names)
     assert opened == [MODEL] and not files_of(root)
-    assert {system for system, _ in names["answers"]} == {f"{name}_zero_shot" for name in able}
+    assert answered == [f"{name}_zero_shot" for name in able]
     assert names["estimates"]["large"]["n_requests"] == 2 and not local.closed
 
 

@@ -107,7 +107,7 @@ def test_another_split_of_users_trains_again(run_before, monkeypatch):
 def test_other_code_trains_again(run_before, tmp_path, monkeypatch):
     before = seeds.run("gru4rec", n_more=1)["made_from"].iloc[0]
     package = tmp_path / "code" / "dualrec_utils"
-    shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package)
+    shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package, symlinks=True)
     monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
     for name, is_new in (("ease", False), ("gru4rec", True)):
         changed = package / "models/baselines" / f"{name}.py"
