@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import tiny_models
 import torch
+from conftest import write_hints
 from safetensors.torch import load_file, save_file
 from test_instructions import CATALOG, examples
 
@@ -110,8 +111,8 @@ def section(tiny, tmp_path, monkeypatch):
     hints = pd.DataFrame({USER: sorted(splits.load_histories("ml-100k", "train"))})
     hints = hints.assign(**{ITEM: items[0], "in_sample_item_id": items[1]})
     hints.to_parquet(folder / "hints_lora_train.parquet")
-    cases = predictions.load_cases(Scope("ml-100k", "lstm", "window_of_five", "validation"))[[CASE]]
-    cases.assign(**{ITEM: items[2]}).to_parquet(folder / "hints_window_of_five_validation.parquet")
+    scope = Scope("ml-100k", "lstm", "window_of_five", "validation")
+    write_hints(dict.fromkeys(predictions.load_cases(scope)[CASE], items[2]), scope)
     base = tiny_models.tiny_mistral(tmp_path / "base", chat=True, n_layers=1)
     model = {"model": str(base), "revision": None, "dtype": "float32", "quantization": "none"}
     values = {"n_recent": 3, "n_titles": 3, "n_epochs": 1, "batch_size": 2, "accumulation": 8}
