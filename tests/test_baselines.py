@@ -60,9 +60,9 @@ class TestEvery:
         assert query.tolist() == [20, 10]
 
     def test_a_movie_outside_the_catalog_is_refused_in_fit_and_score(self, name):
-        with pytest.raises(StudyError, match="history 1 holds item 99, which the catalog of 4 movies"):
+        with pytest.raises(StudyError, match="movie 99 is not in the catalog of 4 movies"):
             fitted(name).score([np.array([20]), np.array([10, 99])])
-        with pytest.raises(StudyError, match="history 0 holds item 25"):
+        with pytest.raises(StudyError, match="movie 25 is not in the catalog"):
             baselines.build(name, ITEMS, seed=5, **SETTINGS[name]).fit([np.array([25])])
 
     def test_nothing_to_learn_from_is_refused(self, name):

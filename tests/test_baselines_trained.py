@@ -185,7 +185,7 @@ class TestEvery:
         own = [history.copy() for history in SHORT]
         model = unfitted(name, max_epochs=1).fit(own)
         assert all(np.array_equal(a, b) for a, b in zip(own, SHORT, strict=True))
-        with pytest.raises(StudyError, match="history 0 holds item 99"):
+        with pytest.raises(StudyError, match="movie 99 is not in the catalog"):
             model.score([np.array([99])])
 
     def test_a_wrong_hyperparameter_lists_the_models_own(self, name):

@@ -3,20 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from toy_catalog import catalog_of
 
 from dualrec_utils.core import config, evaluation, files, predictions
-from dualrec_utils.core.catalog import Catalog, load_catalog
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope, scopes
 
-ITEMS = pd.DataFrame(
-    {
-        ITEM: [10, 20, 30, 40],
-        "genres": [["Drama"], ["Drama", "War"], ["Comedy"], ["War"]],
-    }
-)
-CATALOG = Catalog.of(ITEMS)
+CATALOG = catalog_of([10, 20, 30, 40], genres=[["Drama"], ["Drama", "War"], ["Comedy"], ["War"]])
 
 
 def lists(rows):

@@ -8,11 +8,12 @@ import pytest
 from bs4 import BeautifulSoup
 from hypothesis import given, settings, strategies as st
 from ranx import Qrels, Run, evaluate
+from toy_catalog import catalog_of
 
 from dualrec_utils.analysis import chance, counterparts, results, verdict
 from dualrec_utils.core import config, evaluation, files, predictions
-from dualrec_utils.core.catalog import Catalog, load_catalog
-from dualrec_utils.core.config import CASE, GENRE_LIST, GENRES, HISTORY, ITEM, RANK, USER
+from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.config import CASE, GENRES, HISTORY, ITEM, RANK, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines, systems
@@ -185,7 +186,7 @@ def in_ranx(lists, targets):
     )
 
 
-CATALOG = pd.DataFrame({ITEM: range(12), GENRE_LIST: [["Drama"]] * 12})
+CATALOG = catalog_of(range(12))
 entries = st.one_of(st.none(), st.integers(0, 11))
 one_case = st.tuples(
     st.lists(entries, max_size=11), st.lists(st.integers(0, 11), min_size=5, max_size=5, unique=True)
@@ -265,10 +266,7 @@ def world():
         lengths = rng.integers(4, 20, n)
         return [rng.choice(N_ITEMS, size=m, replace=False, p=taste / taste.sum()) for m in lengths]
 
-    items = pd.DataFrame({ITEM: np.arange(N_ITEMS), "title": [f"Film {i}" for i in range(N_ITEMS)]})
-    catalog = Catalog.of(
-        items.assign(year=2000, **{GENRE_LIST: [[GENRES[i % 18]] for i in range(N_ITEMS)]})
-    )
+    catalog = catalog_of(range(N_ITEMS), genres=[[GENRES[i % 18]] for i in range(N_ITEMS)])
     train, own = histories(150), histories(N_CASES)
     cases = pd.DataFrame({CASE: [f"c{i:04d}" for i in range(N_CASES)], USER: range(N_CASES), HISTORY: own})
     return train, cases, catalog, chance.drawn_targets(cases, catalog.ids, seed=12)
@@ -286,7 +284,7 @@ def distance(lists, uniform):
 
 
 def chances(lists, uniform):
-    return chance.chances(lists, uniform[1], uniform[2][ITEM].to_numpy())
+    return chance.chances(lists, uniform[1], uniform[2].ids)
 
 
 NETWORK = {

@@ -193,7 +193,6 @@ def test_training_leaves_global_state_alone(catalog, histories):
 
 def test_stage_never_reads_the_last_five_movies(catalog, histories, tmp_path, monkeypatch):
     monkeypatch.setattr(config, "ROOT", tmp_path)
-    monkeypatch.setattr(config, "METRICS", tmp_path / "metrics")
     (config.processed_dir("toy")).mkdir(parents=True)
     summary = {"source": "toy", "order_sha256": "0"}
     (config.processed_dir("toy") / "summary.json").write_text(json.dumps(summary))
@@ -211,7 +210,7 @@ def test_stage_never_reads_the_last_five_movies(catalog, histories, tmp_path, mo
     assert {user: len(own) for user, own in seen.items()} == dict.fromkeys(histories, 20)
     assert (folder / "model.safetensors").is_file()
     assert (folder / "tokenizer.json").is_file()
-    metrics = json.loads((tmp_path / "metrics" / "movielm.json").read_text())
+    metrics = json.loads(config.metrics_file("movielm").read_text())
     assert metrics["n_train_movies"] == 12 * 20
     assert metrics["validation/loss_per_title"] > 0
     assert not list(folder.parent.glob(".*"))
