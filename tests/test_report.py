@@ -60,6 +60,10 @@ def study(tmp_path, monkeypatch):
     for name in ("REPORTS", "FIGURES", "TABLES", "STUDIES", "METRICS", "TIMINGS", "NOTEBOOKS"):
         folder = getattr(config, name).relative_to(ROOT)
         monkeypatch.setattr(config, name, tmp_path / folder)
+    config.NOTEBOOKS.mkdir()
+    for stage in stages.STAGES:
+        if stage.notebook:
+            (config.NOTEBOOKS / stage.notebook).touch()
     (tmp_path / "README.md").write_text(README)
     files.write_json(metrics(), config.METRICS / "results.json")
     figure, axes = plt.subplots()
@@ -92,7 +96,7 @@ class Page(HTMLParser):
 
 
 def build(**changes):
-    settings = {"dataset": "ml-100k", "seed": 1} | changes
+    settings = {"dataset": "ml-100k", "seed": 1, "trial": False} | changes
     return Page(report.build_stage(**settings).read_text())
 
 
@@ -170,8 +174,9 @@ def test_times_stand_beside_their_budgets(study):
     taken = {"seconds": 123.4, "budget_seconds": 300, "peak_memory_mb": 2048}
     taken |= {"machine": {"cpu": "Test CPU", "cores": 2}}
     files.write_json(taken, config.TIMINGS / "lstm.json")
-    rows = {row["stage"]: row for row in page_parts.timings()}
-    assert list(rows) == list(stages.NAMES)
+    rows = {row["stage"]: row for row in page_parts.timings(["eda", "lstm"])}
+    assert list(rows) == ["eda", "lstm"]
+    assert (rows["lstm"]["budget"], rows["eda"]["budget"]) == (300, None)
     assert (rows["lstm"]["seconds"], rows["lstm"]["memory"]) == (123.4, 2.0)
     assert rows["eda"]["seconds"] is None
     assert "Test CPU" in show().words
@@ -235,15 +240,14 @@ def test_the_block_has_a_row_for_each_headline_system():
     assert block.count("not run") >= 5 * (len(headline) - 2)
 
 
-def test_the_command_prints_the_table_and_the_place(study, monkeypatch, capsys):
+def test_the_command_prints_the_table_and_the_place(study, capsys):
     environment = {**os.environ, "DUALREC_ROOT": str(study)}
-    command = [sys.executable, "-m", "dualrec_utils.report.text"]
+    command = [sys.executable, "-m", "dualrec_utils", "results"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "0.200 [0.190, 0.210]" in done.stdout and "not run" in done.stdout
     assert "Report: not built yet" in done.stdout
     build()
-    monkeypatch.setattr(sys, "argv", ["results_text"])
-    results_text.main()
+    results_text.print_results()
     assert f"Report: {study / 'reports' / 'index.html'}" in capsys.readouterr().out
 
 
@@ -496,6 +500,14 @@ def test_figure_4_is_drawn_beside_its_data(study):
     assert (config.FIGURES / "report" / "figure_4.png").is_file()
 
 
+def test_a_trial_says_on_top_that_it_is_no_result_and_leaves_the_readme(study):
+    before = (study / "README.md").read_text()
+    words = build(trial=True).words
+    assert words.index("A trial, no result.") < words.index("The paper (Li and Grasman")
+    assert (study / "README.md").read_text() == before
+    assert "A trial" not in build().words
+
+
 def test_the_user_followed_is_not_run_without_predictions(study):
     words = build().words
     assert "One user through the whole system Not run: lstm, movielm_lora_seen_kept" in words
@@ -509,11 +521,9 @@ def page(flat):
 
 
 def without_data(html):
-    """A page without the user followed and links to executed notebooks, which are not committed, and
-    without its own time, which is written after it."""
+    """A page without the user followed and links to executed notebooks, which are not committed."""
     before, after = html.split('<h2 id="user">')
     html = before + after[after.index("<h2 id=") :]
-    html = re.sub(r'<tr><th scope="row">report</th>.*?</tr>', "", html, flags=re.DOTALL)
     return re.sub(r', <a href="[^"]*">with its outputs</a>', "", html)
 
 

@@ -361,8 +361,8 @@ def test_fusion_is_told_against_both_its_parts(study):
 
 
 def test_every_deviation_names_a_section_and_a_parameter_that_exists():
-    frame = deviations.deviations()
-    settings = params.load(config.PACKAGE_ROOT / "params.yaml").model_dump()
+    values = params.load(config.PACKAGE_ROOT / "params.yaml")
+    frame, settings = deviations.deviations(dict(values)), values.model_dump()
     for row in frame.itertuples():
         assert row.paper and row.study and row.section, row.subject
         place = settings
