@@ -45,6 +45,10 @@ def test_what_has_no_python_source_is_refused():
 def test_a_page_shows_it_highlighted_and_its_strings_as_text():
     output = nbformat.v4.new_output("display_data", data={"text/markdown": source.of(with_a_fence).data})
     cell = nbformat.v4.new_code_cell("source.of(f)", outputs=[output])
-    page = export.to_html(nbformat.v4.new_notebook(cells=[cell]), "t")
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3"},
+        "language_info": {"name": "python"},
+    }
+    page = export.to_html(nbformat.v4.new_notebook(cells=[cell], metadata=metadata), "t")
     assert '<span class="k">def</span>' in page
     assert "&lt;img src=x" in page and "<img src=x" not in page
