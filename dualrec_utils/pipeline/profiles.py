@@ -17,6 +17,8 @@ from dualrec_utils.core.errors import StudyError
 
 # A profile's own DVC project is set up as the default one is.
 _DVC_FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
+# Stage `results` depends on this folder, which the seeds study fills.
+_SEEDS = "reports/tables/seeds/README.md"
 _LINKS = ("dvc.yaml", "dualrec_utils", "notebooks", "reports/studies")
 
 
@@ -44,4 +46,6 @@ def set_up(name: str) -> Path:
         if not link.is_symlink():
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(Path(os.path.relpath(config.PACKAGE_ROOT / place, link.parent)))
+    note = f"`make seeds PROFILE={name}` writes its tables here; stage `results` reads this folder.\n"
+    files.write_text(note, folder / _SEEDS)
     return folder
