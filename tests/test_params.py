@@ -10,7 +10,7 @@ from dualrec_utils import __main__ as command
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import params, schemas, stages
-from dualrec_utils.studies import baseline_search
+from dualrec_utils.studies.baseline_search import search as baseline_search
 from dualrec_utils.studies.leave_one_out import run as leave_one_out_run, tables as leave_one_out_tables
 from dualrec_utils.studies.nir import experiment as nir_experiment
 from dualrec_utils.studies.peers import recbole as peers
@@ -292,12 +292,16 @@ def test_values_that_do_not_go_together_are_refused_before_anything_runs(tmp_pat
     assert message in refused(tmp_path, changed(old, new))
 
 
-def test_the_encoder_of_unisrec_can_be_named_and_nothing_else_is_text(tmp_path):
-    path = tmp_path / "params.yaml"
-    path.write_text(changed("    unisrec: {", "    unisrec: {sbert: some/encoder, "), encoding="utf-8")
-    assert params.load(path).baselines.models["unisrec"]["sbert"] == "some/encoder"
-    message = refused(tmp_path, changed("    ease: {query_length: 7", "    ease: {query_length: seven"))
-    assert "query_length is 'seven'; allowed: an integer" in message
+def test_the_encoder_of_unisrec_can_be_named_and_nothing_else_is_text(tmp_path, monkeypatch, capsys):
+    """The schema lets text pass; the baseline itself, which the command asks, does not."""
+    text = changed("    unisrec: {", "    unisrec: {sbert: some/encoder, ")
+    monkeypatch.setattr(config, "PARAMS_FILE", written(tmp_path, text))
+    assert params.load(config.PARAMS_FILE).baselines.models["unisrec"]["sbert"] == "some/encoder"
+    assert command.main(["params"]) == 0
+    written(tmp_path, changed("    ease: {query_length: 7", "    ease: {query_length: seven"))
+    assert command.main(["params"]) == 2
+    message = capsys.readouterr().err
+    assert "query_length" in message and "seven" in message
 
 
 @pytest.mark.parametrize("section", ["rerank_ablation", "audit"])
