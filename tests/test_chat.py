@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from dualrec_utils.models.finetuning import examples as instructions
 from dualrec_utils.models.language import chat
-from dualrec_utils.models.language.prompts import parse_titles
+from dualrec_utils.models.language.parsing import parse_titles
 
 PROMPT = "History:\n- Fargo (1996)\n\nNext?\n\n"
 

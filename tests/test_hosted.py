@@ -32,7 +32,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.backends import chat_api, hosted
 from dualrec_utils.models.backends.backend import Backend
 from dualrec_utils.models.backends.hosted import HostedBackend, HostedSettings
-from dualrec_utils.models.language import prompts
+from dualrec_utils.models.language import parsing
 
 MODEL = "some/model"
 
@@ -247,7 +247,7 @@ def test_what_a_model_writes_passes_through_as_text(server, settings, name):
     assert backend(settings).answer(["a"], label="test") == [STRANGE[name]]
     assert backend(settings).answer(["a"], label="test") == [STRANGE[name]]
     assert len(server.seen) == 1
-    titles = prompts.parse_titles(STRANGE[name], limit=3)
+    titles = parsing.parse_titles(STRANGE[name], limit=3)
     assert len(titles) <= 3 and all(isinstance(title, str) for title in titles)
 
 

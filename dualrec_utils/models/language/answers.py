@@ -14,7 +14,8 @@ from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, TE
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.language.matching import TitleMatcher
-from dualrec_utils.models.language.prompts import build_history_prompts, build_prompts, parse_titles
+from dualrec_utils.models.language.parsing import parse_titles
+from dualrec_utils.models.language.prompts import build_history_prompts, build_prompts
 
 # What a title that was asked for may be instead of a new movie of the catalog -> column of the counts.
 PROBLEMS = {
