@@ -63,7 +63,6 @@ class Lstm(Section):
     learning_rate: float = Field(gt=0, le=0.1)
     dropout: float = Field(ge=0, lt=1)
     chunk_length: int = Field(ge=1, le=1_000)
-    context: int = Field(ge=0, le=1_000)
     window: int = Field(ge=2, le=1_000)
     max_history: int = Field(ge=1, le=5_000)
     title_vocabulary: int = Field(ge=3, le=100_000)

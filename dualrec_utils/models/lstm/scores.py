@@ -57,35 +57,35 @@ def _unseen(scores: np.ndarray, histories: list[np.ndarray], catalog: Catalog) -
     return np.where(marked(histories, catalog.ids), -np.inf, scores)
 
 
-def score_split(model: keras.Model, catalog: Catalog, scope: Scope, *, max_history: int, seed: int) -> None:
-    """Score the cases of a scope; write the scores and both prediction files.
+def score_all(
+    model: keras.Model, catalog: Catalog, scopes: Iterable[Scope], *, max_history: int, seed: int
+) -> list[str]:
+    """Score the cases of some scopes; write the scores and both prediction files of each.
 
     Args:
         model: trained.
         catalog: the movies.
-        scope: of stage `lstm`.
+        scopes: of stage `lstm`.
         max_history: movies read of each history.
         seed: that trained the model; a column of the predictions.
+
+    Returns:
+        Names of the two systems that have predictions now.
     """
-    cases = predictions.load_cases(scope)
-    rows = [catalog.rows(history) for history in cases[HISTORY]]
-    scores = lstm.log_probabilities(model, rows, max_history=max_history, label=scope.label)
-    # Ranked as saved, so that whoever fuses the matrix starts from the same ranking.
-    scores = scores.astype(np.float16)
-    folder = config.handoff_dir(scope.dataset, MODEL)
-    with files.replacing(folder / f"scores_{scope.label}.npy") as temporary, open(temporary, "wb") as out:
-        np.save(out, scores)
-    for suffix, exclude_seen in (("", True), (predictions.SEEN_KEPT, False)):
-        lists = predictions.from_scores(scores, cases, catalog.ids, seed=seed, exclude_seen=exclude_seen)
-        predictions.write(lists, MODEL + suffix, scope)
-
-
-def score_all(
-    model: keras.Model, catalog: Catalog, scopes: Iterable[Scope], *, max_history: int, seed: int
-) -> list[str]:
-    """:func:`score_split` of several scopes; names of the two systems that have predictions now."""
     for scope in scopes:
-        score_split(model, catalog, scope, max_history=max_history, seed=seed)
+        cases = predictions.load_cases(scope)
+        rows = [catalog.rows(history) for history in cases[HISTORY]]
+        scores = lstm.log_probabilities(model, rows, max_history=max_history, label=scope.label)
+        # Ranked as saved, so that whoever fuses the matrix starts from the same ranking.
+        scores = scores.astype(np.float16)
+        path = config.handoff_dir(scope.dataset, MODEL) / f"scores_{scope.label}.npy"
+        with files.replacing(path) as temporary, open(temporary, "wb") as out:
+            np.save(out, scores)
+        for suffix, exclude_seen in (("", True), (predictions.SEEN_KEPT, False)):
+            lists = predictions.from_scores(
+                scores, cases, catalog.ids, seed=seed, exclude_seen=exclude_seen
+            )
+            predictions.write(lists, MODEL + suffix, scope)
     return predictions.with_seen_kept([MODEL])
 
 
