@@ -242,7 +242,7 @@ def test_scores_are_log_probabilities_of_the_cut_history(model):
 def test_hints_are_unseen_and_scores_stay_as_they_were(catalog):
     scores = np.tile(np.arange(N_ITEMS, dtype=np.float32), (2, 1))
     before = scores.copy()
-    found = lstm_scores.hints(scores, [np.array([21, 20]), np.array([10])], catalog)
+    found = lstm_scores.hints(scores, [np.array([21, 20]), np.array([10])], catalog, names="ab", seed=1)
     assert found.tolist() == [19, 21]
     assert np.array_equal(scores, before)
 
@@ -256,7 +256,8 @@ def test_a_hint_is_the_first_of_the_list_of_unseen_movies(catalog, seed, n_value
     cases = pd.DataFrame({"case_id": ["a", "b", "c"], "history": histories})
     lists = predictions.from_scores(scores, cases, catalog.ids, seed=1)
     first = lists.loc[lists["rank"] == 1, "item_id"]
-    assert first.tolist() == lstm_scores.hints(scores, histories, catalog).tolist()
+    hints = lstm_scores.hints(scores, histories, catalog, names=cases["case_id"], seed=1)
+    assert first.tolist() == hints.tolist()
 
 
 def test_held_out_hints_are_read_from_the_lists_and_written_nowhere(tiny):
@@ -268,7 +269,8 @@ def test_held_out_hints_are_read_from_the_lists_and_written_nowhere(tiny):
     scope = Scope("ml-100k", "lstm", "next_item", "test")
     lstm_scores.score_all(network, catalog, [scope], max_history=30, seed=1)
     cases = predictions.load_cases(scope)
-    best = lstm_scores.hints(handoff.load_lstm_scores(scope), list(cases["history"]), catalog)
+    draw = {"names": cases["case_id"], "seed": 1}
+    best = lstm_scores.hints(handoff.load_lstm_scores(scope), list(cases["history"]), catalog, **draw)
     hints = handoff.load_hints(scope.replace(stage="zero_shot_llm"))
     assert hints.to_dict() == dict(zip(cases["case_id"], best, strict=True))
     assert not list((config.ROOT / "data").rglob("*hints*"))
