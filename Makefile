@@ -24,8 +24,13 @@ UV := 0.13.8
 PROFILE ?=
 FOLDER := $(if $(PROFILE),profiles/$(PROFILE),.)
 IN_FOLDER := cd $(FOLDER)
-# The kernel and DVC's commands find this environment's programs first.
+# The kernel and DVC's commands find this environment's programs first, and no other copy's code.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport PYTHONPATH MPLBACKEND
+# Named from where make runs, read in a profile's folder or a study's; the name may hold spaces.
+ifneq ($(filter-out /% ~%,$(firstword $(DUALREC_DATA))),)
+override export DUALREC_DATA := $(CURDIR)/$(value DUALREC_DATA)
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help profile setup repro test pipeline lint strip lab report bench verify nir search peers loo questions seeds lock clean

@@ -7,6 +7,7 @@ Everything is imported when it is needed: help comes at once.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -50,8 +51,9 @@ def run(stage: str) -> int:
 
 def check_params() -> int:
     """Check all of params.yaml, before DVC takes the old outputs of a first stage away."""
-    from dualrec_utils.pipeline import old_layout, params
+    from dualrec_utils.pipeline import old_layout, params, profiles
 
+    profiles.tell_dvc_of_git()
     for line in old_layout.tidy():
         print(f"dualrec: {line}", flush=True)
     values = params.load()
@@ -218,7 +220,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = vars(_parser().parse_args(arguments))
     function = chosen.pop("function")
     name = chosen.pop("name", chosen.get("stage"))
+    # The backend of a shell that runs in a notebook, or one that needs a screen, draws no figure here.
+    os.environ.pop("MPLBACKEND", None)
     try:
+        from dualrec_utils.pipeline import profiles
+
+        profiles.check_place()
         return function(**chosen)
     except StudyError as error:
         print(f"dualrec: {name}: {error}", file=sys.stderr, flush=True)

@@ -130,6 +130,16 @@ def test_its_imports_stand_in_one_early_cell(path):
 
 
 @numbered
+def test_no_cell_shows_the_path_that_it_has_written(path):
+    for cell, tree in zip(code_cells(path), trees(path), strict=True):
+        last = tree.body[-1]
+        if isinstance(last, ast.Expr) and not cell.source.rstrip().endswith(";"):
+            assert not re.match(
+                r"[\w.]*\b(save_figure|save_picture|write_(metrics|costs))\(", ast.unparse(last)
+            )
+
+
+@numbered
 def test_no_path_is_typed(path):
     for tree in trees(path):
         for node in ast.walk(tree):

@@ -161,6 +161,94 @@ def test_profiles_run_one_pipeline_and_leave_each_other_clean(tmp_path, monkeypa
         assert "dualrec_utils" in dvc("status", cwd=folders[name])
 
 
+def test_without_git_dvc_does_without_it_and_with_git_nothing_is_left(tmp_path, monkeypatch):
+    """The source as an archive."""
+    monkeypatch.setattr(config, "PACKAGE_ROOT", tmp_path)
+    monkeypatch.setattr(config, "ROOT", tmp_path / "profiles/one")
+    for project in ("profiles/one", "dualrec_utils/studies/two"):
+        for place in (".dvc/config", ".dvc/.gitignore"):
+            (tmp_path / project / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / place, tmp_path / project / place)
+        (tmp_path / project / "dvc.yaml").write_text(
+            "stages: {s: {cmd: echo 1 > one.txt, outs: [one.txt]}}"
+        )
+    profiles.tell_dvc_of_git()
+    for project in (config.ROOT, tmp_path / "dualrec_utils/studies/two"):
+        dvc("repro", cwd=project)
+        assert (project / "one.txt").read_text() == "1\n"
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    profiles.tell_dvc_of_git()
+    assert not list(tmp_path.rglob("config.local"))
+    assert (config.ROOT / ".dvc/config").read_text() == (ROOT / ".dvc/config").read_text()
+
+
+@pytest.fixture
+def another_copy(tmp_path):
+    """The package in a folder of its own, with a profile that is linked to it."""
+    shutil.copytree(ROOT / "dualrec_utils", tmp_path / "dualrec_utils", symlinks=True)
+    (tmp_path / "profiles/one").mkdir(parents=True)
+    (tmp_path / "profiles/one/params.yaml").write_text("")
+    (tmp_path / "profiles/one/dualrec_utils").symlink_to("../../dualrec_utils")
+    return tmp_path
+
+
+def test_the_code_of_another_copy_is_refused(another_copy):
+    """PYTHONPATH leads to it, in a profile of this one."""
+    command = [Path(sys.executable).with_name("dualrec"), "params"]
+    environment = os.environ | {"PYTHONPATH": str(another_copy)}
+    done = subprocess.run(
+        command, cwd=config.PROFILES / "quick", env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and str(another_copy) in done.stderr and "PYTHONPATH" in done.stderr
+
+
+@pytest.mark.parametrize("place", ["", "profiles", "profiles/one", "dualrec_utils/core"])
+def test_this_copys_code_is_refused_in_the_folders_of_another(another_copy, monkeypatch, place):
+    monkeypatch.chdir(another_copy / place)
+    with pytest.raises(StudyError, match="another copy's"):
+        profiles.check_place()
+
+
+def test_a_profile_linked_to_another_copy_is_refused_until_it_is_set_up_anew(another_copy, monkeypatch):
+    monkeypatch.setattr(config, "PROFILES", ROOT / "profiles")
+    profile = another_copy / "profiles/one"
+    (another_copy / "dualrec_utils").rename(another_copy / "other")
+    (another_copy / "dualrec_utils").symlink_to(ROOT / "dualrec_utils")
+    (profile / "dualrec_utils").unlink()
+    (profile / "dualrec_utils").symlink_to("../../other")
+    # What an archive may have made of a link.
+    (profile / "notebooks").write_text("../../notebooks")
+    monkeypatch.chdir(profile)
+    with pytest.raises(StudyError, match="another copy's"):
+        profiles.check_place()
+    monkeypatch.setattr(config, "PROFILES", another_copy / "profiles")
+    profiles.set_up("one")
+    profiles.check_place()
+    assert (profile / "notebooks").resolve() == ROOT / "notebooks"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [("data at hand", f"{ROOT}/data at hand"), ("../x", f"{ROOT}/../x"), ("~/x", "~/x"), ("/a b", "/a b")],
+)
+@pytest.mark.parametrize("by_argument", [True, False])
+def test_a_folder_of_data_is_named_from_where_make_runs(given, read, by_argument):
+    """A target goes to the profile's folder first; here `dualrec` says what it would read there."""
+    command = [
+        "make",
+        "-o",
+        ".venv/.installed",
+        "seeds",
+        "PROFILE=quick",
+        "IN_FOLDER=printenv DUALREC_DATA; false",
+    ]
+    environment = os.environ | ({} if by_argument else {"DUALREC_DATA": given})
+    command += [f"DUALREC_DATA={given}"] if by_argument else []
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines()[0] == read
+
+
 @pytest.fixture
 def order_folder(tmp_path, monkeypatch):
     """A folder for DUALREC_DATA with an order file in the format of ml-1m's: every user's movies in an

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import textwrap
 from io import StringIO
 
 import nbformat
@@ -13,6 +14,7 @@ from conftest import use_root
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import export, notebook as notebook_start, notebooks as run_notebook, params
+from dualrec_utils.show import charts
 
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
@@ -34,29 +36,95 @@ def run(tmp_path, made, page="page.html"):
     return (tmp_path / page).read_text(encoding="utf-8")
 
 
-def test_the_page_is_whole_offline_and_the_same_every_time(tmp_path, monkeypatch, capfd):
-    # A kernel of the same name in the user's home folder must not be taken.
-    decoy = tmp_path / "home/.local/share/jupyter/kernels/python3"
-    decoy.mkdir(parents=True)
-    (decoy / "kernel.json").write_text(
+MATPLOTLIBRC = (
+    "text.usetex: True\nlines.linewidth: 9\nsavefig.dpi: 20\ntimezone: Asia/Tokyo\nbackend: svg\n"
+)
+# What a user may have in the home folder, or in the folder of the study.
+HOME = {
+    "home/.local/share/jupyter/kernels/python3/kernel.json": (
         '{"argv": ["/bin/false"], "display_name": "Python 3", "language": "python"}'
-    )
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    ),
+    "home/.local/share/jupyter/nbconvert/templates/lab/conf.json": '{"mimetypes": "broken"}',
+    "home/.ipython/profile_default/ipython_kernel_config.py": (
+        "get_config().InteractiveShell.ast_node_interactivity = 'all'\n"
+    ),
+    "home/.ipython/profile_default/startup/0.py": "import pandas\npandas.options.display.html.border = 7\n",
+    "home/start.py": "import pandas\npandas.set_option('display.max_rows', 0)\n",
+    "home/.config/matplotlib/matplotlibrc": MATPLOTLIBRC,
+    "home/.keras/keras.json": '{"floatx": "float16", "backend": "jax", "epsilon": 0.1}',
+    "matplotlibrc": MATPLOTLIBRC,
+}
+
+
+def use_a_home_full_of_settings(folder, monkeypatch):
+    for name, text in HOME.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    for name, value in {
+        "HOME": "home",
+        "IPYTHONDIR": "home/.ipython",
+        "JUPYTER_DATA_DIR": "home/.local/share/jupyter",
+        "KERAS_HOME": "home/.keras",
+        "MATPLOTLIBRC": "matplotlibrc",
+        "PYTHONSTARTUP": "home/start.py",
+    }.items():
+        monkeypatch.setenv(name, str(folder / value))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+
+
+def test_the_page_is_whole_offline_and_the_same_whatever_the_users_settings(tmp_path, monkeypatch, capfd):
     made = notebook(
         "import sys, os\nprint(sys.prefix, os.getcwd())\nprint(chr(116) + 'o stderr', file=sys.stderr)",
-        "import matplotlib.pyplot as plt\nplt.plot([1, 2]);",
-        "import pandas as pd\npd.DataFrame({'column': [1]})",
+        "import matplotlib.pyplot as plt\nfrom dualrec_utils.show import charts\n"
+        "with charts.study_style():\n    plt.subplots()[1].plot([1, 2])",
+        "import pandas as pd\n'shown in no page'\npd.DataFrame({'column': [1]})",
     )
     first = run(tmp_path, made, page="first.html")
+    use_a_home_full_of_settings(tmp_path, monkeypatch)
     second = run(tmp_path, made, page="second.html")
     assert first == second
-    assert f"{sys.prefix} {tmp_path}" in first
+    # A path of the study is shown as it is in every copy of it.
+    assert f">{os.path.relpath(sys.prefix, config.PACKAGE_ROOT)} {tmp_path}" in first
     assert "data:image/png;base64" in first and "<th>column</th>" in first
     assert "to stderr" not in first
     assert export.reaches_out(first) == []
     streams = capfd.readouterr()
     assert "to stderr" in streams.err and str(tmp_path) in streams.out
+
+
+def test_a_command_reads_no_settings_of_the_user(tmp_path, monkeypatch):
+    use_a_home_full_of_settings(tmp_path, monkeypatch)
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setenv("KERAS_MAX_EPOCHS", "1")
+    monkeypatch.setenv("MPLBACKEND", "TkAgg")
+    script = """
+        import sys
+        from dualrec_utils import __main__ as command
+
+        def draw():
+            from pathlib import Path
+            import keras, matplotlib
+            from dualrec_utils.show import charts
+            with charts.study_style():
+                figure, axes = charts.plt.subplots()
+                axes.plot([1, 2], label="one")
+                axes.legend()
+            charts.save_picture(figure, Path(sys.argv[1]))
+            keras_config = keras.backend.backend(), keras.config.floatx(), keras.config.epsilon()
+            print(*keras_config, keras.config.max_epochs(), matplotlib.rcParams["timezone"])
+
+        command.results = draw
+        command.main(["results"])
+    """
+    code = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run([*code, "there.png"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "torch float32 1e-07 None UTC\n"
+    with charts.study_style():
+        figure, axes = charts.plt.subplots()
+        axes.plot([1, 2], label="one")
+        axes.legend()
+    here = charts.save_picture(figure, tmp_path / "here.png")
+    assert (tmp_path / "there.png").read_bytes() == here.read_bytes()
 
 
 def test_a_missing_notebook_is_named(tmp_path):
@@ -86,17 +154,16 @@ def test_a_dead_kernel_is_said_to_be_one(tmp_path):
         run(tmp_path, notebook("import os\nos.kill(os.getpid(), 9)"))
 
 
-@pytest.mark.parametrize("stage", ["eda", "data"])
-def test_the_command_refuses_a_bad_params_file_with_status_two(tmp_path, stage):
+def test_the_command_refuses_a_bad_params_file_with_status_two(tmp_path):
     (tmp_path / "params.yaml").write_text("dataset: ml-10m\nseed: 1\n")
     done = subprocess.run(
-        [sys.executable, "-m", "dualrec_utils", "run", stage],
+        [sys.executable, "-m", "dualrec_utils", "run", "eda"],
         env=os.environ | {"DUALREC_ROOT": str(tmp_path)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith(f"dualrec: {stage}: ")
+    assert done.stderr.startswith("dualrec: eda: ")
     assert "dataset is 'ml-10m'" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -92,7 +92,9 @@ def _fetch_anew(about: Dataset, target: Path, folder: Path | None) -> Fetched:
     local = folder or os.environ.get("DUALREC_DATA")
     attempts: list[tuple[str, Callable[[Path], list[Path]]]] = []
     if local:
-        attempts.append(("folder", lambda into: _from_folder(about, Path(local) / dataset)))
+        attempts.append(
+            ("folder", lambda into: _from_folder(about, Path(os.path.expanduser(local)) / dataset))
+        )
     if about.url:
         attempts.append((about.publisher, lambda into: _from_url(about.url, into)))
     if about.wheel:

@@ -17,6 +17,8 @@ import nbconvert
 import nbformat
 from bleach.css_sanitizer import CSSSanitizer
 
+from dualrec_utils.core import config
+
 # Kinds of output that a page shows: scripts and widgets are not among them.
 _SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain")
 # What Markdown, highlighted code and the tables of pandas are made of. No picture: those of an output are
@@ -67,6 +69,8 @@ def to_html(notebook: nbformat.NotebookNode, title: str) -> str:
         exclude_output_prompt=True,
     )
     html, _ = exporter.from_notebook_node(kept, resources={"metadata": {"name": title}})
+    # A path that an output names is the same wherever the study lies.
+    html = html.replace(f"{config.PACKAGE_ROOT}/", "")
     _check(html, title)
     return html
 

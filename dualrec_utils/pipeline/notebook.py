@@ -16,7 +16,7 @@ import pandas as pd
 
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.pipeline import params
+from dualrec_utils.pipeline import params, profiles
 from dualrec_utils.pipeline.schemas import Intervals
 
 # Set by the runner for the kernel: the stage whose notebook the pipeline runs.
@@ -85,6 +85,7 @@ def begin(
         StudyError: on a value that cannot be used, as :func:`params.load`; on an override that the
             section does not have, or that stands in a notebook run by the pipeline.
     """
+    profiles.check_place()
     overrides = dict(overrides or {})
     if values is None:
         values = params.section(stage, overrides=overrides)

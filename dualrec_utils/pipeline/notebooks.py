@@ -40,19 +40,15 @@ def run(source: Path, *, page: Path, cwd: Path) -> None:
     """
     if not source.is_file():
         raise StudyError(f"there is no notebook {source}; restore it with `git checkout {source.name}`")
-    _use_own_kernel()
+    # This environment's kernels and page templates, and none of the user's home folder.
+    os.environ |= dict.fromkeys(
+        ("JUPYTER_PATH", "JUPYTER_DATA_DIR"), str(Path(sys.prefix, "share/jupyter"))
+    )
     with tempfile.TemporaryDirectory(prefix="dualrec-notebook-") as scratch:
         executed = Path(scratch) / source.name
         _execute(source, executed, cwd)
         done = nbformat.read(executed, as_version=4)
     files.write_text(export.to_html(done, source.stem), page)
-
-
-def _use_own_kernel() -> None:
-    """Put this environment's kernels before those of the user's home folder."""
-    own = str(Path(sys.prefix) / "share" / "jupyter")
-    others = [path for path in os.environ.get("JUPYTER_PATH", "").split(os.pathsep) if path and path != own]
-    os.environ["JUPYTER_PATH"] = os.pathsep.join([own, *others])
 
 
 def _execute(source: Path, executed: Path, cwd: Path) -> None:
@@ -67,8 +63,13 @@ def _execute(source: Path, executed: Path, cwd: Path) -> None:
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
             start_timeout=120,
-            # The kernel listens on this machine alone; its warning about that would open every run.
-            extra_arguments=["--log-level=50"],
+            # A kernel warns that it listens on this machine alone: that would open every run. An empty
+            # folder takes the place of the user's profiles, which may change what a cell prints.
+            extra_arguments=[
+                "--log-level=50",
+                f"--IPKernelApp.ipython_dir={executed.parent}",
+                "--IPKernelApp.exec_PYTHONSTARTUP=False",
+            ],
         )
     except papermill.PapermillExecutionError as error:
         if error.ename == "StudyError":

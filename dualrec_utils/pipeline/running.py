@@ -143,8 +143,6 @@ def supervised(name: str) -> Iterator[None]:
     stage = stages.find(name)
     above = _started_by()
     os.environ.update(stages.ENVIRONMENT | {RUN_BY_PIPELINE: stage.name})
-    # A notebook that calls `make` hands down its own; each kernel sets the right one itself.
-    os.environ.pop("MPLBACKEND", None)
     signal.signal(signal.SIGTERM, _terminated)
     with _locked(stage):
         print(stages.headline(stage), flush=True)

@@ -23,7 +23,6 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "KERAS_BACKEND": "torch",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,14 @@ from matplotlib.ticker import MaxNLocator
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.config import SYSTEM
+
+# No matplotlibrc reaches a figure, neither while it is drawn nor when it is shown or saved later. A kernel
+# names its backend in the environment.
+if "MPLBACKEND" not in os.environ:
+    mpl.use("agg")
+mpl.rcParams.update(
+    {key: value for key, value in mpl.rcParamsDefault.items() if key not in ("backend", "interactive")}
+)
 
 # Okabe and Ito's colours, told apart by colour-blind readers and in grey print; each plot also uses
 # markers, dashes or labels, so that no meaning depends on colour alone.

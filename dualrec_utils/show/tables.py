@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -115,11 +114,12 @@ def each_to_markdown(tables: Mapping[str, pd.DataFrame], *, caption: str, digits
     return "\n\n".join(parts)
 
 
-def save_each(tables: Mapping[str, pd.DataFrame], name: str, *, stage: str) -> list[Path]:
+def save_each(tables: Mapping[str, pd.DataFrame], name: str, *, stage: str) -> None:
     """Save tables of one kind as `reports/tables/<stage>/<name>_<its own name>.csv`."""
-    return [save_table(table, f"{name}_{own}", stage=stage) for own, table in tables.items()]
+    for ending, table in tables.items():
+        save_table(table, f"{name}_{ending}", stage=stage)
 
 
-def save_table(table: pd.DataFrame, name: str, *, stage: str, index: bool = False) -> Path:
-    """Save `reports/tables/<stage>/<name>.csv` and return its path."""
-    return files.write_csv(table, config.tables_dir(stage) / f"{name}.csv", index=index)
+def save_table(table: pd.DataFrame, name: str, *, stage: str, index: bool = False) -> None:
+    """Save `reports/tables/<stage>/<name>.csv`; a path returned would stand on the page of a notebook."""
+    files.write_csv(table, config.tables_dir(stage) / f"{name}.csv", index=index)

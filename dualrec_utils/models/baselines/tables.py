@@ -50,8 +50,9 @@ def costs(pieces: Mapping[str, Piece]) -> pd.DataFrame:
     """What fitting and scoring took, by model: the values of :class:`Piece`, with `score_1000_seconds`."""
     table = pd.DataFrame({name: piece.cost for name, piece in pieces.items()}).T.rename_axis("model")
     per_thousand = table["score_seconds"] / table["n_scored"] * 1000
-    table = table.drop(columns=["score_seconds", "n_scored"]).assign(score_1000_seconds=per_thousand)
-    return table.infer_objects()
+    # A piece that was kept has its values in the order of the alphabet.
+    order = ["trained_on", "n_epochs", "best_epoch", "fit_seconds", "peak_memory_mb", "score_1000_seconds"]
+    return table.assign(score_1000_seconds=per_thousand)[order].infer_objects()
 
 
 def write_costs(pieces: Mapping[str, Piece], *, stage: str) -> Path:

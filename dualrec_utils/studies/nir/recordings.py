@@ -93,7 +93,7 @@ def _is_right(path: Path) -> bool:
 def _fetch_one(name: str, into: Path, *, local: Path | str | None, url: str) -> None:
     reasons = []
     if local:
-        found = Path(local) / DATASET / name
+        found = Path(os.path.expanduser(local)) / DATASET / name
         if _is_right(found):
             shutil.copyfile(found, into / name)
             return
