@@ -25,15 +25,15 @@ def says(answer: str | None, **fields) -> Callable:
     return lambda handler: handler.reply(200, json.dumps(completion(answer, **fields)))
 
 
-def fails(status: int, **headers: str) -> Callable:
-    """Answer with an error status; the text repeats the key, as careless servers do."""
-    text = json.dumps({"error": {"code": status, "message": f"no, not with {KEY}"}})
+def fails(code: int | str, *, status: int | None = None, **headers: str) -> Callable:
+    """Answer with an error, its code also the status; the text repeats the key, as careless servers do."""
+    text = json.dumps({"error": {"code": code, "message": f"no, not with {KEY}"}, "choices": None})
+    return sends(text, status=status or code, **headers)
+
+
+def sends(text: str, *, status: int = 200, **headers: str) -> Callable:
+    """Answer with any text."""
     return lambda handler: handler.reply(status, text, **headers)
-
-
-def sends(text: str, kind: str = "application/json") -> Callable:
-    """Answer 200 with any text."""
-    return lambda handler: handler.reply(200, text, **{"Content-Type": kind})
 
 
 def hangs(handler) -> None:
@@ -41,9 +41,9 @@ def hangs(handler) -> None:
     handler.server.over.wait(10)
 
 
-def trickles(handler) -> None:
+def trickles(handler, status: int = 200) -> None:
     """Send a byte now and then, without end."""
-    handler.send_response(200)
+    handler.send_response(status)
     handler.end_headers()
     while not handler.server.over.wait(0.05):
         handler.wfile.write(b" ")

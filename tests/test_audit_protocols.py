@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 from toy_catalog import catalog_of
 
-from dualrec_utils.audit import protocols
+from dualrec_utils.audit import protocols, steps
 from dualrec_utils.core import config, evaluation, predictions, splits
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
@@ -42,11 +42,20 @@ def sampled(scores):
     return protocols.sampled(scores, CASES, TARGETS, CATALOG, negatives=negatives)
 
 
-def test_among_candidates_ties_stand_in_the_order_of_item_ids():
-    negatives = protocols.sample_negatives(CASES, TARGETS, CATALOG, n_negatives=19, seed=4)
-    own = np.array([TARGETS[case][0] for case in CASES["case_id"]])
-    by_id = 1 + (CATALOG[negatives] < own[:, None]).sum(axis=1)
-    assert (sampled(np.zeros((300, 30)))["first_hit"] == by_id).all() and len(set(by_id)) > 5
+def test_among_equal_candidates_every_case_is_at_chance():
+    found = sampled(np.full((300, 30), -0.5))
+    assert (found["first_hit"] == 10.5).all()
+    assert found["hit_rate@1"].tolist() == [1 / 20] * 300
+    assert found["hit_rate@5"].tolist() == [5 / 20] * 300
+    assert found["ndcg@5"].to_numpy() == pytest.approx(sum(1 / np.log2([2, 3, 4, 5, 6])) / 20)
+
+
+def test_equal_scores_count_their_mean_over_all_orders_by_hand():
+    # Rank 3 alone; rank 5 or 6; a miss.
+    found = steps.per_case(CASES.head(3), [3, 5, np.inf], [0, 1, 0])
+    assert found["first_hit"].tolist() == [3, 5.5, np.inf]
+    assert found["hit_rate@5"].tolist() == [1, 0.5, 0]
+    assert found["ndcg@5"].tolist() == [0.5, 1 / np.log2(6) / 2, 0]
 
 
 def test_an_oracle_is_first_and_a_random_order_at_chance():
@@ -67,7 +76,7 @@ def test_the_full_ranking_is_that_of_the_lists(seed):
     some = CASES.head(20)
     lists = predictions.from_scores(scores, some, CATALOG, seed=0)
     expected = evaluation.score_lists(lists, some, TARGETS, catalog_of(CATALOG))["first_hit"].tolist()
-    assert protocols.full_ranking(scores, some, TARGETS, CATALOG)["first_hit"].tolist() == expected
+    assert protocols.full_ranking(scores, some, TARGETS, CATALOG, seed=0)["first_hit"].tolist() == expected
 
 
 def interactions():

@@ -38,7 +38,7 @@ def test_rated_movies_are_left_out_or_kept_and_parts_change_nothing(at_once, mon
     cases, targets = windows.positions(INTERACTIONS, SPLITS)
     # The greater the id, the higher: of the targets 10, 20 and 40, those above are kept or rated.
     left_out, kept = windows.ranked(
-        cases, targets, ITEMS, score=lambda own: np.tile(np.arange(5.0), (len(own), 1))
+        cases, targets, ITEMS, score=lambda own: np.tile(np.arange(5.0), (len(own), 1)), seed=0
     )
     assert kept["first_hit"].tolist() == [5, 4, 2] and left_out["first_hit"].tolist() == [4, 3, 1]
     assert left_out["n_known"].tolist() == [1, 2, 1] and kept["is_last"].tolist() == [False, True, True]

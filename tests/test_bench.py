@@ -31,7 +31,7 @@ def test_both_sides_are_networks_of_the_same_size():
 
 def test_speed_counts_real_targets_only(monkeypatch):
     features = item_features(CATALOG, title_vocabulary=5000, title_length=10)
-    pieces = lstm_data.every_position([np.array([1, 2, 3, 4]), np.array([1, 2])], length=3, context=0)
+    pieces = lstm_data.every_position([np.array([1, 2, 3, 4]), np.array([1, 2])], length=3)
     side = bench._Side(lambda: lstm.build_model(features, dropout=0.3), pieces, 2, 0.01, 10)
     ticks = iter(range(100))
     monkeypatch.setattr(bench.time, "perf_counter", lambda: float(next(ticks)))

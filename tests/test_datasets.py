@@ -263,11 +263,35 @@ def test_merging_keeps_the_lowest_id_and_the_earlier_rating():
     pd.testing.assert_frame_equal(ratings, before)
 
 
-def test_movies_without_a_year_merge_by_title():
-    items = items_frame([(4, "unknown", None, []), (2, "unknown", None, [])])
-    assert movielens.merge_duplicates(ratings_frame([(1, 4, 3, 1)]), items)[2].to_numpy().tolist() == [
-        [4, 2]
-    ]
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (("Maybe, Maybe Not (Bewegte Mann, Der)", 1994), ("Bewegte Mann, Der", 1994), True),
+        (("Postman, The", 1994), ("Postino, Il (The Postman)", 1994), True),
+        (("Postman, The", 1997), ("Postino, Il (The Postman)", 1994), False),
+        (("Hard Eight", 1996), ("Hard 8 (a.k.a. Sydney, a.k.a. Hard Eight)", 1996), True),
+        (("Léon", 1994), ("Professional, The (Cleaner, The) (Leon)", 1994), True),
+        (("Che (Part One)", 2001), ("Che (Part Two)", 2001), False),
+        (("Promise, The", 1996), ("Promise, The (La Promesse)", 1996), False),
+        (("500", 2001), ("(500) Days", 2001), False),
+        (("Shall We Dance?", 1996), ("Shall we dance", 1996), True),
+        (("$", 1971), ("?", 1971), False),
+        (("unknown", None), ("unknown", None), True),
+        (("Postman, The", None), ("Postino, Il (The Postman)", None), False),
+    ],
+)
+def test_two_names_of_one_item(one, other, same):
+    for first, second in ((one, other), (other, one)):
+        items = items_frame([(7, *first, []), (2, *second, [])])
+        _, kept, merged = movielens.merge_duplicates(ratings_frame([(1, 7, 3, 1)]), items)
+        assert merged.to_numpy().tolist() == ([[7, 2]] if same else [])
+        assert len(kept) == 2 - same
+
+
+def test_three_names_are_one_item_through_the_one_that_has_two():
+    items = items_frame([(3, "B", 1990, []), (1, "C", 1990, []), (2, "A (B) [C]", 1990, [])])
+    _, kept, merged = movielens.merge_duplicates(ratings_frame([(1, 3, 3, 1)]), items)
+    assert sorted(merged.to_numpy().tolist()) == [[2, 1], [3, 1]] and kept[ITEM].tolist() == [1]
 
 
 def test_most_frequent_breaks_ties_by_lowest_id():

@@ -39,12 +39,15 @@ def test_dataset_table():
 
 def test_duplicates_name_both_ids_and_their_raters():
     items = pd.DataFrame(
-        {ITEM: [10, 20, 30, 40], "title": ["A", "A", "B", "B"], "year": [1990, 1990, 1, 1]}
+        {ITEM: [10, 20, 30, 40], "title": ["A", "A", "B (C)", "C"], "year": [1990, 1990, 1, 1]}
     )
     ratings = interactions([(1, 10, 3, 0), (1, 20, 3, 0), (2, 20, 3, 0), (1, 40, 3, 0)])
     merged = pd.DataFrame({ITEM: [40, 20], "into": [30, 10]})
     table = eda.duplicates(ratings, items, merged)
-    assert table.to_numpy().tolist() == [["A", 1990, 10, 20, 1, 2, 1], ["B", 1, 30, 40, 0, 1, 0]]
+    assert table.to_numpy().tolist() == [
+        ["A", 1990, "A", 10, 20, 1, 2, 1],
+        ["B (C)", 1, "C", 30, 40, 0, 1, 0],
+    ]
 
 
 def test_popularity_ranks_with_ties_by_id():

@@ -32,7 +32,7 @@ def top(lists: pd.DataFrame, case: str = "a") -> list[int]:
 
 
 def test_three_movies_by_hand():
-    lstm, language = fusion.align(LSTM, LANGUAGE, CASES, CATALOG)
+    lstm, language = fusion.align(LSTM, LANGUAGE, CASES, CATALOG, seed=1)
     half = {"weight": 0.5}
     mixture = fusion.combine(lstm, language, method="mixture", **half)
     assert np.exp(mixture) == pytest.approx(np.array([[0.3, 0.5, 0.2]]))
@@ -77,7 +77,7 @@ def test_every_scope_has_headline_lists_and_those_with_seen_movies(tiny):
 def test_what_the_language_model_did_not_score_gets_its_lowest_score_and_both_sides_sum_to_one():
     matrix = fusion.title_score_matrix(scores(["a", "a"], [20, 10], [-1.0, -3.0]), CASES, CATALOG)
     assert np.isnan(matrix[0, 2])
-    lstm, language = fusion.align(LSTM, matrix, CASES, CATALOG)
+    lstm, language = fusion.align(LSTM, matrix, CASES, CATALOG, seed=1)
     assert language[0, 2] == language[0, 0] == language[0, 1] - 2
     assert np.exp(language).sum() == pytest.approx(1)
     assert np.exp(lstm) == pytest.approx(np.array([[0.5, 0.4, 0.1]]))
@@ -86,16 +86,16 @@ def test_what_the_language_model_did_not_score_gets_its_lowest_score_and_both_si
 def test_seen_movies_are_no_candidates_and_lend_no_floor():
     cases = CASES.assign(history=[np.array([30])])
     language = np.array([[-2.0, np.nan, -9.0]])
-    lstm, filled = fusion.align(LSTM, language, cases, CATALOG)
+    lstm, filled = fusion.align(LSTM, language, cases, CATALOG, seed=1)
     assert np.exp(lstm) == pytest.approx(np.array([[5 / 9, 4 / 9, 0]]))
     assert np.exp(filled) == pytest.approx(np.array([[0.5, 0.5, 0]]))
-    kept, _ = fusion.align(LSTM, language, cases, CATALOG, exclude_seen=False)
+    kept, _ = fusion.align(LSTM, language, cases, CATALOG, seed=1, exclude_seen=False)
     assert np.exp(kept) == pytest.approx(np.exp(LSTM))
 
 
 def test_candidates_are_the_lstms_best_united_with_what_was_scored():
     language = np.array([[np.nan, np.nan, -1.0]])
-    lstm, _ = fusion.align(LSTM, language, CASES, CATALOG, n_candidates=1)
+    lstm, _ = fusion.align(LSTM, language, CASES, CATALOG, seed=1, n_candidates=1)
     assert np.isfinite(lstm).tolist() == [[True, False, True]]
 
 
@@ -168,10 +168,10 @@ def test_wrong_settings_are_refused():
     with pytest.raises(StudyError, match="unknown fusion method 'sum'"):
         fusion.combine(LSTM, LANGUAGE, weight=0.5, method="sum")
     with pytest.raises(StudyError, match="one row a case"):
-        fusion.align(LSTM[:, :2], LANGUAGE, CASES, CATALOG)
+        fusion.align(LSTM[:, :2], LANGUAGE, CASES, CATALOG, seed=1)
     with pytest.raises(StudyError, match="scored no movie outside the history"):
         only_seen = CASES.assign(history=[np.array([10])])
-        fusion.align(LSTM, np.array([[-1.0, np.nan, np.nan]]), only_seen, CATALOG)
+        fusion.align(LSTM, np.array([[-1.0, np.nan, np.nan]]), only_seen, CATALOG, seed=1)
 
 
 def full_lists(matrix: np.ndarray) -> pd.DataFrame:

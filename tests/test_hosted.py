@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -27,11 +28,11 @@ import psutil
 import pytest
 from chat_server import KEY, Handler, cut, fails, hangs, reset, says, sends, trickles
 
-from dualrec_utils.core import config
+from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.backends import chat_api, hosted
-from dualrec_utils.models.backends.backend import Backend
+from dualrec_utils.models.backends import answer_cache, hosted
 from dualrec_utils.models.backends.hosted import HostedBackend, HostedSettings
+from dualrec_utils.models.backends.replay import ReplayBackend
 from dualrec_utils.models.language import parsing
 
 MODEL = "some/model"
@@ -57,7 +58,6 @@ def server() -> Iterator[ThreadingHTTPServer]:
 def settings(server, root: Path, monkeypatch: pytest.MonkeyPatch) -> HostedSettings:
     """Settings that reach the server, with waits of a hundredth of a second."""
     monkeypatch.setenv("TEST_KEY", KEY)
-    monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr(hosted, "FIRST_WAIT", 0.01)
     return HostedSettings(
         base_url=f"http://127.0.0.1:{server.server_port}/v1",
@@ -74,9 +74,10 @@ def settings(server, root: Path, monkeypatch: pytest.MonkeyPatch) -> HostedSetti
     )
 
 
-def backend(settings: HostedSettings, **changes) -> HostedBackend:
+def backend(settings, *, model=MODEL, max_tokens=60, seed=2025, **changes) -> HostedBackend:
     """A backend with some settings changed."""
-    return HostedBackend(MODEL, settings=dataclasses.replace(settings, **changes), max_tokens=60, seed=2025)
+    changed = dataclasses.replace(settings, **changes)
+    return HostedBackend(model, settings=changed, max_tokens=max_tokens, seed=seed)
 
 
 def stopped(run: HostedBackend, *prompts: str) -> str:
@@ -126,61 +127,79 @@ def test_a_second_run_pays_nothing(server, settings):
 
 
 @pytest.mark.parametrize(
-    "other",
-    [
-        {"model": "other"},
-        {"max_tokens": 61},
-        {"seed": 1},
-        {"extra_body": {}},
-    ],
-    ids=str,
+    "other", [{"model": "x"}, {"max_tokens": 61}, {"seed": 1}, {"extra_body": {}}], ids=str
 )
 def test_another_request_is_another_answer(server, settings, other):
-    backend(settings).answer(["a"], label="test")
-    extra = dataclasses.replace(settings, extra_body=other.get("extra_body", settings.extra_body))
-    run = HostedBackend(
-        other.get("model", MODEL),
-        settings=extra,
-        max_tokens=other.get("max_tokens", 60),
-        seed=other.get("seed", 2025),
-    )
-    run.answer(["a"], label="test")
+    for run in (backend(settings), backend(settings, **other)):
+        run.answer(["a"], label="test")
     assert len(server.seen) == 2
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 302])
-def test_a_refusal_stops_at_once(server, settings, status):
-    server.script["bad"] = [fails(status, Retry_After="1", Location="/elsewhere")] if status in (401, 403) \
-        else [fails(status, Location="/elsewhere")]  # fmt: skip
+def test_answers_paid_for_earlier_are_found_again(settings):
+    """The key of an answer on disk may not change with the code."""
+    fields = {"model": MODEL, "messages": [{"role": "user", "content": "a"}], "temperature": 0.0}
+    fields |= {"seed": 2025, "max_tokens": 60, "extra_body": {"provider": {"data_collection": "deny"}}}
+    run = backend(settings)
+    run.answer(["a"], label="test")
+    assert list(run._cache) == [answer_cache.key_of(fields)]
+
+
+def test_a_null_takes_a_field_out_of_the_request(server, settings):
+    nulls = dict.fromkeys(("temperature", "seed", "max_tokens", "never_sent"))
+    rules = {"data_collection": None, "order": ["a", None]}
+    run = backend(settings, extra_body=nulls | {"max_completion_tokens": 500, "provider": rules})
+    assert run.estimate(["a"])["completion_tokens"] == 500 and run.about["sampling"] == {}
+    run.answer(["a"], label="test")
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "a"}]}
+    body |= {"max_completion_tokens": 500, "provider": {"order": ["a", None]}}
+    assert server.seen[0]["body"] == body
+    capped = backend(settings, extra_body=nulls, max_run_tokens=68)
+    assert "60" not in str(capped.about["sampling"]) and "max_run_tokens" in stopped(capped, "b")
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "advice"),
+    [(422, '{"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs"}]}', "`extra_body: {seed: null}`"),
+     (400, '{"error": {"message": "Unsupported value", "param": "temperature"}}', "{temperature: null}"),
+     (400, "max_tokens is not supported", "{max_tokens: null, max_completion_tokens: 60}"),
+     (400, '{"error": "unknown: provider"}', "{provider: null}"), (404, "seed", None),
+     (400, "seeds", None)],
+)  # fmt: skip
+def test_a_field_that_a_provider_refuses_is_named_with_what_to_do(server, settings, status, text, advice):
+    server.script["a"] = [sends(text, status=status)]
+    message = stopped(backend(settings), "a")
+    assert advice in message if advice else "null" not in message
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [*(fails(status, Location="/elsewhere") for status in (302, 400, 404, 422)),
+     *(fails(status, Retry_After="1") for status in (401, 402, 403)),
+     *(fails(code, status=200, Retry_After="1") for code in (401, 402, "402", 403))],
+)  # fmt: skip
+def test_a_refusal_stops_at_once(server, settings, refusal):
+    server.script["bad"] = [refusal]
     message = stopped(backend(settings, concurrency=1), "good", "bad", "never")
-    assert f"status {status}" in message and "kept in" in message
+    assert "status" in message and "kept in" in message
     assert server.asked == {"good": 1, "bad": 1}
     # The rest is asked for when the provider has come to its senses; what is paid is paid.
     server.script.clear()
-    assert backend(settings).answer(["good", "bad"], label="t") == [
-        f"- answer to {p}\n" for p in ("good", "bad")
-    ]
+    answers = backend(settings).answer(["good", "bad"], label="test")
+    assert answers == ["- answer to good\n", "- answer to bad\n"]
     assert server.asked == {"good": 1, "bad": 2}
 
 
-@pytest.mark.parametrize(
-    "trouble",
-    [fails(429), fails(500), fails(503), fails(408), cut, reset, sends("{"), says(""), says(None),
-     sends('{"error": {"code": 502, "message": "upstream"}}'), sends('{"choices": []}')],
-)  # fmt: skip
-def test_trouble_that_passes_is_waited_out(server, settings, trouble):
-    server.script["a"] = [trouble, trouble, says("- Heat (1995)")]
-    run = backend(settings)
-    assert run.answer(["a"], label="test") == ["- Heat (1995)"]
-    assert server.asked["a"] == 3 and run.usage()["n_retries"] == 2
+TROUBLE = [
+    *((fails(status), f"status {status}") for status in (408, 429, 500, 503)),
+    *((fails(code, status=200), f"status {code}") for code in (429, "429", 502)),
+    (sends('{"choices": [{"error": {"code": 502}, "message": {"content": "- He"}}]}'), "status 502"),
+    (cut, "connection failed"), (reset, "connection failed"), (hangs, "no answer within 0.2 s"),
+    (trickles, "no answer within 0.2 s"),
+    (functools.partial(trickles, status=401), "no answer within 0.2 s"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("trouble", "said"),
-    [(fails(429), "status 429"), (fails(500), "status 500"), (cut, "connection failed"),
-     (reset, "connection failed"), (hangs, "no answer within 0.2 s"), (trickles, "no answer within 0.2 s"),
-     (sends('{"error": {"code": 502, "message": "upstream"}}'), "status 502")],
-)  # fmt: skip
+@pytest.mark.parametrize(("trouble", "said"), TROUBLE)
 def test_trouble_that_stays_stops_the_run_and_keeps_what_is_paid(server, settings, trouble, said):
     server.script["bad"] = [trouble]
     backend(settings).answer(["good"], label="test")
@@ -194,11 +213,23 @@ def test_trouble_that_stays_stops_the_run_and_keeps_what_is_paid(server, setting
 
 
 @pytest.mark.parametrize(
-    "garbage",
-    [sends("<html><body>Sign in</body></html>", "text/html"), sends("", "text/plain"), sends("[1, 2]")],
+    "trouble", [fails(429), fails(429, status=200), fails(503), reset, sends("{"), says(""), says(None)]
+)
+def test_trouble_that_passes_is_waited_out(server, settings, trouble):
+    server.script["a"] = [trouble, trouble, says("- Heat (1995)")]
+    run = backend(settings)
+    assert run.answer(["a"], label="test") == ["- Heat (1995)"]
+    assert server.asked["a"] == 3 and run.usage()["n_retries"] == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<html><body>Sign in</body></html>", "", "[1, 2]", "[" * 10**5, '{"choices": null}', '{"choices": []}',
+     '{"error": {"code": "odd"}, "choices": null}', '{"error": {"code": 7}}', '{"error": "busy"}',
+     '{"choices": [null]}', '{"choices": [{"message": {"content": 5}}]}', json.dumps("\ud83d")],
 )  # fmt: skip
-def test_one_reply_that_is_no_completion_is_a_miss_and_more_stop_the_run(server, settings, garbage):
-    server.script["bad"] = server.script["worse"] = [garbage]
+def test_one_reply_that_is_no_completion_is_a_miss_and_more_stop_the_run(server, settings, text):
+    server.script["bad"] = server.script["worse"] = [sends(text)]
     run = backend(settings, concurrency=1)
     assert run.answer(["bad", "good"], label="test") == ["", "- answer to good\n"]
     assert run.usage()["n_unreadable"] == 1 and server.asked["bad"] == 3
@@ -208,29 +239,44 @@ def test_one_reply_that_is_no_completion_is_a_miss_and_more_stop_the_run(server,
     assert backend(settings).answer(["bad"], label="test") == ["- answer to bad\n"]
 
 
-def test_an_empty_answer_is_asked_again_then_kept_as_a_miss(server, settings):
-    server.script["a"] = [says("  ")]
+def test_a_reply_without_end_is_not_read_to_its_end_and_counted(server, settings):
+    server.script["a"] = [says("(" * 2**23)]
+    run = backend(settings, n_retries=0)
+    assert run.answer(["a"], label="test") == [""] and run.usage()["n_unreadable"] == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "finish", "answer", "asked"),
+    [({"content": "  "}, "stop", "  ", 3), ({"content": ""}, "length", "", 1),
+     ({"content": None}, "content_filter", "", 1), ({"content": None, "refusal": "No."}, "stop", "No.", 1),
+     ({"content": []}, "stop", "", 3), ({"content": ["- x"]}, "stop", "- x", 1),
+     ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                   {"type": "text", "text": "- Heat"}, {"type": "image_url", "text": "no"}, None, 5,
+                   {"type": "text", "text": None}, {"text": " (1995)\n"}]}, "stop", "- Heat (1995)\n", 1)],
+)  # fmt: skip
+def test_what_counts_as_the_answer(server, settings, message, finish, answer, asked):
+    """An empty one is asked again, unless it was cut or filtered, and then kept as a miss."""
+    server.script["a"] = [says("", choices=[{"message": message, "finish_reason": finish}])]
     run = backend(settings)
-    assert run.answer(["a"], label="test") == ["  "]
-    assert server.asked["a"] == 3 and run.usage()["n_empty"] == 1
-    # All three are paid for.
-    assert run.usage()["prompt_tokens"] == 300 and run.usage()["answers_prompt_tokens"] == 100
+    assert run.answer(["a"], label="test") == [answer] and server.asked["a"] == asked
+    usage = run.usage()
+    assert usage["n_empty"] == (not answer.strip()) and usage["n_cut"] == (finish == "length")
+    # All that was asked is paid for.
+    assert (usage["prompt_tokens"], usage["answers_prompt_tokens"]) == (100 * asked, 100)
     backend(settings).answer(["a"], label="test")
-    assert server.asked["a"] == 3
+    assert server.asked["a"] == asked
 
 
-def test_an_answer_cut_before_its_first_word_is_not_asked_again(server, settings):
-    choice = {"message": {"content": ""}, "finish_reason": "length"}
-    server.script["a"] = [says("", choices=[choice])]
+@pytest.mark.parametrize(
+    "odd", [5, {}, [1], True, "x" * 10**5 + "\n\x1b[0m", {"prompt_tokens": -1, "cost": 10**400}]
+)
+def test_oddities_beside_the_answer_cost_no_answer(server, settings, odd):
+    names = ("model", "system_fingerprint", "provider", "usage", "id", "object")
+    server.script["a"] = [says("- x", **dict.fromkeys(names, odd), error=None)]
     run = backend(settings)
-    assert run.answer(["a"], label="test") == [""]
-    assert server.asked["a"] == 1 and run.usage()["n_cut"] == run.usage()["n_empty"] == 1
-
-
-def test_an_endless_reply_is_not_read_to_its_end(server, settings, monkeypatch):
-    monkeypatch.setattr(chat_api, "MAX_BYTES", 100_000)
-    server.script["a"] = [says("x" * 200_000)]
-    assert backend(settings).answer(["a"], label="test") == [""]
+    assert run.answer(["a"], label="test") == ["- x"] and run.usage()["tokens_assumed"] == 69
+    (record,) = run.records(["a"])
+    assert record["cost"] is None and record["reported_model"] in (None, "x" * 200)
 
 
 STRANGE = {
@@ -316,22 +362,15 @@ def test_cost_before_and_after(server, settings):
     run.answer(["a"], label="test")
     # "a" is on disk; "bb" and "b" are 1 byte a third of a token: 1 + 8 each.
     before = run.estimate(["a", "b", "bb", "b"])
-    assert before == {
-        "n_prompts": 3,
-        "n_stored": 1,
-        "n_requests": 2,
-        "prompt_tokens": 18,
-        "completion_tokens": 120,
-        "cost_usd": pytest.approx((18 * 0.5 + 120 * 2) / 1e6),
-    }
-    assert len(server.seen) == 1
+    assert before.pop("cost_usd") == pytest.approx((18 * 0.5 + 120 * 2) / 1e6)
+    counts = {"n_prompts": 3, "n_stored": 1, "n_requests": 2, "prompt_tokens": 18, "completion_tokens": 120}
+    assert before == counts and len(server.seen) == 1
     run.answer(["b"], label="test")
     after = run.usage()
     assert after["prompt_tokens"] == 107 and after["completion_tokens"] == 23
     # "a" by the price list, "b" as the provider says.
-    assert (
-        after["cost_usd"] == pytest.approx((100 * 0.5 + 20 * 2) / 1e6 + 0.25) == after["answers_cost_usd"]
-    )
+    cost = pytest.approx((100 * 0.5 + 20 * 2) / 1e6 + 0.25)
+    assert after["cost_usd"] == cost == after["answers_cost_usd"]
     fresh = backend(settings)
     fresh.answer(["a", "b"], label="test")
     assert fresh.usage()["cost_usd"] == 0 and fresh.usage()["answers_cost_usd"] == after["cost_usd"]
@@ -406,43 +445,23 @@ def test_a_closed_backend_holds_neither_files_nor_connections(server, settings, 
     with backend(settings) as run:
         run.answer(["a", "b"], label="test")
         connections = run._api._client
-        assert files_of(root) and not connections.is_closed()
-    assert not files_of(root) and connections.is_closed()
+        assert files_of(root) and not connections.is_closed
+    assert not files_of(root) and connections.is_closed
     assert run.usage()["n_answers"] == 2 and run.about["reported_models"] == ["some/model-2025-03-24"]
     run.close()
-
-
-def test_a_backend_that_asked_nothing_is_closed_too_and_one_that_stopped(server, settings, root):
     with backend(settings) as run:
         run.estimate(["a"])
-    server.script["b"] = [fails(401)]
+    server.script["c"] = [fails(401)]
     with pytest.raises(StudyError, match="refuses the key"), backend(settings) as run:
-        run.answer(["b"], label="test")
+        run.answer(["c"], label="test")
     assert not files_of(root)
 
 
-def cells_of_notebook_04(*starts):
-    """Its cells that begin so, as one program."""
-    path = config.NOTEBOOKS / "04_zero_shot_llm.ipynb"
-    sources = [cell.source for cell in nbformat.read(path, as_version=4).cells]
-    return "\n".join(next(source for source in sources if start in source) for start in starts)
-
-
-class Recorded(Backend):
-    """Stands for the local model, which other cells ask."""
-
-    def __init__(self):
-        self.about, self.closed = {"model": "small", "revision": None}, False
-
-    def answer(self, prompts, *, label):
-        return ["- x\n"] * len(prompts)
-
-    def close(self):
-        self.closed = True
-
-
 @pytest.mark.parametrize("key", [KEY, None])
-def test_notebook_04_opens_each_hosted_model_once_and_closes_it(server, settings, root, monkeypatch, key):
+def test_notebook_04_opens_each_hosted_model_once_and_closes_it(settings, root, tmp_path, key):
+    cells = nbformat.read(config.NOTEBOOKS / "04_zero_shot_llm.ipynb", as_version=4).cells
+    starts = ("estimates = ", "speaker.usage()")
+    program = "\n".join(next(cell.source for cell in cells if start in cell.source) for start in starts)
     opened, answered = [], []
 
     def counted(spec, **opening):
@@ -453,28 +472,25 @@ def test_notebook_04_opens_each_hosted_model_once_and_closes_it(server, settings
         answered.append(system)
         return pd.DataFrame({"answer": speaker.answer(prompt_sets, label=system)})
 
+    rows = [{"prompt": prompt, "answer": "- x"} for prompt in ("p", "q")]
+    # Stands for the local model, which other cells ask.
+    local = ReplayBackend(files.write_jsonl(rows, tmp_path / "small.jsonl"))
     models = {"small": {"backend": "local"}, "large": {"backend": "hosted", "model": MODEL}}
-    able, local = list(models) if key else ["small"], Recorded()
-    names = {
-        "main": "small",
-        "main_speaker": local,
-        "able": able,
-        "opening": {},
+    names = {"main": "small", "main_speaker": local, "able": list(models) if key else ["small"]}
+    names |= {"settings": SimpleNamespace(models=models), "not_run": {} if key else {"large": "no key"}}
+    names |= {"open_backend": counted, "answers": SimpleNamespace(collect=collect), "opening": {}}
+    names |= {
         "matcher": None,
         "seed": 1,
-    }
-    names |= {"settings": SimpleNamespace(models=models), "not_run": {} if key else {"large": "no key"}}
-    names |= {
-        "open_backend": counted,
-        "answers": SimpleNamespace(collect=collect),
         "pd": pd,
         "Markdown": str,
+        "texts": ["p", "q"],
+        "posed": {"": ["p", "q"]},
     }
-    names |= {"texts": ["p", "q"], "posed": {"": ["p", "q"]}}
-    exec(cells_of_notebook_04("estimates = ", "speaker.usage()"), names)
+    exec(program, names)
     assert opened == [MODEL] and not files_of(root)
-    assert answered == [f"{name}_zero_shot" for name in able]
-    assert names["estimates"]["large"]["n_requests"] == 2 and not local.closed
+    assert answered == [f"{name}_zero_shot" for name in names["able"]]
+    assert names["estimates"]["large"]["n_requests"] == 2 and local.answer(["q"], label="open") == ["- x"]
 
 
 @pytest.fixture
@@ -525,8 +541,8 @@ def test_the_key_is_nowhere(server, settings, root, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     echo = f"- {KEY} (1999)"
     server.script |= {"echo": [says(echo, model=KEY, system_fingerprint=f"<{KEY}>", provider=KEY)],
-                      "busy": [fails(429), sends(f"<html>{KEY}", "text/html"), says("- x")],
-                      "page": [sends(f"<html>{KEY}</html>", "text/html")],
+                      "busy": [fails(429), sends(f"<html>{KEY}"), says("- x")],
+                      "page": [sends(f"<html>{KEY}</html>")],
                       "stop": [fails(401)]}  # fmt: skip
     run = backend(settings, concurrency=1)
     answers = run.answer(["echo", "busy", "page"], label="test")
@@ -549,13 +565,43 @@ def test_the_key_is_nowhere(server, settings, root, caplog, capfd):
     assert not [text for text in told if KEY in text]
 
 
-@pytest.mark.parametrize("value", [None, "", "  "])
-def test_a_missing_key_names_its_variable(settings, monkeypatch, value):
+@pytest.mark.parametrize("between", ["\u200b", "\x00", "\x1b", "\n", "\u00ad", "\u034f", "\ufeff\u2060 "])
+def test_the_key_is_found_whatever_is_invisible_within_it(server, settings, root, between):
+    shown = f"- {between.join(KEY)} (1999)"
+    server.script |= {"a": [says(shown, model=shown)], "b": [sends(shown, status=401)]}
+    run = backend(settings)
+    assert run.answer(["a"], label="test") == ["- [API key] (1999)"]
+    assert run.about["revision"] == "- [API key] (1999)"
+    assert "401" in (message := stopped(run, "b")) and "'- [API key] (1999)'" in message
+
+
+IMPOSSIBLE = ["sk-schlüssel-1234", "line\nbreak-1234567"]
+
+
+@pytest.mark.parametrize("address", ["https://openrouter.ai/api/v1", None])
+@pytest.mark.parametrize("value", [None, "", "  ", "short", "two words here", *IMPOSSIBLE])
+def test_a_missing_or_impossible_key_is_refused_without_being_shown(settings, monkeypatch, value, address):
+    """On this machine any word is a key, since servers there do not look at it."""
     monkeypatch.delenv("TEST_KEY")
     if value is not None:
         monkeypatch.setenv("TEST_KEY", value)
-    with pytest.raises(StudyError, match="set the environment variable TEST_KEY"):
-        backend(settings).answer(["a"], label="test")
+    run = backend(settings, base_url=address or settings.base_url)
+    if address is None and value in ("short", "two words here"):
+        assert run.answer(["a"], label="test") == ["- answer to a\n"]
+        return
+    missing = not (value or "").strip()
+    expected = "set the environment variable TEST_KEY" if missing else "TEST_KEY is no API key"
+    with pytest.raises(StudyError, match=expected) as caught:
+        run.answer(["a"], label="test")
+    assert missing or value not in shown_with_locals(caught.value)
+
+
+@pytest.mark.parametrize("word", ["none", "EMPTY", "ollama", "x"])
+def test_a_word_in_the_place_of_a_key_is_left_in_answers(server, settings, monkeypatch, word):
+    monkeypatch.setenv("TEST_KEY", word)
+    server.script["a"] = [says(f"- {word} of the x files (1999)")]
+    assert backend(settings).answer(["a"], label="test") == [f"- {word} of the x files (1999)"]
+    assert server.seen[0]["headers"]["Authorization"] == f"Bearer {word}"
 
 
 def test_answers_on_disk_and_estimates_need_no_key(settings, monkeypatch):
@@ -565,27 +611,51 @@ def test_answers_on_disk_and_estimates_need_no_key(settings, monkeypatch):
     assert run.answer(["a"], label="test") == answers and run.estimate(["a", "b"])["n_requests"] == 1
 
 
-@pytest.mark.parametrize("value", ["short", "two words here", "sk-schlüssel-1234", "line\nbreak-1234567"])
-def test_a_value_that_is_no_key_is_refused_without_being_shown(settings, monkeypatch, value):
-    monkeypatch.setenv("TEST_KEY", value)
-    with pytest.raises(StudyError, match="TEST_KEY is no API key") as caught:
-        backend(settings).answer(["a"], label="test")
-    assert value not in shown_with_locals(caught.value)
+NO_PROXY = {
+    "ALL_PROXY": "socks://u:hidden@127.0.0.1:9",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "NO_PROXY": "[::",
+}
 
 
-def test_nothing_of_another_provider_is_sent(server, settings, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-other-provider-key")
-    monkeypatch.setenv("OPENAI_ORG_ID", "org-mine")
-    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-mine")
-    backend(settings).answer(["a"], label="test")
-    sent = str(server.seen[0]["headers"])
-    assert "org-mine" not in sent and "proj-mine" not in sent and "other-provider" not in sent
+@pytest.mark.parametrize(
+    "names", [("ALL_PROXY",), ("all_proxy",), ("HTTP_PROXY",), tuple(NO_PROXY)], ids=str
+)
+def test_a_server_on_this_machine_is_asked_without_a_proxy(settings, monkeypatch, names):
+    for name in names:
+        monkeypatch.setenv(name, NO_PROXY[name.upper()])
+    address = settings.base_url.replace("127.0.0.1", "localhost")
+    assert backend(settings).answer(["a"], label="test") == ["- answer to a\n"]
+    assert backend(settings, base_url=address).answer(["b"], label="test") == ["- answer to b\n"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ALL_PROXY", "socks://u:hidden@127.0.0.1:9"), ("all_proxy", "socks5h://u:hidden@127.0.0.1:9"),
+     ("HTTPS_PROXY", "http://u:hidden@["), ("HTTPS_PROXY", "ftp://u:hidden@127.0.0.1"),
+     ("NO_PROXY", "http://["), ("SSL_CERT_FILE", "/nowhere/hidden.pem"), ("SSL_CERT_FILE", __file__),
+     ("HTTPS_PROXY", "http://u:hidden@127.0.0.1:9"), ("HTTPS_PROXY", "http://u:hidden@127.0.0.1:99999"),
+     ("HTTPS_PROXY", "http://u:hidden@a..b")],
+)  # fmt: skip
+def test_proxies_and_certificates_that_cannot_be_used_end_in_one_message(
+    settings, monkeypatch, name, value
+):
+    """Nothing is listening at port 9; nothing leaves this machine."""
+    for other in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(other, raising=False)
+        monkeypatch.delenv(other.lower(), raising=False)
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv(name, value)
+    message = stopped(backend(settings, base_url="https://openrouter.ai/api/v1", n_retries=0), "a")
+    assert "SSL_CERT_FILE and SSL_CERT_DIR" in message or "connection failed" in message
+    assert "hidden" not in message
 
 
 @pytest.mark.parametrize(
     "address",
     ["", "openrouter.ai/api/v1", "http://openrouter.ai/api/v1", "https://user:pw@openrouter.ai/api/v1",
-     "https://", "https://[::1", "ftp://localhost/v1"],
+     "https://", "https://[::1", "ftp://localhost/v1", "https://a..b/v1", "https://localhost:99999/v1"],
 )  # fmt: skip
 def test_an_address_that_would_not_keep_the_key_safe_is_refused(settings, address):
     with pytest.raises(StudyError, match="base_url must be an https address"):

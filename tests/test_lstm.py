@@ -67,27 +67,23 @@ def same_weights(one, other):
 
 
 def test_pieces_worked_by_hand():
-    pieces = lstm_data.every_position([np.array([5, 6, 7, 8, 9, 10])], length=2, context=3)
-    assert pieces.rows.tolist() == [[5, 6, 0, 0, 0], [5, 6, 7, 8, 0], [6, 7, 8, 9, 0]]
-    assert pieces.targets.tolist() == [[5, 6, -1, -1, -1], [-1, -1, 7, 8, -1], [-1, -1, -1, 9, -1]]
+    pieces = lstm_data.every_position([np.array([5, 6, 7, 8, 9, 10])], length=2)
+    assert pieces.rows.tolist() == [[5, 6], [7, 8], [9, 0]]
+    assert pieces.targets.tolist() == [[5, 6], [7, 8], [9, -1]]
     assert pieces.n_targets == 5
 
 
-@given(
-    st.lists(st.integers(1, 40), min_size=1, max_size=5),
-    st.integers(1, 12),
-    st.integers(0, 12),
-)
-def test_every_movie_but_the_first_is_a_target_once(lengths, length, context):
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(1, 12))
+def test_every_movie_but_the_first_is_a_target_once(lengths, length):
     starts = np.cumsum([0, *lengths])
     histories = [np.arange(a, b) + 1 for a, b in itertools.pairwise(starts)]
-    pieces = lstm_data.every_position(histories, length=length, context=context)
+    pieces = lstm_data.every_position(histories, length=length)
     asked = np.sort(pieces.targets[pieces.targets != IGNORED])
     assert asked.tolist() == sorted(int(movie) - 1 for h in histories for movie in h[1:])
     # Histories count upwards: what precedes a target is the movie one below it.
     real = pieces.targets != IGNORED
     assert (pieces.rows[real] == pieces.targets[real]).all()
-    assert pieces.rows.shape[1] == length + context
+    assert pieces.rows.shape[1] == length
 
 
 def test_windows_are_complete_and_ask_for_the_next_movie():
@@ -102,13 +98,13 @@ def test_target_counts_agree_with_the_sequences():
     counts = lstm_data.target_counts({"training": known, "validation": known[:1]}, window=4)
     assert counts["part"].tolist() == ["training", "training", "validation", "validation"]
     assert counts["users"].tolist() == [2, 1, 1, 1]
-    every = lstm_data.every_position(known, length=3, context=0)
+    every = lstm_data.every_position(known, length=3)
     cut = lstm_data.windows(known, window=4)
     assert counts["targets"].tolist()[:2] == [every.n_targets, cut.n_targets]
 
 
 def test_settings_that_give_no_target_are_refused():
-    settings = {"chunk_length": 3, "context": 0, "window": 30}
+    settings = {"chunk_length": 3, "window": 30}
     with pytest.raises(StudyError, match="31 movies"):
         lstm_data.training_sequences([np.arange(1, 31)], training="window", **settings)
     with pytest.raises(StudyError, match="'windows'; allowed: every_position"):
@@ -171,7 +167,7 @@ def test_padding_counts_neither_in_the_loss_nor_in_the_metrics(model):
     logits[0, 0] = torch.tensor([2.0, 0.0, 0.0])
     logits[0, 1] = torch.tensor([0.0, 1.0, 0.0])
     targets = torch.tensor([[0, 2, IGNORED, IGNORED]])
-    lstm.compile_model(model, learning_rate=0.01)
+    lstm.compile_model(model)
     right = -np.log([np.exp(2) / (np.exp(2) + 2), 1 / (np.e + 2)])
     loss = model.compute_loss(y=targets, y_pred=logits)
     assert float(loss) == pytest.approx(right.mean(), rel=1e-6)
@@ -194,7 +190,7 @@ def test_ties_count_against_the_target():
 
 
 def test_two_trainings_give_the_same_bits_and_another_seed_others(features, histories):
-    sequences = lstm_data.every_position(histories, length=5, context=2)
+    sequences = lstm_data.every_position(histories, length=5)
     one, curves = lstm.train(features, sequences, seed=1, **SETTINGS)
     torch.rand(7)  # what ran before must not matter
     two, again = lstm.train(features, sequences, seed=1, **SETTINGS)
@@ -208,9 +204,7 @@ def test_two_trainings_give_the_same_bits_and_another_seed_others(features, hist
 def test_both_ways_of_training_learn_a_cycle(features, training):
     # Movie j is always followed by movie j + 1: a network that reads its input gets all of them right.
     cycles = [(np.arange(start, start + 20) % N_ITEMS) + 1 for start in range(N_ITEMS)]
-    sequences = lstm_data.training_sequences(
-        cycles, training=training, chunk_length=10, context=0, window=6
-    )
+    sequences = lstm_data.training_sequences(cycles, training=training, chunk_length=10, window=6)
     settings = SETTINGS | {"epochs": 8}
     model, curves = lstm.train(features, sequences, seed=1, validation=sequences, **settings)
     windows = lstm_data.windows(cycles, window=6)
@@ -248,7 +242,7 @@ def test_scores_are_log_probabilities_of_the_cut_history(model):
 def test_hints_are_unseen_and_scores_stay_as_they_were(catalog):
     scores = np.tile(np.arange(N_ITEMS, dtype=np.float32), (2, 1))
     before = scores.copy()
-    found = lstm_scores.hints(scores, [np.array([21, 20]), np.array([10])], catalog)
+    found = lstm_scores.hints(scores, [np.array([21, 20]), np.array([10])], catalog, names="ab", seed=1)
     assert found.tolist() == [19, 21]
     assert np.array_equal(scores, before)
 
@@ -262,7 +256,8 @@ def test_a_hint_is_the_first_of_the_list_of_unseen_movies(catalog, seed, n_value
     cases = pd.DataFrame({"case_id": ["a", "b", "c"], "history": histories})
     lists = predictions.from_scores(scores, cases, catalog.ids, seed=1)
     first = lists.loc[lists["rank"] == 1, "item_id"]
-    assert first.tolist() == lstm_scores.hints(scores, histories, catalog).tolist()
+    hints = lstm_scores.hints(scores, histories, catalog, names=cases["case_id"], seed=1)
+    assert first.tolist() == hints.tolist()
 
 
 def test_held_out_hints_are_read_from_the_lists_and_written_nowhere(tiny):
@@ -272,9 +267,10 @@ def test_held_out_hints_are_read_from_the_lists_and_written_nowhere(tiny):
         item_features(catalog, title_vocabulary=50, title_length=4), dropout=0.0
     )
     scope = Scope("ml-100k", "lstm", "next_item", "test")
-    lstm_scores.score_split(network, catalog, scope, max_history=30, seed=1)
+    lstm_scores.score_all(network, catalog, [scope], max_history=30, seed=1)
     cases = predictions.load_cases(scope)
-    best = lstm_scores.hints(handoff.load_lstm_scores(scope), list(cases["history"]), catalog)
+    draw = {"names": cases["case_id"], "seed": 1}
+    best = lstm_scores.hints(handoff.load_lstm_scores(scope), list(cases["history"]), catalog, **draw)
     hints = handoff.load_hints(scope.replace(stage="zero_shot_llm"))
     assert hints.to_dict() == dict(zip(cases["case_id"], best, strict=True))
     assert not list((config.ROOT / "data").rglob("*hints*"))

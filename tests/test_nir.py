@@ -248,7 +248,10 @@ def test_measures_yardsticks_and_the_row_of_the_table_by_hand(published):
     assert random["ndcg@10"].tolist() == pytest.approx([(1 + 1 / np.log2(3)) / 2, 0.0])
     many = nir.expected_of_random([[3, *range(100, 118)], []], published)
     assert many["hit_rate@10"].tolist() == pytest.approx([10 / 19, 0.0])
-    assert nir.by_score([[0, 2, 3]], np.array([[1.0, 0.0, 5.0, 1.0]])) == [[2, 0, 3]]
+    scores = np.array([[1.0, 0.0, 5.0, 1.0]])
+    assert nir.by_score([[2, 0]], scores, ["a"]) == [[2, 0]]
+    firsts = {nir.by_score([[0, 2, 3]], scores, [name])[0][1] for name in "abcdefgh"}
+    assert firsts == {0, 3}, "equal scores are drawn"
     result = nir.Result("s", "user filtering", scored, [True, False], "why")
     row = nir.summary_row(result, seed=1)
     assert (row["users"], row["target_among_candidates"], row["hits"]) == (2, 1, 1.0)

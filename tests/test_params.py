@@ -286,6 +286,9 @@ def test_a_slip_within_a_language_model_is_named_with_its_place(tmp_path, old, n
         ("baselines: [most_popular, ", "baselines: [", "audit.baselines: most_popular must be there"),
         ("reordered: [markov, ", "reordered: [slim, ", "audit.reordered: slim must be in audit.baselines"),
         ("    narm: {", "    # narm: {", "audit: baselines has narm, which baselines.models lacks"),
+        ("extra_body: {", "extra_body: {model: a, ", "model, messages and stream are the study's to send"),
+        ("extra_body: {", "extra_body: {max_tokens: true, ", "max_completion_tokens are whole numbers"),
+        ("extra_body: {", "extra_body: {x: .nan, ", "hosted.extra_body.x"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_before_anything_runs(tmp_path, old, new, message):

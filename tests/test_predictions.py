@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
+from scipy import stats
 from toy_catalog import catalog_of
 
 from dualrec_utils.core import evaluation, files, predictions
@@ -58,21 +59,79 @@ def test_from_scores_does_not_change_its_input():
     pd.testing.assert_frame_equal(own, before)
 
 
-def test_equal_scores_go_by_item_id():
-    frame = predictions.from_scores(np.zeros((1, 4)), cases([]), ITEMS, seed=0)
-    assert ranked(frame) == {"c0": [10, 20, 30, 40]}
-
-
-def test_constant_scores_do_not_give_a_hit_rate_of_one():
-    n = 20
-    catalog = np.arange(100)
+@pytest.mark.parametrize("targets", [[0], [98], [0, 1, 2, 50, 99]])
+def test_constant_scores_hit_at_chance_whatever_the_targets(targets):
+    n, k, catalog = 2000, 10, np.arange(100)
     own = cases(*[[] for _ in range(n)])
     frame = predictions.from_scores(np.zeros((n, 100)), own, catalog, seed=0)
-    # Targets 0, 5, ..., 95: ordering by id hits the top five once.
-    targets = pd.Series({f"c{i}": [5 * i] for i in range(n)})
-    assert evaluation.score_lists(frame, own, targets, catalog_of(catalog))[
-        "hit_rate@5"
-    ].mean() == pytest.approx(1 / n)
+    answers = pd.Series([targets] * n, index=own[CASE])
+    hits = evaluation.score_lists(frame, own, answers, catalog_of(catalog))[f"hit_rate@{k}"].sum()
+    least, most = stats.binom.interval(1 - 1e-6, n, stats.hypergeom.sf(0, 100, len(targets), k))
+    assert least <= hits <= most
+
+
+def test_among_equal_scores_every_item_comes_first_as_often():
+    n = 4000
+    scores = np.tile([1.0, 2, 1, 2, 2, 0, 2, 2], (n, 1))
+    counts = np.bincount(predictions.best(scores, range(n), seed=3, k=1)[:, 0], minlength=8)
+    assert counts[[0, 2, 5]].sum() == 0
+    least, most = stats.binom.interval(1 - 1e-6, n, 1 / 5)
+    assert all(least <= count <= most for count in counts[[1, 3, 4, 6, 7]])
+
+
+tied = st.lists(st.lists(st.integers(0, 3), min_size=6, max_size=6), min_size=1, max_size=4)
+
+
+@given(scores=tied, seed=st.integers(0, 99), data=st.data())
+def test_a_list_depends_on_its_scores_its_case_and_the_seed_alone(scores, seed, data):
+    scores = np.array(scores, dtype=float)
+    names = [f"c{i}" for i in range(len(scores))]
+    order = predictions.best(scores, names, seed=seed)
+    assert (np.sort(order) == np.arange(6)).all()
+    assert (np.diff(np.take_along_axis(scores, order, axis=1)) <= 0).all()
+    rows = data.draw(st.lists(st.sampled_from(range(len(scores)))))
+    beside_others = predictions.best(scores[rows], [names[row] for row in rows], seed=seed, k=4)
+    assert beside_others.tolist() == order[rows, :4].tolist()
+    # Items under other ids: the same lists but for what is drawn.
+    moved = np.array(data.draw(st.permutations(range(6))))
+    renamed = moved[predictions.best(scores[:, moved], names, seed=seed)]
+    assert (np.take_along_axis(scores, renamed, axis=1) == np.take_along_axis(scores, order, axis=1)).all()
+    distinct = scores + np.linspace(0, 0.5, 6)
+    assert (moved[predictions.best(distinct[:, moved], names, seed=seed)] == np.argsort(-distinct)).all()
+
+
+def test_another_seed_and_another_case_draw_another_order():
+    one, other = predictions.best(np.zeros((2, 50)), ["c0", "c1"], seed=0)
+    again = predictions.best(np.zeros((1, 50)), ["c0"], seed=1)[0]
+    assert one.tolist() != other.tolist() and one.tolist() != again.tolist()
+
+
+def test_target_ranks_by_hand():
+    items, scores = np.array([2, 3, 5, 7]), np.array([[4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
+    # Items 2 and 3 lie before 5, but 2 has been rated.
+    draw = {"names": "ab", "seed": 0}
+    ranks = predictions.target_ranks(scores, [[2], [3]], np.array([5, 7]), items, **draw)
+    assert ranks.tolist() == [2, 1]
+    assert scores[0, 0] == 4.0
+    nan = np.where(scores > 3, np.nan, scores)
+    with pytest.raises(StudyError, match="not a number"):
+        predictions.target_ranks(nan, [[2]] * 2, np.array([5, 7]), items, **draw)
+    with pytest.raises(StudyError, match=r"shape \(2, 4\), expected \(1, 4\)"):
+        predictions.target_ranks(scores, [[2]], np.array([5]), items, **draw)
+
+
+@given(seed=st.integers(0, 10_000), n_levels=st.integers(1, 20))
+def test_target_ranks_are_those_of_the_lists(seed, n_levels):
+    draw = np.random.default_rng(seed)
+    items = np.sort(draw.choice(50, size=12, replace=False))
+    shuffled = np.stack([draw.permutation(items) for _ in range(5)])
+    own, targets = cases(*shuffled[:, :4]), shuffled[:, 4]
+    # Few levels: ties abound.
+    scores = draw.integers(n_levels, size=(5, 12)).astype(float)
+    found = predictions.from_scores(scores, own, items, seed=seed)
+    wanted = found.merge(pd.DataFrame({CASE: own[CASE], ITEM: targets})).sort_values(CASE)[RANK]
+    ranks = predictions.target_ranks(scores, own[HISTORY], targets, items, names=own[CASE], seed=seed)
+    assert ranks.tolist() == wanted.tolist()
 
 
 def test_half_precision_scores_are_ranked_in_full():
@@ -126,8 +185,9 @@ def test_drop_seen_keeps_order_and_unmatched_entries():
     pd.testing.assert_frame_equal(before, copy)
 
 
-def test_drop_seen_of_lists_without_a_seen_movie_changes_nothing():
-    frame = lists([("c0", 1, 20, 4), ("c0", 2, 30, 3)])
+@pytest.mark.parametrize("rows", [[("c0", 1, 20, 4), ("c0", 2, 30, 3)], [("c0", 1, None, 3)], []])
+def test_drop_seen_of_lists_without_a_seen_movie_changes_nothing(rows):
+    frame = lists(rows)
     pd.testing.assert_frame_equal(predictions.drop_seen(frame, cases([10])).reset_index(drop=True), frame)
 
 

@@ -14,7 +14,7 @@ from dualrec_utils.studies.questions import lstm as questions_lstm
 
 BASE = {
     "dataset": "ml-100k", "seed": 7, "training": "every_position", "epochs": 1, "batch_size": 8,
-    "learning_rate": 0.01, "dropout": 0.3, "chunk_length": 6, "context": 0, "window": 4, "max_history": 6,
+    "learning_rate": 0.01, "dropout": 0.3, "chunk_length": 6, "window": 4, "max_history": 6,
     "title_vocabulary": 5000, "title_length": 10, "n_folds": 2,
 }  # fmt: skip
 
@@ -53,7 +53,7 @@ def small(seed=3):
     features = item_features(Catalog.of(items), title_vocabulary=50, title_length=4)
     histories = [np.roll(np.arange(1, 7), shift) for shift in range(6)] * 3
     lstm.make_deterministic(seed)
-    return lstm_network.build_model(features, dropout=0.3), every_position(histories, length=5, context=0)
+    return lstm_network.build_model(features, dropout=0.3), every_position(histories, length=5)
 
 
 def trained(**changes):

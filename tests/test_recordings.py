@@ -98,7 +98,9 @@ def test_answers_of_two_models_are_an_error(tmp_path, other):
 @pytest.mark.parametrize(
     "line",
     ["{", "[]", "1", json.dumps({"prompt": "p"}), json.dumps({"prompt": "p", "answer": None}),
-     json.dumps({"prompt": 1, "answer": "a"}), json.dumps({"prompt": "p", "answer": "a", "model": ["m"]})],
+     json.dumps({"prompt": 1, "answer": "a"}), json.dumps({"prompt": "p", "answer": "a", "model": ["m"]}),
+     json.dumps({"prompt": "p", "answer": "- \ud83d"}), json.dumps({"prompt": "\udc00", "answer": ""}),
+     json.dumps({"prompt": "p", "answer": "a", "model": "\udfff"}), "[" * 10**5],
 )  # fmt: skip
 def test_a_broken_line_is_named(tmp_path, line):
     path = tmp_path / "a.jsonl"

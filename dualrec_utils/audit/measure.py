@@ -138,7 +138,7 @@ def sessions(data: Material, negatives: Mapping[int, np.ndarray], *, n_sessions:
         for seed, drawn in negatives.items():
             few = protocols.drawn_sessions(days, n_sessions=n_sessions, seed=seed)
             scores = _fitted(data, name, few, data.cases["next_item"])
-            ranked.append(protocols.full_ranking(scores, *data.truth))
+            ranked.append(protocols.full_ranking(scores, *data.truth, seed=data.seed))
             among.append(protocols.sampled(scores, *data.truth, negatives=drawn))
         setting = f"{n_sessions} sessions"
         measured[Key("training_sessions", name, "all users", "next_item")] = data.per_case(name)
@@ -328,7 +328,7 @@ def tie_order(data: Material, names: Sequence[str]) -> Measured:
         scores = {"lstm": protocols.lstm_scores(cases, dataset=data.dataset)}
         scores |= {name: _fitted(data, name, histories, cases) for name in names}
         for name, matrix in scores.items():
-            frame = protocols.full_ranking(matrix, cases, targets, data.catalog.ids)
+            frame = protocols.full_ranking(matrix, cases, targets, data.catalog.ids, seed=data.seed)
             measured[Key("tie_order", name, order, "next_item")] = frame
     return measured
 

@@ -90,14 +90,13 @@ def sampled(
         negatives: from :func:`sample_negatives`, shape (n_cases, n_negatives).
 
     Returns:
-        As :func:`audit.steps.per_case`; equal scores stand in the order of item ids, as in a
-        ranking of the whole catalog. (A model of few sessions has no score for many movies.)
+        As :func:`audit.steps.per_case`, the mean over all orders of equal scores. (A model of few sessions
+        has no score for many movies.)
     """
     answers = columns_of([targets[case][0] for case in cases[CASE]], item_ids)[:, None]
     target = np.take_along_axis(scores, answers, axis=1)
     others = np.take_along_axis(scores, negatives, axis=1)
-    earlier = (others > target) | ((others == target) & (negatives < answers))
-    return steps.per_case(cases, 1 + earlier.sum(axis=1))
+    return steps.per_case(cases, 1 + (others > target).sum(axis=1), (others == target).sum(axis=1))
 
 
 def chance(n_candidates: int, k: int) -> float:
@@ -163,18 +162,22 @@ def fitted_scores(
 
 
 def full_ranking(
-    scores: np.ndarray, cases: pd.DataFrame, targets: pd.Series, item_ids: np.ndarray
+    scores: np.ndarray, cases: pd.DataFrame, targets: pd.Series, item_ids: np.ndarray, *, seed: int
 ) -> pd.DataFrame:
     """The whole catalog ranked, movies of the history left out, as headline lists are.
 
     Args:
         scores, cases, targets, item_ids: as :func:`sampled`.
+        seed: of equal scores.
 
     Returns:
         As :func:`audit.steps.per_case`.
     """
     answers = np.array([targets[case][0] for case in cases[CASE]])
-    return steps.per_case(cases, predictions.target_ranks(scores, cases[HISTORY], answers, item_ids))
+    draw = {"names": cases[CASE], "seed": seed}
+    return steps.per_case(
+        cases, predictions.target_ranks(scores, cases[HISTORY], answers, item_ids, **draw)
+    )
 
 
 def reordered(interactions: pd.DataFrame, order: str, *, seed: int) -> pd.DataFrame:

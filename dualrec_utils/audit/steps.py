@@ -62,22 +62,26 @@ class Key(NamedTuple):
 Measured = Mapping[Key, pd.DataFrame]
 
 
-def per_case(cases: pd.DataFrame, first_hits: Sequence[float]) -> pd.DataFrame:
+def per_case(cases: pd.DataFrame, first_hits: Sequence[float], n_equal: Sequence[int] = 0) -> pd.DataFrame:
     """A per-case frame from the ranks of the first hits.
 
     Args:
         cases: frame with `case_id`, `user_id`.
-        first_hits: rank of the first hit of each case, from 1, infinity for a miss.
+        first_hits: best rank that the first hit of each case can have, from 1, infinity for a miss.
+        n_equal: others of the same score; every order among them is as likely.
 
     Returns:
-        `case_id`, `user_id`, `first_hit` and the columns of :data:`METRICS`.
+        `case_id`, `user_id`, `first_hit` and the columns of :data:`METRICS`, each its mean over the orders.
     """
-    hits = np.asarray(first_hits, dtype=float)
-    frame = cases[[CASE, USER]].reset_index(drop=True).assign(first_hit=hits)
+    hits, n_equal = np.broadcast_arrays(np.asarray(first_hits, dtype=float), n_equal)
+    frame = cases[[CASE, USER]].reset_index(drop=True).assign(first_hit=hits + n_equal / 2)
+    later = np.arange(n_equal.max(initial=0) + 1)
+    possible = later <= n_equal[:, None]
     for metric in METRICS:
         name, k = metric.split("@")
         function = metrics.hit_rate if name == "hit_rate" else metrics.ndcg
-        frame[metric] = function(hits, int(k))
+        values = function(hits[:, None] + later, int(k))
+        frame[metric] = values.sum(axis=1, where=possible) / (n_equal + 1)
     return frame
 
 

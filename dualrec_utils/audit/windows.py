@@ -61,6 +61,7 @@ def ranked(
     item_ids: np.ndarray,
     *,
     score: Callable[[pd.DataFrame], np.ndarray],
+    seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rank the catalog at every position, movies of the history left out, and kept.
 
@@ -68,6 +69,7 @@ def ranked(
         cases, targets: from :func:`positions`.
         item_ids: the catalog, ascending.
         score: cases to scores, shape (n_cases, n_items), higher is better.
+        seed: of equal scores.
 
     Returns:
         (left out, kept), each as from :func:`audit.steps.per_case`, with `n_known` and `is_last`.
@@ -78,7 +80,8 @@ def ranked(
         scores, answers = score(part), targets[part[CASE]].to_numpy()
         nothing = [np.empty(0, dtype=item_ids.dtype)] * len(part)
         for ranks_of, left_out in zip(ranks, (part[HISTORY], nothing), strict=True):
-            ranks_of.append(predictions.target_ranks(scores, left_out, answers, item_ids))
+            draw = {"names": part[CASE], "seed": seed}
+            ranks_of.append(predictions.target_ranks(scores, left_out, answers, item_ids, **draw))
     more = {KNOWN: cases[KNOWN].to_numpy(), LAST: cases[LAST].to_numpy()}
     left_out, kept = (steps.per_case(cases, np.concatenate(parts)).assign(**more) for parts in ranks)
     return left_out, kept
@@ -92,6 +95,7 @@ def ranked_by_lstm(data: Material) -> tuple[pd.DataFrame, pd.DataFrame]:
         targets,
         data.catalog.ids,
         score=lambda part: protocols.lstm_scores(part, dataset=data.dataset),
+        seed=data.seed,
     )
 
 

@@ -13,6 +13,8 @@ null), `seed` (int).
 from __future__ import annotations
 
 import dataclasses
+import functools
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +92,34 @@ def _folder(scope: Scope) -> Path:
     return config.predictions_dir(scope.dataset, scope.stage) / scope.protocol / scope.split
 
 
+@functools.lru_cache(maxsize=2)
+def _draws(names: tuple, n_items: int, seed: int) -> np.ndarray:
+    """The order that columns of equal score get, a permutation for each name: (n_names, n_items)."""
+    generators = (np.random.default_rng([seed, zlib.crc32(str(name).encode())]) for name in names)
+    drawn = [generator.permutation(n_items) for generator in generators]
+    return np.array(drawn, dtype=np.int64).reshape(-1, n_items)
+
+
+def best(scores: np.ndarray, names: Sequence, *, seed: int, k: int | None = None) -> np.ndarray:
+    """The columns of highest score in each row, best first: the one place where scores become an order.
+
+    Equal scores are drawn, so that no order of the columns can profit. The draw depends on the seed and the
+    row's name alone: a case has the same list whichever others stand beside it.
+
+    Args:
+        scores: shape (n, n_items), no NaN; not changed.
+        names: n names, such as case ids.
+        seed: of the draw, at least 0.
+        k: columns wanted; None orders all.
+
+    Returns:
+        Integers, shape (n, k).
+    """
+    drawn = _draws(tuple(names), scores.shape[1], seed)
+    order = np.argsort(-np.take_along_axis(scores, drawn, axis=1), axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(drawn, order, axis=1)
+
+
 def from_scores(
     scores: np.ndarray,
     cases: pd.DataFrame,
@@ -105,13 +135,12 @@ def from_scores(
         scores: shape (n_cases, n_items), higher is better; not changed.
         cases: frame with `case_id` and `history`, row i belonging to row i of `scores`.
         item_ids: shape (n_items,), the item of each column, ascending.
-        seed: written into the `seed` column.
+        seed: draws the order of equal scores, see :func:`best`; written into the `seed` column.
         exclude_seen: leave the movies of the history out (no MovieLens user rates a movie twice).
         length: longest list.
 
     Returns:
-        A frame in the shape of this module. Equal scores are ordered by item id, which no target
-        can profit from.
+        A frame in the shape of this module.
 
     Raises:
         StudyError: when shapes disagree, a score is not a number or a history names a movie that the
@@ -131,16 +160,15 @@ def from_scores(
     working = scores.astype(np.float64, copy=True)
     if exclude_seen:
         working[marked(cases[HISTORY], item_ids)] = -np.inf
-    order = np.argsort(-working, axis=1, kind="stable")[:, :length]
-    best = np.take_along_axis(working, order, axis=1)
-    keep = np.isfinite(best)
-    rows, columns = np.nonzero(keep)
+    order = best(working, cases[CASE], seed=seed, k=length)
+    highest = np.take_along_axis(working, order, axis=1)
+    rows, columns = np.nonzero(np.isfinite(highest))
     frame = pd.DataFrame(
         {
             CASE: cases[CASE].to_numpy()[rows],
             RANK: columns + 1,
             ITEM: item_ids[order[rows, columns]],
-            SCORE: best[rows, columns],
+            SCORE: highest[rows, columns],
             TEXT: None,
             SEED: seed,
         }
@@ -151,12 +179,14 @@ def from_scores(
 def drop_seen(predictions: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     """Remove entries whose movie is in the case's history and close the ranks, order kept.
 
-    Unmatched entries (null `item_id`) keep their place.
+    Unmatched entries (null `item_id`) keep their place. Lists without any entry stay so.
     """
     seen = cases[[CASE, HISTORY]].explode(HISTORY).rename(columns={HISTORY: ITEM})
     seen = set(zip(seen[CASE], seen[ITEM], strict=True))
     pairs = zip(predictions[CASE], predictions[ITEM], strict=True)
-    fresh = predictions[[pair not in seen for pair in pairs]].sort_values([CASE, RANK])
+    # As an array: an empty list would choose columns.
+    unseen = np.array([pair not in seen for pair in pairs], dtype=bool)
+    fresh = predictions[unseen].sort_values([CASE, RANK])
     return fresh.assign(**{RANK: fresh.groupby(CASE).cumcount() + 1}).astype(COLUMNS)
 
 
@@ -244,17 +274,22 @@ def systems(scope: Scope) -> list[str]:
 
 
 def target_ranks(
-    scores: np.ndarray, histories: Sequence[np.ndarray], targets: np.ndarray, item_ids: np.ndarray
+    scores: np.ndarray,
+    histories: Sequence[np.ndarray],
+    targets: np.ndarray,
+    item_ids: np.ndarray,
+    *,
+    names: Sequence,
+    seed: int,
 ) -> np.ndarray:
-    """Rank of each target, movies of the history left out, equal scores in the order of item ids.
-
-    The ranks that the lists of :func:`from_scores` have, for one target a row.
+    """Rank of each target, movies of the history left out: its place in the list of :func:`from_scores`.
 
     Args:
         scores: shape (n, n_items); not changed.
         histories: n arrays of item ids.
         targets: shape (n,), item ids, none of them in its history.
         item_ids: shape (n_items,), ascending.
+        names, seed: draw the order of equal scores, see :func:`best`.
 
     Returns:
         Shape (n,), whole numbers from 1.
@@ -272,6 +307,4 @@ def target_ranks(
     working = scores.astype(np.float64, copy=True)
     working[marked(histories, item_ids)] = -np.inf
     columns = columns_of(targets, item_ids)
-    own = working[np.arange(len(targets)), columns][:, None]
-    earlier = np.arange(len(item_ids)) < columns[:, None]
-    return 1 + (working > own).sum(1) + ((working == own) & earlier).sum(1)
+    return 1 + (best(working, names, seed=seed) == columns[:, None]).argmax(axis=1)

@@ -68,11 +68,11 @@ def dataset_table(steps: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def duplicates(ratings_raw: pd.DataFrame, items_raw: pd.DataFrame, merged: pd.DataFrame) -> pd.DataFrame:
-    """Movies listed twice under one title and year, the most rated first.
+    """Movies listed twice in one year, the most rated first.
 
     Returns:
-        `title`, `year`, `kept_id`, `merged_id`, ratings of each (`n_kept`, `n_merged`) and `n_both`,
-        the users who rated both.
+        `title`, `year`, `merged_title` (the title, or an alternative one), `kept_id`, `merged_id`,
+        ratings of each (`n_kept`, `n_merged`) and `n_both`, the users who rated both.
     """
     raters = ratings_raw.groupby(ITEM)[USER].agg(set)
     named = items_raw.set_index(ITEM)
@@ -80,8 +80,8 @@ def duplicates(ratings_raw: pd.DataFrame, items_raw: pd.DataFrame, merged: pd.Da
     for old, new in zip(merged[ITEM], merged["into"], strict=True):
         of_new, of_old = raters.get(new, set()), raters.get(old, set())
         counts = (len(of_new), len(of_old), len(of_new & of_old))
-        rows.append((named.loc[new, TITLE], named.loc[new, YEAR], new, old, *counts))
-    columns = [TITLE, YEAR, "kept_id", "merged_id", "n_kept", "n_merged", "n_both"]
+        rows.append((named.loc[new, TITLE], named.loc[new, YEAR], named.loc[old, TITLE], new, old, *counts))
+    columns = [TITLE, YEAR, "merged_title", "kept_id", "merged_id", "n_kept", "n_merged", "n_both"]
     frame = pd.DataFrame(rows, columns=columns)
     total = frame["n_kept"] + frame["n_merged"]
     return frame.loc[total.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)

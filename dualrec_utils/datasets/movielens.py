@@ -14,6 +14,8 @@ import re
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from dualrec_utils.core.config import (
     GENRE_LIST,
@@ -27,6 +29,7 @@ from dualrec_utils.core.config import (
     YEAR,
 )
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.titles import named_as, normal_form
 
 FILE_ROW = "file_row"
 _TITLE_YEAR = re.compile(r"^(?P<title>.*?)\s*\((?P<year>\d{4})\)\s*(?:\(V\))?\s*$")
@@ -130,16 +133,29 @@ def latin1(content: bytes, name: str) -> list[str]:
 def merge_duplicates(
     ratings: pd.DataFrame, items: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Make movies of the same title and year one movie, the one with the lowest id.
+    """Make items of the same title and year one item, the one with the lowest id.
 
-    A user who rated both keeps the earlier rating.
+    Two items of one year are the same too where the title of one is the other's alternative title in
+    brackets: "Bewegte Mann, Der" and "Maybe, Maybe Not (Bewegte Mann, Der)". Titles are compared in their
+    normal form. A user who rated both keeps the earlier rating.
 
     Returns:
-        (ratings in order, items, merged): `merged` lists each movie that went (`item_id`) and the
+        (ratings in order, items, merged): `merged` lists each item that went (`item_id`) and the
         one it went into (`into`).
     """
-    kept = items.sort_values(ITEM).groupby([TITLE, YEAR], dropna=False)[ITEM].transform("min")
-    into = dict(zip(items[ITEM], kept.reindex(items.index), strict=True))
+    parts = [[normal_form(name) or name for name in named_as(title)] for title in items[TITLE]]
+    names = pd.DataFrame({"whole": map(" ".join, parts), "main": [part[0] for part in parts]})
+    names = names.assign(row=range(len(items)), year=items[YEAR].array, other=[part[1:] for part in parts])
+    others = names.explode("other").dropna(subset=["other", "year"])
+    pairs = pd.concat(
+        [
+            names.merge(names, on=["whole", "year"]),
+            others.merge(names, left_on=["other", "year"], right_on=["main", "year"]),
+        ]
+    )
+    edges = (np.ones(len(pairs)), (pairs["row_x"], pairs["row_y"]))
+    _, groups = connected_components(coo_array(edges, shape=(len(items),) * 2), directed=False)
+    into = dict(zip(items[ITEM], items.groupby(groups)[ITEM].transform("min"), strict=True))
     merged = pd.DataFrame([(old, new) for old, new in into.items() if old != new], columns=[ITEM, "into"])
     renamed = in_order(ratings.assign(**{ITEM: ratings[ITEM].map(into)}))
     renamed = renamed.drop_duplicates([USER, ITEM], keep="first", ignore_index=True)

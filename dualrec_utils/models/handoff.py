@@ -65,7 +65,7 @@ def load_title_scores(model: str, scope: Scope) -> pd.DataFrame:
 
 
 def candidates_of(
-    lstm: np.ndarray, cases: pd.DataFrame, catalog: Catalog, *, n_candidates: int
+    lstm: np.ndarray, cases: pd.DataFrame, catalog: Catalog, *, n_candidates: int, seed: int
 ) -> list[np.ndarray]:
     """The LSTM's best movies of every case: the first of the whole catalog and the first not yet seen.
 
@@ -74,13 +74,14 @@ def candidates_of(
         cases: frame with `case_id` and `history`, row i belonging to row i of `lstm`.
         catalog: the movies.
         n_candidates: movies of each of the two lists, 1 to 100.
+        seed: of equal scores.
 
     Returns:
         Sorted item ids, at least `n_candidates` a case where the catalog has as many.
     """
     lists = [
         predictions.from_scores(
-            lstm, cases, catalog.ids, seed=0, exclude_seen=excluded, length=n_candidates
+            lstm, cases, catalog.ids, seed=seed, exclude_seen=excluded, length=n_candidates
         )
         for excluded in (True, False)
     ]

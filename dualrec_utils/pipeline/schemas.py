@@ -6,9 +6,9 @@ notebook. There are no defaults here: `params.yaml` is the one place where a val
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
 from dualrec_utils.core import config
 
@@ -63,7 +63,6 @@ class Lstm(Section):
     learning_rate: float = Field(gt=0, le=0.1)
     dropout: float = Field(ge=0, lt=1)
     chunk_length: int = Field(ge=1, le=1_000)
-    context: int = Field(ge=0, le=1_000)
     window: int = Field(ge=2, le=1_000)
     max_history: int = Field(ge=1, le=5_000)
     title_vocabulary: int = Field(ge=3, le=100_000)
@@ -134,7 +133,17 @@ class Hosted(Section):
     max_run_tokens: int = Field(ge=1, le=10_000_000_000)
     max_unreadable: int = Field(ge=0, le=1_000_000)
     prices: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]]
-    extra_body: dict[str, Any]
+    extra_body: dict[str, JsonValue]
+
+    @field_validator("extra_body")
+    @classmethod
+    def _leaves_the_question(cls, fields: dict) -> dict:
+        if fields.keys() & {"model", "messages", "stream"}:
+            raise ValueError("model, messages and stream are the study's to send")
+        limits = [fields[name] for name in ("max_tokens", "max_completion_tokens") if name in fields]
+        if any(limit is not None and (type(limit) is not int or limit < 1) for limit in limits):
+            raise ValueError("max_tokens and max_completion_tokens are whole numbers from 1, or null")
+        return fields
 
 
 # The name of a language model begins the names of its systems.

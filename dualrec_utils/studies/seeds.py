@@ -48,7 +48,7 @@ def train_lstm(settings: dict, *, dataset: str, seed: int) -> Scorer:
 
     catalog = load_catalog(dataset)
     words = {name: settings[name] for name in ("title_vocabulary", "title_length")}
-    cut = {name: settings[name] for name in ("training", "chunk_length", "context", "window")}
+    cut = {name: settings[name] for name in ("training", "chunk_length", "window")}
     learn = {name: settings[name] for name in ("epochs", "batch_size", "learning_rate", "dropout")}
     known = [catalog.rows(history) for history in splits.load_histories(dataset, "train").values()]
     model = lstm_scores.train_on(

@@ -65,19 +65,14 @@ BASELINE_MODULE = '''"""Recent popularity: how often an item is among the last f
 
 import numpy as np
 
-from dualrec_utils.models.baselines.base import Baseline, in_range
+from dualrec_utils.models.baselines.base import Baseline
 
 
 class RecentPopularity(Baseline):
     """Counts of the last `n_last` items of every training history.
-
-    Args:
-        n_last: items counted, 1 to 100.
     """
 
-    def __init__(self, item_ids, *, seed, n_last):
-        super().__init__(item_ids, seed=seed)
-        self.n_last = in_range("n_last", n_last, low=1, high=100)
+    ranges = {"n_last": (1, 100)}  # items counted
 
     def _fit(self, histories, validate):
         last = np.concatenate([history[-self.n_last :] for history in histories])

@@ -1,30 +1,32 @@
 """One request to an OpenAI-compatible chat API, and what came of it: an answer, or a named failure.
 
-Nothing here retries, counts or stores. No exception leaves :meth:`ChatApi.ask` (the client's exceptions
-carry request headers, and with them the key), and whatever it returns has been cleared of the key.
+Nothing here retries, counts or stores. No exception leaves :meth:`ChatApi.ask` (the client's carry the
+request), and whatever it returns has been cleared of the key.
 """
 
 from __future__ import annotations
 
+import base64
+import ipaddress
 import os
 import re
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
 import httpx2
-import openai
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WrapValidator
 
 from dualrec_utils.core.errors import StudyError
 
-# A reply longer than this is not read to its end, whatever `max_tokens` the provider took.
-MAX_BYTES = 8 * 2**20
-_KEY = re.compile(r"[!-~]{8,}")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# A reply longer than this is not read to its end. The longest answers that settings allow (34,000 tokens),
+# every letter escaped, stay below half of it.
+MAX_BYTES = 2 * 2**20
+# Of a provider; a server on this machine takes what a header can hold.
+_KEY, _ANY_KEY = re.compile(r"[!-~]{8,}"), re.compile(r"[ -~]+")
 _ADVICE = {
     401: "the provider refuses the key",
     402: "the account is out of credit",
@@ -66,45 +68,99 @@ class Failure:
     retry_after: float | None = None
 
 
+def _else_none(value: Any, check: Callable[[Any], Any]) -> Any:
+    """None in the place of what is of no expected kind: a provider's oddities cost no paid answer."""
+    try:
+        return check(value)
+    except ValidationError:
+        return None
+
+
+def _joined(content: Any) -> Any:
+    """A message's text, of whose parts thoughts, images and calls are none."""
+    if not isinstance(content, list):
+        return content
+    texts = [part.get("text") if _is_text(part) else part for part in content]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type", "text") in ("text", "output_text")
+
+
+def _as_error(error: Any) -> Any:
+    return {"message": error} if isinstance(error, str) and error else error or None
+
+
+_Text = Annotated[str | None, WrapValidator(_else_none)]
+_Status = Annotated[int | None, Field(ge=400, le=599), WrapValidator(_else_none)]
+_Count = Annotated[int | None, Field(ge=0, le=10**12, strict=True), WrapValidator(_else_none)]
+_Amount = Annotated[float | None, Field(ge=0, le=1e12, strict=True), WrapValidator(_else_none)]
+
+
 class _Error(BaseModel):
-    code: int | str | None = None
-    message: str | None = None
+    code: _Status = None
+    message: _Text = None
 
 
 class _Message(BaseModel):
-    content: str | None = None
+    content: Annotated[str | None, BeforeValidator(_joined)] = None
+    refusal: _Text = None
 
 
 class _Choice(BaseModel):
     message: _Message | None = None
-    finish_reason: str | None = None
-    error: _Error | None = None
+    finish_reason: _Text = None
+    error: Annotated[_Error | None, BeforeValidator(_as_error)] = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: _Count = None
+    completion_tokens: _Count = None
+    cost: _Amount = None
 
 
 class _Completion(BaseModel):
     """The parts of a chat completion that are read; `provider` and `error` are OpenRouter's."""
 
-    choices: list[_Choice] = Field(default_factory=list)
-    model: str | None = None
-    system_fingerprint: str | None = None
-    provider: str | None = None
-    usage: Any = None
-    error: _Error | str | None = None
+    choices: list[_Choice] | None = None
+    model: _Text = None
+    system_fingerprint: _Text = None
+    provider: _Text = None
+    usage: Annotated[_Usage | None, WrapValidator(_else_none)] = None
+    error: Annotated[_Error | None, BeforeValidator(_as_error)] = None
 
 
-def read_key(variable: str) -> str:
+def read_key(variable: str, *, loopback: bool) -> str:
     """The API key from an environment variable.
+
+    Args:
+        variable: its name.
+        loopback: whether a server on this machine is asked, which takes any text.
 
     Raises:
         StudyError: when it is not set or cannot be a key; the message never holds its value.
     """
+    # No local variable holds the key: tools show those of a frame that raises.
     if not os.environ.get(variable, "").strip():
-        raise StudyError(f"hosted models need an API key: set the environment variable {variable}")
-    if not _KEY.fullmatch(os.environ[variable].strip()):
         raise StudyError(
-            f"the value of {variable} is no API key: 8 or more printable characters, no spaces"
+            f"hosted models need an API key: set the environment variable {variable} (for a server on this"
+            " machine to any word)"
+        )
+    if not (_ANY_KEY if loopback else _KEY).fullmatch(os.environ[variable].strip()):
+        raise StudyError(
+            f"the value of {variable} is no API key: 8 or more printable ASCII characters, no spaces"
         )
     return os.environ[variable].strip()
+
+
+def is_loopback(base_url: str) -> bool:
+    """Whether an API's address leads back to this machine."""
+    host = httpx2.URL(base_url).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def host_of(base_url: str) -> str:
@@ -114,17 +170,17 @@ def host_of(base_url: str) -> str:
         StudyError: unless it is an https address (http on this machine) without user and password.
     """
     try:
-        parts = urlsplit(base_url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        host, port = "", None
-    safe = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK) if host else False
-    if not safe or parts.username or parts.password:
+        url = httpx2.URL(base_url)
+        url.host.encode("idna")
+    except (httpx2.InvalidURL, UnicodeError):
+        url = httpx2.URL()
+    kept_safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(base_url))
+    if not kept_safe or not url.host or url.userinfo or (url.port or 0) > 65535:
         raise StudyError(
             "base_url must be an https address without user and password (http only for localhost), such"
             " as https://openrouter.ai/api/v1"
         )
-    return re.sub(r"[^\w.-]", "_", host if port is None else f"{host}_{port}")
+    return re.sub(r"[^\w.-]", "_", url.host if url.port is None else f"{url.host}_{url.port}")
 
 
 def seconds_to_wait(retry_after: str | None) -> float | None:
@@ -145,6 +201,41 @@ def seconds_to_wait(retry_after: str | None) -> float | None:
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
+def _key_pattern(key: str) -> re.Pattern[str]:
+    """Finds the key as it is, escaped (JSON, URL, HTML) or in base64, with anything invisible in between.
+
+    Words of less than 8 characters are no secrets, and titles hold them: their pattern finds nothing.
+    """
+    key = key.replace(" ", "")
+    if len(key) < 8:
+        return re.compile(r"(?!)")
+    # In base64 the bytes before the key shift it; the characters that the key alone decides are looked for.
+    shifted = [base64.b64encode(bytes(n) + key.encode()).decode() for n in range(3)]
+    ends = [(n + len(key)) * 8 // 6 for n in range(3)]
+    coded = [shifted[n][(0, 2, 3)[n] : ends[n]] for n in range(3)]
+    forms = [key, *coded, *(form.replace("+", "-").replace("/", "_") for form in coded)]
+    return re.compile("|".join(r"[^!-~]*".join(map(_escaped, form)) for form in forms), re.IGNORECASE)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return rf"(?:\\{{0,2}}{re.escape(character)}|(?:%|\\x|\\u00|&#x){code:02x};?|&#{code};)"
+
+
+def _advice(status: int, request: Mapping[str, Any], text: str) -> str:
+    """What to do about an error status, as a part of a message."""
+    if status in _ADVICE:
+        return f", {_ADVICE[status]}"
+    named = [name for name in request if re.search(rf"\b{re.escape(name)}\b", text)]
+    nulls = {name: "null" for name in named if name not in ("model", "messages")}
+    if status not in (400, 422) or not nulls:
+        return ""
+    if "max_tokens" in nulls:
+        nulls["max_completion_tokens"] = str(request["max_tokens"])
+    fields = ", ".join(f"{name}: {value}" for name, value in nulls.items())
+    return f" (`extra_body: {{{fields}}}` under zero_shot_llm.hosted leaves out what it does not take)"
+
+
 class ChatApi:
     """Asks one OpenAI-compatible API, one request a call; threads may share it.
 
@@ -154,118 +245,93 @@ class ChatApi:
         timeout: seconds without a byte, and seconds of a reply's body in all.
 
     Raises:
-        StudyError: on a missing key or an unusable address.
+        StudyError: on a missing key, an unusable address, proxy or certificate.
     """
 
     def __init__(self, *, base_url: str, key_variable: str, timeout: float):
         host_of(base_url)
+        loopback = is_loopback(base_url)
         self._timeout = timeout
-        self._client = openai.OpenAI(
-            api_key=read_key(key_variable),
-            base_url=base_url,
-            timeout=timeout,
-            max_retries=0,
-            # The client would add these from variables meant for another provider.
-            default_headers={"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()},
-            # A redirect would carry the prompts to an address that nobody named.
-            http_client=openai.DefaultHttpxClient(follow_redirects=False),
-        )
+        self._key_pattern = _key_pattern(read_key(key_variable, loopback=loopback))
+        try:
+            self._client = httpx2.Client(
+                base_url=base_url,
+                headers={"Authorization": f"Bearer {read_key(key_variable, loopback=loopback)}"},
+                timeout=timeout,
+                # A redirect would carry the prompts to an address that nobody named.
+                follow_redirects=False,
+                # Where a transport is given, the environment's proxies are not used.
+                transport=httpx2.HTTPTransport() if loopback else None,
+            )
+        except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
+            # By its type alone: a proxy's address may hold a password.
+            raise StudyError(
+                f"a proxy or certificate named in the environment cannot be used ({type(error).__name__}):"
+                " correct or unset ALL_PROXY, HTTPS_PROXY, HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and"
+                " SSL_CERT_DIR; a proxy at socks5:// needs the package socksio"
+            ) from None
 
     def close(self) -> None:
         """Let go of the connections."""
         self._client.close()
 
-    def ask(self, request: dict[str, Any]) -> Reply | Failure:
+    def ask(self, request: Mapping[str, Any]) -> Reply | Failure:
         """Send one request.
 
         Args:
-            request: arguments of `chat.completions.create`: model, messages, sampling parameters.
+            request: the fields of a chat completion: model, messages, sampling parameters.
         """
-        try:
-            return self._read(self._post(request))
-        except openai.APIStatusError as error:
-            after = seconds_to_wait(error.response.headers.get("retry-after"))
-            return self._failure(error.status_code, _message_of(error), retry_after=after)
-        except (openai.APITimeoutError, httpx2.TimeoutException, TimeoutError):
-            return Failure("busy", f"no answer within {self._timeout:g} s")
-        except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            cause = error.__cause__ or error
-            return Failure("busy", f"the connection failed ({self._clear(type(cause).__name__)})")
-        except _TooLong:
-            return Failure("unreadable", f"the reply is longer than {MAX_BYTES:,} bytes")
-
-    def _post(self, request: dict[str, Any]) -> str:
         # Read piece by piece: the client's time-out starts anew with every byte.
-        deadline, pieces, size = time.monotonic() + self._timeout, [], 0
-        with self._client.chat.completions.with_streaming_response.create(**request) as response:
-            for piece in response.iter_bytes():
-                pieces.append(piece)
-                size += len(piece)
-                if size > MAX_BYTES:
-                    raise _TooLong
-                if time.monotonic() > deadline:
-                    raise TimeoutError
-        return b"".join(pieces).decode("utf-8", errors="replace")
+        deadline, body = time.monotonic() + self._timeout, bytearray()
+        try:
+            with self._client.stream("POST", "chat/completions", json=request) as response:
+                for piece in response.iter_bytes():
+                    body += piece
+                    if len(body) > MAX_BYTES:
+                        return Failure("unreadable", f"the reply is longer than {MAX_BYTES:,} bytes")
+                    if time.monotonic() > deadline:
+                        raise TimeoutError
+        except (httpx2.TimeoutException, TimeoutError):
+            return Failure("busy", f"no answer within {self._timeout:g} s")
+        except (httpx2.HTTPError, ValueError, OverflowError) as error:
+            # The last two: a proxy whose name or port cannot be one.
+            return Failure("busy", f"the connection failed ({type(error).__name__})")
+        return self._read(body.decode(errors="replace"), response, request)
 
-    def _read(self, text: str) -> Reply | Failure:
+    def _read(self, text: str, response: httpx2.Response, request: Mapping[str, Any]) -> Reply | Failure:
         try:
             completion = _Completion.model_validate_json(text)
         except ValidationError:
-            return Failure("unreadable", f"the reply is no chat completion: {self._clear(text)!r}", 200)
+            completion = _Completion()
         choice = completion.choices[0] if completion.choices else _Choice()
         # OpenRouter reports what fails after its status line is out within the body.
         error = completion.error or choice.error
-        if isinstance(error, _Error) and isinstance(error.code, int):
-            return self._failure(error.code, error.message or "")
-        if error is not None or choice.message is None:
-            return Failure("unreadable", f"the reply is no chat completion: {self._clear(text)!r}", 200)
-        usage = completion.usage if isinstance(completion.usage, dict) else {}
-        texts = {
-            "answer": choice.message.content or "",
-            "reported_model": completion.model,
-            "system_fingerprint": completion.system_fingerprint,
-            "provider": completion.provider,
-            "finish_reason": choice.finish_reason,
-        }
+        said = self._clear((error and error.message) or text)
+        status = (error and error.code) if response.is_success else response.status_code
+        if status is not None:
+            after = seconds_to_wait(response.headers.get("retry-after"))
+            again = status in (408, 409, 429) or status >= 500 or after is not None
+            kind = "busy" if again and status not in _ADVICE else "refused"
+            return Failure(
+                kind, f"status {status}{_advice(status, request, text)}: {said!r}", status, after
+            )
+        if error or choice.message is None:
+            return Failure("unreadable", f"the reply is no chat completion: {said!r}", 200)
         return Reply(
-            **{name: text and self._without_key(text) for name, text in texts.items()},
-            prompt_tokens=_count(usage.get("prompt_tokens")),
-            completion_tokens=_count(usage.get("completion_tokens")),
-            cost=_amount(usage.get("cost")),
+            # What a model says in refusing is its answer.
+            answer=self._without_key(choice.message.content or choice.message.refusal or ""),
+            reported_model=self._clear(completion.model),
+            system_fingerprint=self._clear(completion.system_fingerprint),
+            provider=self._clear(completion.provider),
+            finish_reason=self._clear(choice.finish_reason),
+            **dict(completion.usage or _Usage()),
             answered_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
-    def _failure(self, status: int, message: str, *, retry_after: float | None = None) -> Failure:
-        again = status in (408, 409, 429) or status >= 500 or retry_after is not None
-        kind = "busy" if again and status not in (401, 403) else "refused"
-        advice = f", {_ADVICE[status]}" if status in _ADVICE else ""
-        return Failure(kind, f"status {status}{advice}: {self._clear(message)!r}", status, retry_after)
-
     def _without_key(self, text: str) -> str:
-        return text.replace(self._client.api_key, "[API key]")
+        return self._key_pattern.sub("[API key]", text)
 
-    def _clear(self, text: str) -> str:
-        """The beginning of a server's text, in one printable line, without the key."""
-        line = " ".join(self._without_key(text).split())
-        return "".join(character for character in line if character.isprintable())[:200]
-
-
-class _TooLong(Exception):
-    pass
-
-
-def _message_of(error: openai.APIStatusError) -> str:
-    """The provider's own words where its error is in the usual shape, else the reply's text."""
-    body = error.body
-    if isinstance(body, dict) and isinstance(body.get("message"), str):
-        return body["message"]
-    return error.response.text
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _amount(value: Any) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
-    return float(value) if good else None
+    def _clear(self, text: str | None) -> str | None:
+        """The beginning of a server's text, in one printable line, without the key; None as it is."""
+        line = " ".join(self._without_key(text or "").split())
+        return text and "".join(character for character in line if character.isprintable())[:200]

@@ -58,7 +58,9 @@ class HostedSettings:
         max_run_tokens: tokens of a run, prompts and answers; those under way count at their most.
         max_unreadable: prompts of a run that may end without a chat completion.
         prices: model -> (US dollars a million prompt tokens, a million answer tokens).
-        extra_body: further fields of every request, e.g. OpenRouter's `provider` rules.
+        extra_body: further fields of every request, e.g. OpenRouter's `provider` rules. A null leaves a
+            field out of the request, also one that the study sends by itself: `temperature`, `seed`,
+            `max_tokens` (newer models want `max_completion_tokens` in its place).
     """
 
     base_url: str
@@ -90,7 +92,12 @@ class HostedBackend(Backend):
     def __init__(self, model: str, *, settings: HostedSettings, max_tokens: int, seed: int):
         self.model = model
         self.settings = settings
-        self._sampling = {"temperature": 0.0, "seed": seed, "max_tokens": max_tokens}
+        sampling = {"temperature": 0.0, "seed": seed, "max_tokens": max_tokens}
+        changes = settings.extra_body
+        self._sampling = {n: value for n, value in sampling.items() if changes.get(n, value) is not None}
+        self._extra = _without_nulls(changes)
+        sent = self._sampling | self._extra
+        self._max_tokens = sent.get("max_completion_tokens", sent.get("max_tokens", max_tokens))
         self._folder = answer_cache.answers_dir(host_of(settings.base_url))
         self._cache = answer_cache.open_cache(self._folder)
         self._ledger = Ledger(max_requests=settings.max_requests, max_tokens=settings.max_run_tokens)
@@ -185,7 +192,7 @@ class HostedBackend(Backend):
         distinct = list(dict.fromkeys(prompts))
         missing = [prompt for prompt in distinct if self._key(prompt) not in self._cache]
         prompt_tokens = sum(map(estimated_tokens, missing))
-        completion_tokens = len(missing) * self._sampling["max_tokens"]
+        completion_tokens = len(missing) * self._max_tokens
         return {
             "n_prompts": len(distinct),
             "n_stored": len(distinct) - len(missing),
@@ -232,11 +239,10 @@ class HostedBackend(Backend):
 
     def _request(self, prompt: str) -> dict[str, Any]:
         messages = [{"role": "user", "content": prompt}]
-        extra = {"extra_body": dict(self.settings.extra_body)}
-        return {"model": self.model, "messages": messages, **self._sampling, **extra}
+        return {"model": self.model, "messages": messages, **self._sampling}
 
     def _key(self, prompt: str) -> str:
-        return answer_cache.key_of(self._request(prompt))
+        return answer_cache.key_of(self._request(prompt) | {"extra_body": self._extra})
 
     def _ask(self, prompt: str, stop: threading.Event) -> None:
         """Get and keep the answer to one prompt; one without a chat completion is given up.
@@ -277,10 +283,10 @@ class HostedBackend(Backend):
         """One request, within the caps."""
         if stop.is_set():
             return Failure("refused", "the run was stopped")
-        tokens = estimated_tokens(prompt) + self._sampling["max_tokens"]
+        tokens = estimated_tokens(prompt) + self._max_tokens
         if (reason := self._ledger.reserve(tokens)) is not None:
             return Failure("refused", reason)
-        outcome = self._api.ask(self._request(prompt))
+        outcome = self._api.ask(self._request(prompt) | self._extra)
         cost = self._cost_of(outcome) if isinstance(outcome, Reply) else None
         self._ledger.settle(tokens, outcome, cost=cost)
         after = outcome.retry_after if isinstance(outcome, Failure) else None
@@ -295,9 +301,14 @@ class HostedBackend(Backend):
 
 def _worth_asking_again(outcome: Reply | Failure) -> bool:
     if isinstance(outcome, Reply):
-        # An answer that used up its tokens before it said anything would do so again.
-        return not outcome.answer.strip() and outcome.finish_reason != "length"
+        # An answer that was cut or filtered before it said anything would be so again.
+        return not outcome.answer.strip() and outcome.finish_reason not in ("length", "content_filter")
     return outcome.kind != "refused"
+
+
+def _without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in fields.items() if value is not None}
+    return {n: _without_nulls(value) if isinstance(value, Mapping) else value for n, value in kept.items()}
 
 
 def _wait(state: RetryCallState) -> float:

@@ -6,11 +6,11 @@ A recording is a JSONL file as :func:`models.handoff.save_generations` writes it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
 from dualrec_utils.core import files
@@ -18,6 +18,15 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.backends.backend import Backend
 
 _NEEDED = "every line needs a JSON object with the texts `prompt` and `answer`"
+
+
+class _Recording(BaseModel):
+    """What is read of a line; a lone surrogate, which no file can hold, is not JSON here."""
+
+    prompt: str
+    answer: str
+    model: str | None = None
+    revision: str | None = None
 
 
 def read_recordings(path: Path) -> list[dict[str, Any]]:
@@ -49,13 +58,11 @@ def read_recordings(path: Path) -> list[dict[str, Any]]:
 
 def _row(line: str, source: Path, number: int) -> dict[str, Any]:
     try:
-        row = json.loads(line)
-    except ValueError:
-        row = None
-    kinds = {"prompt": str, "answer": str, "model": str | None, "revision": str | None}
-    if not isinstance(row, dict) or not all(isinstance(row.get(n), kind) for n, kind in kinds.items()):
-        raise StudyError(f"{source}, line {number} is no recorded answer; {_NEEDED}")
-    return row | {"file": source, "line": number}
+        row = _Recording.model_validate_json(line)
+    except ValidationError as error:
+        reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise StudyError(f"{source}, line {number} is no recorded answer ({reason}); {_NEEDED}") from None
+    return row.model_dump() | {"file": source, "line": number}
 
 
 class ReplayBackend(Backend):
@@ -80,7 +87,7 @@ class ReplayBackend(Backend):
                     f"one prompt has two answers, in {known['file']} line {known['line']} and in"
                     f" {row['file']} line {row['line']}: name the one file to replay"
                 )
-        named = {(row.get("model"), row.get("revision")) for row in rows}
+        named = {(row["model"], row["revision"]) for row in rows}
         if len(named) > 1:
             raise StudyError(
                 f"{path} holds answers of several models, {sorted(map(str, named))}: name the one file"

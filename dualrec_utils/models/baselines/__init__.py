@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import inspect
 
 import numpy as np
 
@@ -45,10 +44,7 @@ def build(
 
     Args:
         name: a key of :data:`REGISTRY`.
-        item_ids: shape (n_items,), the catalog, ascending.
-        seed: of everything random in the model.
-        catalog: of the same movies; only models that read titles and genres look at it, and those
-            cannot be fitted without it.
+        item_ids, seed, catalog: as :class:`Baseline`.
         hyperparameters: exactly those of the model; one with a default may be left out.
 
     Raises:
@@ -58,12 +54,11 @@ def build(
     known = kind.hyperparameters()
     for key in hyperparameters:
         if key not in known:
-            raise StudyError(f"{name} has no hyperparameter {key!r}; {_suggest(key, known)}")
+            raise StudyError(f"{name} has no hyperparameter {key!r}; {_suggest(key, list(known))}")
     missing = [key for key in kind.required() if key not in hyperparameters]
     if missing:
         raise StudyError(f"{name} needs the hyperparameters {kind.required()}; missing: {missing}")
-    reads = {"catalog": catalog} if "catalog" in inspect.signature(kind.__init__).parameters else {}
-    return kind(item_ids, seed=seed, **reads, **hyperparameters)
+    return kind(item_ids, seed=seed, catalog=catalog, **hyperparameters)
 
 
 def _suggest(name: str, known: list[str]) -> str:

@@ -6,69 +6,27 @@ Atten-Mixer network", WSDM.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from dualrec_utils.models.baselines.base import in_range
-from dualrec_utils.models.baselines.sasrec import check_heads
-from dualrec_utils.models.baselines.sequences import SequenceBaseline, earlier, item_table
+from dualrec_utils.models.baselines.sequences import EMBEDDING, SequenceBaseline, earlier, item_table
 
 # Norm over levels in which their attention is pooled, and what scales cosines: the authors' code.
 _POOLING_NORM = 4
 _SCALE = 16.0
 
 
-class AttenMixer(SequenceBaseline):
-    """Cosine of each item vector with attended history and last movie.
-
-    The query of level i is a linear map of the last i movies in order, as in the authors' code (the
-    paper sums them); queries are divided by their norm across levels. Attention weights are a softmax
-    of twice a sigmoid, pooled over levels, then a softmax again. Departs from that code: heads are
-    parts of the features, not of features and positions mixed; the first softmax knows real and earlier
-    movies only, so that every position of a history can be a target. `dropout` is on item vectors and
-    on attention weights.
-
-    Args:
-        embedding_size: of item vectors, a multiple of n_heads, 1 to 4,096.
-        n_heads: of attention, 1 to 64.
-        n_levels: movies in the longest query, 1 to 50.
-    """
-
-    def __init__(
-        self,
-        item_ids: np.ndarray,
-        *,
-        seed: int,
-        embedding_size: int,
-        n_heads: int,
-        n_levels: int,
-        **shared: float,
-    ) -> None:
-        super().__init__(item_ids, seed=seed, **shared)
-        self.embedding_size = in_range("embedding_size", embedding_size, low=1, high=4_096, integer=True)
-        self.n_heads = in_range("n_heads", n_heads, low=1, high=64, integer=True)
-        self.n_levels = in_range("n_levels", n_levels, low=1, high=50, integer=True)
-        check_heads(embedding_size, n_heads)
-
-    def _build(self, histories: list[np.ndarray]) -> nn.Module:
-        return _Network(
-            self.n_items,
-            self.embedding_size,
-            n_heads=self.n_heads,
-            n_levels=self.n_levels,
-            dropout=self.dropout,
-        )
-
-
 class _Network(nn.Module):
-    def __init__(self, n_items: int, size: int, *, n_heads: int, n_levels: int, dropout: float) -> None:
+    def __init__(self, model: AttenMixer) -> None:
         super().__init__()
-        self.n_heads = n_heads
-        self.items = item_table(n_items, size)
-        self.dropout = nn.Dropout(dropout)
-        self.queries = nn.ModuleList(nn.Linear(n * size, size, bias=False) for n in range(1, n_levels + 1))
+        size = model.embedding_size
+        self.n_heads = model.n_heads
+        self.items = item_table(model)
+        self.dropout = nn.Dropout(model.dropout)
+        self.queries = nn.ModuleList(
+            nn.Linear(n * size, size, bias=False) for n in range(1, model.n_levels + 1)
+        )
         self.key = nn.Linear(size, size, bias=False)
         self.value = nn.Linear(size, size, bias=False)
         self.norm = nn.LayerNorm(size)
@@ -103,3 +61,18 @@ class _Network(nn.Module):
     def _heads(self, vectors: torch.Tensor) -> torch.Tensor:
         """(batch, ..., time, size) -> (batch, heads, ..., time, size / heads)."""
         return vectors.unflatten(-1, (self.n_heads, -1)).movedim(-2, 1)
+
+
+class AttenMixer(SequenceBaseline):
+    """Cosine of each item vector with attended history and last movie.
+
+    The query of level i is a linear map of the last i movies in order, as in the authors' code (the
+    paper sums them); queries are divided by their norm across levels. Attention weights are a softmax
+    of twice a sigmoid, pooled over levels, then a softmax again. Departs from that code: heads are
+    parts of the features, not of features and positions mixed; the first softmax knows real and earlier
+    movies only, so that every position of a history can be a target. `dropout` is on item vectors and
+    on attention weights.
+    """
+
+    network = _Network
+    ranges = EMBEDDING | {"n_heads": (1, 64), "n_levels": (1, 50)}  # movies in the longest query

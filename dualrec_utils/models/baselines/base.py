@@ -6,15 +6,14 @@ ids into catalog columns and refuses strangers, so that a model works on columns
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from scipy import sparse
 
-from dualrec_utils.core.catalog import columns_of
+from dualrec_utils.core.catalog import Catalog, columns_of
 from dualrec_utils.core.errors import StudyError
 
 # Histories of item ids -> scores (n_cases, n_items).
@@ -22,8 +21,8 @@ Scorer = Callable[[Sequence[np.ndarray]], np.ndarray]
 # A scorer -> its value on validation users, higher is better. Who wrote it knows the targets; who calls
 # it does not.
 Validate = Callable[[Scorer], float]
-# Not hyperparameters: what every baseline, or one that reads titles, is given by its maker.
-_GIVEN = ("item_ids", "seed", "catalog")
+# What a hyperparameter may be: the least and the most, an integer where these are; or its default, a text.
+Range = tuple[float, float] | str
 
 
 class Diverged(StudyError):
@@ -31,49 +30,70 @@ class Diverged(StudyError):
 
 
 class Baseline(ABC):
-    """One baseline. A subclass writes `_fit` and `_score`, and its hyperparameters as keywords.
+    """One baseline. A subclass writes `ranges`, `_fit` and `_score`.
 
     Args:
         item_ids: shape (n_items,), the catalog, ascending; column j of every score is item_ids[j].
         seed: of everything random in the model.
+        catalog: of the same movies; models that read titles and genres cannot be fitted without it.
+        hyperparameters: those of :meth:`hyperparameters`, which become attributes.
 
     Attributes:
+        ranges: hyperparameter -> what it may be, without those of the classes above.
         trained_on: what one training example is, in words for tables.
 
     Raises:
-        StudyError: when the catalog is empty, unsorted or repeats an item.
+        StudyError: when the catalog is empty, unsorted or repeats an item, or for an impossible value.
     """
 
+    ranges: ClassVar[dict[str, Range]] = {}
     trained_on = "whole histories"
 
-    def __init__(self, item_ids: np.ndarray, *, seed: int) -> None:
+    def __init__(
+        self,
+        item_ids: np.ndarray,
+        *,
+        seed: int,
+        catalog: Catalog | None = None,
+        **hyperparameters: float | str,
+    ) -> None:
         self.item_ids = np.array(item_ids, dtype=np.int64)
         self.seed = seed
+        self._catalog = catalog
         self._fitted = False
         self._user_rows: dict[int, int] = {}
         if not len(self.item_ids) or (np.diff(self.item_ids) <= 0).any():
             raise StudyError("a baseline's catalog must hold item ids in ascending order, each once")
+        for name, allowed in self.hyperparameters().items():
+            setattr(self, name, _checked(name, hyperparameters.get(name, allowed), allowed))
 
     @property
     def n_items(self) -> int:
         """Size of the catalog."""
         return len(self.item_ids)
 
+    @property
+    def catalog(self) -> Catalog:
+        """The movies, for a model that reads titles and genres."""
+        if self._catalog is None:
+            raise StudyError(f"{type(self).__name__} reads titles and genres: give it the `catalog`")
+        return self._catalog
+
+    @property
+    def settings(self) -> dict[str, float | str]:
+        """The model's hyperparameters and their values."""
+        return {name: getattr(self, name) for name in self.hyperparameters()}
+
     @classmethod
-    def hyperparameters(cls) -> list[str]:
-        """Names of the model's hyperparameters, its own before those it shares with others."""
-        return list(cls._keywords())
+    def hyperparameters(cls) -> dict[str, Range]:
+        """The model's hyperparameters and what they may be, its own before those it shares with others."""
+        own = [kind.__dict__.get("ranges", {}) for kind in cls.__mro__]
+        return {name: allowed for ranges in own for name, allowed in ranges.items()}
 
     @classmethod
     def required(cls) -> list[str]:
         """Those of :meth:`hyperparameters` that have no default."""
-        return [name for name, keyword in cls._keywords().items() if keyword.default is keyword.empty]
-
-    @classmethod
-    def _keywords(cls) -> dict[str, inspect.Parameter]:
-        makers = [own.__dict__["__init__"] for own in cls.__mro__[:-1] if "__init__" in own.__dict__]
-        found = [p for maker in makers for p in inspect.signature(maker).parameters.values()]
-        return {p.name: p for p in found if p.kind is p.KEYWORD_ONLY and p.name not in _GIVEN}
+        return [name for name, allowed in cls.hyperparameters().items() if not isinstance(allowed, str)]
 
     def fit(
         self,
@@ -190,15 +210,16 @@ def never_seen_last(scores: np.ndarray, popular: np.ndarray) -> np.ndarray:
     return np.where(popular > 0, scores, lowest - 1)
 
 
-def in_range(name: str, value: float, *, low: float, high: float, integer: bool = False) -> float:
-    """Return a hyperparameter that lies in [low, high].
-
-    Raises:
-        StudyError: naming the value and what is allowed.
-    """
-    kinds = (int,) if integer else (int, float)
-    right_kind = isinstance(value, kinds) and not isinstance(value, bool)
-    if not right_kind or not low <= value <= high:
-        kind = "an integer" if integer else "a number"
-        raise StudyError(f"{name} is {value!r}; allowed: {kind} from {low} to {high}")
+def _checked(name: str, value: object, allowed: Range) -> float | str:
+    """A hyperparameter's value, if it is allowed."""
+    if isinstance(allowed, str):
+        right, words = isinstance(value, str) and bool(value), f"a text such as {allowed!r}"
+    else:
+        low, high = allowed
+        whole = isinstance(low, int)
+        kinds = int if whole else (int, float)
+        right = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
+        words = f"{'an integer' if whole else 'a number'} from {low:,g} to {high:,g}"
+    if not right:
+        raise StudyError(f"{name} is {value!r}; allowed: {words}")
     return value

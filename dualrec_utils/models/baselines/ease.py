@@ -11,7 +11,6 @@ from scipy import linalg
 from dualrec_utils.models.baselines.base import (
     Baseline,
     Validate,
-    in_range,
     incidence,
     never_seen_last,
     popularity,
@@ -24,16 +23,12 @@ class EASE(Baseline):
     With G = AᵀA of the binary user-item matrix A and P = (G + λI)⁻¹, the weight from i to j is
     -P_ij / P_jj, and 0 from a movie to itself. An empty history gets popularity; movies without any
     training interaction come last.
-
-    Args:
-        query_length: movies of the history that count, from the last, 1 to 100,000.
-        l2: λ, 0.001 to 1,000,000.
     """
 
-    def __init__(self, item_ids: np.ndarray, *, seed: int, query_length: int, l2: float) -> None:
-        super().__init__(item_ids, seed=seed)
-        self.query_length = in_range("query_length", query_length, low=1, high=100_000, integer=True)
-        self.l2 = in_range("l2", l2, low=0.001, high=1_000_000)
+    ranges = {
+        "query_length": (1, 100_000),  # movies of the history that count, from the last
+        "l2": (0.001, 1_000_000.0),  # λ
+    }
 
     def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
         self._popularity = popularity(histories, self.n_items)

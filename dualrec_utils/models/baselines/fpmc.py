@@ -11,9 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dualrec_utils.models.baselines.base import in_range
 from dualrec_utils.models.baselines.neural import NeuralBaseline
-from dualrec_utils.models.baselines.sequences import PADDING, padded
+from dualrec_utils.models.baselines.sequences import EMBEDDING, PADDING, padded
 
 
 class FPMC(NeuralBaseline):
@@ -23,16 +22,10 @@ class FPMC(NeuralBaseline):
     drawn negative an epoch, uniform over the movies that are not in the user's history. A user whom
     `fit` was not told about is folded in: his vector is the mean of the item-for-user vectors of his
     history.
-
-    Args:
-        embedding_size: of each of the four tables, 1 to 4,096.
     """
 
     trained_on = "consecutive movies"
-
-    def __init__(self, item_ids: np.ndarray, *, seed: int, embedding_size: int, **training: float) -> None:
-        super().__init__(item_ids, seed=seed, **training)
-        self.embedding_size = in_range("embedding_size", embedding_size, low=1, high=4_096, integer=True)
+    ranges = EMBEDDING  # each of the four tables
 
     def _build(self, histories: list[np.ndarray]) -> nn.Module:
         return _Network(len(histories), self.n_items, self.embedding_size)

@@ -14,9 +14,10 @@ from scipy import sparse
 from torch import nn
 from torch.nn import functional
 
-from dualrec_utils.models.baselines.base import in_range
 from dualrec_utils.models.baselines.sequences import (
+    EMBEDDING,
     PADDING,
+    ItemNetwork,
     PrefixBaseline,
     first_occurrence,
     from_the_end,
@@ -28,32 +29,6 @@ from dualrec_utils.models.baselines.sequences import (
 # Of the authors' code.
 _DISTANCE, _SLOPE = 3, 0.2
 _STRANGER, _SELF, _OUT, _IN, _BOTH = 0, 1, 2, 3, 4
-
-
-class GCEGNN(PrefixBaseline):
-    """Attention over local and global neighbours of the movies, read out from the last one backwards.
-
-    Departs from the authors' code: a movie with fewer global neighbours than asked has fewer, instead of
-    repeated ones; weights of global edges are shares of the movie's kept weight, not counts; one global
-    hop. `dropout` is on the vectors from the global graph.
-
-    Args:
-        embedding_size: of item vectors, 1 to 4,096.
-        n_neighbours: heaviest global neighbours kept of each movie, 1 to 1,000 (authors: 12).
-    """
-
-    def __init__(
-        self, item_ids: np.ndarray, *, seed: int, embedding_size: int, n_neighbours: int, **shared: float
-    ) -> None:
-        super().__init__(item_ids, seed=seed, **shared)
-        self.embedding_size = in_range("embedding_size", embedding_size, low=1, high=4_096, integer=True)
-        self.n_neighbours = in_range("n_neighbours", n_neighbours, low=1, high=1_000, integer=True)
-
-    def _build(self, histories: list[np.ndarray]) -> nn.Module:
-        neighbours, weights = global_graph(histories, self.n_items, n_neighbours=self.n_neighbours)
-        return _Network(
-            neighbours, weights, self.embedding_size, max_length=self.max_length, dropout=self.dropout
-        )
 
 
 def global_graph(
@@ -104,26 +79,19 @@ def session_graph(rows: torch.Tensor) -> torch.Tensor:
     return torch.where(same > 0, _SELF, relation)
 
 
-class _Network(nn.Module):
-    def __init__(
-        self,
-        neighbours: np.ndarray,
-        weights: np.ndarray,
-        size: int,
-        *,
-        max_length: int,
-        dropout: float,
-    ) -> None:
+class _Network(ItemNetwork):
+    def __init__(self, model: GCEGNN, neighbours: np.ndarray, weights: np.ndarray) -> None:
         super().__init__()
+        size = model.embedding_size
         self.register_buffer("neighbours", torch.from_numpy(neighbours))
         self.register_buffer("weights", torch.from_numpy(weights))
-        self.items = item_table(len(neighbours) - 1, size)
+        self.items = item_table(model)
         self.relations = nn.Parameter(torch.empty(_BOTH, size))
-        self.positions = nn.Parameter(torch.empty(max_length, size))
+        self.positions = nn.Parameter(torch.empty(model.max_length, size))
         self.asked = nn.Linear(size + 1, size, bias=False)
         self.asked_weight = nn.Linear(size, 1, bias=False)
         self.joined = nn.Linear(2 * size, size, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(model.dropout)
         self.positioned = nn.Linear(2 * size, size)
         self.of_node, self.of_mean = nn.Linear(size, size), nn.Linear(size, size, bias=False)
         self.readout = nn.Linear(size, 1, bias=False)
@@ -142,9 +110,6 @@ class _Network(nn.Module):
         )
         weights = self.readout(torch.sigmoid(self.of_node(placed) + self.of_mean(mean))) * real
         return (weights * nodes).sum(1, keepdim=True)
-
-    def logits(self, states: torch.Tensor) -> torch.Tensor:
-        return states @ self.items.weight[1:].T
 
     def _local(self, rows: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Attention over the movies linked within the history, oneself included."""
@@ -165,3 +130,19 @@ class _Network(nn.Module):
         asked = self.asked_weight(functional.leaky_relu(self.asked(both), _SLOPE)).squeeze(3)
         share = masked_softmax(asked, neighbours != PADDING).unsqueeze(3)
         return torch.relu(self.joined(torch.cat([vectors, (share * around).sum(2)], dim=2)))
+
+
+class GCEGNN(PrefixBaseline):
+    """Attention over local and global neighbours of the movies, read out from the last one backwards.
+
+    Departs from the authors' code: a movie with fewer global neighbours than asked has fewer, instead of
+    repeated ones; weights of global edges are shares of the movie's kept weight, not counts; one global
+    hop. `dropout` is on the vectors from the global graph.
+    """
+
+    ranges = EMBEDDING | {
+        "n_neighbours": (1, 1_000),  # heaviest global neighbours kept of each movie (authors: 12)
+    }
+
+    def _build(self, histories: list[np.ndarray]) -> nn.Module:
+        return _Network(self, *global_graph(histories, self.n_items, n_neighbours=self.n_neighbours))

@@ -6,15 +6,14 @@ for session-based recommendation", SIGIR.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.baselines.base import in_range
 from dualrec_utils.models.baselines.sequences import (
+    EMBEDDING,
     PADDING,
+    ItemNetwork,
     PrefixBaseline,
     first_occurrence,
     from_the_end,
@@ -27,51 +26,6 @@ from dualrec_utils.models.baselines.sequences import (
 _INTENT_SHARE, _APART = 0.4, 1e-4
 _SLOPE = 0.2
 _WINDOW, _TRANSITION, _INTENT = 0, 1, 2
-
-
-class HIDE(PrefixBaseline):
-    """Attention from movies to hyperedges and back, in each part of the vectors by itself.
-
-    Departs from the authors' code: an intent's hyperedge is seen by its own part of the vectors only, as
-    the paper has it; padding belongs to no hyperedge; scores are not multiplied with ten, which kept
-    training on small data at its starting point; the classifier that keeps intents apart reads the
-    intents' prototypes. `dropout` is on item vectors that are read; the authors' code has none.
-
-    Args:
-        embedding_size: of item vectors, a multiple of n_intents, 1 to 4,096.
-        n_intents: parts of the vectors, 1 to 64.
-        longest_window: movies in the longest window; windows start at 2, 2 to 50.
-    """
-
-    def __init__(
-        self,
-        item_ids: np.ndarray,
-        *,
-        seed: int,
-        embedding_size: int,
-        n_intents: int,
-        longest_window: int,
-        **shared: float,
-    ) -> None:
-        super().__init__(item_ids, seed=seed, **shared)
-        self.embedding_size = in_range("embedding_size", embedding_size, low=1, high=4_096, integer=True)
-        self.n_intents = in_range("n_intents", n_intents, low=1, high=64, integer=True)
-        self.longest_window = in_range("longest_window", longest_window, low=2, high=50, integer=True)
-        if embedding_size % n_intents:
-            raise StudyError(f"embedding_size {embedding_size} must be a multiple of n_intents {n_intents}")
-
-    def _build(self, histories: list[np.ndarray]) -> nn.Module:
-        return _Network(
-            self.n_items,
-            self.embedding_size,
-            max_length=self.max_length,
-            n_intents=self.n_intents,
-            longest_window=self.longest_window,
-            dropout=self.dropout,
-        )
-
-    def _loss(self, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return super()._loss(rows, targets) + _APART * self._network.confusion()
 
 
 def window_edges(rows: torch.Tensor, longest: int) -> torch.Tensor:
@@ -101,22 +55,14 @@ def transition_edges(rows: torch.Tensor) -> torch.Tensor:
     return (before | (same > 0)) & first_occurrence(rows).unsqueeze(2)
 
 
-class _Network(nn.Module):
-    def __init__(
-        self,
-        n_items: int,
-        size: int,
-        *,
-        max_length: int,
-        n_intents: int,
-        longest_window: int,
-        dropout: float,
-    ) -> None:
+class _Network(ItemNetwork):
+    def __init__(self, model: HIDE) -> None:
         super().__init__()
-        self.n_intents, self.longest_window = n_intents, longest_window
-        self.items = item_table(n_items, size)
-        self.dropout = nn.Dropout(dropout)
-        self.positions = nn.Parameter(torch.empty(max_length, size))
+        size, n_intents = model.embedding_size, model.n_intents
+        self.n_intents, self.longest_window = n_intents, model.longest_window
+        self.items = item_table(model)
+        self.dropout = nn.Dropout(model.dropout)
+        self.positions = nn.Parameter(torch.empty(model.max_length, size))
         part, kinds = size // n_intents, _INTENT + 1
         self.to_edge, self.to_node = (nn.Parameter(torch.empty(kinds, part)) for _ in range(2))
         self.apart = nn.Linear(part, n_intents)
@@ -157,9 +103,6 @@ class _Network(nn.Module):
         )
         return (self.readout(torch.sigmoid(asked)) * real * nodes).sum(1, keepdim=True)
 
-    def logits(self, states: torch.Tensor) -> torch.Tensor:
-        return states @ self.items.weight[1:].T
-
     def _propagated(self, rows: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Vectors after one pass to the hyperedges and back: (batch, time, size)."""
         parts = vectors.unflatten(2, (self.n_intents, -1)).transpose(1, 2)
@@ -196,3 +139,22 @@ class _Network(nn.Module):
         place = likeness.argsort(dim=2, descending=True, stable=True).argsort(dim=2)
         wanted = (_INTENT_SHARE * nodes.sum(1)).floor().long() + 1
         return (place < wanted[:, None, None]).unsqueeze(2) & nodes[:, None, None]
+
+
+class HIDE(PrefixBaseline):
+    """Attention from movies to hyperedges and back, in each part of the vectors by itself.
+
+    Departs from the authors' code: an intent's hyperedge is seen by its own part of the vectors only, as
+    the paper has it; padding belongs to no hyperedge; scores are not multiplied with ten, which kept
+    training on small data at its starting point; the classifier that keeps intents apart reads the
+    intents' prototypes. `dropout` is on item vectors that are read; the authors' code has none.
+    """
+
+    network = _Network
+    ranges = EMBEDDING | {
+        "n_intents": (1, 64),  # parts of the vectors
+        "longest_window": (2, 50),  # movies in the longest window; windows start at 2
+    }
+
+    def _loss(self, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return super()._loss(rows, targets) + _APART * self._network.confusion()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dualrec_utils.models.baselines.base import Baseline, Validate, in_range, incidence, popularity
+from dualrec_utils.models.baselines.base import Baseline, Validate, incidence, popularity
 
 # Far below any sum of cosines that differ: popularity only orders movies that are otherwise equal.
 _TIE = 1e-9
@@ -20,16 +20,12 @@ class ItemKNN(Baseline):
     The cosine of two movies is taken over training users, each movie being the set of users who rated
     it: |U_i ∩ U_j| / sqrt(|U_i| |U_j|). Each movie keeps its nearest neighbours only. Movies with equal
     sums, and every movie after an empty history, are ordered by popularity.
-
-    Args:
-        query_length: movies of the history asked for neighbours, counted from the last, 1 to 1,000.
-        n_neighbours: neighbours kept of each movie, 1 to 100,000.
     """
 
-    def __init__(self, item_ids: np.ndarray, *, seed: int, query_length: int, n_neighbours: int) -> None:
-        super().__init__(item_ids, seed=seed)
-        self.query_length = in_range("query_length", query_length, low=1, high=1_000, integer=True)
-        self.n_neighbours = in_range("n_neighbours", n_neighbours, low=1, high=100_000, integer=True)
+    ranges = {
+        "query_length": (1, 1_000),  # movies of the history asked for neighbours, counted from the last
+        "n_neighbours": (1, 100_000),  # kept of each movie
+    }
 
     def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
         self._popularity = popularity(histories, self.n_items)

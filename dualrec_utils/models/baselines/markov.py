@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from dualrec_utils.models.baselines.base import Baseline, Validate, in_range, popularity
+from dualrec_utils.models.baselines.base import Baseline, Validate, popularity
 
 
 class Markov(Baseline):
@@ -18,16 +18,10 @@ class Markov(Baseline):
     P(j | i) = (n_ij + smoothing * p_j) / (n_i + smoothing), where n_ij counts j right after i, n_i
     sums over j and p is popularity. A last movie without any transition, and an empty history, get
     popularity itself.
-
-    Args:
-        smoothing: weight of popularity in pseudo-transitions, 0.001 to 100,000.
     """
 
     trained_on = "consecutive movies"
-
-    def __init__(self, item_ids: np.ndarray, *, seed: int, smoothing: float) -> None:
-        super().__init__(item_ids, seed=seed)
-        self.smoothing = in_range("smoothing", smoothing, low=0.001, high=100_000)
+    ranges = {"smoothing": (0.001, 100_000.0)}  # weight of popularity in pseudo-transitions
 
     def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
         self._popularity = popularity(histories, self.n_items)

@@ -6,63 +6,22 @@ recommendations via mixture-channel purpose routing networks", IJCAI.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import nn
 
-from dualrec_utils.models.baselines.base import in_range
-from dualrec_utils.models.baselines.sequences import SequenceBaseline, item_table
+from dualrec_utils.models.baselines.sequences import EMBEDDING, SequenceBaseline, item_table
 
 # Paper: a channel does not read a movie that belongs to it by less.
 _LEAST_ROUTING = 0.01
 
 
-class MCPRN(SequenceBaseline):
-    """Each item vector times the channel states, mixed by the item's own routing.
-
-    Departs from the paper: softmax over the whole catalog instead of sampled negatives under a sigmoid,
-    every position a target, the start state zero. No released code was found. `dropout` is on item
-    vectors that are read; the paper has none.
-
-    Args:
-        embedding_size: of item vectors and channel states, 1 to 4,096.
-        n_channels: purposes, 1 to 32.
-        temperature: of the routing softmax, 0.001 to 100; small means hard.
-    """
-
-    def __init__(
-        self,
-        item_ids: np.ndarray,
-        *,
-        seed: int,
-        embedding_size: int,
-        n_channels: int,
-        temperature: float,
-        **shared: float,
-    ) -> None:
-        super().__init__(item_ids, seed=seed, **shared)
-        self.embedding_size = in_range("embedding_size", embedding_size, low=1, high=4_096, integer=True)
-        self.n_channels = in_range("n_channels", n_channels, low=1, high=32, integer=True)
-        self.temperature = in_range("temperature", temperature, low=0.001, high=100)
-
-    def _build(self, histories: list[np.ndarray]) -> nn.Module:
-        return _Network(
-            self.n_items,
-            self.embedding_size,
-            n_channels=self.n_channels,
-            temperature=self.temperature,
-            dropout=self.dropout,
-        )
-
-
 class _Network(nn.Module):
-    def __init__(
-        self, n_items: int, size: int, *, n_channels: int, temperature: float, dropout: float
-    ) -> None:
+    def __init__(self, model: MCPRN) -> None:
         super().__init__()
-        self.temperature, self.shape = temperature, (n_channels, size)
-        self.items = item_table(n_items, size)
-        self.dropout = nn.Dropout(dropout)
+        n_channels, size = model.n_channels, model.embedding_size
+        self.temperature, self.shape = model.temperature, (n_channels, size)
+        self.items = item_table(model)
+        self.dropout = nn.Dropout(model.dropout)
         bound = size**-0.5
         self.purposes = nn.Parameter(torch.empty(n_channels, size).uniform_(-1, 1))
         # Reset gate, update gate and candidate of each channel, one after the other.
@@ -95,3 +54,18 @@ class _Network(nn.Module):
         table = self.items.weight[1:]
         by_channel = states.view(len(states), *self.shape) @ table.T
         return (by_channel * self.routing(table).T).sum(1)
+
+
+class MCPRN(SequenceBaseline):
+    """Each item vector times the channel states, mixed by the item's own routing.
+
+    Departs from the paper: softmax over the whole catalog instead of sampled negatives under a sigmoid,
+    every position a target, the start state zero. No released code was found. `dropout` is on item
+    vectors that are read; the paper has none.
+    """
+
+    network = _Network
+    ranges = EMBEDDING | {
+        "n_channels": (1, 32),  # purposes, each with a state of its own
+        "temperature": (0.001, 100.0),  # of the routing softmax; small means hard
+    }

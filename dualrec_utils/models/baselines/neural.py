@@ -9,8 +9,6 @@ from __future__ import annotations
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -19,14 +17,8 @@ from torch import nn
 from tqdm import tqdm
 
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.baselines.base import (
-    Baseline,
-    Diverged,
-    Validate,
-    in_range,
-    never_seen_last,
-    popularity,
-)
+from dualrec_utils.core.reproducible import reproducible
+from dualrec_utils.models.baselines.base import Baseline, Diverged, Validate, never_seen_last, popularity
 
 # Cases scored at once.
 _CHUNK = 256
@@ -40,32 +32,15 @@ class NeuralBaseline(Baseline):
     After `fit`, `curves` holds `epoch` (from 1), `part`, `metric`, `value`: the training loss and, with
     validation, ndcg@5; `best_epoch` is the epoch whose weights are kept. An empty history gets
     log-popularity; movies without any training interaction come last.
-
-    Args:
-        learning_rate: of Adam, above 0 to 1.
-        weight_decay: L2 penalty inside Adam, 0 to 1.
-        batch_size: examples a step, 1 to 100,000.
-        max_epochs: epochs at most, 1 to 10,000.
-        patience: epochs without a better value on validation users before training stops, 1 to 10,000.
     """
 
-    def __init__(
-        self,
-        item_ids: np.ndarray,
-        *,
-        seed: int,
-        learning_rate: float,
-        weight_decay: float,
-        batch_size: int,
-        max_epochs: int,
-        patience: int,
-    ) -> None:
-        super().__init__(item_ids, seed=seed)
-        self.learning_rate = in_range("learning_rate", learning_rate, low=1e-7, high=1)
-        self.weight_decay = in_range("weight_decay", weight_decay, low=0, high=1)
-        self.batch_size = in_range("batch_size", batch_size, low=1, high=100_000, integer=True)
-        self.max_epochs = in_range("max_epochs", max_epochs, low=1, high=10_000, integer=True)
-        self.patience = in_range("patience", patience, low=1, high=10_000, integer=True)
+    ranges = {
+        "learning_rate": (1e-7, 1.0),  # of Adam
+        "weight_decay": (0.0, 1.0),  # L2 penalty inside Adam
+        "batch_size": (1, 100_000),  # examples a step
+        "max_epochs": (1, 10_000),
+        "patience": (1, 10_000),  # epochs without a better value on validation users before training stops
+    }
 
     @abstractmethod
     def _build(self, histories: list[np.ndarray]) -> nn.Module:
@@ -83,14 +58,9 @@ class NeuralBaseline(Baseline):
     def _network_scores(self, histories: list[np.ndarray], users: np.ndarray) -> torch.Tensor:
         """Scores (n_cases, n_items) of non-empty histories."""
 
-    @property
-    def settings(self) -> dict[str, float]:
-        """The model's hyperparameters and their values."""
-        return {name: getattr(self, name) for name in self.hyperparameters()}
-
     def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
         self._popularity = popularity(histories, self.n_items)
-        with _reproducible(self.seed):
+        with reproducible(self.seed):
             self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             self._network = self._build(histories).to(self._device)
             self._train(histories, validate)
@@ -165,20 +135,3 @@ class NeuralBaseline(Baseline):
                 found = self._network_scores([histories[i] for i in own], users[own])
                 scores[own] = found.double().cpu().numpy()
         return never_seen_last(scores, self._popularity)
-
-
-@contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
-    """Seed torch and let it use only operations that repeat exactly; leave its state as it was."""
-    before = torch.are_deterministic_algorithms_enabled()
-    filling = torch.utils.deterministic.fill_uninitialized_memory
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True)
-        # Nothing here reads memory before it is written, and filling it costs a tenth of the time.
-        torch.utils.deterministic.fill_uninitialized_memory = False
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before)
-            torch.utils.deterministic.fill_uninitialized_memory = filling

@@ -7,64 +7,16 @@ better than SASRec?", RecSys.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import nn
 
-from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.baselines.base import in_range
-from dualrec_utils.models.baselines.sequences import SequenceBaseline, earlier, item_table
-
-
-class SASRec(SequenceBaseline):
-    """State after self-attention blocks times item vectors, the same that are read.
-
-    As the authors' code: input √d x + position; in a block the query is normalised, keys and values are
-    not, and the residual joins the normalised query. Departs from it: full softmax, histories padded at
-    the end, positions counted from the first movie that is read. Dropout is on the input, the attention
-    weights and the feed-forward layers.
-
-    Args:
-        embedding_size: of item vectors, a multiple of n_heads, 1 to 4,096.
-        n_layers: blocks, 1 to 16.
-        n_heads: of attention, 1 to 64.
-    """
-
-    def __init__(
-        self,
-        item_ids: np.ndarray,
-        *,
-        seed: int,
-        embedding_size: int,
-        n_layers: int,
-        n_heads: int,
-        **shared: float,
-    ) -> None:
-        super().__init__(item_ids, seed=seed, **shared)
-        self.embedding_size = in_range("embedding_size", embedding_size, low=1, high=4_096, integer=True)
-        self.n_layers = in_range("n_layers", n_layers, low=1, high=16, integer=True)
-        self.n_heads = in_range("n_heads", n_heads, low=1, high=64, integer=True)
-        check_heads(embedding_size, n_heads)
-
-    def _build(self, histories: list[np.ndarray]) -> nn.Module:
-        return _Network(
-            self.n_items,
-            self.embedding_size,
-            max_length=self.max_length,
-            n_layers=self.n_layers,
-            n_heads=self.n_heads,
-            dropout=self.dropout,
-        )
-
-
-def check_heads(embedding_size: int, n_heads: int) -> None:
-    """Refuse heads that do not divide the embedding.
-
-    Raises:
-        StudyError: naming both.
-    """
-    if embedding_size % n_heads:
-        raise StudyError(f"embedding_size {embedding_size} must be a multiple of n_heads {n_heads}")
+from dualrec_utils.models.baselines.sequences import (
+    TRANSFORMER,
+    ItemNetwork,
+    SequenceBaseline,
+    earlier,
+    item_table,
+)
 
 
 class _Block(nn.Module):
@@ -88,15 +40,14 @@ class _Block(nn.Module):
         return normalised + self.forward_layers(normalised)
 
 
-class _Network(nn.Module):
-    def __init__(
-        self, n_items: int, size: int, *, max_length: int, n_layers: int, n_heads: int, dropout: float
-    ) -> None:
+class _Network(ItemNetwork):
+    def __init__(self, model: SASRec) -> None:
         super().__init__()
-        self.items = item_table(n_items, size)
-        self.positions = nn.Parameter(torch.randn(max_length, size) * size**-0.5)
+        size, dropout = model.embedding_size, model.dropout
+        self.items = item_table(model)
+        self.positions = nn.Parameter(torch.randn(model.max_length, size) * size**-0.5)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(_Block(size, n_heads, dropout) for _ in range(n_layers))
+        self.blocks = nn.ModuleList(_Block(size, model.n_heads, dropout) for _ in range(model.n_layers))
         self.last = nn.LayerNorm(size)
 
     def states(self, rows: torch.Tensor) -> torch.Tensor:
@@ -107,5 +58,14 @@ class _Network(nn.Module):
             states = block(states, forbidden)
         return self.last(states)
 
-    def logits(self, states: torch.Tensor) -> torch.Tensor:
-        return states @ self.items.weight[1:].T
+
+class SASRec(SequenceBaseline):
+    """State after self-attention blocks times item vectors, the same that are read.
+
+    As the authors' code: input √d x + position; in a block the query is normalised, keys and values are
+    not, and the residual joins the normalised query. Departs from it: full softmax, histories padded at
+    the end, positions counted from the first movie that is read. Dropout is on the input, the attention
+    weights and the feed-forward layers.
+    """
+
+    network, ranges = _Network, TRANSFORMER

@@ -11,42 +11,53 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dualrec_utils.models.baselines.base import in_range
+from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.baselines.neural import NeuralBaseline
 from dualrec_utils.models.lstm.sequences import IGNORED, every_position
 
 PADDING = 0
+# Hyperparameters of several models.
+EMBEDDING = {"embedding_size": (1, 4_096)}  # of item vectors
+TRANSFORMER = EMBEDDING | {"n_layers": (1, 16), "n_heads": (1, 64)}
 
 
 class SequenceBaseline(NeuralBaseline):
     """A next-movie classifier: cross-entropy over the whole catalog, with a target at every position.
 
-    The network has two methods. `states(rows)` reads rows (batch, time) and gives (batch, time, size),
-    position t knowing rows 0 ... t only, or (batch, 1, size) where it reads a history as a whole;
-    `logits(states)` turns (n, size) into (n, n_items). In each epoch every history is cut into pieces
-    of `max_length` at a phase drawn anew, so that a movie meets histories of different lengths; each
-    movie but a history's first is a target once.
+    The network is made of the model, whose hyperparameters give its shape. `states(rows)` reads rows
+    (batch, time) and gives (batch, time, size), position t knowing rows 0 ... t only, or (batch, 1, size)
+    where it reads a history as a whole; `logits(states)` turns (n, size) into (n, n_items). In each epoch
+    every history is cut into pieces of `max_length` at a phase drawn anew, so that a movie meets histories
+    of different lengths; each movie but a history's first is a target once.
 
-    Args:
-        max_length: movies of a history that are read, from the last, 1 to 1,000.
-        dropout: share, 0 to 0.95; each model says of what.
+    Raises:
+        StudyError: when heads or intents do not divide the item vectors.
     """
 
     trained_on = "a target at every position"
+    network: type[nn.Module]
+    ranges = {
+        "max_length": (1, 1_000),  # movies of a history that are read, from the last
+        "dropout": (0.0, 0.95),  # share; each model says of what
+    }
 
-    def __init__(
-        self, item_ids: np.ndarray, *, seed: int, max_length: int, dropout: float, **training: float
-    ) -> None:
-        super().__init__(item_ids, seed=seed, **training)
-        self.max_length = in_range("max_length", max_length, low=1, high=1_000, integer=True)
-        self.dropout = in_range("dropout", dropout, low=0, high=0.95)
+    def __init__(self, item_ids: np.ndarray, **given) -> None:
+        super().__init__(item_ids, **given)
+        for part in {"n_heads", "n_intents"} & set(given):
+            if self.embedding_size % given[part]:
+                raise StudyError(
+                    f"embedding_size {self.embedding_size} must be a multiple of {part} {given[part]}"
+                )
+
+    def _build(self, histories: list[np.ndarray]) -> nn.Module:
+        return self.network(self)
 
     def _examples(self, histories: list[np.ndarray], draw: np.random.Generator) -> tuple[np.ndarray, ...]:
         parts = []
         for history in histories:
             cut = draw.integers(self.max_length)
             parts += [history[: cut + 1] + 1, history[cut:] + 1]
-        pieces = every_position(parts, length=self.max_length, context=0)
+        pieces = every_position(parts, length=self.max_length)
         return pieces.rows, pieces.targets
 
     def _loss(self, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -74,17 +85,13 @@ class PrefixBaseline(SequenceBaseline):
 
     In each epoch, a few targets are drawn from each history; the last `max_length` movies before each
     are read.
-
-    Args:
-        prefixes_per_user: targets drawn of each history and epoch, 1 to 10,000.
     """
 
-    def __init__(self, item_ids: np.ndarray, *, seed: int, prefixes_per_user: int, **shared: float) -> None:
-        super().__init__(item_ids, seed=seed, **shared)
-        self.prefixes_per_user = in_range(
-            "prefixes_per_user", prefixes_per_user, low=1, high=10_000, integer=True
-        )
-        self.trained_on = f"{prefixes_per_user} prefixes a user and epoch"
+    ranges = {"prefixes_per_user": (1, 10_000)}  # targets drawn of each history and epoch
+
+    @property
+    def trained_on(self) -> str:
+        return f"{self.prefixes_per_user} prefixes a user and epoch"
 
     def _examples(self, histories: list[np.ndarray], draw: np.random.Generator) -> tuple[np.ndarray, ...]:
         rows, targets = [], []
@@ -105,13 +112,34 @@ def padded(rows: list[np.ndarray], *, length: int = 1) -> torch.Tensor:
     return torch.from_numpy(filled)
 
 
-def item_table(n_items: int, size: int) -> nn.Embedding:
+class ItemNetwork(nn.Module):
+    """A network that scores a movie by the product of a state and the movie's own vector.
+
+    Attributes:
+        items: vectors of padding (zero) and of all movies, see :func:`item_table`.
+    """
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        return states @ self.items.weight[1:].T
+
+
+def item_table(model: NeuralBaseline) -> nn.Embedding:
     """Vectors of padding (zero) and of all movies, drawn with variance 1 / size."""
-    table = nn.Embedding(n_items + 1, size, padding_idx=PADDING)
+    size = model.embedding_size
+    table = nn.Embedding(model.n_items + 1, size, padding_idx=PADDING)
     with torch.no_grad():
         table.weight.normal_(std=size**-0.5)
         table.weight[PADDING].zero_()
     return table
+
+
+def transformer(model: SequenceBaseline) -> nn.TransformerEncoder:
+    """The Transformer of BERT4Rec and UniSRec, as its hyperparameters have it."""
+    size = model.embedding_size
+    layer = nn.TransformerEncoderLayer(
+        size, model.n_heads, 4 * size, dropout=model.dropout, activation="gelu", batch_first=True
+    )
+    return nn.TransformerEncoder(layer, model.n_layers, enable_nested_tensor=False)
 
 
 def earlier(length: int, *, device: torch.device) -> torch.Tensor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from dualrec_utils.models.baselines.base import Baseline, Validate, in_range, incidence, popularity
+from dualrec_utils.models.baselines.base import Baseline, Validate, incidence, popularity
 
 # As ItemKNN's: orders movies whose sums are equal, most often 0.
 _TIE = 1e-9
@@ -26,16 +26,12 @@ class SKNN(Baseline):
     |s ∩ n| / sqrt(|s| |n|), and a movie's score is the sum over the nearest users who watched it.
     Equal sums, and every movie after an empty history, are ordered by popularity; so a movie without
     training interactions comes last.
-
-    Args:
-        query_length: movies of the history that count, from the last, 1 to 100,000.
-        n_neighbours: users summed over, 1 to 100,000.
     """
 
-    def __init__(self, item_ids: np.ndarray, *, seed: int, query_length: int, n_neighbours: int) -> None:
-        super().__init__(item_ids, seed=seed)
-        self.query_length = in_range("query_length", query_length, low=1, high=100_000, integer=True)
-        self.n_neighbours = in_range("n_neighbours", n_neighbours, low=1, high=100_000, integer=True)
+    ranges = {
+        "query_length": (1, 100_000),  # movies of the history that count, from the last
+        "n_neighbours": (1, 100_000),  # users summed over
+    }
 
     def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
         self._popularity = popularity(histories, self.n_items)
@@ -72,17 +68,9 @@ class VSKNN(SKNN):
     between these weights and the user's set of movies, and each neighbour's cosine is multiplied with
     the weight of the most recent movie that both share. Scores are multiplied with
     1 + idf_weight · log(n_users / users who watched the movie).
-
-    Args:
-        query_length, n_neighbours: as :class:`SKNN`.
-        idf_weight: how much rare movies gain, 0 (not at all) to 100.
     """
 
-    def __init__(
-        self, item_ids: np.ndarray, *, seed: int, query_length: int, n_neighbours: int, idf_weight: float
-    ) -> None:
-        super().__init__(item_ids, seed=seed, query_length=query_length, n_neighbours=n_neighbours)
-        self.idf_weight = in_range("idf_weight", idf_weight, low=0, high=100)
+    ranges = {"idf_weight": (0.0, 100.0)}  # how much rare movies gain; 0: not at all
 
     def _sum_of_neighbours(self, queries: list[np.ndarray], users: np.ndarray) -> np.ndarray:
         weights = np.zeros((len(queries), self.n_items))

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 from tqdm import tqdm
 
-from dualrec_utils.models.baselines.base import Baseline, Validate, in_range, incidence, popularity
+from dualrec_utils.models.baselines.base import Baseline, Validate, incidence, popularity
 
 # As ItemKNN's: orders movies whose sums are equal, most often 0.
 _TIE = 1e-9
@@ -31,20 +31,13 @@ class SLIM(Baseline):
     with A the binary user-item matrix (scikit-learn's elastic net; the paper's λ and β are n_users
     times the two factors). Equal sums, every movie after an empty history among them, are ordered by
     popularity; a movie without training interactions has no weight and no popularity, and comes last.
-
-    Args:
-        query_length: movies of the history that count, from the last, 1 to 100,000.
-        alpha: strength of both penalties, 1e-7 to 10.
-        l1_share: share of the first one, 1e-6 to 1.
     """
 
-    def __init__(
-        self, item_ids: np.ndarray, *, seed: int, query_length: int, alpha: float, l1_share: float
-    ) -> None:
-        super().__init__(item_ids, seed=seed)
-        self.query_length = in_range("query_length", query_length, low=1, high=100_000, integer=True)
-        self.alpha = in_range("alpha", alpha, low=1e-7, high=10)
-        self.l1_share = in_range("l1_share", l1_share, low=1e-6, high=1)
+    ranges = {
+        "query_length": (1, 100_000),  # movies of the history that count, from the last
+        "alpha": (1e-7, 10.0),  # strength of both penalties
+        "l1_share": (1e-6, 1.0),  # share of the first one
+    }
 
     def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:
         self._popularity = popularity(histories, self.n_items)

@@ -13,73 +13,16 @@ from torch.nn import functional
 
 from dualrec_utils.content.sentences import PACKAGE, embed
 from dualrec_utils.core.catalog import Catalog
-from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.baselines.base import in_range
-from dualrec_utils.models.baselines.sasrec import check_heads
-from dualrec_utils.models.baselines.sequences import SequenceBaseline, earlier, item_table
+from dualrec_utils.models.baselines.sequences import (
+    TRANSFORMER,
+    SequenceBaseline,
+    earlier,
+    item_table,
+    transformer,
+)
 
 # Of the adaptor's input, in the authors' code.
 _ADAPTOR_DROPOUT = 0.2
-
-
-class UniSRec(SequenceBaseline):
-    """Cosine of the Transformer's state with each movie's adapted text vector, over a temperature.
-
-    The text is "Title (year)" and genres. Trained from scratch on this data set alone: no pre-training
-    on others, hence no contrastive losses. Transductive, as the paper calls it: a vector of the movie's
-    own joins that of its text. `dropout` is on the Transformer's input and inside it.
-
-    Args:
-        catalog: the movies that the columns of the scores are. May be left out only where the model is
-            not fitted.
-        embedding_size: of item vectors, a multiple of n_heads, 1 to 4,096.
-        n_layers: of the Transformer, 1 to 16.
-        n_heads: of attention, 1 to 64.
-        n_experts: of the adaptor, 1 to 64 (authors: 8).
-        temperature: of the softmax over cosines, 0.001 to 10 (authors: 0.07).
-        sbert: the sentence encoder, as :func:`content.sentences.sbert_folder`; default: that of the whole
-            study (authors: BERT).
-    """
-
-    def __init__(
-        self,
-        item_ids: np.ndarray,
-        *,
-        seed: int,
-        catalog: Catalog | None = None,
-        embedding_size: int,
-        n_layers: int,
-        n_heads: int,
-        n_experts: int,
-        temperature: float,
-        sbert: str = PACKAGE,
-        **shared: float,
-    ) -> None:
-        super().__init__(item_ids, seed=seed, **shared)
-        self._catalog = catalog
-        self.embedding_size = in_range("embedding_size", embedding_size, low=1, high=4_096, integer=True)
-        self.n_layers = in_range("n_layers", n_layers, low=1, high=16, integer=True)
-        self.n_heads = in_range("n_heads", n_heads, low=1, high=64, integer=True)
-        self.n_experts = in_range("n_experts", n_experts, low=1, high=64, integer=True)
-        self.temperature = in_range("temperature", temperature, low=0.001, high=10)
-        check_heads(embedding_size, n_heads)
-        if not isinstance(sbert, str) or not sbert:
-            raise StudyError(f"sbert is {sbert!r}; allowed: {PACKAGE!r}, a folder, or (online) a Hub id")
-        self.sbert = sbert
-
-    def _build(self, histories: list[np.ndarray]) -> nn.Module:
-        if self._catalog is None:
-            raise StudyError("UniSRec reads titles and genres: give it the `catalog`")
-        return _Network(
-            text_vectors(self._catalog, sbert=self.sbert),
-            self.embedding_size,
-            max_length=self.max_length,
-            n_layers=self.n_layers,
-            n_heads=self.n_heads,
-            n_experts=self.n_experts,
-            temperature=self.temperature,
-            dropout=self.dropout,
-        )
 
 
 def text_vectors(catalog: Catalog, *, sbert: str) -> np.ndarray:
@@ -109,29 +52,16 @@ class _Adaptor(nn.Module):
 
 
 class _Network(nn.Module):
-    def __init__(
-        self,
-        texts: np.ndarray,
-        size: int,
-        *,
-        max_length: int,
-        n_layers: int,
-        n_heads: int,
-        n_experts: int,
-        temperature: float,
-        dropout: float,
-    ) -> None:
+    def __init__(self, model: UniSRec) -> None:
         super().__init__()
-        self.temperature = temperature
+        size, texts = model.embedding_size, text_vectors(model.catalog, sbert=model.sbert)
+        self.temperature = model.temperature
         self.register_buffer("texts", torch.from_numpy(texts))
-        self.adaptor = _Adaptor(texts.shape[1], size, n_experts)
-        self.items = item_table(len(texts), size)
-        self.positions = nn.Parameter(torch.randn(max_length, size) * 0.02)
-        self.before = nn.Sequential(nn.LayerNorm(size), nn.Dropout(dropout))
-        layer = nn.TransformerEncoderLayer(
-            size, n_heads, 4 * size, dropout=dropout, activation="gelu", batch_first=True
-        )
-        self.transformer = nn.TransformerEncoder(layer, n_layers, enable_nested_tensor=False)
+        self.adaptor = _Adaptor(texts.shape[1], size, model.n_experts)
+        self.items = item_table(model)
+        self.positions = nn.Parameter(torch.randn(model.max_length, size) * 0.02)
+        self.before = nn.Sequential(nn.LayerNorm(size), nn.Dropout(model.dropout))
+        self.transformer = transformer(model)
 
     def table(self) -> torch.Tensor:
         """Vectors of padding and all movies: (n_items + 1, size)."""
@@ -144,3 +74,20 @@ class _Network(nn.Module):
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         movies = functional.normalize(self.table()[1:], dim=1)
         return functional.normalize(states, dim=1) @ movies.T / self.temperature
+
+
+class UniSRec(SequenceBaseline):
+    """Cosine of the Transformer's state with each movie's adapted text vector, over a temperature.
+
+    The text is "Title (year)" and genres. Trained from scratch on this data set alone: no pre-training
+    on others, hence no contrastive losses. Transductive, as the paper calls it: a vector of the movie's
+    own joins that of its text. `dropout` is on the Transformer's input and inside it.
+    """
+
+    network = _Network
+    ranges = TRANSFORMER | {
+        "n_experts": (1, 64),  # of the adaptor (authors: 8)
+        "temperature": (0.001, 10.0),  # of the softmax over cosines (authors: 0.07)
+        # The sentence encoder, as content.sentences.sbert_folder; by default the study's (authors: BERT).
+        "sbert": PACKAGE,
+    }

@@ -8,8 +8,6 @@ answers carry loss, so examples are padded on the left and logits are computed f
 from __future__ import annotations
 
 import copy
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -163,21 +161,12 @@ def save(model: PeftModel, folder: Path, *, base: str) -> Path:
     """
     state = checkpoints.processes()
     if state.is_main_process:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = folder.with_name(f".{os.getpid()}.{folder.name}")
-        try:
+        with files.replacing_folder(folder) as temporary:
             model.save_pretrained(temporary)
             # peft adds a model card that names the base model's path on this machine.
             (temporary / "README.md").unlink(missing_ok=True)
-            settings = files.read_json(temporary / "adapter_config.json")
-            settings |= {
-                "base_model_name_or_path": base,
-                "target_modules": sorted(settings["target_modules"]),
-            }
-            files.write_json(settings, temporary / "adapter_config.json")
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            written = temporary / "adapter_config.json"
+            settings = files.read_json(written) | {"base_model_name_or_path": base}
+            files.write_json(settings | {"target_modules": sorted(settings["target_modules"])}, written)
     state.wait_for_everyone()
     return folder

@@ -6,8 +6,7 @@ The optimisation is the Trainer's of transformers, with the settings of the pape
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from transformers import (
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.reproducible import reproducible
 from dualrec_utils.models.finetuning import checkpoints as lora_checkpoints, lora
 from dualrec_utils.models.language import loading
 
@@ -149,18 +149,6 @@ def precision_of(model: PreTrainedModel | PeftModel, wanted: str) -> str:
     return precision
 
 
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Deterministic algorithms inside; the caller's choice and random state are put back afterwards."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
 def train(
     model: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -226,7 +214,7 @@ def train(
         model.eval()
         return _curve(lora_checkpoints.read_state(resumed))
     examples = _Examples(encoded, batch_size=batch_size, seed=seed)
-    with tempfile.TemporaryDirectory() as scratch, _deterministic(), loading.memory_errors(_SMALLER):
+    with tempfile.TemporaryDirectory() as scratch, reproducible(), loading.memory_errors(_SMALLER):
         arguments = TrainingArguments(
             output_dir=str(checkpoints or scratch),
             num_train_epochs=n_epochs,

@@ -104,6 +104,7 @@ def align(
     cases: pd.DataFrame,
     catalog: Catalog,
     *,
+    seed: int,
     exclude_seen: bool = True,
     n_candidates: int = predictions.MAX_LENGTH,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -120,6 +121,7 @@ def align(
         language: same shape, NaN where not scored, from :func:`title_score_matrix`.
         cases: frame with `case_id` and `history`, row i belonging to row i of the matrices.
         catalog: the movies.
+        seed: of equal scores at the edge of the LSTM's best.
         exclude_seen: leave the movies of the history out, on both sides, before renormalising.
         n_candidates: movies of the LSTM that are candidates whatever the language model scored.
 
@@ -139,8 +141,10 @@ def align(
     if exclude_seen:
         allowed = ~marked(cases[HISTORY], catalog.ids)
     scored = ~np.isnan(language) & allowed
-    places = rankdata(np.where(allowed, -lstm, np.inf), method="ordinal", axis=1)
-    candidates = scored | (allowed & (places <= n_candidates))
+    likely = np.zeros(lstm.shape, dtype=bool)
+    best = predictions.best(np.where(allowed, lstm, -np.inf), cases[CASE], seed=seed, k=n_candidates)
+    np.put_along_axis(likely, best, True, axis=1)
+    candidates = scored | (allowed & likely)
     if not scored.any(axis=1).all():
         lacking = cases[CASE].iloc[(~scored.any(axis=1)).argmax()]
         raise StudyError(f"case {lacking!r}: the language model scored no movie outside the history")
@@ -206,9 +210,10 @@ def fused_lists(
 ) -> pd.DataFrame:
     """Predictions of the fusion, lists of at most 100: :func:`align`, then :func:`combine`.
 
-    Args and errors: as there; `seed` is written into the column.
+    Args and errors: as there; `seed` is written into the column, too.
     """
-    sides = align(lstm, language, cases, catalog, exclude_seen=exclude_seen, n_candidates=n_candidates)
+    shown = {"seed": seed, "exclude_seen": exclude_seen, "n_candidates": n_candidates}
+    sides = align(lstm, language, cases, catalog, **shown)
     fused = combine(*sides, weight=weight, method=method)
     # What is seen is out already: minus infinity.
     return predictions.from_scores(fused, cases, catalog.ids, seed=seed, exclude_seen=False)

@@ -49,7 +49,7 @@ def choose_weight(
     """
     splits.check_apart(cases[USER], splits.load_splits(scope.dataset), split="validation")
     targets = evaluation.load_targets(scope.dataset, scope.protocol)
-    sides = align(lstm, language, cases, catalog, n_candidates=n_candidates)
+    sides = align(lstm, language, cases, catalog, seed=seed, n_candidates=n_candidates)
     tried = []
     settings = [(method, weight) for method in methods for weight in weights]
     for method, weight in tqdm(settings, desc="fusion weights", unit="setting"):

@@ -280,4 +280,4 @@ def write_both(lists: pd.DataFrame, cases: pd.DataFrame, system: str, scope: Sco
     """
     predictions.write(lists, system + predictions.SEEN_KEPT, scope)
     # Without any readable answer there is nothing to drop: every case is a miss.
-    predictions.write(lists if lists.empty else predictions.drop_seen(lists, cases), system, scope)
+    predictions.write(predictions.drop_seen(lists, cases), system, scope)

@@ -75,6 +75,7 @@ def score_for_fusion(
     name: str,
     *,
     n_candidates: int,
+    seed: int,
 ) -> None:
     """Write a model's title scores of its own lists and of the LSTM's best movies together.
 
@@ -82,7 +83,7 @@ def score_for_fusion(
         histories: prompts from :func:`models.language.answers.pose_histories`.
         ranked: from :func:`rank_catalog` on the same prompts.
         name: the model's in `params.yaml`; :func:`models.handoff.load_title_scores` reads by it.
-        n_candidates: as :func:`models.handoff.candidates_of`.
+        n_candidates, seed: as :func:`models.handoff.candidates_of`.
 
     Raises:
         StudyError: as :func:`models.language.constrained.score_titles`, or without the LSTM's scores.
@@ -92,7 +93,7 @@ def score_for_fusion(
     for posed in histories:
         scope, cases = posed.scope, posed.cases
         candidates = handoff.candidates_of(
-            handoff.load_lstm_scores(scope), cases, catalog, n_candidates=n_candidates
+            handoff.load_lstm_scores(scope), cases, catalog, n_candidates=n_candidates, seed=seed
         )
         scores = constrained.score_titles(
             model,

@@ -166,14 +166,13 @@ def score_frame(scores: np.ndarray, cases: pd.DataFrame, catalog: Catalog) -> pd
 
 def overlap(scores: np.ndarray, exact: np.ndarray, *, k: int = 10) -> float:
     """Mean share of the k best movies of `exact` that are among the k best of `scores` (overlap@k)."""
-    shares = []
-    for found, true in zip(scores, exact, strict=True):
-        best, wanted = (
-            {column for column in np.argsort(-row, kind="stable")[:k] if np.isfinite(row[column])}
-            for row in (found, true)
-        )
-        shares.append(len(best & wanted) / max(len(wanted), 1))
-    return float(np.mean(shares))
+
+    def first(matrix: np.ndarray) -> list[set]:
+        best = predictions.best(matrix, range(len(matrix)), seed=0, k=k)
+        return [set(columns[np.isfinite(row[columns])]) for row, columns in zip(matrix, best, strict=True)]
+
+    pairs = zip(first(scores), first(exact), strict=True)
+    return float(np.mean([len(found & wanted) / max(len(wanted), 1) for found, wanted in pairs]))
 
 
 def evenly(n_cases: int, n_wanted: int) -> np.ndarray:

@@ -7,18 +7,15 @@ threshold. A year, where the text gives one, must agree within one: release date
 from __future__ import annotations
 
 import re
-import unicodedata
 
 import numpy as np
 import pandas as pd
 from rapidfuzz import fuzz, process
 
 from dualrec_utils.core.config import ITEM, TITLE, YEAR
+from dualrec_utils.core.titles import named_as, normal_form
 
 _YEAR = re.compile(r"[(\[]\s*((?:18|19|20)\d\d)\s*[)\]]")
-_ALIAS = re.compile(r"\(([^()]*)\)")
-_ARTICLES = "the|a|an|la|le|les|l'|il|lo|gli|das|der|die|det|el|los|las|o"
-_TRAILING_ARTICLE = re.compile(rf"^(.*),\s*({_ARTICLES})$")
 YEAR_TOLERANCE = 1
 
 
@@ -32,29 +29,14 @@ def split_year(text: str) -> tuple[str, int | None]:
     return (text[: match.start()].strip(), int(match[1])) if match else (text.strip(), None)
 
 
-def normal_form(title: str) -> str:
-    """Lower case, accents and punctuation gone, a trailing article moved to the front.
-
-    >>> normal_form("Matrix, The"), normal_form("Les Misérables"), normal_form("M*A*S*H")
-    ('the matrix', 'les miserables', 'mash')
-    """
-    text = unicodedata.normalize("NFKD", title).casefold().replace("’", "'").replace("&", " and ")
-    text = "".join(character for character in text if not unicodedata.combining(character)).strip()
-    text = _TRAILING_ARTICLE.sub(r"\2 \1", text)
-    # Within a word punctuation vanishes (mash, dont); between words it is a space.
-    text = re.sub(r"(?<=\w)['.*](?=\w|$)", "", text)
-    return " ".join(re.sub(r"[^\w]+|_", " ", text).split())
-
-
 def names_of_title(title: str) -> list[str]:
     """Normal forms a title goes by: whole, without its bracketed alias, and the alias alone.
 
     >>> names_of_title("Tin Drum, The (Blechtrommel, Die)")
     ['the tin drum die blechtrommel', 'the tin drum', 'die blechtrommel']
     """
-    main = normal_form(_ALIAS.sub(" ", title))
-    aliases = [normal_form(alias) for alias in _ALIAS.findall(title)]
-    names = [" ".join([main, *aliases]), main, *aliases]
+    parts = [normal_form(name) for name in named_as(title)]
+    names = [" ".join(parts), *parts]
     return [name for name in dict.fromkeys(names) if name]
 
 

@@ -38,18 +38,22 @@ def save_model(model: keras.Model, *, dataset: str) -> Path:
     return path
 
 
-def hints(scores: np.ndarray, histories: list[np.ndarray], catalog: Catalog) -> np.ndarray:
+def hints(
+    scores: np.ndarray, histories: list[np.ndarray], catalog: Catalog, *, names: Sequence, seed: int
+) -> np.ndarray:
     """The best movie that is not in the history.
 
     Args:
         scores: shape (n, n_items), higher is better; not changed.
         histories: n arrays of item ids.
         catalog: the movies.
+        names, seed: draw among equal scores, see :func:`core.predictions.best`.
 
     Returns:
-        Shape (n,), item ids; equal scores go to the lowest id.
+        Shape (n,), item ids.
     """
-    return catalog.ids[_unseen(scores, histories, catalog).argmax(axis=1)]
+    unseen = _unseen(scores, histories, catalog)
+    return catalog.ids[predictions.best(unseen, names, seed=seed, k=1)[:, 0]]
 
 
 def _unseen(scores: np.ndarray, histories: list[np.ndarray], catalog: Catalog) -> np.ndarray:
@@ -57,35 +61,35 @@ def _unseen(scores: np.ndarray, histories: list[np.ndarray], catalog: Catalog) -
     return np.where(marked(histories, catalog.ids), -np.inf, scores)
 
 
-def score_split(model: keras.Model, catalog: Catalog, scope: Scope, *, max_history: int, seed: int) -> None:
-    """Score the cases of a scope; write the scores and both prediction files.
+def score_all(
+    model: keras.Model, catalog: Catalog, scopes: Iterable[Scope], *, max_history: int, seed: int
+) -> list[str]:
+    """Score the cases of some scopes; write the scores and both prediction files of each.
 
     Args:
         model: trained.
         catalog: the movies.
-        scope: of stage `lstm`.
+        scopes: of stage `lstm`.
         max_history: movies read of each history.
         seed: that trained the model; a column of the predictions.
+
+    Returns:
+        Names of the two systems that have predictions now.
     """
-    cases = predictions.load_cases(scope)
-    rows = [catalog.rows(history) for history in cases[HISTORY]]
-    scores = lstm.log_probabilities(model, rows, max_history=max_history, label=scope.label)
-    # Ranked as saved, so that whoever fuses the matrix starts from the same ranking.
-    scores = scores.astype(np.float16)
-    folder = config.handoff_dir(scope.dataset, MODEL)
-    with files.replacing(folder / f"scores_{scope.label}.npy") as temporary, open(temporary, "wb") as out:
-        np.save(out, scores)
-    for suffix, exclude_seen in (("", True), (predictions.SEEN_KEPT, False)):
-        lists = predictions.from_scores(scores, cases, catalog.ids, seed=seed, exclude_seen=exclude_seen)
-        predictions.write(lists, MODEL + suffix, scope)
-
-
-def score_all(
-    model: keras.Model, catalog: Catalog, scopes: Iterable[Scope], *, max_history: int, seed: int
-) -> list[str]:
-    """:func:`score_split` of several scopes; names of the two systems that have predictions now."""
     for scope in scopes:
-        score_split(model, catalog, scope, max_history=max_history, seed=seed)
+        cases = predictions.load_cases(scope)
+        rows = [catalog.rows(history) for history in cases[HISTORY]]
+        scores = lstm.log_probabilities(model, rows, max_history=max_history, label=scope.label)
+        # Ranked as saved, so that whoever fuses the matrix starts from the same ranking.
+        scores = scores.astype(np.float16)
+        path = config.handoff_dir(scope.dataset, MODEL) / f"scores_{scope.label}.npy"
+        with files.replacing(path) as temporary, open(temporary, "wb") as out:
+            np.save(out, scores)
+        for suffix, exclude_seen in (("", True), (predictions.SEEN_KEPT, False)):
+            lists = predictions.from_scores(
+                scores, cases, catalog.ids, seed=seed, exclude_seen=exclude_seen
+            )
+            predictions.write(lists, MODEL + suffix, scope)
     return predictions.with_seen_kept([MODEL])
 
 
@@ -136,7 +140,7 @@ def training_hints(
         fit: trains an LSTM anew on histories (rows of movies); the text labels its progress bar.
         n_folds: models trained; each scores the users it has not seen.
         max_history: movies read of each history.
-        seed: of the folds.
+        seed: of the folds and of equal scores.
 
     Returns:
         Frame `user_id`, `item_id` (cross-fitted), `in_sample_item_id` (from `model`), by user.
@@ -148,7 +152,7 @@ def training_hints(
     def best(scorer: keras.Model, some: list[int], label: str) -> np.ndarray:
         known = [rows[user][:-WINDOW] for user in some]
         scores = lstm.log_probabilities(scorer, known, max_history=max_history, label=label)
-        return hints(scores, [histories[user][:-WINDOW] for user in some], catalog)
+        return hints(scores, [histories[user][:-WINDOW] for user in some], catalog, names=some, seed=seed)
 
     crossed = {}
     for fold in range(n_folds):
@@ -215,9 +219,10 @@ def next_titles(
     """
     rows = [catalog.rows(history) for history in histories.values()]
     scores = lstm.log_probabilities(model, rows, max_history=max_history)
-    names = list(catalog.names.values())
-    columns = {}
-    for label, line in zip(histories, _unseen(scores, list(histories.values()), catalog), strict=True):
-        best = np.argsort(-line, kind="stable")[:k]
-        columns[label] = [f"{names[column]} · {np.exp(line[column]):.1%}" for column in best]
+    names, unseen = list(catalog.names.values()), _unseen(scores, list(histories.values()), catalog)
+    best = predictions.best(unseen, list(histories), seed=0, k=k)
+    columns = {
+        label: [f"{names[column]} · {np.exp(line[column]):.1%}" for column in chosen]
+        for label, line, chosen in zip(histories, unseen, best, strict=True)
+    }
     return pd.DataFrame(columns, index=pd.RangeIndex(1, k + 1, name="rank"))

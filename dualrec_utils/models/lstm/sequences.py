@@ -15,7 +15,7 @@ import pandas as pd
 from dualrec_utils.content.features import PADDING
 from dualrec_utils.core.errors import StudyError
 
-# A position that carries no loss: padding, or context whose target another sequence has.
+# A position that carries no loss: padding.
 IGNORED = -1
 
 
@@ -39,25 +39,22 @@ class Sequences:
 
 
 def training_sequences(
-    histories: Iterable[np.ndarray], *, training: str, chunk_length: int, context: int, window: int
+    histories: Iterable[np.ndarray], *, training: str, chunk_length: int, window: int
 ) -> Sequences:
     """Sequences for one of the two ways of training.
 
     Args:
         training: `every_position` (see :func:`every_position`) or `window`, the paper's
             (see :func:`windows`).
-        chunk_length, context: of the first.
-        window: of the second.
+        chunk_length: targets of a piece. window: movies before a target.
 
     Raises:
         StudyError: on another name, or when no history is long enough to give a target.
     """
     if training == "every_position":
-        sequences = every_position(histories, length=chunk_length, context=context)
-        needed = 2
+        sequences, needed = every_position(histories, length=chunk_length), 2
     elif training == "window":
-        sequences = windows(histories, window=window)
-        needed = window + 1
+        sequences, needed = windows(histories, window=window), window + 1
     else:
         raise StudyError(f"lstm.training is {training!r}; allowed: every_position | window")
     if not len(sequences.rows):
@@ -65,32 +62,26 @@ def training_sequences(
     return sequences
 
 
-def every_position(histories: Iterable[np.ndarray], *, length: int, context: int) -> Sequences:
-    """Every movie but a history's first is a target exactly once.
-
-    A history is cut into pieces of `length` targets; each piece is preceded by up to `context` earlier
-    movies that are read but carry no loss.
+def every_position(histories: Iterable[np.ndarray], *, length: int) -> Sequences:
+    """Every movie but a history's first is a target exactly once, in pieces of `length` (1 or more).
 
     Args:
         histories: rows of movies, oldest first.
-        length: targets of a piece, at least 1.
-        context: movies read before a piece, at least 0.
 
-    >>> pieces = every_position([np.array([1, 2, 3, 4])], length=2, context=1)
+    >>> pieces = every_position([np.array([1, 2, 3, 4])], length=2)
     >>> pieces.rows.tolist(), pieces.targets.tolist()
-    ([[1, 2, 0], [2, 3, 0]], [[1, 2, -1], [-1, 3, -1]])
+    ([[1, 2], [3, 0]], [[1, 2], [3, -1]])
     """
-    pieces = []
-    for history in histories:
-        for start in range(0, len(history) - 1, length):
-            first = max(0, start - context)
-            end = min(start + length, len(history) - 1)
-            pieces.append((history[first:end], history[first + 1 : end + 1] - 1, start - first))
-    rows = np.full((len(pieces), context + length), PADDING, dtype=np.int64)
+    pieces = [
+        history[start : start + length + 1]
+        for history in histories
+        for start in range(0, len(history) - 1, length)
+    ]
+    rows = np.full((len(pieces), length), PADDING, dtype=np.int64)
     targets = np.full(rows.shape, IGNORED, dtype=np.int64)
-    for i, (read, wanted, skipped) in enumerate(pieces):
-        rows[i, : len(read)] = read
-        targets[i, skipped : len(read)] = wanted[skipped:]
+    for i, piece in enumerate(pieces):
+        rows[i, : len(piece) - 1] = piece[:-1]
+        targets[i, : len(piece) - 1] = piece[1:] - 1
     return Sequences(rows, targets)
 
 

@@ -6,6 +6,8 @@ The network is in :mod:`models.lstm.network`, the sequences it learns from are c
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pandas as pd
@@ -17,6 +19,10 @@ from dualrec_utils.content.features import ItemFeatures
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.lstm.network import at_last_position, build_model
 from dualrec_utils.models.lstm.sequences import IGNORED, Sequences
+
+Schedule = keras.optimizers.schedules.LearningRateSchedule
+# Curve -> Keras' name of it. Its own loss is a mean over batches, not over targets.
+_CURVES = {"loss": "cross_entropy", "accuracy": "accuracy", "top5_accuracy": "top5_accuracy"}
 
 
 def make_deterministic(seed: int) -> None:
@@ -67,10 +73,10 @@ def _asked_as(model: keras.Model, sequences: Sequences) -> keras.Model:
     return keras.Model(model.input, model.output)
 
 
-def compile_model(model: keras.Model, *, learning_rate) -> None:
-    """Adam, cross-entropy over real targets, and the three curves of the paper's Figure 3."""
+def compile_model(model: keras.Model, optimizer: keras.optimizers.Optimizer | str = "adam") -> None:
+    """Cross-entropy over real targets, and the three curves of the paper's Figure 3."""
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
+        optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED),
         metrics=[
             PerTarget(cross_entropy, name="cross_entropy"),
@@ -81,37 +87,8 @@ def compile_model(model: keras.Model, *, learning_rate) -> None:
     )
 
 
-class _Progress(keras.callbacks.Callback):
-    """One bar over all steps, on stderr."""
-
-    def __init__(self, label: str) -> None:
-        super().__init__()
-        self.label = label
-
-    def on_train_begin(self, logs=None) -> None:
-        self.bar = tqdm(total=self.params["epochs"] * self.params["steps"], desc=self.label, unit="step")
-
-    def on_train_batch_end(self, batch, logs=None) -> None:
-        self.bar.update()
-
-    def on_epoch_end(self, epoch, logs=None) -> None:
-        self.bar.set_postfix({name: f"{value:.3f}" for name, value in logs.items() if "cross" in name})
-
-    def on_train_end(self, logs=None) -> None:
-        self.bar.close()
-
-
 def train(
-    features: ItemFeatures,
-    sequences: Sequences,
-    *,
-    seed: int,
-    dropout: float,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    validation: Sequences | None = None,
-    label: str = "LSTM",
+    features: ItemFeatures, sequences: Sequences, *, seed: int, dropout: float, **learning
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Build and train the network; the same arguments give the same weights, bit for bit.
 
@@ -120,23 +97,14 @@ def train(
         sequences: what to learn from.
         seed: of the weights, the dropout and the order of the batches.
         dropout: share, in [0, 1).
-        epochs, batch_size, learning_rate, validation, label: as in :func:`fit`.
+        learning: further arguments of :func:`fit`.
 
     Returns:
         (model, curves), the curves as from :func:`fit`.
     """
     make_deterministic(seed)
     model = build_model(features, dropout=dropout)
-    curves = fit(
-        model,
-        sequences,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        validation=validation,
-        label=label,
-    )
-    return model, curves
+    return model, fit(model, sequences, **learning)
 
 
 def fit(
@@ -148,6 +116,7 @@ def fit(
     learning_rate: float,
     validation: Sequences | None = None,
     label: str = "LSTM",
+    optimizer: Callable[[Schedule], keras.optimizers.Optimizer] = keras.optimizers.Adam,
 ) -> pd.DataFrame:
     """Train a network in place.
 
@@ -156,9 +125,10 @@ def fit(
         sequences: what to learn from; each target is met once an epoch.
         epochs: passes over the targets (paper: 10).
         batch_size: rows of `sequences` a step.
-        learning_rate: of Adam at the start; it falls to zero along a half cosine.
+        learning_rate: at the start; it falls to zero along a half cosine.
         validation: sequences of other users, measured after each epoch.
         label: of the progress bar.
+        optimizer: made of the learning rate's schedule.
 
     Returns:
         Curves: `epoch` (from 1), `part`, `metric`, `value`. Training values are means over the epoch,
@@ -166,46 +136,41 @@ def fit(
     """
     trained = _asked_as(model, sequences)
     steps = -(-len(sequences.rows) // batch_size) * epochs
-    compile_model(trained, learning_rate=keras.optimizers.schedules.CosineDecay(learning_rate, steps))
-    fitted = trained.fit(
-        sequences.rows,
-        sequences.targets,
-        batch_size=batch_size,
-        epochs=epochs,
-        shuffle=True,
-        validation_data=None if validation is None else (validation.rows, validation.targets),
-        validation_batch_size=64,
-        verbose=0,
-        callbacks=[_Progress(label)],
-    )
-    return _curves(fitted.history)
-
-
-def _curves(history: dict[str, list[float]]) -> pd.DataFrame:
-    rows = []
-    for part, prefix in (("train", ""), ("validation", "val_")):
-        for metric, name in (
-            ("loss", "cross_entropy"),
-            ("accuracy", "accuracy"),
-            ("top5_accuracy", "top5_accuracy"),
-        ):
-            values = history.get(prefix + name, [])
-            rows += [(epoch, part, metric, float(value)) for epoch, value in enumerate(values, start=1)]
+    compile_model(trained, optimizer(keras.optimizers.schedules.CosineDecay(learning_rate, steps)))
+    with tqdm(total=steps, desc=label, unit="step") as bar:
+        history = trained.fit(
+            sequences.rows,
+            sequences.targets,
+            batch_size=batch_size,
+            epochs=epochs,
+            shuffle=True,
+            validation_data=None if validation is None else (validation.rows, validation.targets),
+            validation_batch_size=64,
+            verbose=0,
+            callbacks=[
+                keras.callbacks.LambdaCallback(
+                    on_train_batch_end=lambda batch, logs: bar.update(),
+                    on_epoch_end=lambda epoch, logs: bar.set_postfix(loss=f"{logs['cross_entropy']:.3f}"),
+                )
+            ],
+        ).history
+    rows = [
+        (epoch, part, metric, float(value))
+        for part, prefix in (("train", ""), ("validation", "val_"))
+        for metric, name in _CURVES.items()
+        for epoch, value in enumerate(history.get(prefix + name, []), start=1)
+    ]
     return pd.DataFrame(rows, columns=["epoch", "part", "metric", "value"])
 
 
-def measure(model: keras.Model, sequences: Sequences, *, batch_size: int = 128) -> dict[str, float]:
+def measure(model: keras.Model, sequences: Sequences) -> dict[str, float]:
     """Loss (nats), accuracy and top-5 accuracy of a trained model, dropout off, over all targets."""
     measured = _asked_as(model, sequences)
-    compile_model(measured, learning_rate=0.0)
-    found = measured.evaluate(
-        sequences.rows, sequences.targets, batch_size=batch_size, verbose=0, return_dict=True
+    compile_model(measured)
+    values = measured.evaluate(
+        sequences.rows, sequences.targets, batch_size=128, verbose=0, return_dict=True
     )
-    return {
-        "loss": float(found["cross_entropy"]),
-        "accuracy": float(found["accuracy"]),
-        "top5_accuracy": float(found["top5_accuracy"]),
-    }
+    return {metric: float(values[name]) for metric, name in _CURVES.items()}
 
 
 def log_probabilities(

@@ -10,8 +10,6 @@ they are.
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerF
 from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.reproducible import reproducible
 from dualrec_utils.core.splits import WINDOW, load_histories
 from dualrec_utils.models.movielm.documents import IGNORED, Documents, batches, padded, train_tokenizer
 
@@ -137,10 +136,7 @@ def train(
     tokenizer = train_tokenizer(catalog, vocabulary=vocabulary)
     documents = Documents(catalog, tokenizer, max_tokens=max_tokens)
     pad, curve, step = tokenizer.pad_token_id, [], 0
-    was_deterministic = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+    with reproducible(seed):
         model = new_model(
             tokenizer, hidden_size=hidden_size, n_layers=n_layers, n_heads=n_heads, dropout=dropout
         ).to("cuda" if torch.cuda.is_available() else "cpu")
@@ -170,7 +166,6 @@ def train(
                     }
                 curve.append(row)
                 bar.set_postfix(validation_per_title=f"{row['loss_per_title']:.3f}")
-    torch.use_deterministic_algorithms(was_deterministic)
     return model.eval(), tokenizer, pd.DataFrame(curve)
 
 
@@ -247,16 +242,10 @@ def save(
     model: MistralForCausalLM, tokenizer: PreTrainedTokenizerFast, curve: pd.DataFrame, folder: Path
 ) -> Path:
     """Write model, tokenizer and `training_curve.csv` to `folder`, whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{os.getpid()}.{folder.name}")
-    try:
+    with files.replacing_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        curve.to_csv(temporary / "training_curve.csv", index=False, lineterminator="\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        files.write_csv(curve, temporary / "training_curve.csv")
     return folder
 
 

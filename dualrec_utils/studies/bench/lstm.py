@@ -82,7 +82,7 @@ def _lstm_sides(settings: dict) -> tuple[dict[str, _Side], Any]:
         [catalog.rows(history) for history in splits.load_histories(settings["dataset"], part).values()]
         for part in ("train", "validation")
     )
-    pieces = lstm_data.every_position(known, length=settings["chunk_length"], context=settings["context"])
+    pieces = lstm_data.every_position(known, length=settings["chunk_length"])
     windows = lstm_data.windows(known, window=settings["window"])
     own = (settings["batch_size"], settings["learning_rate"], N_PIECES)
     theirs = (WINDOW_BATCH, WINDOW_LEARNING_RATE, N_WINDOWS)
@@ -102,7 +102,7 @@ def _lstm_speeds(sides: dict[str, _Side], *, seed: int) -> dict[str, list[float]
     for name, side in sides.items():
         lstm.make_deterministic(seed)
         model = side.build()
-        lstm.compile_model(model, learning_rate=side.learning_rate)
+        lstm.compile_model(model, lstm.keras.optimizers.Adam(side.learning_rate))
         some = np.random.default_rng(seed).permutation(len(side.sequences.rows))[: side.n_timed]
         ready[name] = (model, Sequences(side.sequences.rows[some], side.sequences.targets[some]))
     speeds: dict[str, list[float]] = {name: [] for name in sides}

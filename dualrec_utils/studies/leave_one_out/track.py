@@ -200,7 +200,9 @@ def evaluate(score: Scorer, cases: Cases, item_ids: np.ndarray) -> pd.DataFrame:
         part = slice(start, start + _CHUNK)
         histories = cases.histories[part]
         scores = score(histories, user_ids=cases.user_ids[part])
-        found.append(predictions.target_ranks(scores, histories, cases.targets[part], item_ids))
+        # Equal scores: the same draw for every model and seed.
+        draw = {"names": cases.user_ids[part], "seed": 0}
+        found.append(predictions.target_ranks(scores, histories, cases.targets[part], item_ids, **draw))
     first_hit = np.concatenate(found)
     values = {f"hit_rate@{k}": metrics.hit_rate(first_hit, k) for k in CUTOFFS}
     values |= {f"ndcg@{k}": metrics.ndcg(first_hit, k) for k in CUTOFFS}

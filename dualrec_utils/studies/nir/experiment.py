@@ -130,11 +130,14 @@ def yardsticks(
         knn: item-kNN's scores, (n_cases, n_items).
     """
     counts = nir_candidates.counts(published.cases[HISTORY].tolist(), len(published.items))
-    popularity = np.broadcast_to((counts > 0).sum(axis=0), knn.shape)
+    popularity, cases = np.broadcast_to((counts > 0).sum(axis=0), knn.shape), published.cases[CASE]
     ranked = {
         "filter_order": (candidates, "the filter's own order"),
-        "most_popular": (nir.by_score(candidates, popularity), "by the number of users who watched it"),
-        "item_knn": (nir.by_score(candidates, knn), "fitted on the same histories"),
+        "most_popular": (
+            nir.by_score(candidates, popularity, cases),
+            "by the number of users who watched it",
+        ),
+        "item_knn": (nir.by_score(candidates, knn, cases), "fitted on the same histories"),
     }
     reached = nir.reachable(candidates, published)
     expected = nir.expected_of_random(candidates, published)
@@ -151,7 +154,7 @@ def whole_catalog(knn: np.ndarray, published: Published) -> Result:
     """Item-kNN without a candidate set: every movie outside the history is ranked."""
     catalog = np.arange(knn.shape[1])
     free = [np.setdiff1d(catalog, history).tolist() for history in published.cases[HISTORY]]
-    scored = nir.measure(nir.by_score(free, knn), published)
+    scored = nir.measure(nir.by_score(free, knn, published.cases[CASE]), published)
     reached = nir.reachable(free, published)
     return Result("item_knn", "whole catalog", scored, reached, "no candidate set")
 

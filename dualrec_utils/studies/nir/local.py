@@ -96,7 +96,7 @@ def results(
         free = nir.read_answers(told["answer_3"], shown, published.items, threshold=match_threshold)
         named = np.mean([sum(item is not None for item in items) for items in free])
 
-        def by_title(texts: Sequence[str], what: str, shown=shown, label: str = label) -> list[list[int]]:
+        def by_title(texts: Sequence[str], what: str, shown=shown, cases=told[CASE], label: str = label):
             scores = score_titles(
                 network,
                 tokenizer,
@@ -106,7 +106,7 @@ def results(
                 batch_size=batch_size,
                 label=f"{label}, {what}",
             )
-            return nir.by_score(shown, scores[:, catalog.columns(ids)])
+            return nir.by_score(shown, scores[:, catalog.columns(ids)], cases)
 
         for system, ranked, remark in (
             ("three_steps", free, f"free text; {named:.1f} candidates named a list"),

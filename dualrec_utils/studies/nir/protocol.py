@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.core import evaluation
+from dualrec_utils.core import evaluation, predictions
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
@@ -241,16 +241,18 @@ def reachable(candidates: Sequence[Sequence[int]], published: Published) -> list
     return [target in own for own, (target,) in zip(candidates, published.targets, strict=True)]
 
 
-def by_score(candidates: Sequence[Sequence[int]], scores: np.ndarray) -> list[list[int]]:
-    """Each user's candidates by falling score, equal ones by lowest item.
+def by_score(
+    candidates: Sequence[Sequence[int]], scores: np.ndarray, names: Sequence[str]
+) -> list[list[int]]:
+    """Each user's candidates by falling score, equal ones as :func:`core.predictions.best` draws them.
 
     Args:
         scores: (n_cases, n_items).
+        names: of the cases.
     """
-    return [
-        sorted(own, key=lambda item, row=row: (-row[item], item))
-        for own, row in zip(candidates, scores, strict=True)
-    ]
+    orders = predictions.best(scores, names, seed=0).tolist()
+    allowed = map(set, candidates)
+    return [[item for item in order if item in own] for order, own in zip(orders, allowed, strict=True)]
 
 
 def summary_row(result: Result, *, seed: int) -> dict:

@@ -15,8 +15,9 @@ from dualrec_utils.core import evaluation, metrics, predictions
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, ITEM, RANK, TEXT, USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.titles import normal_form
 from dualrec_utils.models.language import answers as responses
-from dualrec_utils.models.language.matching import TitleMatcher, normal_form, split_year
+from dualrec_utils.models.language.matching import TitleMatcher, split_year
 from dualrec_utils.studies.questions.settings import pieces_dir
 
 KIND, PROMPT, ANSWER = "kind", "prompt", "answer"

@@ -10,12 +10,11 @@ that changes nothing is not trained again: it is notebook 02's own network.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
-from tqdm import tqdm
 
 from dualrec_utils.content.features import item_features
 from dualrec_utils.core import config, evaluation, files, predictions, splits
@@ -23,19 +22,19 @@ from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.config import HISTORY
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
-from dualrec_utils.models.lstm import training as lstm
-from dualrec_utils.models.lstm.network import at_last_position, build_model
-from dualrec_utils.models.lstm.sequences import IGNORED, Sequences, training_sequences, windows
+from dualrec_utils.models.lstm import tables, training
+from dualrec_utils.models.lstm.network import build_model
+from dualrec_utils.models.lstm.sequences import Sequences, training_sequences, windows
 from dualrec_utils.pipeline import params
 from dualrec_utils.studies.questions.settings import STAGE, pieces_dir, read_settings
 
 SECTION = "lstm"
-MOMENTUM = 0.9
 OPTIMIZERS: dict[str, Callable] = {
     "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.AdamW,
+    # Without its own weight decay, which a setting names.
+    "adamw": partial(keras.optimizers.AdamW, weight_decay=0.0),
     "rmsprop": keras.optimizers.RMSprop,
-    "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=MOMENTUM),
+    "sgd": partial(keras.optimizers.SGD, momentum=0.9),
 }
 # What a setting may change; the rest is section `lstm` of the default run's params.yaml.
 CHANGEABLE = ("training", "optimizer", "weight_decay", "learning_rate", "batch_size", "epochs")
@@ -64,70 +63,30 @@ def complete(changes: Mapping, base: Mapping) -> dict:
     return settings
 
 
-def optimizer(name: str, learning_rate, *, weight_decay: float = 0.0) -> keras.optimizers.Optimizer:
-    """One of :data:`OPTIMIZERS`, else with Keras' own values.
-
-    Args:
-        learning_rate: a number or a schedule.
-        weight_decay: of AdamW: share of a weight, times the learning rate, that a step takes off it.
-    """
-    if name == "adamw":
-        return OPTIMIZERS[name](learning_rate, weight_decay=weight_decay)
-    return OPTIMIZERS[name](learning_rate)
-
-
-def fit(
-    model: keras.Model,
-    sequences: Sequences,
-    *,
-    validation: Sequences,
-    settings: Mapping,
-    label: str,
-) -> pd.DataFrame:
+def fit(model: keras.Model, sequences: Sequences, *, validation: Sequences, settings: Mapping, label: str):
     """Train a network in place as :func:`models.lstm.training.fit` does, with any optimizer.
 
     Args:
-        model: from :func:`models.lstm.network.build_model`.
-        sequences, validation: a target at every position, or one a window; other users for `validation`.
-        settings: `optimizer`, `weight_decay`, `learning_rate` (at the start; it falls to zero along a half
-            cosine), `batch_size`, `epochs`.
-        label: of the progress bar.
+        settings: from :func:`complete`.
 
     Returns:
         One row an epoch: `epoch`, `train_loss` (dropout on), `validation_loss`, nats a target.
     """
-    whole = sequences.targets.shape[1] > 1
-    trained = keras.Model(model.input, model.output) if whole else at_last_position(model)
-    steps = -(-len(sequences.rows) // settings["batch_size"]) * settings["epochs"]
-    rate = keras.optimizers.schedules.CosineDecay(settings["learning_rate"], steps)
-    trained.compile(
-        optimizer=optimizer(settings["optimizer"], rate, weight_decay=settings["weight_decay"]),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED),
-        metrics=[lstm.PerTarget(lstm.cross_entropy, name="cross_entropy")],
-        jit_compile=False,
+    optimizer = OPTIMIZERS[settings["optimizer"]]
+    if settings["weight_decay"]:
+        optimizer = partial(optimizer, weight_decay=settings["weight_decay"])
+    learning = {key: settings[key] for key in ("epochs", "batch_size", "learning_rate")}
+    curves = training.fit(
+        model, sequences, validation=validation, label=label, optimizer=optimizer, **learning
     )
-    with tqdm(total=steps, desc=label, unit="step") as bar:
-        fitted = trained.fit(
-            sequences.rows,
-            sequences.targets,
-            batch_size=settings["batch_size"],
-            epochs=settings["epochs"],
-            shuffle=True,
-            validation_data=(validation.rows, validation.targets),
-            validation_batch_size=64,
-            verbose=0,
-            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update())],
-        )
-    losses = fitted.history["cross_entropy"], fitted.history["val_cross_entropy"]
-    rows = [(epoch, *pair) for epoch, pair in enumerate(zip(*losses, strict=True), start=1)]
-    return pd.DataFrame(rows, columns=["epoch", "train_loss", "validation_loss"])
+    return tables.by_epoch(curves)[["epoch", "train_loss", "validation_loss"]]
 
 
 def validation_cases(model: keras.Model, catalog: Catalog, *, dataset: str, settings: Mapping):
     """Per-case values under `next_item` on validation users, seen movies left out, as in notebook 02."""
     cases = predictions.load_cases(Scope(dataset, STAGE, "next_item", "validation"))
     rows = [catalog.rows(history) for history in cases[HISTORY]]
-    scores = lstm.log_probabilities(model, rows, max_history=settings["max_history"])
+    scores = training.log_probabilities(model, rows, max_history=settings["max_history"])
     # Ranked as notebook 02 saves them.
     lists = predictions.from_scores(scores.astype(np.float16), cases, catalog.ids, seed=settings["seed"])
     return evaluation.score_lists(lists, cases, evaluation.load_targets(dataset, "next_item"), catalog)
@@ -150,13 +109,13 @@ def run(name: str, settings: Mapping, *, folder: Path, weights: Path | None = No
     dataset = settings["dataset"]
     catalog = load_catalog(dataset)
     words = {key: settings[key] for key in ("title_vocabulary", "title_length")}
-    cut = {key: settings[key] for key in ("training", "chunk_length", "context", "window")}
+    cut = {key: settings[key] for key in ("training", "chunk_length", "window")}
     known, others = (
         [catalog.rows(history) for history in splits.load_histories(dataset, part).values()]
         for part in ("train", "validation")
     )
     sequences = training_sequences(known, **cut)
-    lstm.make_deterministic(settings["seed"])
+    training.make_deterministic(settings["seed"])
     model = build_model(item_features(catalog, **words), dropout=settings["dropout"])
     if weights is None:
         about = {"settings": settings, "label": name}
@@ -165,7 +124,7 @@ def run(name: str, settings: Mapping, *, folder: Path, weights: Path | None = No
     else:
         model.load_weights(weights)
     cases = validation_cases(model, catalog, dataset=dataset, settings=settings)
-    measured = lstm.measure(model, windows(others, window=settings["window"]))
+    measured = training.measure(model, windows(others, window=settings["window"]))
     measured |= {key: settings[key] for key in CHANGEABLE}
     measured |= {
         "n_targets": sequences.n_targets,
