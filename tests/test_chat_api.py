@@ -42,7 +42,7 @@ def test_what_leads_back_to_this_machine():
 
 
 KEY = "sk/or-v1+0123456789=abc.DEF"
-PATTERN = chat_api._key_pattern(KEY)
+PATTERN = chat_api._key_pattern(KEY, loopback=False)
 INVISIBLE = st.text(st.characters(categories=["Cc", "Cf", "Zs", "Zl", "Zp", "Mn"]), max_size=2)
 
 
@@ -68,11 +68,11 @@ def test_a_key_is_found_however_it_is_written(gaps, before, after):
 @given(st.text())
 def test_nothing_else_is_taken_for_the_key(text):
     assert PATTERN.sub("", text) == text
-    assert chat_api._key_pattern("none").sub("", text + "none") == text + "none"
+    assert chat_api._key_pattern("anything", loopback=True).sub("", "Anything") == "Anything"
 
 
 def test_hostile_text_is_searched_in_linear_time():
     begun = time.process_time()
     for piece in ("\\", "s ", "s" + "\u200b" * 1000, "&#", "x"):
-        PATTERN.sub("", piece * (2**19 // len(piece)))
-    assert time.process_time() - begun < 20
+        PATTERN.sub("", piece * (2**18 // len(piece)))
+    assert time.process_time() - begun < 10

@@ -27,6 +27,7 @@ from dualrec_utils.core.errors import StudyError
 MAX_BYTES = 2 * 2**20
 # Of a provider; a server on this machine takes what a header can hold.
 _KEY, _ANY_KEY = re.compile(r"[!-~]{8,}"), re.compile(r"[ -~]+")
+_TEXTS = ("text", "output_text")
 _ADVICE = {
     401: "the provider refuses the key",
     402: "the account is out of credit",
@@ -77,15 +78,12 @@ def _else_none(value: Any, check: Callable[[Any], Any]) -> Any:
 
 
 def _joined(content: Any) -> Any:
-    """A message's text, of whose parts thoughts, images and calls are none."""
+    """A message's text; where it comes in parts, thoughts, images and calls are none of it."""
     if not isinstance(content, list):
         return content
-    texts = [part.get("text") if _is_text(part) else part for part in content]
+    parts = [{"text": part} if isinstance(part, str) else part for part in content]
+    texts = [p.get("text") for p in parts if isinstance(p, dict) and p.get("type", "text") in _TEXTS]
     return "".join(text for text in texts if isinstance(text, str))
-
-
-def _is_text(part: Any) -> bool:
-    return isinstance(part, dict) and part.get("type", "text") in ("text", "output_text")
 
 
 def _as_error(error: Any) -> Any:
@@ -132,11 +130,7 @@ class _Completion(BaseModel):
 
 
 def read_key(variable: str, *, loopback: bool) -> str:
-    """The API key from an environment variable.
-
-    Args:
-        variable: its name.
-        loopback: whether a server on this machine is asked, which takes any text.
+    """The API key from an environment variable; a server on this machine (`loopback`) takes any text.
 
     Raises:
         StudyError: when it is not set or cannot be a key; the message never holds its value.
@@ -201,13 +195,11 @@ def seconds_to_wait(retry_after: str | None) -> float | None:
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
-def _key_pattern(key: str) -> re.Pattern[str]:
-    """Finds the key as it is, escaped (JSON, URL, HTML) or in base64, with anything invisible in between.
-
-    Words of less than 8 characters are no secrets, and titles hold them: their pattern finds nothing.
-    """
+def _key_pattern(key: str, *, loopback: bool) -> re.Pattern[str]:
+    """Finds the key as it is, escaped (JSON, URL, HTML) or in base64, with the invisible in between."""
     key = key.replace(" ", "")
-    if len(key) < 8:
+    if loopback and (len(key) < 8 or key.isalpha()):
+        # Mere words, such as "none" or "anything", are no secrets, and titles hold them: nothing is found.
         return re.compile(r"(?!)")
     # In base64 the bytes before the key shift it; the characters that the key alone decides are looked for.
     shifted = [base64.b64encode(bytes(n) + key.encode()).decode() for n in range(3)]
@@ -252,7 +244,7 @@ class ChatApi:
         host_of(base_url)
         loopback = is_loopback(base_url)
         self._timeout = timeout
-        self._key_pattern = _key_pattern(read_key(key_variable, loopback=loopback))
+        self._key_pattern = _key_pattern(read_key(key_variable, loopback=loopback), loopback=loopback)
         try:
             self._client = httpx2.Client(
                 base_url=base_url,

@@ -268,16 +268,18 @@ class HostedBackend(Backend):
             self._replies[prompt] = outcome
             return
         # Where another prompt has stopped the run, that one says why.
-        if stop.is_set() or (outcome.kind == "unreadable" and self._may_give_up()):
+        if stop.is_set():
+            return
+        if (
+            outcome.kind == "unreadable"
+            and self._ledger.count("n_unreadable") <= self.settings.max_unreadable
+        ):
             return
         stop.set()
         raise StudyError(
             f"{self.model} at {self.settings.base_url} stopped answering: {outcome.reason}. The answers"
             f" received so far are kept in {self._folder}; run again to ask for the rest."
         )
-
-    def _may_give_up(self) -> bool:
-        return self._ledger.count("n_unreadable") <= self.settings.max_unreadable
 
     def _attempt(self, prompt: str, stop: threading.Event) -> Reply | Failure:
         """One request, within the caps."""
@@ -291,11 +293,8 @@ class HostedBackend(Backend):
         self._ledger.settle(tokens, outcome, cost=cost)
         after = outcome.retry_after if isinstance(outcome, Failure) else None
         if after is not None and after > self.settings.longest_wait_seconds:
-            longest = self.settings.longest_wait_seconds
-            reason = (
-                f"it asks to wait {after:,.0f} s (longest_wait_seconds is {longest:g}); {outcome.reason}"
-            )
-            return Failure("refused", reason)
+            limit = f"longest_wait_seconds is {self.settings.longest_wait_seconds:g}"
+            return Failure("refused", f"it asks to wait {after:,.0f} s ({limit}); {outcome.reason}")
         return outcome
 
 
