@@ -82,11 +82,10 @@ def test_as_much_history_as_fits_and_no_more(tokenizer):
 
 def test_answers_carry_the_names_of_their_cases(tokenizer):
     cases = pd.DataFrame({"case_id": ["x", "y"]})
-    settings = {"max_new_tokens": 8, "generation_batch_size": 2, "n_titles": 3}
-    model = tiny_model(tokenizer).eval()
-    given = adapters.answers(model, tokenizer, ["one", "two"], cases, settings=settings, label="test")
-    alone = generation.generate(model, tokenizer, ["two"], max_new_tokens=8, batch_size=2, label="test")
-    assert given["y"] == alone[0] and given.index.tolist() == ["x", "y"]
+    decoding = {"max_new_tokens": 8, "batch_size": 2, "n_lines": 3}
+    speaker = generation.LoadedModel(tiny_model(tokenizer).eval(), tokenizer, decoding, about={})
+    given = adapters.answers(speaker, ["one", "two"], cases, label="test")
+    assert given.to_dict() == dict(zip("xy", speaker.answer(["one", "two"], label="test"), strict=True))
 
 
 def test_an_unknown_variant_is_refused():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils.audit import ladder, lists as rules, material, measure, steps
+from dualrec_utils.audit import ladder, material, measure, rules, steps
 from dualrec_utils.core import config, evaluation, files, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, ITEM

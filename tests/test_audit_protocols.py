@@ -118,9 +118,9 @@ def test_other_orders_move_ties_and_nothing_else():
 
 def test_times_are_there_or_not():
     frame = interactions()
-    assert protocols.has_times(frame)
-    assert not protocols.has_times(frame.astype({"timestamp": "Int64"}).assign(timestamp=pd.NA))
-    assert not protocols.has_times(frame.drop(columns="timestamp"))
+    assert protocols.share_untimed(frame) == 0
+    assert protocols.share_untimed(frame.astype({"timestamp": "Int64"}).assign(timestamp=pd.NA)) == 1
+    assert protocols.share_untimed(frame.drop(columns="timestamp")) == 1
     assert protocols.tied_share(frame) == 0
     assert protocols.tied_share(frame[frame["item_id"] != 24]) == pytest.approx(1 / 3)
 

@@ -67,7 +67,7 @@ def test_every_adapter_ends_in_a_checkpoint_that_the_notebook_takes_up(settings,
     adapters.train_all(settings, names=["small"])
     for ending, lesson in adapters.lessons("ml-100k", **WORDING).items():
         name = f"small_{ending}"
-        folder = checkpoints.checkpoint_dir("ml-100k", name)
+        folder = config.checkpoints_dir("ml-100k", adapters.STAGE) / name
         assert checkpoints.is_finished(checkpoints.last_complete(folder))
         before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
         base = settings["models"]["small"]
@@ -140,7 +140,7 @@ def test_two_processes_reach_one_adapter(settings, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     said = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("result-*.json"))]
     assert len(said) == 2 and said[0] == said[1]
-    checkpoint = checkpoints.last_complete(checkpoints.checkpoint_dir("ml-100k", "two"))
+    checkpoint = checkpoints.last_complete(config.checkpoints_dir("ml-100k", adapters.STAGE) / "two")
     state = checkpoints.read_state(checkpoint)
     # Every process takes 2 x 4 examples of a step: half the steps that one process needs.
     n_steps = -(-len(lesson["train"]) // 16)

@@ -11,6 +11,7 @@ from test_instructions import examples
 from test_lora import LORA, write_base
 from transformers import BitsAndBytesConfig
 
+from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.finetuning import (
     checkpoints as lora_checkpoints,
@@ -157,7 +158,7 @@ def test_settings_tell_models_and_examples_apart(base):
 
 
 def test_forget_deletes_the_checkpoints_of_one_data_set(root):
-    mine, other = (lora_checkpoints.checkpoint_dir(name, "a") for name in ("ml-100k", "ml-1m"))
+    mine, other = (config.checkpoints_dir(name, "lora_finetuning") / "a" for name in ("ml-100k", "ml-1m"))
     for folder in (mine, other):
         folder.mkdir(parents=True)
     lora_checkpoints.forget("ml-100k")

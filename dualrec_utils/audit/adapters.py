@@ -9,71 +9,29 @@ something that it depends on changes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 from peft import PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from dualrec_utils.audit.material import Material, tuning_of
 from dualrec_utils.audit.steps import Key, Measured
-from dualrec_utils.core import config, splits
-from dualrec_utils.core.catalog import Catalog, load_catalog
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import handoff
-from dualrec_utils.models.finetuning import adapters, examples, lora, training
-from dualrec_utils.models.language import chat, generation, loading, prompts
+from dualrec_utils.models.finetuning import adapters
+from dualrec_utils.models.language import chat, generation, prompts
+from dualrec_utils.models.language.generation import LoadedModel
 
 Q_AND_V, IN_SAMPLE, EVERYWHERE = "q_and_v_only", "in_sample_hints", "loss_everywhere"
 # The step that each variant belongs to.
 STEPS = {Q_AND_V: "lora_modules", IN_SAMPLE: "lora_hints", EVERYWHERE: "lora_loss"}
-_STAGE, _IN_SAMPLE_COLUMN = "audit", "in_sample_item_id"
+_STAGE = "audit"
 # Beside prompt and answer, for what a chat template may add.
 _SPARE_TOKENS = 8
-
-
-def load(model: str, *, adapter: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The base model of notebook 05, with one of its adapters (`lora`, ...) or without.
-
-    Args:
-        model: entry of `lora_finetuning.models`.
-        adapter: ending of the adapter's name; None for the base alone.
-    """
-    tuning = tuning_of(model)
-    base, dataset = tuning["models"][model], tuning["dataset"]
-    folder = None
-    if adapter is not None:
-        folder = config.adapters_dir(dataset, adapters.STAGE) / f"{model}_{adapter}"
-    return loading.load_model(
-        loading.locate(base["model"], dataset=dataset),
-        revision=base["revision"],
-        dtype=base["dtype"],
-        quantization=base["quantization"],
-        adapter=folder,
-    )
-
-
-def lesson(variant: str, settings: Mapping) -> dict[str, pd.DataFrame]:
-    """What a variant is taught: `train` and `validation` examples.
-
-    Args:
-        variant: a key of :data:`STEPS`; only :data:`IN_SAMPLE` differs from notebook 05's: its training
-            hints come from the LSTM that was trained on these very users.
-        settings: section `lora_finetuning` with `dataset` and `seed`.
-    """
-    prompting = {key: settings[key] for key in ("seed", "n_recent", "n_titles")}
-    taught = adapters.lessons(settings["dataset"], **prompting)[adapters.LORA]
-    if variant != IN_SAMPLE:
-        return taught
-    dataset = settings["dataset"]
-    train = examples.instruction_data(
-        splits.load_histories(dataset, "train"),
-        load_catalog(dataset),
-        splits.load_splits(dataset),
-        hints=handoff.load_training_hints(dataset)[_IN_SAMPLE_COLUMN],
-        **prompting,
-    )
-    return taught | {adapters.TRAIN: train}
 
 
 def padded_everywhere(
@@ -115,7 +73,8 @@ def train_variant(variant: str, *, model: str) -> tuple[PeftModel, PreTrainedTok
     training goes on.
 
     Args:
-        variant: a key of :data:`STEPS`.
+        variant: a key of :data:`STEPS`. The training hints of :data:`IN_SAMPLE` come from the LSTM that was
+            trained on these very users.
         model: entry of `lora_finetuning.models`.
 
     Returns:
@@ -128,30 +87,25 @@ def train_variant(variant: str, *, model: str) -> tuple[PeftModel, PreTrainedTok
     if variant not in STEPS:
         raise StudyError(f"audit.adapters names {variant!r}; known: {', '.join(STEPS)}")
     settings = tuning_of(model)
-    base, tokenizer = load(model)
-    encoded = {
-        split: examples.encode(taught, tokenizer, max_tokens=settings["max_tokens"])
-        for split, taught in lesson(variant, settings).items()
-    }
-    if variant == EVERYWHERE:
-        encoded[adapters.TRAIN] = padded_everywhere(encoded[adapters.TRAIN], pad=tokenizer.pad_token_id)
-    shape = {key: settings[key] for key in ("rank", "alpha", "dropout", "seed")}
-    adapted = lora.attach(base, **shape)
-    if variant == Q_AND_V:
-        keep_q_and_v(adapted)
-    schedule = ("n_epochs", "batch_size", "accumulation", "learning_rate")
-    means = ("precision", "gradient_checkpointing", "checkpoint_steps")
-    curve = training.train(
-        adapted,
-        tokenizer,
-        encoded[adapters.TRAIN],
-        encoded[adapters.VALIDATION],
-        seed=settings["seed"],
-        label=variant,
-        checkpoints=config.checkpoints_dir(settings["dataset"], _STAGE) / f"{model}_{variant}",
-        **{key: settings[key] for key in (*schedule, *means)},
+    lessons = adapters.lessons(
+        settings["dataset"],
+        **{key: settings[key] for key in ("seed", "n_recent", "n_titles")},
+        training_hints=handoff.IN_SAMPLE if variant == IN_SAMPLE else ITEM,
     )
-    return adapted, tokenizer, curve
+
+    def adjust(adapted: PeftModel, tokenizer: PreTrainedTokenizerBase, encoded: list[dict]) -> list[dict]:
+        if variant == Q_AND_V:
+            keep_q_and_v(adapted)
+        return padded_everywhere(encoded, pad=tokenizer.pad_token_id) if variant == EVERYWHERE else encoded
+
+    return adapters.train_adapter(
+        lessons[adapters.LORA],
+        name=f"{model}_{variant}",
+        base=settings["models"][model],
+        settings=settings,
+        stage=_STAGE,
+        adjust=adjust,
+    )
 
 
 def fitting_prompts(
@@ -172,56 +126,41 @@ def fitting_prompts(
     Returns:
         (one prompt a case, the movies of each history that it holds).
     """
-    lines = prompts.lines_of(catalog)
     # Counted line by line: joined, lines may take fewer tokens, hardly more.
     length = {
         item: len(tokenizer(line + "\n", add_special_tokens=False)["input_ids"])
-        for item, line in lines.items()
+        for item, line in prompts.lines_of(catalog).items()
     }
     texts, counts = [], []
     for row, history in enumerate(cases[HISTORY]):
-        one = cases.iloc[[row]]
-        kept = len(history)
-        wording = {"hints": hints, "n_titles": n_titles}
+        one, wording = cases.iloc[[row]], {"hints": hints, "n_titles": n_titles}
         bare = prompts.build_prompts(one, catalog, n_recent=1, **wording)[0]
-        left = n_tokens - len(chat.prompt_ids(tokenizer, bare)) + length[history[-1]]
-        total = 0
-        for place, item in enumerate(reversed(history)):
-            total += length[item]
-            if total > left:
-                kept = max(place, 1)
-                break
-        texts += prompts.build_prompts(one, catalog, n_recent=kept, **wording)
-        counts.append(kept)
+        room = n_tokens - len(chat.prompt_ids(tokenizer, bare)) + length[history[-1]]
+        used = np.cumsum([length[item] for item in reversed(history)])
+        counts.append(max(int((used <= room).sum()), 1))
+        texts += prompts.build_prompts(one, catalog, n_recent=counts[-1], **wording)
     return texts, counts
 
 
-def answers(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
-    cases: pd.DataFrame,
-    *,
-    settings: Mapping,
-    label: str,
-) -> pd.Series:
-    """Greedy answers as in notebook 05: `case_id` -> text.
+def answers(speaker: LoadedModel, texts: Sequence[str], cases: pd.DataFrame, *, label: str) -> pd.Series:
+    """Greedy answers to one prompt a case: `case_id` -> text."""
+    return pd.Series(speaker.answer(texts, label=label), index=pd.Index(cases[CASE], name=CASE))
 
-    Args:
-        texts: one prompt a case.
-        settings: section `lora_finetuning`.
-        label: of the progress bar.
-    """
-    written = generation.generate(
-        model,
-        tokenizer,
-        texts,
-        max_new_tokens=settings["max_new_tokens"],
-        batch_size=settings["generation_batch_size"],
-        n_lines=settings["n_titles"],
-        label=label,
-    )
-    return pd.Series(written, index=pd.Index(cases[CASE], name=CASE))
+
+def _decoding(data: Material) -> dict[str, int]:
+    """How notebook 05 asks its models."""
+    names = {
+        "max_new_tokens": "max_new_tokens",
+        "batch_size": "generation_batch_size",
+        "n_lines": "n_titles",
+    }
+    return {name: data.tuning[key] for name, key in names.items()}
+
+
+def _load(data: Material, *, adapter: str | None = None) -> LoadedModel:
+    """The base model of notebook 05, with one of its adapters or without."""
+    base = data.tuning["models"][data.model]
+    return adapters.load(base, dataset=data.dataset, decoding=_decoding(data), adapter=adapter)
 
 
 def _prompts(data: Material, cases: pd.DataFrame, protocol: str, *, n_recent: int) -> list[str]:
@@ -240,15 +179,13 @@ def shown_three(data: Material, *, n_cases: int) -> dict[str, pd.Series]:
     Returns:
         Protocol -> answers.
     """
-    model, tokenizer = load(data.model, adapter=adapters.LORA)
+    speaker = _load(data, adapter=data.lora)
     cases = {"next_item": data.last_cases(n_cases), "window_of_five": data.cases["window_of_five"]}
     return {
         protocol: answers(
-            model,
-            tokenizer,
+            speaker,
             _prompts(data, some, protocol, n_recent=3),
             some,
-            settings=data.tuning,
             label=f"LoRA, three movies, {protocol}",
         )
         for protocol, some in cases.items()
@@ -265,30 +202,24 @@ def without_adapter(data: Material, *, n_cases: int) -> tuple[pd.Series, pd.Seri
         (answers to three movies, answers to long prompts, number of movies in each long prompt by
         `case_id`).
     """
-    model, tokenizer = load(data.model)
+    speaker = _load(data)
     some, last = data.last_cases(n_cases), data.last_cases(1)
-    three = answers(
-        model,
-        tokenizer,
-        _prompts(data, some, "next_item", n_recent=3),
-        some,
-        settings=data.tuning,
-        label="zero-shot, three movies",
-    )
-    context = generation.context_length(model.config, tokenizer)
+    asked = _prompts(data, some, "next_item", n_recent=3)
+    three = answers(speaker, asked, some, label="zero-shot, three movies")
+    context = generation.context_length(speaker.model.config, speaker.tokenizer)
     longest_prompt = context - data.tuning["max_new_tokens"] - _SPARE_TOKENS
     texts, held = fitting_prompts(
         last,
         data.catalog,
-        tokenizer,
+        speaker.tokenizer,
         hints=data.hints["next_item"],
         n_titles=data.tuning["n_titles"],
         n_tokens=longest_prompt,
     )
     # The longer a model can read, the fewer such prompts fit into memory at once.
     at_once = max(1, min(data.tuning["generation_batch_size"], 2**17 // longest_prompt))
-    settings = data.tuning | {"generation_batch_size": at_once}
-    longest = answers(model, tokenizer, texts, last, settings=settings, label="long prompts")
+    speaker = replace(speaker, decoding=speaker.decoding | {"batch_size": at_once})
+    longest = answers(speaker, texts, last, label="long prompts")
     return three, longest, pd.Series(held, index=longest.index)
 
 
@@ -331,9 +262,10 @@ def variants(
     measured, curves = {}, {}
     for variant in (name for name in STEPS if name in names):
         model, tokenizer, curves[variant] = train_variant(variant, model=data.model)
-        written = answers(model, tokenizer, texts, some, settings=data.tuning, label=variant)
+        speaker = LoadedModel(model, tokenizer, _decoding(data), about={})
+        written = answers(speaker, texts, some, label=variant)
         # The next one needs the memory.
-        del model
+        del model, speaker
         measured[Key(STEPS[variant], data.lora, "as in notebook 05", "next_item")] = usual
         measured[Key(STEPS[variant], data.lora, variant, "next_item")] = data.judged_answers(written, some)
     return measured, curves
@@ -365,12 +297,5 @@ def flatten_hints(shares: pd.Series) -> dict[str, float]:
 
 def hint_shares(dataset: str) -> pd.Series:
     """Share of training users whose hint is one of their next five movies, by kind of hint."""
-    hints, histories = handoff.load_training_hints(dataset), splits.load_histories(dataset, "train")
-    kinds = {"out of sample": hints[ITEM], "in sample": hints[_IN_SAMPLE_COLUMN]}
-    return pd.Series(
-        {
-            kind: sum(hint[user] in movies[-splits.WINDOW :] for user, movies in histories.items())
-            / len(histories)
-            for kind, hint in kinds.items()
-        }
-    )
+    shares = adapters.right_hints(dataset)
+    return pd.Series(shares.iloc[:2].to_numpy(), index=["out of sample", "in sample"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
@@ -39,60 +39,45 @@ def comparisons(model: str, *, best_baseline: str) -> tuple[tuple[str, str, str,
         model: name of the language model.
         best_baseline: the baseline best on validation users.
     """
-    return (
-        ("i", f"{model}_zero_shot", f"{model}_zero_shot_no_hint", "hit_rate@1"),
-        ("i", f"{model}_zero_shot", f"{model}_zero_shot_no_hint", "hit_rate@5"),
-        ("i", f"{model}_lora", f"{model}_lora_no_hint", "hit_rate@1"),
-        ("i", f"{model}_lora", f"{model}_lora_no_hint", "hit_rate@5"),
-        ("ii", f"{model}_lora", f"{model}_zero_shot", "hit_rate@1"),
-        ("ii", f"{model}_lora", f"{model}_zero_shot", "hit_rate@5"),
-        ("ii", f"{model}_lora", f"{model}_lora_permuted", "hit_rate@1"),
-        ("ii", f"{model}_lora", f"{model}_lora_permuted", "hit_rate@5"),
-        ("ii", f"{model}_lora_permuted", f"{model}_zero_shot", "hit_rate@1"),
-        ("iii", f"{model}_zero_shot_reranked", f"{model}_zero_shot", "hit_rate@1"),
-        ("iii", f"{model}_lora_reranked", f"{model}_lora", "hit_rate@1"),
-        ("iii", f"{model}_lora_reranked", f"{model}_lora_random_order", "hit_rate@1"),
-        ("iv", f"{model}_lora_reranked", best_baseline, "hit_rate@1"),
-        ("iv", f"{model}_lora_reranked", "lstm", "hit_rate@1"),
+    zero, lora = f"{model}_zero_shot", f"{model}_lora"
+    top, both = ("hit_rate@1",), ("hit_rate@1", "hit_rate@5")
+    rows = (
+        ("i", zero, f"{zero}_no_hint", both),
+        ("i", lora, f"{lora}_no_hint", both),
+        ("ii", lora, zero, both),
+        ("ii", lora, f"{lora}_permuted", both),
+        ("ii", f"{lora}_permuted", zero, top),
+        ("iii", f"{zero}_reranked", zero, top),
+        ("iii", f"{lora}_reranked", lora, top),
+        ("iii", f"{lora}_reranked", f"{lora}_random_order", top),
+        ("iv", f"{lora}_reranked", best_baseline, top),
+        ("iv", f"{lora}_reranked", "lstm", top),
     )
-
-
-def differences(data: Material, *, best_baseline: str, n_permutations: int, **stats: float) -> pd.DataFrame:
-    """:func:`table` of the lists that earlier notebooks left.
-
-    Args:
-        best_baseline: as :func:`comparisons`.
-        stats: `seed`, `n_bootstrap`, `confidence`.
-    """
-    compared = comparisons(data.model, best_baseline=best_baseline)
-    names = sorted({name for _, *pair, _ in compared for name in pair})
-    frames = {name: data.per_case(name) for name in names}
-    return table(frames, compared, n_permutations=n_permutations, **stats)
+    return tuple((*names, metric) for *names, metrics in rows for metric in metrics)
 
 
 def table(
-    frames: Mapping[str, pd.DataFrame],
+    per_case: Callable[[str], pd.DataFrame],
     compared: Sequence[tuple[str, str, str, str]],
     *,
-    seed: int,
-    n_bootstrap: int,
     n_permutations: int,
-    confidence: float,
+    **stats: float,
 ) -> pd.DataFrame:
     """The differences behind the first four claims, tested; a family of Holm's correction is a metric.
 
     Args:
-        frames: system -> per-case frame, all under `next_item`.
+        per_case: system -> per-case frame under `next_item`.
         compared: from :func:`comparisons`.
+        stats: `seed`, `n_bootstrap`, `confidence`.
 
     Returns:
         `claim`, `system`, `other`, `metric`, `protocol`, `difference`, `low`, `high`, `n_users`, `p_holm`,
         and `reading`: `higher`, `lower`, either with `, not when corrected`, or `not told apart from zero`.
     """
+    frames = {name: per_case(name) for name in sorted({name for _, *pair, _ in compared for name in pair})}
     cases = {("next_item", name): frame for name, frame in frames.items()}
-    draws = {"seed": seed, "n_permutations": n_permutations, "alpha": 1 - confidence}
-    stats = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
-    flat: dict[str, float] = {"confidence": confidence}
+    draws = {"seed": stats["seed"], "n_permutations": n_permutations, "alpha": 1 - stats["confidence"]}
+    flat: dict[str, float] = {"confidence": stats["confidence"]}
     for family in {metric for *_, metric in compared}:
         pairs = [(claim, system, other) for claim, system, other, metric in compared if metric == family]
         flat |= significance.flatten(significance.planned(cases, pairs, metrics=(family,), **draws))
@@ -100,7 +85,7 @@ def table(
     for claim, system, other, metric in compared:
         gain = evaluation.paired_difference(frames[system], frames[other], metric=metric, **stats)
         key = f"next_item/difference/{system}-{other}/{metric}"
-        flat |= {key: gain["difference"], f"{key}/low": gain["low"], f"{key}/high": gain["high"]}
+        flat |= evaluation.with_interval(key, pd.Series(gain), column="difference")
         reading = verdict.reading(flat, key) + verdict.remark(flat, key)
         names = {"claim": claim, SYSTEM: system, "other": other, "metric": metric, PROTOCOL: "next_item"}
         rows.append(names | gain | {"p_holm": flat[f"{key}/p_holm"], "reading": reading})
@@ -133,7 +118,7 @@ def sentence(claim: str, rows: pd.DataFrame) -> str:
     """
     parts = []
     for _, row in rows.iterrows():
-        flat = {"d": row["difference"], "d/low": row["low"], "d/high": row["high"]}
+        flat = evaluation.with_interval("d", row, column="difference")
         names = f"{systems.label(row[SYSTEM])} minus {systems.label(row['other'])}"
         short = verdict.short(row["metric"])
         parts.append(f"{names}, {short} {verdict.points(flat, 'd')}, {row['reading']}")
@@ -222,11 +207,11 @@ def flatten(
     }
     for row in rows.itertuples():
         key = f"audit/claims/{row.claim}/{row.system}-{row.other}/{row.metric}"
-        flat |= {key: float(row.difference), f"{key}/low": float(row.low)}
-        flat |= {f"{key}/high": float(row.high), f"{key}/p_holm": float(row.p_holm)}
-    for name, share in {**shares, **gains}.items():
-        flat[f"audit/share_first/{name}"] = share["value"]
-    return flat
+        flat |= evaluation.with_interval(key, row, column="difference")
+        flat[f"{key}/p_holm"] = float(row.p_holm)
+    return flat | {
+        f"audit/share_first/{name}": share["value"] for name, share in {**shares, **gains}.items()
+    }
 
 
 def sentence_v(shares: Mapping[str, Mapping[str, float]], gains: Mapping[str, Mapping[str, float]]) -> str:
@@ -242,8 +227,7 @@ def sentence_v(shares: Mapping[str, Mapping[str, float]], gains: Mapping[str, Ma
     """
 
     def reading(name: str) -> str:
-        part = gains[name]
-        return verdict.reading({"d": part["value"], "d/low": part["low"], "d/high": part["high"]}, "d")
+        return verdict.reading(evaluation.with_interval("d", pd.Series(gains[name])), "d")
 
     def share(name: str) -> str:
         part = shares[name]

@@ -34,7 +34,6 @@ def ladder(
     *,
     paper: Mapping[str, Mapping[str, float]],
     note: str,
-    metrics: Sequence[str] = ("hit_rate@1", "hit_rate@5"),
 ) -> Figure:
     """Rungs from the paper's setting (top) downwards, one panel a metric, one line a system.
 
@@ -45,6 +44,7 @@ def ladder(
             across the panels.
         note: caption.
     """
+    metrics = ("hit_rate@1", "hit_rate@5")
     names, drawn = list(dict.fromkeys(rungs["rung"])), list(dict.fromkeys(rungs[SYSTEM]))
     with study_style():
         figure = blank((9.0, 1.9 + 0.46 * len(names)))
@@ -109,49 +109,41 @@ def all_steps(
         gains: from :func:`audit.steps.differences`.
         note: caption of both.
     """
-    inside = {step: text for step, text in STEPS.items() if step in _PROTOCOL_STEPS}
-    smaller = {step: text for step, text in STEPS.items() if step not in _PROTOCOL_STEPS}
+    inside = [step for step in STEPS if step in _PROTOCOL_STEPS]
     return (
-        steps(gains, words=inside, metrics=STEP_METRICS, note=note),
-        steps(gains, words=smaller, metrics=STEP_METRICS, note=note),
+        steps(gains, names=inside, note=note),
+        steps(gains, names=[step for step in STEPS if step not in inside], note=note),
     )
 
 
-def steps(
-    gains: pd.DataFrame,
-    *,
-    words: Mapping[str, str],
-    metrics: Mapping[str, str],
-    note: str,
-) -> tuple[Figure, pd.DataFrame]:
+def steps(gains: pd.DataFrame, *, names: Sequence[str], note: str) -> tuple[Figure, pd.DataFrame]:
     """Comparisons of the audit: the other setting minus the study's, with its interval.
 
     Args:
         gains: from :func:`audit.steps.differences`.
-        words: step -> question, the steps drawn, in order; those without a row are left out.
-        metrics: step -> the metric drawn.
+        names: the steps drawn, in order; those without a row are left out.
         note: caption.
 
     Returns:
         The figure and the rows it draws.
     """
-    drawn = gains[gains["step"].isin(words) & (gains["metric"] == gains["step"].map(metrics))]
+    drawn = gains[gains["step"].isin(names) & (gains["metric"] == gains["step"].map(STEP_METRICS))]
     with study_style():
         figure = blank((9.0, 1.0 + 0.21 * (len(drawn) + 2 * drawn["step"].nunique())))
         axes = figure.subplots()
-        names, bold, at = {}, [], 0.0
-        for step in words:
+        rows_at, bold, at = {}, [], 0.0
+        for step in names:
             rows = drawn[drawn["step"] == step]
             if len(rows):
-                bold.append(len(names))
-                names[at] = f"{words[step]} ({SHORT[metrics[step]]})"
+                bold.append(len(rows_at))
+                rows_at[at] = f"{STEPS[step]} ({SHORT[STEP_METRICS[step]]})"
             for row in rows.itertuples():
                 at += 1
-                names[at] = _row_name(row)
+                rows_at[at] = _row_name(row)
                 _mark(axes, row, at)
             at += 1.6 if len(rows) else 0
         axes.axvline(0, color=COLORS["black"], linewidth=0.8)
-        axes.set_yticks(list(names), list(names.values()), fontsize=8)
+        axes.set_yticks(list(rows_at), list(rows_at.values()), fontsize=8)
         for place in bold:
             axes.get_yticklabels()[place].set_fontweight("bold")
         axes.set_ylim(at - 0.6, -0.9)

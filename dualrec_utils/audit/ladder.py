@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from dualrec_utils.audit import lists as rules
+from dualrec_utils.audit import rules
 from dualrec_utils.audit.material import Material
 from dualrec_utils.audit.steps import METRICS
 from dualrec_utils.core import evaluation, predictions
@@ -50,9 +50,9 @@ def climb(
 
     Args:
         data: cases, targets and hints.
-        written: from :func:`audit.lists.short_lists`.
+        written: from :func:`audit.rules.short_lists`.
         three_movies: the fine-tuned model's lists for `window_of_five` where its prompt shows three movies.
-        embeddings: of all titles, from :func:`audit.lists.embeddings`.
+        embeddings: of all titles, from :func:`audit.rules.embeddings`.
         stats: `seed`, `n_bootstrap`, `confidence`.
 
     Returns:
@@ -71,7 +71,7 @@ def climb(
                 data.targets[protocol],
                 data.catalog,
                 # A ranking of its own is re-ranked to its own head, which leaves that where it is.
-                hints=rules.first_movies(titles) if system == "lstm" else data.hints[protocol],
+                hints=predictions.first_items(titles) if system == "lstm" else data.hints[protocol],
                 embeddings=embeddings,
                 settings=settings,
                 n_titles=data.tuning["n_titles"],
@@ -116,7 +116,7 @@ def rung(
         targets: `case_id` -> item ids.
         hints, embeddings: as :func:`models.hybrids.rerank.similarities`.
         settings: `failures` (`dropped`: cases whose answer lacks a title or names one that is no movie of
-            the catalog leave the average; `counted`), `threshold` (see :func:`audit.lists.fuzzy_hits`;
+            the catalog leave the average; `counted`), `threshold` (see :func:`audit.rules.fuzzy_hits`;
             None: item ids), `reference` (`answers`: the leak; `hint`), `seen` (`kept`; `left out`, after
             parsing).
         n_titles: entries of a complete list.
@@ -166,5 +166,5 @@ def flatten(ladders: Mapping[str, pd.DataFrame]) -> dict[str, float]:
         numbers = {rung: number for number, rung in enumerate(table["rung"].unique())}
         for row in table.itertuples():
             key = f"audit/{ladder}/{row.system}/{numbers[row.rung]}/{row.metric}"
-            flat |= {key: float(row.value), f"{key}/low": float(row.low), f"{key}/high": float(row.high)}
+            flat |= evaluation.with_interval(key, row)
     return flat

@@ -97,7 +97,7 @@ class Material:
     @property
     def timed(self) -> bool:
         """Whether every rating has a time."""
-        return protocols.has_times(self.interactions)
+        return protocols.share_untimed(self.interactions) == 0
 
     def scope(self, system: str, protocol: str = "next_item") -> Scope:
         """Where a system's lists for the test cases lie.

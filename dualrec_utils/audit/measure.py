@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from dualrec_utils.audit import lists as rules, protocols, steps
+from dualrec_utils.audit import protocols, rules, steps
 from dualrec_utils.audit.material import FUSION, Material
 from dualrec_utils.audit.steps import Key, Measured
 from dualrec_utils.core import config, evaluation, predictions, splits
@@ -190,12 +190,12 @@ def reference(
     """Lists re-ranked towards the LSTM's title, or towards the answers as well: the leak.
 
     Args:
-        written, embeddings: from :func:`audit.lists.short_lists` and :func:`audit.lists.embeddings`.
+        written, embeddings: from :func:`audit.rules.short_lists` and :func:`audit.rules.embeddings`.
     """
     measured = {}
     for (name, protocol), lists in written.items():
         # The LSTM's own list is re-ranked to its own head, rated or not, which leaves that where it is.
-        towards = rules.first_movies(lists) if name == "lstm" else data.hints[protocol]
+        towards = predictions.first_items(lists) if name == "lstm" else data.hints[protocol]
         place, targets = (lists, towards), data.targets[protocol]
         likeness = {
             HONEST: rerank.similarities(*place, data.catalog, embeddings),
@@ -248,7 +248,7 @@ def hit_rule(
     """The same movie hits, or a title that looks alike.
 
     Args:
-        written: from :func:`audit.lists.short_lists`.
+        written: from :func:`audit.rules.short_lists`.
         thresholds: least likeness of a title that hits, in [0, 1].
 
     Returns:
@@ -283,7 +283,7 @@ def failures(data: Material, written: pd.DataFrame) -> Measured:
     """Failed answers counted, or dropped; unusable titles in their places, or taken out (`compaction`).
 
     Args:
-        written: the fine-tuned model's lists for `next_item`, from :func:`audit.lists.short_lists`.
+        written: the fine-tuned model's lists for `next_item`, from :func:`audit.rules.short_lists`.
     """
     fresh = predictions.drop_seen(written, data.cases["next_item"])
     whole = data.judged(fresh)

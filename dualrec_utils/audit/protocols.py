@@ -31,11 +31,6 @@ def load_interactions(dataset: str) -> pd.DataFrame:
     return files.read_parquet_of("data", config.processed_dir(dataset) / "interactions.parquet")
 
 
-def has_times(interactions: pd.DataFrame) -> bool:
-    """Whether every interaction has a timestamp (the order file of ml-1m lacks some)."""
-    return share_untimed(interactions) == 0
-
-
 def share_untimed(interactions: pd.DataFrame) -> float:
     """Share of interactions without a timestamp, from 0 to 1."""
     return float(interactions[TIMESTAMP].isna().mean()) if TIMESTAMP in interactions else 1.0

@@ -8,14 +8,12 @@ measure what that gives away; the audit alone calls it, with targets from `evalu
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
 from dualrec_utils.audit import steps
 from dualrec_utils.audit.material import Material
-from dualrec_utils.content import sentences
 from dualrec_utils.core import predictions
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, ITEM, RANK, TEXT
@@ -35,17 +33,6 @@ def short_lists(data: Material) -> dict[tuple[str, str], pd.DataFrame]:
             short[name, protocol] = cut(ranking, data.tuning["n_titles"])
         short[data.control, protocol] = data.read(data.control + predictions.SEEN_KEPT, protocol)
     return short
-
-
-def embeddings(data: Material, lists: Iterable[pd.DataFrame], *, sbert: str) -> pd.DataFrame:
-    """Sentence embeddings of the whole catalog and of every title of some lists, indexed by text.
-
-    Args:
-        sbert: as :func:`content.sentences.embed`.
-    """
-    names = data.catalog.names
-    texts = set(names.values()).union(*(rerank.texts_of(part, names) for part in lists))
-    return sentences.embed(texts, sbert=sbert)
 
 
 def title_ratio(one: str, other: str) -> float:
@@ -147,15 +134,6 @@ def compacted(lists: pd.DataFrame) -> pd.DataFrame:
     """Lists without titles that match no movie and without repeated movies, ranks closed."""
     ordered = lists[lists[ITEM].notna()].sort_values([CASE, RANK]).drop_duplicates([CASE, ITEM])
     return ordered.assign(**{RANK: ordered.groupby(CASE).cumcount() + 1}).astype(predictions.COLUMNS)
-
-
-def first_movies(lists: pd.DataFrame) -> pd.Series:
-    """The movie at the head of every list, `case_id` -> item id: what a ranking of its own is re-ranked to.
-
-    The hints of the prompts are movies that the user has not rated. Towards them a list that keeps rated
-    movies would be rid of these by the back door.
-    """
-    return lists[lists[RANK] == 1].set_index(CASE)[ITEM]
 
 
 def complete(lists: pd.DataFrame, *, n_titles: int) -> set[str]:

@@ -93,21 +93,16 @@ def mean_over_draws(draws: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def over_draws(draws: Sequence[pd.DataFrame]) -> dict[str, float]:
     """Least and greatest mean over users among draws: `hit_rate@1/least`, `hit_rate@1/greatest`, ..."""
-    means = pd.DataFrame([draw.groupby(USER)[list(METRICS)].mean().mean() for draw in draws])
+    means = pd.DataFrame([_user_means(draw).mean() for draw in draws]).agg(["min", "max"])
     return {
-        f"{metric}/{name}": float(value)
+        f"{metric}/{name}": float(means.loc[end, metric])
         for metric in METRICS
-        for name, value in (("least", means[metric].min()), ("greatest", means[metric].max()))
+        for name, end in (("least", "min"), ("greatest", "max"))
     }
 
 
 def _user_means(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.groupby(USER)[list(METRICS)].mean()
-
-
-def user_draws(n_users: int, *, n_bootstrap: int, seed: int) -> np.ndarray:
-    """How often each user is drawn, (n_bootstrap, n_users): the draws of `evaluation`, seed for seed."""
-    return np.random.default_rng(seed).multinomial(n_users, np.full(n_users, 1 / n_users), size=n_bootstrap)
 
 
 def _resampled(users: pd.DataFrame, draws: np.ndarray) -> np.ndarray:
@@ -133,7 +128,7 @@ def difference(
     one, two = _user_means(frame), _user_means(other)
     everyone = one.index.union(two.index)
     one, two = one.reindex(everyone), two.reindex(everyone)
-    draws = user_draws(len(everyone), n_bootstrap=n_bootstrap, seed=seed)
+    draws = evaluation.user_draws(len(everyone), n_bootstrap=n_bootstrap, seed=seed)
     gained = _resampled(one, draws) - _resampled(two, draws)
     tail = (1 - confidence) / 2
     return pd.DataFrame(
@@ -174,7 +169,7 @@ def share_first(
     """
     users = _user_means(frame)
     everyone = users.index if other is None else users.index.union(_user_means(other).index)
-    draws = user_draws(len(everyone), n_bootstrap=n_bootstrap, seed=seed)
+    draws = evaluation.user_draws(len(everyone), n_bootstrap=n_bootstrap, seed=seed)
     value, drawn = _shares_first(users.reindex(everyone), draws)
     if other is not None:
         less, less_drawn = _shares_first(_user_means(other).reindex(everyone), draws)
@@ -185,8 +180,11 @@ def share_first(
     return {"value": value, "low": float(low), "high": float(high), "n_users": len(everyone)}
 
 
-def summarise(measured: Measured, *, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
+def summarise(measured: Measured, **stats: float) -> pd.DataFrame:
     """Every setting of every step with its interval over users.
+
+    Args:
+        stats: `seed`, `n_bootstrap`, `confidence`.
 
     Returns:
         One row a (step, system, setting, protocol, metric): those, `value`, `low`, `high`, `n_users`,
@@ -199,18 +197,18 @@ def summarise(measured: Measured, *, seed: int, n_bootstrap: int, confidence: fl
     for key, frame in measured.items():
         if key.step not in STEPS:
             raise StudyError(f"the audit has no step {key.step!r}; steps: {', '.join(STEPS)}")
-        stats = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
         summary = evaluation.summarise(frame, columns=METRICS, **stats)
         rows.append(summary.reset_index().assign(**key._asdict()))
-    table = pd.concat(rows, ignore_index=True)
-    first = [*Key._fields, "metric"]
-    return table[first + [column for column in table if column not in first]]
+    return _keys_first(rows, "metric")
 
 
-def differences(measured: Measured, *, seed: int, n_bootstrap: int, confidence: float) -> pd.DataFrame:
+def differences(measured: Measured, **stats: float) -> pd.DataFrame:
     """Every further setting of a (step, system, protocol) minus its first one, the study's own.
 
     In step `ground_truth` the settings are protocols, and the first one of a system is its reference.
+
+    Args:
+        stats: as :func:`summarise`.
 
     Returns:
         One row a (step, system, setting, metric): those, `protocol`, `against` (the first setting),
@@ -222,12 +220,14 @@ def differences(measured: Measured, *, seed: int, n_bootstrap: int, confidence: 
         group = (key.step, key.system) if key.step == _ACROSS else (key.step, key.system, key.protocol)
         reference = first.setdefault(group, key)
         if reference is not key:
-            stats = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
             gain = difference(frame, measured[reference], **stats)
             rows.append(gain.reset_index().assign(**key._asdict(), against=reference.setting))
-    table = pd.concat(rows, ignore_index=True)
-    first_columns = [*Key._fields, "against", "metric"]
-    return table[first_columns + [column for column in table if column not in first_columns]]
+    return _keys_first(rows, "against", "metric")
+
+
+def _keys_first(rows: Sequence[pd.DataFrame], *more: str) -> pd.DataFrame:
+    table, first = pd.concat(rows, ignore_index=True), [*Key._fields, *more]
+    return table[first + [column for column in table if column not in first]]
 
 
 def flatten(values: pd.DataFrame, gains: pd.DataFrame) -> dict[str, float]:
@@ -241,16 +241,12 @@ def flatten(values: pd.DataFrame, gains: pd.DataFrame) -> dict[str, float]:
     flat: dict[str, float] = {}
     for row in values.itertuples():
         place = f"audit/{row.step}/{row.protocol}/{row.system}/{row.setting}"
-        flat |= _with_interval(f"{place}/{row.metric}", row.value, row.low, row.high)
+        flat |= evaluation.with_interval(f"{place}/{row.metric}", row)
         flat |= {f"{place}/n_users": int(row.n_users), f"{place}/n_cases": int(row.n_cases)}
     for row in gains.itertuples():
         key = f"audit/{row.step}/difference/{row.protocol}/{row.system}/{row.setting}/{row.metric}"
-        flat |= _with_interval(key, row.difference, row.low, row.high)
+        flat |= evaluation.with_interval(key, row, column="difference")
     return {key.replace(",", "").replace(" ", "_"): value for key, value in flat.items()}
-
-
-def _with_interval(key: str, value: float, low: float, high: float) -> dict[str, float]:
-    return {key: float(value), f"{key}/low": float(low), f"{key}/high": float(high)}
 
 
 def chosen_baselines(names: Sequence[str]) -> dict[str, dict]:
@@ -292,7 +288,7 @@ def in_words(measured: Measured, *names: str, metric: str | None = None, **stats
     gains = differences(frames, **stats)
     lines = []
     for _, row in gains[gains["metric"] == (metric or gains["step"].map(STEP_METRICS))].iterrows():
-        flat = {"d": row["difference"], "d/low": row["low"], "d/high": row["high"]}
+        flat = evaluation.with_interval("d", row, column="difference")
         lines.append(
             f"- {systems.label(row[SYSTEM])} ({row[PROTOCOL]}), {row['setting']} minus {row['against']},"
             f" {verdict.short(row['metric'])}: {verdict.points(flat, 'd')}, {verdict.reading(flat, 'd')}."

@@ -28,24 +28,21 @@ ONE, ANY = "one next movie", "any of five"
 _AT_ONCE = 20_000
 
 
-def positions(
-    interactions: pd.DataFrame, user_splits: pd.DataFrame, *, split: str = "test"
-) -> tuple[pd.DataFrame, pd.Series]:
-    """Every movie of some users but their first as a case of its own.
+def positions(interactions: pd.DataFrame, user_splits: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """Every movie of the test users but their first as a case of its own.
 
     Args:
         interactions: rows in order within each user.
         user_splits: frame `user_id`, `split`.
-        split: whose movies.
 
     Returns:
         (cases, targets): cases as from :func:`core.splits.make_cases`, with `n_known` (movies of
         the history) and `is_last` (whether the user rated no movie after the target), by user and
         position; targets map `case_id` to an item id.
     """
-    users = user_splits.loc[user_splits[SPLIT] == split, USER]
+    users = user_splits.loc[user_splits[SPLIT] == "test", USER]
     rated = interactions[interactions[USER].isin(users)]
-    splits.check_apart(rated[USER].unique(), user_splits, split=split)
+    splits.check_apart(rated[USER].unique(), user_splits, split="test")
     cut = [
         splits.make_cases(one, user_splits, protocol="next_item", cases_per_user=len(one) - 1)
         for _, one in rated.groupby(USER, sort=True)
@@ -128,7 +125,7 @@ def pooled(frame: pd.DataFrame, *, seed: int, n_bootstrap: int, confidence: floa
     """
     by_user = frame.groupby(USER)[list(steps.METRICS)]
     sums, sizes = by_user.sum().to_numpy(), by_user.size().to_numpy()
-    draws = steps.user_draws(len(sums), n_bootstrap=n_bootstrap, seed=seed)
+    draws = evaluation.user_draws(len(sums), n_bootstrap=n_bootstrap, seed=seed)
     drawn = (draws @ sums) / (draws @ sizes)[:, None]
     tail = (1 - confidence) / 2
     return pd.DataFrame(

@@ -105,13 +105,9 @@ def right_entries(lists: pd.DataFrame, scope: Scope) -> pd.Series:
     return pd.Series([float(item in targets[case]) for case, item in entries], index=lists.index)
 
 
-def _resampled_means(user_values: np.ndarray, *, n_bootstrap: int, seed: int) -> np.ndarray:
-    """Means over users drawn with replacement; (n_users, m) -> (n_bootstrap, m)."""
-    n_users = len(user_values)
-    draws = np.random.default_rng(seed).multinomial(
-        n_users, np.full(n_users, 1 / n_users), size=n_bootstrap
-    )
-    return draws @ user_values / n_users
+def user_draws(n_users: int, *, n_bootstrap: int, seed: int) -> np.ndarray:
+    """How often each user is drawn in each resample: shape (n_bootstrap, n_users)."""
+    return np.random.default_rng(seed).multinomial(n_users, np.full(n_users, 1 / n_users), size=n_bootstrap)
 
 
 def summarise(
@@ -134,7 +130,8 @@ def summarise(
         Frame indexed by metric with `value`, `low`, `high`, `n_users`, `n_cases`.
     """
     users = cases.groupby(USER)[list(columns)].mean()
-    means = _resampled_means(users.to_numpy(), n_bootstrap=n_bootstrap, seed=seed)
+    draws = user_draws(len(users), n_bootstrap=n_bootstrap, seed=seed)
+    means = draws @ users.to_numpy() / len(users)
     tail = (1 - confidence) / 2
     return pd.DataFrame(
         {
@@ -231,6 +228,16 @@ def flat_differences(differences: pd.DataFrame) -> dict[str, float]:
     }
 
 
+def with_interval(key: str, row, *, column: str = "value") -> dict[str, float]:
+    """A value under its metric key, the ends of its interval under `<key>/low` and `<key>/high`.
+
+    Args:
+        row: of a table with `column`, `low` and `high`.
+    """
+    ends = (("", column), ("/low", "low"), ("/high", "high"))
+    return {key + end: float(getattr(row, name)) for end, name in ends}
+
+
 def flatten(summary: pd.DataFrame, *, protocol: str, system: str, split: str = "test") -> dict[str, float]:
     """Flat metric keys: `next_item/lstm/hit_rate@5`, and `.../low`, `.../high` beside it.
 
@@ -239,9 +246,7 @@ def flatten(summary: pd.DataFrame, *, protocol: str, system: str, split: str = "
     prefix = f"{protocol}/{system}" if split == "test" else f"{split}/{protocol}/{system}"
     flat: dict[str, float] = {}
     for metric, row in summary.iterrows():
-        flat[f"{prefix}/{metric}"] = float(row["value"])
-        flat[f"{prefix}/{metric}/low"] = float(row["low"])
-        flat[f"{prefix}/{metric}/high"] = float(row["high"])
+        flat |= with_interval(f"{prefix}/{metric}", row)
     flat[f"{prefix}/n_cases"] = int(summary["n_cases"].iloc[0])
     flat[f"{prefix}/n_users"] = int(summary["n_users"].iloc[0])
     return flat

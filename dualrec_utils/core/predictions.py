@@ -268,6 +268,11 @@ def write_all(lists: Lists) -> None:
         write(frame, name, scope)
 
 
+def first_items(lists: pd.DataFrame) -> pd.Series:
+    """`case_id` -> the item at rank 1, missing where its title matches none."""
+    return lists[lists[RANK] == 1].set_index(CASE)[ITEM]
+
+
 def systems(scope: Scope) -> list[str]:
     """Names of the systems a stage has predictions of, sorted; what a killed write left does not count."""
     return sorted(path.stem for path in _folder(scope).glob("[!.]*.parquet"))

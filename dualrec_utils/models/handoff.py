@@ -10,12 +10,14 @@ import pandas as pd
 
 from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.catalog import Catalog, load_catalog
-from dualrec_utils.core.config import CASE, ITEM, RANK, USER
+from dualrec_utils.core.config import CASE, ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 
 # Column of a language model's title scores in files (nats).
 LOG_PROBABILITY = "log_probability"
+# Column of the hints for training users from the LSTM that was trained on them.
+IN_SAMPLE = "in_sample_item_id"
 
 
 def load_lstm_scores(scope: Scope) -> np.ndarray:
@@ -110,8 +112,7 @@ def load_hints(scope: Scope) -> pd.Series:
     Raises:
         StudyError: when the LSTM has not written its lists.
     """
-    lists = predictions.read("lstm", scope.replace(stage="lstm"))
-    return lists[lists[RANK] == 1].set_index(CASE)[ITEM].astype("int64")
+    return predictions.first_items(predictions.read("lstm", scope.replace(stage="lstm"))).astype("int64")
 
 
 def save_generations(

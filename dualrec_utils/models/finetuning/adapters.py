@@ -6,7 +6,7 @@ checkpoints, from which the notebook then takes its adapters without training ag
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,12 +24,15 @@ from dualrec_utils.models.language import loading
 from dualrec_utils.models.language.generation import LoadedModel
 
 STAGE = "lora_finetuning"
+Adjust = Callable[[PeftModel, PreTrainedTokenizerBase, list[dict]], list[dict]]
 TRAIN, VALIDATION = "train", "validation"
 # Endings of the adapters' names: the paper's, the control on other users' answers, without the LSTM's line.
 LORA, PERMUTED, NO_HINT = "lora", "lora_permuted", "lora_no_hint"
 
 
-def lessons(dataset: str, *, seed: int, n_recent: int, n_titles: int) -> dict[str, dict[str, pd.DataFrame]]:
+def lessons(
+    dataset: str, *, seed: int, n_recent: int, n_titles: int, training_hints: str = ITEM
+) -> dict[str, dict[str, pd.DataFrame]]:
     """What every adapter is taught: its ending -> split (`train`, `validation`) -> examples.
 
     Training users' hints come from an LSTM that has not seen them, as at test time. The control is
@@ -38,16 +41,15 @@ def lessons(dataset: str, *, seed: int, n_recent: int, n_titles: int) -> dict[st
     Args:
         dataset: with the products of the stages `data` and `lstm`.
         seed, n_recent, n_titles: as :func:`models.finetuning.examples.instruction_data`.
+        training_hints: column of :func:`models.handoff.load_training_hints`.
 
     Raises:
         StudyError: when a stage before has not run, or an example's user is not of its split.
     """
     catalog, user_splits = load_catalog(dataset), splits.load_splits(dataset)
-    scope = Scope(dataset, STAGE, "window_of_five", VALIDATION)
-    held = predictions.load_cases(scope).set_index(USER)[CASE]
     hints = {
-        TRAIN: handoff.load_training_hints(dataset)[ITEM],
-        VALIDATION: held.map(handoff.load_hints(scope)),
+        TRAIN: handoff.load_training_hints(dataset)[training_hints],
+        VALIDATION: _validation_hints(dataset),
     }
 
     def made(split: str, *, hinted: bool) -> pd.DataFrame:
@@ -70,6 +72,12 @@ def lessons(dataset: str, *, seed: int, n_recent: int, n_titles: int) -> dict[st
     }
 
 
+def _validation_hints(dataset: str) -> pd.Series:
+    """The LSTM's movie for each validation user, given the history without its last five."""
+    scope = Scope(dataset, STAGE, "window_of_five", VALIDATION)
+    return predictions.load_cases(scope).set_index(USER)[CASE].map(handoff.load_hints(scope))
+
+
 def right_hints(dataset: str) -> pd.Series:
     """How often the LSTM's hint is one of the next five movies, for those who are trained on and validated.
 
@@ -80,13 +88,11 @@ def right_hints(dataset: str) -> pd.Series:
     Raises:
         StudyError: when a stage before has not run.
     """
-    scope = Scope(dataset, STAGE, "window_of_five", VALIDATION)
-    held = predictions.load_cases(scope).set_index(USER)[CASE]
     given = handoff.load_training_hints(dataset)
     hints = {
         "training users, cross-fitted (used here)": (TRAIN, given[ITEM]),
-        "training users, in sample (not used)": (TRAIN, given["in_sample_item_id"]),
-        "validation users": (VALIDATION, held.map(handoff.load_hints(scope))),
+        "training users, in sample (not used)": (TRAIN, given[handoff.IN_SAMPLE]),
+        "validation users": (VALIDATION, _validation_hints(dataset)),
     }
     histories = {split: splits.load_histories(dataset, split) for split in (TRAIN, VALIDATION)}
     shares = {
@@ -96,8 +102,23 @@ def right_hints(dataset: str) -> pd.Series:
     return pd.Series(shares, name="hint is among the next five").rename_axis("hints")
 
 
+def _loaded(base: Mapping, *, dataset: str, adapter: str | None = None) -> tuple:
+    """Model and tokenizer of an entry of `lora_finetuning.models`, with a saved adapter or without."""
+    return loading.load_model(
+        loading.locate(base["model"], dataset=dataset),
+        **{key: base[key] for key in ("revision", "dtype", "quantization")},
+        adapter=config.adapters_dir(dataset, STAGE) / adapter if adapter else None,
+    )
+
+
 def train_adapter(
-    lesson: Mapping[str, pd.DataFrame], *, name: str, base: Mapping, settings: Mapping
+    lesson: Mapping[str, pd.DataFrame],
+    *,
+    name: str,
+    base: Mapping,
+    settings: Mapping,
+    stage: str = STAGE,
+    adjust: Adjust | None = None,
 ) -> tuple[PeftModel, PreTrainedTokenizerBase, pd.DataFrame]:
     """Load the base, put an adapter on it and train it; goes on from its checkpoints where there are some.
 
@@ -106,6 +127,9 @@ def train_adapter(
         name: of the adapter, `<model>_<ending>`; its checkpoints and its bar carry it.
         base: entry of `lora_finetuning.models`.
         settings: section `lora_finetuning` with `dataset` and `seed`.
+        stage: under which the checkpoints lie.
+        adjust: changes the model with its fresh adapter in place, and returns the encoded examples to train
+            on in the place of those given.
 
     Returns:
         (model with the trained adapter, tokenizer, losses as from
@@ -114,28 +138,24 @@ def train_adapter(
     # Several processes load a model each, every one onto its own GPU.
     checkpoints.processes()
     dataset, seed = settings["dataset"], settings["seed"]
-    model, tokenizer = loading.load_model(
-        loading.locate(base["model"], dataset=dataset),
-        revision=base["revision"],
-        dtype=base["dtype"],
-        quantization=base["quantization"],
+    model, tokenizer = _loaded(base, dataset=dataset)
+    train, validation = (
+        examples.encode(lesson[split], tokenizer, max_tokens=settings["max_tokens"])
+        for split in (TRAIN, VALIDATION)
     )
-    encoded = {
-        split: examples.encode(frame, tokenizer, max_tokens=settings["max_tokens"])
-        for split, frame in lesson.items()
-    }
-    shape = {key: settings[key] for key in ("rank", "alpha", "dropout")}
-    adapted = lora.attach(model, **shape, seed=seed)
+    adapted = lora.attach(model, **{key: settings[key] for key in ("rank", "alpha", "dropout")}, seed=seed)
+    if adjust is not None:
+        train = adjust(adapted, tokenizer, train)
     schedule = ("n_epochs", "batch_size", "accumulation", "learning_rate")
     means = ("precision", "gradient_checkpointing", "checkpoint_steps")
     curve = training.train(
         adapted,
         tokenizer,
-        encoded[TRAIN],
-        encoded[VALIDATION],
+        train,
+        validation,
         seed=seed,
         label=name,
-        checkpoints=checkpoints.checkpoint_dir(dataset, name),
+        checkpoints=config.checkpoints_dir(dataset, stage) / name,
         **{key: settings[key] for key in (*schedule, *means)},
     )
     return adapted, tokenizer, curve
@@ -180,13 +200,7 @@ def load(
         decoding: `max_new_tokens`, `batch_size`, `n_lines` of :func:`models.language.generation.generate`.
         adapter: name of a saved adapter; None for the base alone.
     """
-    model, tokenizer = loading.load_model(
-        loading.locate(base["model"], dataset=dataset),
-        revision=base["revision"],
-        dtype=base["dtype"],
-        quantization=base["quantization"],
-        adapter=config.adapters_dir(dataset, STAGE) / adapter if adapter else None,
-    )
+    model, tokenizer = _loaded(base, dataset=dataset, adapter=adapter)
     about = {"model": base["model"], "revision": base["revision"], **decoding}
     return LoadedModel(model, tokenizer, decoding, about)
 

@@ -33,14 +33,9 @@ def processes() -> PartialState:
     return PartialState(cpu=not torch.cuda.is_available())
 
 
-def checkpoint_dir(dataset: str, name: str) -> Path:
-    """Folder of the checkpoints of adapter `name`: `data/<dataset>/checkpoints/lora_finetuning/<name>`."""
-    return config.checkpoints_dir(dataset, "lora_finetuning") / name
-
-
 def forget(dataset: str) -> None:
     """Delete the checkpoints of all adapters of a data set: to be called once the stage has written all."""
-    shutil.rmtree(checkpoint_dir(dataset, "any").parent, ignore_errors=True)
+    shutil.rmtree(config.checkpoints_dir(dataset, "lora_finetuning"), ignore_errors=True)
 
 
 def settings_of(
@@ -90,7 +85,7 @@ def begin(folder: Path, settings: Mapping, *, label: str) -> Path | None:
     processes the first one does so while the others wait.
 
     Args:
-        folder: from :func:`checkpoint_dir`.
+        folder: of this adapter's checkpoints.
         settings: from :func:`settings_of`.
         label: of the adapter, for the message.
     """

@@ -26,7 +26,8 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.reproducible import reproducible
-from dualrec_utils.models.finetuning import checkpoints as lora_checkpoints, lora
+from dualrec_utils.models.finetuning import lora
+from dualrec_utils.models.finetuning.checkpoints import begin, is_finished, read_state, settings_of
 from dualrec_utils.models.language import loading
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -185,8 +186,7 @@ def train(
         precision: see :func:`precision_of`.
         gradient_checkpointing: compute activations twice instead of keeping them: less memory, more time,
             the same adapter.
-        checkpoints: folder to go on from and to save to, from
-            :func:`models.finetuning.checkpoints.checkpoint_dir`; None saves nothing. One of a finished run
+        checkpoints: folder to go on from and to save to; None saves nothing. One of a finished run
             gives its adapter at once.
         checkpoint_steps: steps from one checkpoint to the next; the end of an epoch is one always.
 
@@ -207,12 +207,12 @@ def train(
             name: getattr(model.peft_config["default"], name)
             for name in ("r", "lora_alpha", "lora_dropout")
         }
-        settings = lora_checkpoints.settings_of(model, encoded, validation, **schedule, **shape)
-        resumed = lora_checkpoints.begin(checkpoints, settings, label=label)
-    if lora_checkpoints.is_finished(resumed):
+        settings = settings_of(model, encoded, validation, **schedule, **shape)
+        resumed = begin(checkpoints, settings, label=label)
+    if is_finished(resumed):
         set_peft_model_state_dict(model, load_peft_weights(str(resumed), device="cpu"))
         model.eval()
-        return _curve(lora_checkpoints.read_state(resumed))
+        return _curve(read_state(resumed))
     examples = _Examples(encoded, batch_size=batch_size, seed=seed)
     with tempfile.TemporaryDirectory() as scratch, reproducible(), loading.memory_errors(_SMALLER):
         arguments = TrainingArguments(

@@ -132,7 +132,7 @@ def movement(lists: Lists, reranked: Lists, hints: Mapping[Scope, pd.Series]) ->
     rows = []
     for (scope, system), before in lists.items():
         hint = hints[scope]
-        top, new_top = (_first_items(frame) for frame in (before, reranked[scope, system]))
+        top, new_top = (predictions.first_items(frame) for frame in (before, reranked[scope, system]))
         names_hint = (before[ITEM] == before[CASE].map(hint)).fillna(False)
         counts = {
             "mean list length": len(before),
@@ -153,8 +153,3 @@ def flat_movement(table: pd.DataFrame) -> dict[str, float]:
         for (protocol, system), row in table.set_index([PROTOCOL, SYSTEM]).iterrows()
         for name, share in row.items()
     }
-
-
-def _first_items(lists: pd.DataFrame) -> pd.Series:
-    """`case_id` -> the movie at rank 1, missing where its title matches none."""
-    return lists[lists[RANK] == 1].set_index(CASE)[ITEM]

@@ -1,10 +1,10 @@
-"""Tests of audit.lists and audit.ladder: rules of hits, the leak, the rungs."""
+"""Tests of audit.rules and audit.ladder: rules of hits, the leak, the rungs."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils.audit import ladder, lists as rules
+from dualrec_utils.audit import ladder, rules
 from dualrec_utils.core import predictions
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.models.hybrids import rerank
