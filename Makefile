@@ -69,7 +69,7 @@ repro: profile $(INSTALLED)  ## run the whole study (only what changed), print i
 	@$(IN_FOLDER) && dualrec results
 
 test: $(INSTALLED)  ## run the tests, offline
-	@HF_HUB_OFFLINE=1 python -m pytest
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist worksteal
 
 pipeline: $(INSTALLED)  ## run the whole pipeline offline on a generated data set, as CI does (5 min)
 	@HF_HUB_OFFLINE=1 python -m pytest tests/pipeline

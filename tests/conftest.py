@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +18,11 @@ from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.config import CASE, ITEM, RANK, SCORE, SEED, TEXT
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.datasets import known, prepare
+
+# numba would compile ranx for a minute, to compare metrics of lists that need a moment without.
+os.environ["NUMBA_DISABLE_JIT"] = "1"
+# nbformat's validator imports a parser of addresses that takes seconds to build and is not used.
+sys.modules["rfc3987_syntax"] = None
 
 # No deadline: a busy machine is no fault of the code. The same examples on every run.
 settings.register_profile("study", deadline=None, derandomize=True)
@@ -129,3 +138,47 @@ def tiny_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def tiny(root: Path, tiny_folder: Path) -> dict:
     """The tiny data set prepared under :func:`root`; the fixture is what `prepare` returns."""
     return prepare.prepare(**TINY)
+
+
+class Visit(NamedTuple):
+    """A page once it is loaded: its tab, what its console holds, and the addresses it asked for."""
+
+    tab: Any
+    complaints: list[str]
+    requests: list[str]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A Chromium without a window, of those that the machine has; without one the test is skipped.
+
+    Of one module, because nothing else in the process may run asyncio meanwhile.
+    """
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def visit(chromium) -> Iterator[Callable[..., Visit]]:
+    """Opens a file in a tab of its own; keywords are those of Playwright's `new_context`."""
+    contexts = []
+
+    def open_file(path: Path, **screen: Any) -> Visit:
+        contexts.append(chromium.new_context(**screen))
+        visit = Visit(contexts[-1].new_page(), [], [])
+        visit.tab.on("console", lambda message: visit.complaints.append(message.text))
+        visit.tab.on("pageerror", lambda error: visit.complaints.append(error.message))
+        visit.tab.on("request", lambda request: visit.requests.append(request.url))
+        visit.tab.goto(path.as_uri())
+        # What lies inside the page (data:) is asked of nobody.
+        visit.requests[:] = [url for url in visit.requests if not url.startswith("data:")]
+        return visit
+
+    yield open_file
+    for context in contexts:
+        context.close()

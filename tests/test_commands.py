@@ -44,7 +44,7 @@ def helped(main, monkeypatch, *arguments):
     return ended.value.code
 
 
-@pytest.mark.parametrize("words", words_of(command._parser()), ids=" ".join)
+@pytest.mark.parametrize("words", list(words_of(command._parser())), ids=" ".join)
 def test_a_command_says_what_it_does_and_does_nothing(monkeypatch, capsys, words):
     assert helped(command.main, monkeypatch, [*words, "--help"]) == 0
     assert capsys.readouterr().out.startswith(" ".join(("usage: dualrec", *words)))

@@ -1,7 +1,5 @@
 """A notebook's page runs nothing and asks for nothing, whatever a title or a model's answer holds."""
 
-import shutil
-import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,7 +9,6 @@ from bs4 import BeautifulSoup
 
 from dualrec_utils.pipeline import export, notebooks
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
 # One of each kind that makes a browser ask for something, HOST being somewhere else.
@@ -194,30 +191,15 @@ def host():
         server.shutdown()
 
 
-def opened(path, folder):
-    """The page as Chromium holds it once loaded, and what its console says."""
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={folder}"]
-    options += ["--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom", path.as_uri()]
-    done = subprocess.run([CHROMIUM, *options], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and "<body" in done.stdout, done.stderr[-500:]
-    return BeautifulSoup(done.stdout, "html.parser"), [
-        line for line in done.stderr.splitlines() if ":CONSOLE" in line
-    ]
+# `page` comes first: its notebook cannot run while Playwright does.
+def test_a_browser_shows_titles_and_figures_without_a_complaint(page, visit):
+    tab, complaints, _ = visit(page)
+    assert tab.title() == "01_tiny" and tab.inner_text("body").count(HOSTILE) >= 5
+    assert tab.locator("img").count() == 1 and complaints == []
 
 
-in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-
-
-@in_a_browser
-def test_a_browser_shows_titles_and_figures_without_a_complaint(page, tmp_path):
-    document, console = opened(page, tmp_path)
-    assert document.title.text == "01_tiny" and document.body.get_text().count(HOSTILE) >= 5
-    assert len(document.select("img")) == 1 and console == []
-
-
-@in_a_browser
 @pytest.mark.parametrize("with_policy", [True, False], ids=["with the policy", "without it"])
-def test_the_policy_stops_what_would_get_onto_a_page(page, host, tmp_path, with_policy):
+def test_the_policy_stops_what_would_get_onto_a_page(page, host, visit, tmp_path, with_policy):
     address, asked_for = host
     # A page that leads elsewhere by itself is stopped by no policy: it is refused when it is written.
     kinds = [html for name, html in REMOTE.items() if name not in ("refresh", "base", "img, relative")]
@@ -230,10 +212,10 @@ def test_the_policy_stops_what_would_get_onto_a_page(page, host, tmp_path, with_
         html = html.replace("Content-Security-Policy", "no-policy")
     path = tmp_path / "planted.html"
     path.write_text(html, encoding="utf-8")
-    document, console = opened(path, tmp_path / "profile")
+    tab, complaints, _ = visit(path)
     if with_policy:
-        assert asked_for == [] and document.title.text == "01_tiny" and console
+        assert asked_for == [] and tab.title() == "01_tiny" and complaints
     else:
         seen = {address.strip("/").split(".")[0] for address in asked_for}
         assert {"a", "img", "srcset", "iframe", "object", "embed", "poster", "attribute", "import"} <= seen
-        assert document.title.text == "taken"
+        assert tab.title() == "taken"

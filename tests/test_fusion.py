@@ -190,8 +190,6 @@ def as_run(matrix: np.ndarray) -> ranx.Run:
     return ranx.Run.from_df(pd.DataFrame({**columns, "score": lists["score"].astype(np.float64)}))
 
 
-# ranx counts queries with unsigned integers; numba fears for those above 2^63.
-@pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaTypeSafetyWarning")
 def test_reciprocal_rank_with_half_weight_is_ranxs():
     sides = np.random.default_rng(1).normal(size=(2, 5, 12))
     fused = ranx.fuse([as_run(side) for side in sides], norm=None, method="rrf").to_dataframe()

@@ -167,16 +167,15 @@ def test_a_planted_number_is_noticed():
 def in_ranx(lists, targets):
     """Hit rate and NDCG of ranx for lists and targets by case: metric -> value over all cases."""
     rows, truth = [], []
-    # Names of one width throughout: numba compiles ranx anew for every other.
     for at, (case, wanted) in enumerate(targets.items()):
         # ranx wants an entry for every case, and each entry once: what repeats or names nothing is a
         # stranger at its place.
         own, seen = list(lists.get(case, [])) or [None], set()
         for rank, item in enumerate(own):
-            name = f"s{rank:05d}" if item is None or item in seen else f"i{item:05d}"
+            name = f"s{rank}" if item is None or item in seen else f"i{item}"
             seen.add(item)
-            rows.append((f"{at:07d}", name, float(-rank)))
-        truth += [(f"{at:07d}", f"i{item:05d}", 1) for item in wanted]
+            rows.append((f"{at}", name, float(-rank)))
+        truth += [(f"{at}", f"i{item}", 1) for item in wanted]
     columns = ["q_id", "doc_id", "score"]
     kinds = {"q_id": object, "doc_id": object}
     run = Run.from_df(pd.DataFrame(rows, columns=columns).astype(kinds))

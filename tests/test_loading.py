@@ -197,6 +197,7 @@ def test_an_adapter_counts_apart_and_merged(mistral, tmp_path):
     assert not torch.allclose(plain, one, atol=0.1)
 
 
+@pytest.mark.filterwarnings("ignore:Found missing adapter keys")
 def test_adapters_of_other_models_are_refused(mistral, tmp_path):
     advice = "train an adapter for this one"
     named = adapter_of(mistral, tmp_path / "named", name="someone/other-7B")

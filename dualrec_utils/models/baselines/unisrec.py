@@ -56,7 +56,7 @@ class _Network(nn.Module):
         super().__init__()
         size, texts = model.embedding_size, text_vectors(model.catalog, sbert=model.sbert)
         self.temperature = model.temperature
-        self.register_buffer("texts", torch.from_numpy(texts))
+        self.register_buffer("texts", torch.tensor(texts))
         self.adaptor = _Adaptor(texts.shape[1], size, model.n_experts)
         self.items = item_table(model)
         self.positions = nn.Parameter(torch.randn(model.max_length, size) * 0.02)
