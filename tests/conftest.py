@@ -25,7 +25,7 @@ os.environ["NUMBA_DISABLE_JIT"] = "1"
 sys.modules["rfc3987_syntax"] = None
 
 # No deadline: a busy machine is no fault of the code. The same examples on every run.
-settings.register_profile("study", deadline=None, derandomize=True)
+settings.register_profile("study", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("study")
 
 # Settings of stage `data` that fit the tiny data set.

@@ -176,26 +176,29 @@ def swap_two_weights(section):
     save_file(weights, path, metadata={"format": "pt"})
 
 
-@pytest.mark.parametrize("change", ["settings", "shape", "seed", "code", "base", "examples"])
-def test_whatever_a_variant_depends_on_trains_it_anew(section, trained, tmp_path, monkeypatch, change):
+def test_what_a_variant_depends_on_trains_it_anew_and_nothing_else_does(
+    section, trained, tmp_path, monkeypatch
+):
+    """Each change comes on top of those before it."""
+    hints = config.handoff_dir("ml-100k", "lstm") / "hints_lora_train.parquet"
+    others = ("models/baselines/ease.py", "models/hybrids/rerank.py", "audit/measure.py")
+    changes = {
+        "settings": lambda: section.update(learning_rate=0.02),
+        "shape": lambda: section.update(alpha=8),
+        "seed": lambda: section.update(seed=5),
+        "base": lambda: swap_two_weights(section),
+        "examples": lambda: (
+            pd.read_parquet(hints).assign(**{ITEM: load_catalog("ml-100k").ids[5]}).to_parquet(hints)
+        ),
+        "code of others": lambda: edited(monkeypatch, tmp_path / "others", *others),
+        "code": lambda: edited(monkeypatch, tmp_path, "models/finetuning/training.py"),
+    }
     adapters.train_variant(adapters.EVERYWHERE, model="small")
-    if change == "settings":
-        section["learning_rate"] = 0.02
-    elif change == "shape":
-        section["alpha"] = 8
-    elif change == "seed":
-        section["seed"] = 5
-    elif change == "code":
-        edited(monkeypatch, tmp_path, "models/finetuning/training.py")
-    elif change == "base":
-        swap_two_weights(section)
-    else:
-        path = config.handoff_dir("ml-100k", "lstm") / "hints_lora_train.parquet"
-        hints = pd.read_parquet(path)
-        hints.loc[0, ITEM] = load_catalog("ml-100k").ids[5]
-        hints.to_parquet(path)
-    adapters.train_variant(adapters.EVERYWHERE, model="small")
-    assert len(trained) == 2
+    for what, change in changes.items():
+        before = len(trained)
+        change()
+        adapters.train_variant(adapters.EVERYWHERE, model="small")
+        assert len(trained) - before == (what != "code of others"), what
 
 
 def test_which_projections_learn_is_part_of_what_a_variant_depends_on(section, trained, monkeypatch):
@@ -203,12 +206,3 @@ def test_which_projections_learn_is_part_of_what_a_variant_depends_on(section, t
     monkeypatch.setattr(adapters, "keep_q_and_v", lambda model: None)
     adapters.train_variant(adapters.Q_AND_V, model="small")
     assert len(trained) == 2
-
-
-def test_an_edit_of_a_baseline_trains_no_variant(section, trained, tmp_path, monkeypatch):
-    adapters.train_variant(adapters.EVERYWHERE, model="small")
-    edited(
-        monkeypatch, tmp_path, "models/baselines/ease.py", "models/hybrids/rerank.py", "audit/measure.py"
-    )
-    adapters.train_variant(adapters.EVERYWHERE, model="small")
-    assert len(trained) == 1
