@@ -150,14 +150,16 @@ def _to(original):
     return to
 
 
-def _needs_training_mode(train):
+def _as_cudnn(weights, train):
     if torch.is_grad_enabled() and not train:
         raise RuntimeError("cudnn RNN backward can only be called in training mode")
+    if not all(_inner(weight).is_contiguous() for weight in weights):
+        raise RuntimeError("view size is not compatible with input tensor's size and stride")
 
 
 def _lstm(inputs, state, weights, *, train, **_):
     """torch.lstm of one layer, batch first, step by step: its own has kernels for known devices alone."""
-    _needs_training_mode(train)
+    _as_cudnn(weights, train)
     kernel, recurrent, *biases = weights
     hidden, cell = state[0][0], state[1][0]
     outputs = []
@@ -172,7 +174,7 @@ def _lstm(inputs, state, weights, *, train, **_):
 
 def _gru(inputs, state, weights, has_biases, n_layers, dropout, train, bidirectional, batch_first):
     """torch.gru, likewise."""
-    _needs_training_mode(train)
+    _as_cudnn(weights, train)
     kernel, recurrent, bias, recurrent_bias = weights
     hidden, outputs = state[0], []
     for step in inputs.unbind(1):
@@ -270,6 +272,11 @@ def _of_float_sum():
     torch.ones(3, device=DEVICE).cumsum(0)
 
 
+def _of_transposed_lstm():
+    layer = [torch.ones(3, 8).T, torch.ones(8, 2), torch.ones(8), torch.ones(8)]
+    torch.lstm(torch.ones(1, 4, 3), (torch.ones(1, 1, 2),) * 2, layer, train=True)
+
+
 def _of_inference_lstm():
     layer = [torch.ones(8, 3), torch.ones(8, 2), torch.ones(8), torch.ones(8)]
     torch.lstm(torch.ones(1, 4, 3), (torch.ones(1, 1, 2),) * 2, layer, train=False)
@@ -281,6 +288,7 @@ FAULTS = {
     "numpy": lambda: torch.ones(3, device=DEVICE).numpy(),
     "float cumsum": _of_float_sum,
     "inference lstm": _of_inference_lstm,
+    "transposed lstm": _of_transposed_lstm,
 }
 
 

@@ -15,6 +15,7 @@ REFUSALS = {
     "numpy": "numpy",
     "float cumsum": "cumsum does not have a deterministic implementation",
     "inference lstm": "backward can only be called in training mode",
+    "transposed lstm": "view size is not compatible",
 }
 
 

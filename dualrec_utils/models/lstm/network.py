@@ -84,7 +84,8 @@ class TorchLstm(keras.layers.Layer):
         outputs, _, _ = torch.lstm(
             inputs,
             (start, start),
-            [self.kernel.value, self.recurrent.value, *biases],
+            # An orthogonal start comes with its columns in a row, which cuDNN refuses.
+            [self.kernel.value, self.recurrent.value.contiguous(), *biases],
             has_biases=True,
             num_layers=1,
             dropout=0.0,
