@@ -161,7 +161,7 @@ def claim_rows(*readings, other="movielm_zero_shot", system="movielm_lora"):
     return pd.DataFrame(rows, columns=columns)
 
 
-NOTHING = "not told apart from zero"
+NOTHING = "no difference shown"
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,12 @@ SCRIPTS = {
     "script": "<script>document.title = 'taken'</script>",
     "handler": HOSTILE,
     "link": '<a href="javascript:document.title=1">a</a>',
+    "link, hidden": '<a href="&#1;java&#10;script:document.title=1">a</a>',
+    "link of a drawing": '<svg><a xlink:href="javascript:document.title=1"><text>a</text></a></svg>',
+    "svg": "<svg onload=\"document.title='taken'\"></svg>",
+    "style of a drawing": f"<svg><style>{HOSTILE}</style></svg>",
+    "comment": f"<!-->{HOSTILE}-->",
+    "marked section": f"<svg></svg><![CDATA[>{HOSTILE}]]>",
 }
 planted = pytest.mark.parametrize("html", [*REMOTE.values(), *SCRIPTS.values()], ids=[*REMOTE, *SCRIPTS])
 

@@ -129,6 +129,14 @@ def test_its_imports_stand_in_one_early_cell(path):
     assert len(with_imports) == 1 and with_imports[0] <= 2
 
 
+@every
+def test_no_title_of_a_catalog_is_typed(path):
+    """Another catalog may not have it: examples are chosen from the data."""
+    titles = re.compile(r"\((?:19|20)\d\d\)")
+    for node in (node for tree in trees(path) for node in ast.walk(tree)):
+        assert not (isinstance(node, ast.Constant) and titles.search(str(node.value))), node.value
+
+
 @numbered
 def test_no_cell_shows_the_path_that_it_has_written(path):
     for cell, tree in zip(code_cells(path), trees(path), strict=True):

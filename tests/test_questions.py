@@ -309,7 +309,7 @@ def test_every_answer_is_built_from_the_metrics(lstm_table):
     said = questions_verdict.lstm(flat, lstm_table)
     # Two of the four users lose at the slow rate: [-1, 0] does not exclude zero.
     assert said.startswith("Sensitive to batch size; not shown for learning rate and optimizer.")
-    assert "128 -100.0 points [-100.0, -100.0]" in said and "not told apart from zero: sgd" in said
+    assert "128 -100.0 points [-100.0, -100.0]" in said and "no difference shown: sgd" in said
     assert "Not run yet: slower." in questions_verdict.lstm(flat, lstm_table, not_run=["slower"])
     said = questions_verdict.rerank(flat, ["movielm_lora"])
     assert "wrong in 67% of 3 cases" in said and "helps no kind of list" in said

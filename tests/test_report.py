@@ -264,7 +264,7 @@ def test_the_verdict_says_what_each_interval_says(study):
         flat |= {key: value, f"{key}/low": low, f"{key}/high": high}
     answers = {claim["question"]: claim["answer"] for claim in verdict.claims(flat)}
     assert answers["Does the order of a user's movies predict the next one?"] == "yes"
-    assert answers["Does fine-tuning help?"] == "cannot be told"
+    assert answers["Does fine-tuning help?"] == "unclear"
     assert answers["Do the paper's three stages beat their LSTM?"] == "no: worse"
     assert answers["Does re-ranking help?"] == "not run"
     said = verdict.summary(flat)
@@ -465,6 +465,22 @@ def test_the_audit_s_claims_and_ladder_are_told(study):
     assert "LSTM alone (Stage 1): HR@1 0.250 [0.000, 0.500] at the top (as released), 0.125" in words
 
 
+@pytest.mark.parametrize(
+    ("said", "parts"),
+    [
+        ("**(iii) Helps: no.** Minus 2.", ("(iii) Helps: no.", "Minus 2.")),
+        ("**Alone.**", ("Alone.", "")),
+        ("No bold text.", ("", "No bold text.")),
+        ("**Not closed", ("", "**Not closed")),
+        ("First, **then** bold", ("", "First, **then** bold")),
+        ("", ("", "")),
+    ],
+)
+def test_a_conclusion_is_read_with_and_without_bold_text(tmp_path, said, parts):
+    pd.DataFrame({"claim": ["i"], "sentence": [said]}).to_csv(tmp_path / "conclusions.csv", index=False)
+    assert page_parts.read_claims(tmp_path) == [parts]
+
+
 def test_a_correction_that_undoes_an_answer_is_said():
     key = "next_item/difference/lstm-most_popular/hit_rate@5/p_holm"
     said = [verdict.claims(metrics() | {key: p})[0]["answer"] for p in (0.01, 0.2)]
@@ -481,13 +497,13 @@ def test_two_metrics_of_one_comparison_are_told_apart(study):
         for metric, low in (("hit_rate@5", 0.01), ("ndcg@5", -0.01)):
             key = f"next_item/difference/dualrec_fusion-{other}/{metric}"
             flat |= {key: 0.02, f"{key}/low": low, f"{key}/high": 0.03, f"{key}/p_holm": 0.3}
-    undone = "on HR@5 (not when corrected for many comparisons) and not told apart from it on NDCG@5"
+    undone = "on HR@5 (not when corrected for many comparisons) and not shown to differ from it on NDCG@5"
     said = verdict.summary(flat)
     assert f"is better than the LSTM {undone}" in said
     assert f"it is better than the baseline best on validation users (EASE-R) {undone}." in said
     answers = {claim["question"]: claim["answer"] for claim in verdict.claims(flat)}
     assert answers["Does the fusion find more than the best baseline?"] == "yes, not when corrected"
-    assert answers["Does the fusion rank better than the best baseline?"] == "cannot be told"
+    assert answers["Does the fusion rank better than the best baseline?"] == "unclear"
 
 
 def test_figure_4_is_drawn_beside_its_data(study):

@@ -277,11 +277,17 @@ def test_flat_keys_hold_every_value_with_its_interval(study):
 
 def test_a_verdict_follows_the_interval():
     key = "next_item/difference/lstm-most_popular/hit_rate@5"
-    for low, high, word in ((0.01, 0.03, "higher"), (-0.03, -0.01, "lower"), (-0.01, 0.01, "not told")):
+    for low, high, word in (
+        (0.01, 0.03, "higher"),
+        (-0.03, -0.01, "lower"),
+        (-0.01, 0.01, "no difference"),
+    ):
         flat = {key: (low + high) / 2, f"{key}/low": low, f"{key}/high": high}
         assert verdict.reading(flat, key).startswith(word)
     # An interval that touches zero does not exclude it.
-    assert verdict.reading({key: 0.01, f"{key}/low": 0.0, f"{key}/high": 0.02}, key).startswith("not told")
+    assert verdict.reading({key: 0.01, f"{key}/low": 0.0, f"{key}/high": 0.02}, key).startswith(
+        "no difference"
+    )
 
 
 def test_the_verdict_of_a_small_study(study):
@@ -310,7 +316,7 @@ def test_the_baseline_chosen_on_validation_users_is_the_one_compared_with(study)
     # Both have HR@5 = 1: nothing to tell apart.
     assert verdict.rivals(flat | {"best_on_validation": "item_knn"}) == (
         "The baseline best on validation users (Item kNN) reaches 100.0% [100.0, 100.0] on test users; LSTM"
-        " minus that is +0.0 points [+0.0, +0.0]: the two cannot be told apart."
+        " minus that is +0.0 points [+0.0, +0.0]: no difference between the two is shown."
     )
     assert verdict.rivals({}) == ""
 
@@ -355,7 +361,7 @@ def test_fusion_is_told_against_both_its_parts(study):
     differences = results.compare(cases, **COMPARED)
     flat = results.flatten(table, differences, results.list_lengths(cases))
     said = verdict.fusion(flat)
-    assert "minus its language model +0.0 points [+0.0, +0.0], not told apart from zero." in said
+    assert "minus its language model +0.0 points [+0.0, +0.0], no difference shown." in said
     assert "reaches 100.0% [100.0, 100.0] on HR@5: minus the LSTM" in said
     assert verdict.fusion({}) == ""
 

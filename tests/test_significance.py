@@ -61,7 +61,7 @@ def test_a_test_by_hand():
     # Mean 3, standard deviation sqrt(10 / 4).
     assert row["effect_size"] == pytest.approx(3 / np.sqrt(2.5))
     assert row["p_t"] == pytest.approx(stats.ttest_rel([1, 2, 3, 4, 5], [0] * 5).pvalue)
-    assert row["reading"] == "not told apart"
+    assert row["reading"] == "no difference shown"
 
 
 def test_the_permutation_test_is_scipys():
@@ -99,7 +99,7 @@ def test_under_the_null_few_are_told_apart_and_a_planted_difference_is():
     settings = DRAWS | {"n_permutations": 8_000}
     null = significance.paired_tests(own, pairs, **settings)
     assert (null["p_permutation"] < 0.05).mean() < 0.1
-    assert (null["reading"] == "not told apart").all()
+    assert (null["reading"] == "no difference shown").all()
     found = significance.paired_tests(own, [("better", "s0"), ("s0", "better"), *pairs], **settings)
     assert found["reading"].head(2).tolist() == ["higher", "lower"]
 
@@ -171,14 +171,14 @@ def test_a_comparison_without_predictions_stands_in_the_table_as_not_run(cases):
         for metric in significance.METRICS
     }
     shown = significance.readable(found, protocol="window_of_five", metric="hit_rate@5")
-    assert shown["reading"].tolist() == ["not run", "not told apart", "not run"]
+    assert shown["reading"].tolist() == ["not run", "no difference shown", "not run"]
     assert shown["users better / worse"].iloc[0] == ""
 
 
 def test_each_family_is_counted_before_and_after_correction():
     family = pd.DataFrame({"p_permutation": [0.01, 0.04, 0.2], "p_t": [0.01, 0.06, 0.3]})
     family = family.assign(protocol="next_item", metric="ndcg@5")
-    family["reading"] = ["higher", "not told apart", "not told apart"]
+    family["reading"] = ["higher", "no difference shown", "no difference shown"]
     absent = family.head(1).assign(reading=significance.NOT_RUN, metric="hit_rate@1")
     text = significance.counts_in_words(pd.concat([family, absent]), alpha=0.05)
     assert text.startswith(

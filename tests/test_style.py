@@ -33,6 +33,16 @@ def test_nothing_global_is_changed_and_open_figures_stay_open():
     plt.close("all")
 
 
+@charts.study_style()
+def test_a_name_with_dollars_is_drawn_as_it_is(figures_closed):
+    figure, axes = plt.subplots()
+    charts.label_rows(axes, ["$9.99 (2008)", "Ca$h$ \\frac (2010)"])
+    charts.caption(figure, "$x$")
+    figure.canvas.draw()
+    texts = [*axes.get_yticklabels(), figure._supxlabel]
+    assert [text.get_parse_math() for text in texts] == [False] * 3
+
+
 def test_a_figure_is_saved_beside_its_data_with_the_same_bytes(root):
     data = pd.DataFrame({"x": [0, 1], "y": [0.5, 0.25]})
     contents = []

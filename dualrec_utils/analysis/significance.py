@@ -92,7 +92,7 @@ def paired_tests(
         `n_better` and `n_worse` (users for whom the system does better, worse), `effect_size`
         (Cohen's d_z: the mean difference in standard deviations of users' differences; 0.2 is called
         small, 0.5 medium, 0.8 large; NaN where all users differ by the same), `p_t`, `p_permutation`,
-        `p_holm`, and `reading`: `higher`, `lower` or `not told apart`.
+        `p_holm`, and `reading`: `higher`, `lower` or :data:`verdict.NOT_SHOWN`.
 
     Raises:
         StudyError: when the draws are too few for any p-value of the family to fall below alpha.
@@ -128,7 +128,7 @@ def paired_tests(
         }
     )
     sides = np.where(table["difference"] > 0, "higher", "lower")
-    return table.assign(reading=np.where(table["p_holm"] < alpha, sides, "not told apart"))
+    return table.assign(reading=np.where(table["p_holm"] < alpha, sides, verdict.NOT_SHOWN))
 
 
 def _sign_flips(gains: np.ndarray, *, seed: int, n_permutations: int) -> np.ndarray:
@@ -268,7 +268,7 @@ def readable_by_metric(
 
 
 def counts_in_words(tests: pd.DataFrame, *, alpha: float) -> str:
-    """How many comparisons of each family are told apart by themselves, corrected, and by the t-test.
+    """How many comparisons of each family show a difference by themselves, corrected, and by the t-test.
 
     Args:
         tests: from :func:`planned`.
@@ -281,7 +281,7 @@ def counts_in_words(tests: pd.DataFrame, *, alpha: float) -> str:
     ran = tests[tests["reading"] != NOT_RUN]
     for (protocol, metric), family in ran.groupby([PROTOCOL, "metric"]):
         alone = (family["p_permutation"] < alpha).sum()
-        corrected = (family["reading"] != "not told apart").sum()
+        corrected = (family["reading"] != verdict.NOT_SHOWN).sum()
         other = ((family["p_permutation"] < alpha) != (family["p_t"] < alpha)).sum()
         lines.append(
             f"- {protocol}, {metric}: of {len(family)} comparisons, {alone} have p < {alpha:.2f} by"

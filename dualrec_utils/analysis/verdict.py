@@ -25,7 +25,9 @@ PROTOCOL_CAVEAT = (
 )
 
 FUSION = "dualrec_fusion"
-_TOLD = {"higher": "better than", "lower": "worse than", "not told apart from zero": "not told apart from"}
+# What is said of a difference that neither side wins.
+NOT_SHOWN = "no difference shown"
+_TOLD = {"higher": "better than", "lower": "worse than", NOT_SHOWN: "not shown to differ from"}
 _MODELS = {"movielm": "a small model trained here (movielm)"}
 DATASETS = {"ml-100k": "MovieLens 100K", "ml-1m": "MovieLens 1M"}
 
@@ -52,12 +54,12 @@ def points(flat: Mapping[str, float], key: str) -> str:
 
 
 def reading(flat: Mapping[str, float], key: str) -> str:
-    """What an interval of a difference says: `higher`, `lower` or `not told apart from zero`."""
+    """What an interval of a difference says: `higher`, `lower` or :data:`NOT_SHOWN`."""
     if flat[f"{key}/low"] > 0:
         return "higher"
     if flat[f"{key}/high"] < 0:
         return "lower"
-    return "not told apart from zero"
+    return NOT_SHOWN
 
 
 def claims(flat: Mapping[str, float]) -> list[dict[str, str]]:
@@ -66,7 +68,7 @@ def claims(flat: Mapping[str, float]) -> list[dict[str, str]]:
     HR@1 where a side is a list of three titles, HR@5 and NDCG@5 between full rankings.
 
     Returns:
-        Rows of `question`, `answer` (`yes`, `no: worse`, `cannot be told`, `not run`; with `, not when
+        Rows of `question`, `answer` (`yes`, `no: worse`, `unclear`, `not run`; with `, not when
         corrected` where Holm's correction undoes it), `compared` (system minus system, metric),
         `difference` (points with interval, empty where not run).
     """
@@ -96,7 +98,7 @@ def claims(flat: Mapping[str, float]) -> list[dict[str, str]]:
             ("Does the fusion find more than the best baseline?", FUSION, best, "hit_rate@5"),
             ("Does the fusion rank better than the best baseline?", FUSION, best, "ndcg@5"),
         ]
-    answers = {"higher": "yes", "lower": "no: worse", "not told apart from zero": "cannot be told"}
+    answers = {"higher": "yes", "lower": "no: worse", NOT_SHOWN: "unclear"}
     found = []
     for question, system, other, metric in rows:
         key = f"next_item/difference/{system}-{other}/{metric}"
@@ -130,7 +132,7 @@ def _undone(flat: Mapping[str, float], key: str) -> bool:
     """
     level = 1 - flat.get("confidence", 0.95)
     tested = key in flat and f"{key}/p_holm" in flat
-    return tested and flat[f"{key}/p_holm"] >= level and reading(flat, key) != "not told apart from zero"
+    return tested and flat[f"{key}/p_holm"] >= level and reading(flat, key) != NOT_SHOWN
 
 
 def remark(flat: Mapping[str, float], key: str) -> str:
@@ -187,7 +189,7 @@ def stage_1(flat: Mapping[str, float]) -> str:
     difference = "next_item/difference/lstm-most_popular/hit_rate@5"
     if difference not in flat:
         return "The LSTM and its popularity baseline were not both run."
-    sides = {"higher": "above", "lower": "below", "not told apart from zero": "on both sides of"}
+    sides = {"higher": "above", "lower": "below", NOT_SHOWN: "on both sides of"}
     lstm, popular = "next_item/lstm/hit_rate@5", "next_item/most_popular/hit_rate@5"
     return (
         f"The LSTM has the next movie among its first five in {percent(flat, lstm)} of"
@@ -206,7 +208,7 @@ def rivals(flat: Mapping[str, float]) -> str:
     told = {
         "higher": "the LSTM is better",
         "lower": "the LSTM is worse",
-        "not told apart from zero": "the two cannot be told apart",
+        NOT_SHOWN: "no difference between the two is shown",
     }
     return (
         f"The baseline best on validation users ({systems.label(best)}) reaches"
@@ -230,7 +232,7 @@ def hybrid(flat: Mapping[str, float]) -> str:
     told = {
         "higher": "the language model adds to its LSTM",
         "lower": "the language model takes away from its LSTM",
-        "not told apart from zero": "whether the language model adds to its LSTM cannot be told",
+        NOT_SHOWN: "whether the language model adds to its LSTM is unclear",
     }
     return (
         f"The paper's three stages on {model} put the next movie first in {percent(flat, whole)}, the"

@@ -72,7 +72,7 @@ def table(
 
     Returns:
         `claim`, `system`, `other`, `metric`, `protocol`, `difference`, `low`, `high`, `n_users`, `p_holm`,
-        and `reading`: `higher`, `lower`, either with `, not when corrected`, or `not told apart from zero`.
+        and `reading`: `higher`, `lower`, either with `, not when corrected`, or `no difference shown`.
     """
     frames = {name: per_case(name) for name in sorted({name for _, *pair, _ in compared for name in pair})}
     cases = {("next_item", name): frame for name, frame in frames.items()}
@@ -93,8 +93,8 @@ def table(
 
 
 def judgement(rows: pd.DataFrame) -> str:
-    """`holds` (all differences above zero), `partly` (some above, none below), `not shown` (none told from
-    zero) or `fails` (some below zero), from the rows of one claim; only what the correction leaves counts.
+    """`holds` (all differences above zero), `partly` (some above, none below), `not shown` (none above or
+    below) or `fails` (some below zero), from the rows of one claim; only what the correction leaves counts.
 
     A difference below zero weighs more than one above: a claim of gain that costs elsewhere fails. That
     fine-tuning helps (ii) is asked against the model before it: an adapter that is better than one taught

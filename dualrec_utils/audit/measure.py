@@ -335,9 +335,7 @@ def tie_order(data: Material, names: Sequence[str]) -> Measured:
 
 def tied_in_words(data: Material) -> str:
     """How many users' very last movie depends on the order inside one second."""
-    share = (
-        f"{protocols.tied_share(data.interactions):.0%} of all users" if data.timed else "not to be told"
-    )
+    share = f"{protocols.tied_share(data.interactions):.0%} of all users" if data.timed else "unknown"
     return f"Users whose last movie shares its second with the one before: {share}."
 
 

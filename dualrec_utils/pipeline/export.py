@@ -138,7 +138,9 @@ _PAINTS = {
     "marker-mid", "marker-end",
 }  # fmt: skip
 _HARMLESS = re.compile(r"\s*(?:data:|#|$)", re.I)
-_SCRIPT = re.compile(r"\s*(?:java|vb)script:", re.I)
+_SCRIPT = re.compile(r"(?:java|vb)script:", re.I)
+_UNPRINTED = re.compile(r"[\x00-\x20]")
+_TAG = re.compile(r"<[a-z/!].*", re.I | re.S)
 _CSS_ADDRESS = re.compile(r"@import|image-set\(|(?:url|src)\(\s*[\"']?\s*(?!data:|#|[\"'\s)])", re.I)
 _CSS_ESCAPE = re.compile(r"\\([0-9a-f]{1,6})\s?|\\(.)", re.I)
 
@@ -157,6 +159,17 @@ class _Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.cdata_elem == "style":
             self.reaching += _css_addresses(data)
+            # Inside an SVG a browser reads on: a tag within a style is a tag.
+            self.reaching += _TAG.findall(data)
+
+    def handle_comment(self, data: str) -> None:
+        # To a browser `<!-->` is a whole comment, and what follows stands on the page.
+        if data.startswith((">", "->")):
+            self.reaching.append(data)
+
+    def unknown_decl(self, data: str) -> None:
+        # `<![CDATA[` is a comment that ends with the first bracket.
+        self.reaching.append(data)
 
 
 def _is_active(tag: str, name: str, value: str) -> bool:
@@ -167,7 +180,8 @@ def _is_active(tag: str, name: str, value: str) -> bool:
     if name in _PAINTS:
         return bool(_css_addresses(value))
     if name == "href" and tag in _LINKS:
-        return bool(_SCRIPT.match(value))
+        # Browsers read over tabs, line breaks and what is not printed.
+        return bool(_SCRIPT.match(_UNPRINTED.sub("", value)))
     return name in _ADDRESSES and not _HARMLESS.match(value)
 
 

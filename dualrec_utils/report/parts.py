@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -134,9 +135,9 @@ def read_claims(folder: Path) -> list[tuple[str, str]]:
     path = folder / "conclusions.csv"
     if not path.is_file():
         return []
-    # The audit writes for a notebook: the judgement stands between two pairs of asterisks.
-    said = pd.read_csv(path)["sentence"]
-    return [tuple(line.removeprefix("**").split("** ", 1)) for line in said]
+    said = pd.read_csv(path, keep_default_na=False)["sentence"].astype(str)
+    # The audit writes for a notebook: the judgement stands in front, between two pairs of asterisks.
+    return [re.fullmatch(r"(?:\*\*(.*?)\*\* ?)?(.*)", line, re.S).groups(default="") for line in said]
 
 
 def read_ladder(folder: Path, *, name: str = "ladder", metric: str = "hit_rate@1") -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.report import first_screen, parts as page_parts
 from dualrec_utils.report.text import basis, claims_table, results_table
 from dualrec_utils.show import tables
+from dualrec_utils.show.markdown import as_text
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -34,7 +35,7 @@ def readme_block(flat: Mapping[str, Any]) -> str:
         f"**What the study found.** {verdict.summary(flat) or basis(flat)} {verdict.ORDER_CAVEAT}",
         tables.to_markdown(claims_table(flat)),
         *(
-            "\n".join([f"**{title}**\n", *(f"- {line}" for line in lines)])
+            "\n".join([f"**{title}**\n", *(f"- {as_text(line)}" for line in lines)])
             for title, lines in sections.items()
         ),
         tables.to_markdown(results_table(flat)),

@@ -69,6 +69,8 @@ def study_style() -> Iterator[None]:
         "axes.spines.right": False,
         "legend.frameon": False,
         "figure.constrained_layout.use": True,
+        # A dollar in a title or a name is a dollar.
+        "text.parse_math": False,
     }
     # A notebook's backend makes figures show themselves by a setting that it changes on first use; inside
     # the block below that change would be undone, and only a notebook's first figure would be seen.

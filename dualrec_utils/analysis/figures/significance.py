@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from dualrec_utils.analysis import sample_size
+from dualrec_utils.analysis.verdict import NOT_SHOWN
 from dualrec_utils.core import config
 from dualrec_utils.core.config import PROTOCOL, SYSTEM
 from dualrec_utils.models import systems
@@ -20,9 +21,9 @@ from dualrec_utils.show.charts import COLORS, SHORT, WIDE, blank, caption, label
 LOOKS = {
     "higher": {"color": COLORS["blue"], "marker": "^", "markersize": 6},
     "lower": {"color": COLORS["vermilion"], "marker": "v", "markersize": 6},
-    "not told apart": {"color": "#BBBBBB", "marker": ".", "markersize": 4},
+    NOT_SHOWN: {"color": "#BBBBBB", "marker": ".", "markersize": 4},
 }
-TURNED = {"higher": "lower", "lower": "higher", "not told apart": "not told apart"}
+TURNED = {"higher": "lower", "lower": "higher", NOT_SHOWN: NOT_SHOWN}
 
 
 @study_style()
@@ -64,7 +65,7 @@ def draw_pairs(
     axes.tick_params(length=0, labelsize=8)
     metric, (low, high) = SHORT[drawn["metric"].iloc[0]], config.PROTOCOLS
     axes.set_title(f"{metric}: row against column. Lower left: {low}; upper right: {high}")
-    words = {"higher": "row higher", "lower": "row lower", "not told apart": "not told apart"}
+    words = {"higher": "row higher", "lower": "row lower", NOT_SHOWN: NOT_SHOWN}
     handles = [Line2D([], [], linestyle="none", label=words[name], **look) for name, look in LOOKS.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=3)
     caption(figure, f"{lead}, {drawn['n_users'].max()} test users, seen movies excluded; {note}")

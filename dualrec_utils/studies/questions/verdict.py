@@ -20,24 +20,24 @@ _WRONG_MOVIES = ("unpopular", "other_genres", "watched")
 _CORRECTION = {
     "higher": "corrects typos",
     "lower": "does not correct typos but names the right title less often than without the line",
-    "not told apart from zero": "does not correct typos measurably: correction is not shown",
+    verdict.NOT_SHOWN: "does not correct typos measurably: correction is not shown",
 }
 # More names than this are counted and not listed; the tables have all of them.
 _LISTED = 3
 
 
-def told_apart(keys: Mapping[str, str], flat: Flat) -> str:
-    """Differences told apart from zero, and the others: `A −2.1 points [...]; not told apart: B`.
+def in_words(keys: Mapping[str, str], flat: Flat) -> str:
+    """Differences that are shown, and the others: `A −2.1 points [...]; no difference shown: B`.
 
     Args:
         keys: name -> key of a difference in `flat`, at least one.
     """
-    sure = [name for name, key in keys.items() if not verdict.reading(flat, key).startswith("not")]
+    sure = [name for name, key in keys.items() if verdict.reading(flat, key) != verdict.NOT_SHOWN]
     rest = [name for name in keys if name not in sure]
     parts = [f"{name} {verdict.points(flat, keys[name])}" for name in sure]
     if rest:
         listed = ", ".join(rest) if len(rest) <= _LISTED else f"the other {len(rest)}"
-        parts.append(f"not told apart from zero: {listed if sure or len(rest) <= _LISTED else 'any'}")
+        parts.append(f"{verdict.NOT_SHOWN}: {listed if sure or len(rest) <= _LISTED else 'any'}")
     return "; ".join(parts)
 
 
@@ -64,12 +64,12 @@ def lstm(flat: Flat, table: pd.DataFrame, *, not_run: Sequence[str] = ()) -> str
             _value(row[column]): f"{STAGE}/lstm/{row['setting']}/difference/hit_rate@5"
             for row in own.to_dict("records")
         }
-        matters[factor] = any(not verdict.reading(flat, key).startswith("not") for key in keys.values())
+        matters[factor] = any(verdict.reading(flat, key) != verdict.NOT_SHOWN for key in keys.values())
         losses = " to ".join(f"{loss:.3f}" for loss in sorted({own["loss"].min(), own["loss"].max()}))
-        sentences.append(f"Another {factor}, HR@5: {told_apart(keys, flat)}; loss {losses}.")
+        sentences.append(f"Another {factor}, HR@5: {in_words(keys, flat)}; loss {losses}.")
     for row in table[table["factor"] == "targets"].to_dict("records"):
         key = f"{STAGE}/lstm/{row['setting']}/difference/hit_rate@5"
-        told = told_apart({"one target a window": key}, flat)
+        told = in_words({"one target a window": key}, flat)
         sentences.append(
             f"The paper's targets instead of one at every position, HR@5: {told}; loss {row['loss']:.3f}."
         )
@@ -111,7 +111,7 @@ def rerank(flat: Flat, names: Sequence[str]) -> str:
         }
         keys = {name: key for name, key in keys.items() if key in flat}
         helped += [name for name, key in keys.items() if verdict.reading(flat, key) == "higher"]
-        sentences.append(f"HR@1 there, against {words}: {told_apart(keys, flat)}.")
+        sentences.append(f"HR@1 there, against {words}: {in_words(keys, flat)}.")
     sentences.insert(
         0,
         f"The suggestion is wrong in {share:.0%} of {sum(sizes.values()):,} cases, and re-ranking towards"
@@ -125,7 +125,7 @@ def rerank(flat: Flat, names: Sequence[str]) -> str:
         keys = {systems.label(name): _key(name, group, reranking.WRITTEN, metric) for name in names}
         keys = {name: key for name, key in keys.items() if key in flat}
         if keys:
-            sentences.append(f"{words}: {told_apart(keys, flat)}.")
+            sentences.append(f"{words}: {in_words(keys, flat)}.")
     return " ".join(sentences)
 
 
@@ -161,12 +161,12 @@ def suggestions(flat: Flat, names: Sequence[str], kinds: Mapping[str, str]) -> s
         ]
         keys = {kinds[kind]: f"{about}/{kind}/difference/near" for kind in (usual, *_WRONG_MOVIES)}
         sentences.append(
-            f"Genre Jaccard with the suggestion, against the answer without one: {told_apart(keys, flat)}."
+            f"Genre Jaccard with the suggestion, against the answer without one: {in_words(keys, flat)}."
         )
         keys = {
             words: f"{about}/{kind}/difference/hit_rate@5" for kind, words in kinds.items() if kind != usual
         }
-        sentences.append(f"HR@5 against the prompt as is: {told_apart(keys, flat)}.")
+        sentences.append(f"HR@5 against the prompt as is: {in_words(keys, flat)}.")
     return " ".join(sentences)
 
 
@@ -185,10 +185,10 @@ def _smallest(flat: Flat, table: pd.DataFrame, *, default: str) -> str:
     for size in weights.index.drop(default):
         about = f"{STAGE}/sizes/{size}/difference"
         keys = [f"{about}/{prompt}/hit_rate@5" for prompt in ("history", "zero_shot")]
-        if all(verdict.reading(flat, key).startswith("not") for key in keys):
+        if all(verdict.reading(flat, key) == verdict.NOT_SHOWN for key in keys):
             history, prompt = (verdict.points(flat, key) for key in keys)
             return (
-                f"The smallest size that these users do not tell apart from {usual} is {size}"
+                f"The smallest size without a difference shown from {usual} is {size}"
                 f" ({weights[size]:,.0f}): HR@5 {history} after the history alone, {prompt} with the"
                 " paper's prompt."
             )
@@ -210,6 +210,6 @@ def sizes(flat: Flat, table: pd.DataFrame, *, default: str, not_run: Mapping[str
     asked = (("history", "after the history alone"), ("zero_shot", "with the paper's prompt"))
     for prompt, words in asked if smaller else ():
         keys = {size: f"{STAGE}/sizes/{size}/difference/{prompt}/hit_rate@5" for size in smaller}
-        sentences.append(f"HR@5 {words}, against {default}: {told_apart(keys, flat)}.")
+        sentences.append(f"HR@5 {words}, against {default}: {in_words(keys, flat)}.")
     sentences += [f"{name}: not run, {why}." for name, why in not_run.items()]
     return " ".join(sentences)
