@@ -1,7 +1,8 @@
 """The study's one command: `dualrec --help`, or `python -m dualrec_utils --help`.
 
-It starts what is asked for and turns a :class:`core.errors.StudyError` into one message and status 2.
-Everything is imported when it is needed: help comes at once.
+It starts what is asked for and turns a :class:`core.errors.StudyError`, and an error of the operating
+system such as a full disk, into one message and status 2. Everything is imported when it is needed: help
+comes at once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.errors import StudyError, explained
 
 _DEFAULT_RUN = "of the default run, or of the profile in whose folder the command is started"
 
@@ -229,6 +230,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return function(**chosen)
     except StudyError as error:
         print(f"dualrec: {name}: {error}", file=sys.stderr, flush=True)
+        return 2
+    except OSError as error:
+        print(f"dualrec: {name}: {explained(error)}", file=sys.stderr, flush=True)
         return 2
     except KeyboardInterrupt:
         print(f"dualrec: {name}: interrupted; the same command goes on from there", file=sys.stderr)

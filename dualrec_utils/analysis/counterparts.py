@@ -55,7 +55,7 @@ def reasons_not_run() -> dict[str, str]:
     reasons = {}
     for stage in ("zero_shot_llm", "lora_finetuning"):
         path = config.METRICS / f"{stage}.json"
-        flat = files.read_json(path) if path.is_file() else {}
+        flat = files.read_json(path, missing={})
         reasons |= {
             key.removeprefix("not_run/"): value for key, value in flat.items() if key.startswith("not_run/")
         }

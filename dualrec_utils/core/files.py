@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import reprlib
 import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from dualrec_utils.core import errors
 from dualrec_utils.core.errors import StudyError
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What `reports/timings/<stage>.json` says of a stage's last run; nothing where it has not run.
+
+    Attributes:
+        seconds, budget_seconds: taken, and allowed on two cores.
+        peak_memory_mb: of the stage's process and its children.
+        machine: as :func:`pipeline.stages.machine`.
+    """
+
+    seconds: float | None = None
+    budget_seconds: int | None = None
+    peak_memory_mb: float | None = None
+    machine: dict[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How long a training took, as :func:`timed` writes it."""
+
+    fit_seconds: float
 
 
 @contextmanager
@@ -22,35 +49,47 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` when the block ends without an exception.
 
     Args:
-        path: final place; its folder is made if missing.
+        path: final place, of a file or a folder; the folder above it is made if missing.
+
+    Raises:
+        OSError: naming `path` where a write failed and its own error does not say what was written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
+        _remove(temporary)
         yield temporary
+        if temporary.is_dir() and path.is_dir():
+            shutil.rmtree(path)
         os.replace(temporary, path)
+    except Exception as error:
+        if isinstance(error, StudyError) or getattr(error, "filename", None):
+            raise
+        # Some libraries say no more than that they wrote less than they should have.
+        full = shutil.disk_usage(path.parent).free < 4096
+        if code := errors.number(error) or (errno.ENOSPC if full else None):
+            raise OSError(code, os.strerror(code), str(path)) from error
+        if isinstance(error, OSError):
+            raise OSError(errno.EIO, str(error), str(path)) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """As :func:`replacing`, for a folder: what `path` held before is gone when the block ends well.
-
-    Args:
-        path: final place; the folder above it is made if missing.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    """As :func:`replacing`, for a folder: what `path` held before is gone when the block ends well."""
+    with replacing(path) as temporary:
+        temporary.mkdir()
         yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(text: str, path: Path) -> Path:
@@ -65,9 +104,40 @@ def write_json(value: Any, path: Path) -> Path:
     return write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", path)
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def read_json(path: Path, kind: Any = dict[str, Any], *, missing: Any = None) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: the file.
+        kind: the type of what it holds, as an annotation would say it.
+        missing: what is returned where there is no such file, if anything.
+
+    Raises:
+        StudyError: when the file is no JSON or holds anything else.
+        FileNotFoundError: when there is no file and `missing` is not given.
+    """
+    # Imported here: pydantic takes a tenth of a second.
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(json.loads(Path(path).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        if missing is None:
+            raise
+        return missing
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            reason = f"{'.'.join(map(str, first['loc']))} is {reprlib.repr(first['input'])}: {first['msg']}"
+        raise _unreadable(path, reason) from error
+
+
+def _unreadable(path: Path, reason: str) -> StudyError:
+    return StudyError(
+        f"{path} is cut short, damaged or another file ({reason}): bring it back (`git checkout`), or"
+        " delete it and run again what writes it"
+    )
 
 
 @contextmanager
@@ -84,8 +154,18 @@ def write_jsonl(rows: Iterable[dict], path: Path) -> Path:
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """Read a file of one JSON object a line. Texts may hold line separators other than a line feed."""
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
+    """Read a file of one JSON object a line. Texts may hold line separators other than a line feed.
+
+    Raises:
+        StudyError: naming the first line that is none.
+    """
+    rows = []
+    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), start=1):
+        try:
+            rows += [json.loads(line)] if line else []
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(path, f"line {number}: {error}") from error
+    return rows
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> Path:
@@ -106,11 +186,14 @@ def read_parquet_of(stage: str, path: Path) -> pd.DataFrame:
     """Read a frame that a stage of the pipeline wrote.
 
     Raises:
-        StudyError: when it is not there, naming the stage to run.
+        StudyError: when it is not there or cannot be read, naming the stage to run.
     """
     if not Path(path).is_file():
         raise StudyError(f"{path} is not there: run `dvc repro {stage}` first")
-    return pd.read_parquet(path)
+    try:
+        return pd.read_parquet(path)
+    except ValueError as error:  # pyarrow's exceptions are ValueErrors
+        raise StudyError(f"{path} cannot be read ({error}): run `dvc repro -f {stage}`") from error
 
 
 def sha256(path: Path) -> str:

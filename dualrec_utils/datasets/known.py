@@ -6,7 +6,6 @@ To add one, write such a module with a :class:`Dataset` named `DATASET`, and a p
 from __future__ import annotations
 
 import importlib
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,7 @@ class Dataset:
     Attributes:
         sha256: checksum of every file that may be fetched or found: file name -> hexadecimal.
         parsers: first file of a form that the data may have -> what reads it: a path to (ratings, items),
-            in the columns of :mod:`datasets.movielens`. The first file that is there is read.
+            in the columns of :mod:`datasets.movielens`, their index the lines of the file.
         files: sets of names, any one of which may lie in a folder named by `DUALREC_DATA`.
         line_format: how a line of its files looks, for the question whether a language model has read them:
             `items_file`, `item_separator`, `genre_separator` (empty where the line has no genres),
@@ -57,25 +56,29 @@ def find(name: str) -> Dataset:
     return importlib.import_module(f"dualrec_utils.datasets.sets.{name.replace('-', '_')}").DATASET
 
 
-def parse(name: str, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Parse whichever raw files lie in `folder` (see :mod:`datasets.sources`).
+def parse(name: str, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Parse the raw files of a data set, see :func:`datasets.sources.load`.
+
+    Args:
+        name: of the data set.
+        path: the first of the files, a key of :attr:`Dataset.parsers`; the others lie beside it.
 
     Returns:
         (ratings, items), both checked.
 
     Raises:
-        StudyError: naming file and line or value: truncated or wrongly encoded files, ratings of
-            unknown movies, a user rating a movie twice, ratings or timestamps out of range.
+        StudyError: naming file and line or value: truncated, damaged or wrongly encoded files, ratings
+            of unknown items, a user rating an item twice, ratings or timestamps out of range.
     """
-    parsers = find(name).parsers
-    for file, parser in parsers.items():
-        if (folder / file).is_file():
-            try:
-                ratings, items = parser(folder / file)
-            except (zipfile.BadZipFile, EOFError, KeyError, UnicodeDecodeError, ValueError) as error:
-                raise StudyError(
-                    f"{folder / file} cannot be read ({error}): it is truncated, wrongly encoded or"
-                    " another file; delete it and run `dvc repro data` again"
-                ) from error
-            return movielens.check_ratings(ratings, items), movielens.check_items(items)
-    raise StudyError(f"{folder} holds none of {list(parsers)}")
+    try:
+        ratings, items = find(name).parsers[path.name](path)
+        checked = movielens.check_ratings(ratings, items), movielens.check_items(items)
+    except Exception as error:
+        # An error of the operating system names a file; those of damaged archives do not.
+        if isinstance(error, StudyError) or getattr(error, "filename", None):
+            raise
+        raise StudyError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): it is truncated, damaged, wrongly"
+            " encoded or another file; delete it and run `dvc repro data` again"
+        ) from error
+    return checked[0].reset_index(drop=True), checked[1].reset_index(drop=True)

@@ -10,6 +10,11 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import reprlib
+import zipfile
+from collections.abc import Collection, Hashable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -33,6 +38,12 @@ from dualrec_utils.core.titles import named_as, normal_form
 
 FILE_ROW = "file_row"
 _TITLE_YEAR = re.compile(r"^(?P<title>.*?)\s*\((?P<year>\d{4})\)\s*(?:\(V\))?\s*$")
+# No more than 18 digits: a larger number does not fit into 64 bits.
+_WHOLE = (r"[0-9]{1,18}", "int64")
+_FORMS = dict.fromkeys((USER, ITEM, POSITION, FILE_ROW), _WHOLE) | {
+    RATING: (r"[0-9]{1,3}([.][0-9]{1,3})?", "Float64"),
+    TIMESTAMP: (r"[0-9]{1,18}", "Int64"),
+}
 # MovieLens 1M was closed in 2003, 100K in 1998; both began after 1995.
 _FIRST_SECOND, _LAST_SECOND = 788_918_400, 1_072_915_200
 
@@ -40,13 +51,14 @@ RATINGS_SCHEMA = pa.DataFrameSchema(
     {
         USER: pa.Column("int64", pa.Check.ge(1)),
         ITEM: pa.Column("int64", pa.Check.ge(1)),
-        RATING: pa.Column("Float64", pa.Check.in_range(1, 5), nullable=True),
+        RATING: pa.Column("Float64", pa.Check.isin(range(1, 6)), nullable=True),
         TIMESTAMP: pa.Column("Int64", pa.Check.in_range(_FIRST_SECOND, _LAST_SECOND), nullable=True),
+        FILE_ROW: pa.Column("int64", unique=True, report_duplicates="exclude_first", required=False),
     }
 )
 ITEMS_SCHEMA = pa.DataFrameSchema(
     {
-        ITEM: pa.Column("int64", pa.Check.ge(1), unique=True),
+        ITEM: pa.Column("int64", pa.Check.ge(1), unique=True, report_duplicates="exclude_first"),
         TITLE: pa.Column("str", pa.Check.str_length(min_value=1)),
         YEAR: pa.Column("Int64", pa.Check.in_range(1890, 2003), nullable=True),
         GENRE_LIST: pa.Column(object),
@@ -55,29 +67,42 @@ ITEMS_SCHEMA = pa.DataFrameSchema(
 
 
 def check_items(items: pd.DataFrame) -> pd.DataFrame:
-    """Return `items` if they fit the schema and genres are known; raise StudyError otherwise."""
+    """Return `items`, by line of their file, if they fit the schema and genres are known.
+
+    Raises:
+        StudyError: naming line and value.
+    """
     items = _validated(items, ITEMS_SCHEMA, "items")
-    for item, genres in zip(items[ITEM], items[GENRE_LIST], strict=True):
-        strange = [genre for genre in genres if genre not in GENRES]
-        if strange:
-            raise StudyError(f"movie {item} has the genre {strange[0]!r}; allowed: {list(GENRES)}")
+    genres = items[GENRE_LIST].explode().dropna()
+    strange = genres[~genres.isin(GENRES)]
+    if len(strange):
+        raise StudyError(
+            f"items line {strange.index[0]}: genre {strange.iloc[0]!r} is unknown; allowed: {list(GENRES)}"
+        )
     return items
 
 
 def check_ratings(ratings: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
-    """Return `ratings` if they fit the schema, name known movies and no user rates one twice."""
+    """Return `ratings`, by line of their file, if they fit the schema and one another.
+
+    Raises:
+        StudyError: naming line and value: on an item that `items` lacks, an item rated twice by a user,
+            and positions of a user other than 0, 1, 2, ...
+    """
     ratings = _validated(ratings, RATINGS_SCHEMA, "ratings")
-    unknown = ratings[~ratings[ITEM].isin(items[ITEM])]
-    if len(unknown):
-        row = unknown.iloc[0]
-        raise StudyError(
-            f"user {row[USER]:.0f} rates movie {row[ITEM]:.0f}, which the movie file does not list"
-            f" ({len(unknown)} such ratings)"
-        )
-    twice = ratings[ratings.duplicated([USER, ITEM])]
-    if len(twice):
-        row = twice.iloc[0]
-        raise StudyError(f"user {row[USER]:.0f} rates movie {row[ITEM]:.0f} twice ({len(twice)} such rows)")
+    wrong = {
+        "an item that the file of items does not list": ~ratings[ITEM].isin(items[ITEM]),
+        "a user rates an item twice": ratings.duplicated([USER, ITEM]),
+    }
+    if POSITION in ratings:
+        places = ratings.sort_values([USER, POSITION], kind="stable").groupby(USER).cumcount()
+        amiss = ratings[POSITION] != places.reindex(ratings.index)
+        wrong["positions of a user must be 0, 1, 2, ..., each once"] = amiss
+    for reason, rows in wrong.items():
+        if rows.any():
+            line, n = rows.idxmax(), rows.sum()
+            row = ratings.loc[[line]].to_dict("records")[0]
+            raise StudyError(f"ratings line {line}: {reason}: {row} ({n} such lines)")
     return ratings
 
 
@@ -85,11 +110,15 @@ def _validated(frame: pd.DataFrame, schema: pa.DataFrameSchema, name: str) -> pd
     try:
         return schema.validate(frame)
     except pa.errors.SchemaError as error:
-        cases = error.failure_cases
-        value = cases["failure_case"].iloc[0] if isinstance(cases, pd.DataFrame) else cases
-        value = value.item() if isinstance(value, np.generic) else value
+        cases, line = error.failure_cases, ""
+        if isinstance(cases, pd.DataFrame):
+            line = f" line {cases['index'].iloc[0]}"
+            cases = cases["failure_case"].iloc[0]
+        value = cases.item() if isinstance(cases, np.generic) else cases
         column = getattr(error.schema, "name", None)
-        raise StudyError(f"{name}: column {column!r} holds {value!r}, which fails {error.check}") from error
+        raise StudyError(
+            f"{name}{line}: column {column!r} holds {value!r}, which fails {error.check}"
+        ) from error
 
 
 def split_title(text: str) -> tuple[str, int | None]:
@@ -102,19 +131,75 @@ def split_title(text: str) -> tuple[str, int | None]:
     return (match["title"], int(match["year"])) if match else (text.strip(), None)
 
 
-def item_frame(rows: list[tuple[int, str, int | None, list[str]]]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=[ITEM, TITLE, YEAR, GENRE_LIST])
-    return frame.astype({ITEM: "int64", TITLE: "str", YEAR: "Int64"})
+def members(archive: Path, *names: str) -> list[bytes]:
+    """Files of a zip, with the errors of :mod:`zipfile`."""
+    with zipfile.ZipFile(archive) as opened:
+        return [opened.read(name) for name in names]
 
 
-def rating_frame(stream: io.IOBase, **read: object) -> pd.DataFrame:
-    names = [USER, ITEM, RATING, TIMESTAMP]
-    frame = pd.read_csv(stream, names=names, **read)
-    if frame.isna().any(axis=None):
-        row = int(frame.isna().any(axis=1).argmax()) + 1
-        raise ValueError(f"rating {row} lacks a value")
-    types = {USER: "int64", ITEM: "int64", RATING: "Float64", TIMESTAMP: "Int64"}
-    return frame.astype(types)
+def item_frame(
+    rows: list[tuple[str, str, int | None, list[str]]], *, name: str, first: int = 1
+) -> pd.DataFrame:
+    """Items by line of their file.
+
+    Args:
+        rows: id as text, title, year and genres.
+        name: of the file.
+        first: line of the first row.
+
+    Raises:
+        ValueError: naming the line of an id that is no whole number.
+    """
+    lines = range(first, first + len(rows))
+    frame = pd.DataFrame(rows, columns=[ITEM, TITLE, YEAR, GENRE_LIST], index=lines)
+    return _numbers(frame.astype({ITEM: "str", TITLE: "str", YEAR: "Int64"}), name=name)
+
+
+def rating_frame(
+    stream: io.IOBase,
+    *,
+    name: str,
+    columns: Mapping[Hashable, str] = MappingProxyType(dict(enumerate((USER, ITEM, RATING, TIMESTAMP)))),
+    optional: Collection[str] = (),
+    **read: object,
+) -> pd.DataFrame:
+    """Ratings by line of their file.
+
+    Args:
+        stream: the file, or what :func:`pandas.read_csv` takes in its place.
+        name: of the file.
+        columns: number of a column, or its label where the first line has some -> ours.
+        optional: of ours, those that may be empty.
+        read: keywords of :func:`pandas.read_csv`.
+
+    Raises:
+        ValueError: naming the line and value of what is no number, or other columns.
+    """
+    text = pd.read_csv(
+        stream, header=None, dtype="str", na_filter=False, skip_blank_lines=False, quoting=3, **read
+    )
+    text.index += 1
+    if 0 not in columns:
+        text = text.set_axis(text.iloc[0].to_list(), axis=1).iloc[1:]
+    if set(text) != set(columns):
+        raise ValueError(f"{name} has the columns {list(text)}, expected {list(columns)}")
+    return _numbers(text.rename(columns=columns)[list(columns.values())], name=name, optional=optional)
+
+
+def _numbers(text: pd.DataFrame, *, name: str, optional: Collection[str] = ()) -> pd.DataFrame:
+    """The columns of :data:`_FORMS` as numbers, checked as text: pandas would round, wrap or guess."""
+    typed = {}
+    for column in [column for column in text if column in _FORMS]:
+        (pattern, kind), values = _FORMS[column], text[column]
+        empty = (values == "") & (column in optional)
+        wrong = ~(values.str.fullmatch(pattern) | empty)
+        if wrong.any():
+            line = wrong.idxmax()
+            raise ValueError(
+                f"{name} line {line}: {column} is {reprlib.repr(values[line])}; allowed: {pattern}"
+            )
+        typed[column] = values.mask(empty).astype(kind)
+    return text.assign(**typed)
 
 
 def latin1(content: bytes, name: str) -> list[str]:

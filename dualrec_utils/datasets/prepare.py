@@ -39,8 +39,7 @@ def prepare(
             f"data.min_interactions is {min_interactions}; it must exceed cases_per_user"
             f" ({cases_per_user}) and {splits.WINDOW}, so that every case has a history"
         )
-    fetched = sources.fetch(dataset)
-    raw_ratings, raw_items = known.parse(dataset, config.raw_dir(dataset))
+    source, raw_ratings, raw_items = sources.load(dataset)
     ratings, items, merged = movielens.merge_duplicates(raw_ratings, raw_items)
     catalog = movielens.most_frequent(ratings, n_items)
     filtered = ratings[ratings[ITEM].isin(catalog)]
@@ -53,7 +52,7 @@ def prepare(
         interactions[USER].unique(), seed=seed, train_share=train_share, validation_share=validation_share
     )
     summary = {
-        "source": fetched.source,
+        "source": source,
         "order_sha256": movielens.order_hash(interactions),
         "n_ratings_raw": len(raw_ratings),
         "n_items_raw": len(raw_items),

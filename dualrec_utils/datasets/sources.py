@@ -15,10 +15,11 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import filelock
+import pandas as pd
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
@@ -37,6 +38,14 @@ class Fetched:
 
     source: str
     paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What `source.json` beside the files says: their source, and the checksum of each."""
+
+    source: str
+    sha256: dict[str, str]
 
 
 class _Unusable(Exception):
@@ -65,6 +74,19 @@ def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
     with alone(target):
         # What another process has fetched meanwhile is as good.
         return _kept(about, target) or _fetch_anew(about, target, folder)
+
+
+def load(dataset: str) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+    """Fetch a data set, or take what was fetched before, and parse it; nothing but verified files is read.
+
+    Returns:
+        (source, ratings, items).
+
+    Raises:
+        StudyError: as :func:`fetch` and :func:`known.parse`.
+    """
+    fetched = fetch(dataset)
+    return fetched.source, *known.parse(dataset, fetched.paths[0])
 
 
 @contextmanager
@@ -115,8 +137,8 @@ def _fetch_anew(about: Dataset, target: Path, folder: Path | None) -> Fetched:
             with files.replacing_folder(target) as temporary:
                 for path in found:
                     shutil.copy2(path, temporary / path.name)
-                record = {"source": name, "sha256": {path.name: about.sha256[path.name] for path in found}}
-                files.write_json(record, temporary / "source.json")
+                record = _Record(name, {path.name: about.sha256[path.name] for path in found})
+                files.write_json(asdict(record), temporary / "source.json")
             return Fetched(name, tuple(target / path.name for path in found))
     archive = about.url.rsplit("/", 1)[-1]
     by_hand = (
@@ -136,18 +158,16 @@ def _kept(about: Dataset, target: Path) -> Fetched | None:
     A record that cannot be read, or that names anything but the files of one source, counts as none.
     """
     try:
-        record = files.read_json(target / "source.json")
-    except (OSError, ValueError):
-        return None
-    if not isinstance(record, dict) or not isinstance(record.get("source"), str):
+        record = files.read_json(target / "source.json", _Record)
+    except (OSError, StudyError):
         return None
     # Only these names are ever looked up: a record cannot lead out of the folder.
     for names in about.files:
         paths = tuple(target / name for name in names)
         expected = {name: about.sha256[name] for name in names}
-        right = record.get("sha256") == expected and all(path.is_file() for path in paths)
+        right = record.sha256 == expected and all(path.is_file() for path in paths)
         if right and all(files.sha256(path) == about.sha256[path.name] for path in paths):
-            return Fetched(record["source"], paths)
+            return Fetched(record.source, paths)
     return None
 
 

@@ -17,7 +17,7 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 
 from dualrec_utils.core import files
-from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.errors import StudyError, explained, number
 from dualrec_utils.pipeline import export
 from dualrec_utils.pipeline.export import NotebookFailed
 
@@ -35,7 +35,8 @@ def run(source: Path, *, page: Path, cwd: Path) -> None:
         cwd: folder that the kernel starts in.
 
     Raises:
-        StudyError: raised in a cell, or when there is no such notebook.
+        StudyError: raised in a cell, as an error of the operating system too, or when there is no such
+            notebook.
         NotebookFailed: when a cell raises anything else, the kernel dies or the page may not be shown.
     """
     if not source.is_file():
@@ -74,6 +75,8 @@ def _execute(source: Path, executed: Path, cwd: Path) -> None:
     except papermill.PapermillExecutionError as error:
         if error.ename == "StudyError":
             raise StudyError(error.evalue) from None
+        if number(error.evalue) is not None:
+            raise StudyError(explained(error.evalue)) from None
         print("\n".join(error.traceback), file=sys.stderr)
         # Papermill counts from 0.
         line = error.source.strip().splitlines()[0]

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import filelock
@@ -156,15 +157,10 @@ def supervised(name: str) -> Iterator[None]:
         seconds = time.perf_counter() - started
         watch.sample()
         megabytes, allowed = watch.peak_bytes / 2**20, stages.budget(stage)
-        taken = {
-            "seconds": round(seconds, 1),
-            "budget_seconds": allowed,
-            "peak_memory_mb": round(megabytes),
-            "machine": stages.machine(),
-        }
+        taken = files.Timing(round(seconds, 1), allowed, round(megabytes), stages.machine())
         # The page shows the times and depends on them: with its own it would never be up to date.
         if stage.name != "report":
-            files.write_json(taken, config.TIMINGS / f"{stage.name}.json")
+            files.write_json(asdict(taken), config.TIMINGS / f"{stage.name}.json")
         over = " (OVER BUDGET)" if seconds > allowed else ""
         print(
             f"{stage.name}: {seconds:.0f} s of {allowed} s{over}, peak memory {megabytes:.0f} MB",

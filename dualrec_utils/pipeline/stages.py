@@ -74,14 +74,16 @@ def budget(stage: Stage) -> int:
     has a file of its own for those.
 
     Raises:
-        StudyError: when such a file names a stage that does not exist.
+        StudyError: when such a file names a stage that does not exist, or the stage has no budget.
     """
     seconds: dict[str, int] = {}
     for folder in (config.PACKAGE_ROOT, config.ROOT):
         path = folder / BUDGETS
-        seconds |= files.read_json(path) if path.is_file() else {}
+        seconds |= files.read_json(path, dict[str, int], missing={})
     for name in seconds:
         find(name)
+    if stage.name not in seconds:
+        raise StudyError(f"{BUDGETS} names no budget of stage {stage.name}: bring it back (`git checkout`)")
     return seconds[stage.name]
 
 
@@ -118,7 +120,7 @@ def _cpu_model() -> str:
 def last_seconds(stage: Stage) -> float | None:
     """Seconds that the stage took when it last succeeded, or None."""
     path = config.TIMINGS / f"{stage.name}.json"
-    return float(files.read_json(path)["seconds"]) if path.is_file() else None
+    return files.read_json(path, files.Timing, missing=files.Timing()).seconds
 
 
 def headline(stage: Stage) -> str:

@@ -126,7 +126,7 @@ def report_on(root: Path, *, rerun: Path) -> bool:
     failures = 0
     for stage in sorted(metrics):
         path = rerun / "reports" / "metrics" / f"{stage}.json"
-        new = files.read_json(path) if path.is_file() else {}
+        new = files.read_json(path, missing={})
         machine = timings.get(stage, {}).get("machine")
         changes = compare(metrics[stage], new, same_machine=machine == here)
         failed = sum(change.fails for change in changes)

@@ -117,7 +117,7 @@ def _described(model: str) -> str:
 
 def _metrics_of(stage: str, folder: Path) -> dict[str, Any]:
     path = folder / f"{stage}.json"
-    return files.read_json(path) if path.is_file() else {}
+    return files.read_json(path, missing={})
 
 
 def stage_1(metrics: Path, dataset: str) -> str:
@@ -225,12 +225,11 @@ def kept_minutes(folder: Path) -> int:
     Args:
         folder: of the run's timings.
     """
-    stage, models = folder / "baselines.json", folder / "baselines_models.json"
-    if not (stage.is_file() and models.is_file()):
-        return 0
-    timing = files.read_json(stage)
-    fitted = sum(one["fit_seconds"] for one in files.read_json(models).values())
-    return round(fitted / 60) if timing["seconds"] * timing["machine"]["cores"] < fitted / 2 else 0
+    stage = files.read_json(folder / "baselines.json", files.Timing, missing=files.Timing())
+    models = files.read_json(folder / "baselines_models.json", dict[str, files.Fit], missing={})
+    fitted = sum(one.fit_seconds for one in models.values())
+    taken = (stage.seconds or 0) * stage.machine.get("cores", 1)
+    return round(fitted / 60) if 0 < taken < fitted / 2 else 0
 
 
 def minutes(timings: Sequence[Mapping[str, Any]]) -> int | None:

@@ -181,7 +181,7 @@ def read_questions() -> dict[str, Any]:
 def facts(stage: str) -> list[tuple[str, Any]]:
     """Numbers of a stage without a notebook, from its metrics file."""
     path = config.METRICS / f"{stage}.json"
-    flat: Mapping[str, Any] = files.read_json(path) if path.is_file() else {}
+    flat: Mapping[str, Any] = files.read_json(path, missing={})
     numbers = {key: value for key, value in flat.items() if isinstance(value, (int, float))}
     return [(page_words.heading(key), value) for key, value in numbers.items()]
 
@@ -226,7 +226,7 @@ def room(stage: str) -> dict[str, Any]:
 def training_seconds() -> float | None:
     """Seconds that the training of the run's LSTM took, without its measurements and folds; None before."""
     path = config.TIMINGS / "lstm_training.json"
-    return files.read_json(path)["fit_seconds"] if path.is_file() else None
+    return files.read_json(path, files.Fit).fit_seconds if path.is_file() else None
 
 
 def timings(names: Sequence[str]) -> list[dict[str, Any]]:
@@ -234,15 +234,15 @@ def timings(names: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
     for stage in names:
         path = config.TIMINGS / f"{stage}.json"
-        taken = files.read_json(path) if path.is_file() else {}
-        memory = taken.get("peak_memory_mb")
+        taken = files.read_json(path, files.Timing, missing=files.Timing())
+        memory = taken.peak_memory_mb
         rows.append(
             {
                 "stage": stage,
-                "budget": taken.get("budget_seconds"),
-                "seconds": taken.get("seconds"),
+                "budget": taken.budget_seconds,
+                "seconds": taken.seconds,
                 "memory": None if memory is None else memory / 1024,
-                "processor": taken.get("machine", {}).get("cpu", ""),
+                "processor": taken.machine.get("cpu", ""),
             }
         )
     return rows

@@ -28,7 +28,7 @@ COLUMNS = (
 def read_metrics() -> dict[str, Any]:
     """Flat metrics of notebook 07; empty where it has not run."""
     path = config.METRICS / "results.json"
-    return files.read_json(path) if path.is_file() else {}
+    return files.read_json(path, missing={})
 
 
 def cell(flat: Mapping[str, Any], key: str) -> str:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
 
 import pandas as pd
 
-from dualrec_utils.core.config import GENRES
+from dualrec_utils.core.config import GENRES, ITEM, RATING, TIMESTAMP, USER
 from dualrec_utils.datasets import movielens
 from dualrec_utils.datasets.known import Dataset
 
 # The field of genre flags in ml-100k's u.item begins with "unknown", which is no genre of the paper.
 _GENRE_FLAGS = ("unknown", *GENRES)
+_INTER = {
+    "user_id:token": USER,
+    "item_id:token": ITEM,
+    "rating:float": RATING,
+    "timestamp:float": TIMESTAMP,
+}
 
 
 def parse_100k_text(u_data: bytes, u_item: bytes) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -23,15 +28,11 @@ def parse_100k_text(u_data: bytes, u_item: bytes) -> tuple[pd.DataFrame, pd.Data
         fields = line.split("|")
         if len(fields) != 5 + len(_GENRE_FLAGS):
             raise ValueError(f"u.item line {number} has {len(fields)} fields, expected 24")
-        title, year = movielens.split_title(fields[1])
         flags = zip(_GENRE_FLAGS[1:], fields[6:], strict=True)
-        rows.append((int(fields[0]), title, year, [genre for genre, flag in flags if flag == "1"]))
-    return movielens.rating_frame(io.BytesIO(u_data), sep="\t"), movielens.item_frame(rows)
-
-
-def _parse_100k_zip(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    with zipfile.ZipFile(path) as archive:
-        return parse_100k_text(archive.read("ml-100k/u.data"), archive.read("ml-100k/u.item"))
+        genres = [genre for genre, flag in flags if flag == "1"]
+        rows.append((fields[0], *movielens.split_title(fields[1]), genres))
+    ratings = movielens.rating_frame(io.BytesIO(u_data), name="u.data", sep="\t")
+    return ratings, movielens.item_frame(rows, name="u.item")
 
 
 def parse_recbole(inter: bytes, item: bytes) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -45,19 +46,22 @@ def parse_recbole(inter: bytes, item: bytes) -> tuple[pd.DataFrame, pd.DataFrame
         fields = line.split("\t")
         if len(fields) != 4:
             raise ValueError(f"ml-100k.item line {number} has {len(fields)} fields, expected 4")
-        number, title, year, genres = fields
+        item_id, title, year, genres = fields
         if title == "unkonwn":
             title = "unknown"
-        parsed = (title, int(year)) if year.isdigit() else movielens.split_title(title)
-        listed = [genre for genre in genres.split(" ") if genre != "unknown"]
-        rows.append((int(number), *parsed, listed))
-    return movielens.rating_frame(io.BytesIO(inter), sep="\t", header=0), movielens.item_frame(rows)
+        parsed = (title, int(year)) if year.isdecimal() else movielens.split_title(title)
+        rows.append((item_id, *parsed, [genre for genre in genres.split(" ") if genre != "unknown"]))
+    ratings = movielens.rating_frame(io.BytesIO(inter), name="ml-100k.inter", columns=_INTER, sep="\t")
+    return ratings, movielens.item_frame(rows, name="ml-100k.item", first=2)
+
+
+def _parse_zip(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return parse_100k_text(*movielens.members(path, "ml-100k/u.data", "ml-100k/u.item"))
 
 
 def _parse_wheel(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     base = "recbole/dataset_example/ml-100k/ml-100k"
-    with zipfile.ZipFile(path) as archive:
-        return parse_recbole(archive.read(f"{base}.inter"), archive.read(f"{base}.item"))
+    return parse_recbole(*movielens.members(path, f"{base}.inter", f"{base}.item"))
 
 
 def _parse_files(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -77,7 +81,7 @@ DATASET = Dataset(
         _WHEEL: _SHA256_OF_WHEEL,
     },
     files=(("ml-100k.zip",), ("u.data", "u.item"), (_WHEEL,)),
-    parsers={"ml-100k.zip": _parse_100k_zip, "u.data": _parse_files, _WHEEL: _parse_wheel},
+    parsers={"ml-100k.zip": _parse_zip, "u.data": _parse_files, _WHEEL: _parse_wheel},
     # The first two fields of u.item.
     line_format={
         "items_file": "u.item",

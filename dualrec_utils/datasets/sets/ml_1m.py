@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
 import io
-import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +11,10 @@ import pandas as pd
 from dualrec_utils.core.config import ITEM, POSITION, RATING, TIMESTAMP, USER
 from dualrec_utils.datasets import movielens
 from dualrec_utils.datasets.known import Dataset
+
+_ORDER_FILE = {"movie_id": ITEM} | {
+    name: name for name in (USER, POSITION, RATING, TIMESTAMP, movielens.FILE_ROW)
+}
 
 
 def parse_1m_movies(movies: bytes) -> pd.DataFrame:
@@ -20,24 +24,22 @@ def parse_1m_movies(movies: bytes) -> pd.DataFrame:
         fields = line.split("::")
         if len(fields) != 3:
             raise ValueError(f"movies.dat line {number} has {len(fields)} fields, expected 3")
-        rows.append((int(fields[0]), *movielens.split_title(fields[1]), fields[2].split("|")))
-    return movielens.item_frame(rows)
+        rows.append((fields[0], *movielens.split_title(fields[1]), fields[2].split("|")))
+    return movielens.item_frame(rows, name="movies.dat")
 
 
 def _parse_1m_zip(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    with zipfile.ZipFile(path) as archive:
-        ratings = io.BytesIO(archive.read("ml-1m/ratings.dat").replace(b"::", b"\t"))
-        frame = movielens.rating_frame(ratings, sep="\t")
-        movies = parse_1m_movies(archive.read("ml-1m/movies.dat"))
-    return frame.assign(**{movielens.FILE_ROW: range(len(frame))}), movies
+    ratings, movies = movielens.members(path, "ml-1m/ratings.dat", "ml-1m/movies.dat")
+    stream = io.BytesIO(ratings.replace(b"::", b"\t"))
+    frame = movielens.rating_frame(stream, name="ratings.dat", sep="\t")
+    return frame.assign(**{movielens.FILE_ROW: range(len(frame))}), parse_1m_movies(movies)
 
 
 def _parse_1m_order(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All ratings with place in the user's order and line in GroupLens' file; some without a time."""
-    frame = pd.read_csv(path).rename(columns={"movie_id": ITEM})
-    whole = dict.fromkeys((USER, ITEM, POSITION, movielens.FILE_ROW), "int64")
-    frame = frame.astype(whole | {RATING: "Float64", TIMESTAMP: "Int64"})
-    return frame, parse_1m_movies((path.parent / "movies.dat").read_bytes())
+    text = io.BytesIO(gzip.decompress(path.read_bytes()))
+    frame = movielens.rating_frame(text, name=path.name, columns=_ORDER_FILE, optional=(TIMESTAMP,))
+    return frame, parse_1m_movies(path.with_name("movies.dat").read_bytes())
 
 
 DATASET = Dataset(

@@ -91,7 +91,7 @@ def begin(folder: Path, settings: Mapping, *, label: str) -> Path | None:
     """
     state = processes()
     if state.is_main_process:
-        there = _read_settings(folder)
+        there = files.read_json(folder / _SETTINGS, missing={})
         differing = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))
         if differing == [_PROCESSES] and is_finished(last_complete(folder)):
             differing = []
@@ -117,7 +117,7 @@ def last_complete(folder: Path) -> Path | None:
         if (path / TRAINER_STATE_NAME).is_file():
             try:
                 read_state(path)
-            except json.JSONDecodeError:
+            except StudyError:
                 continue
             return path
     return None
@@ -134,16 +134,6 @@ def is_finished(checkpoint: Path | None) -> bool:
         return False
     state = read_state(checkpoint)
     return state["global_step"] >= state["max_steps"]
-
-
-def _read_settings(folder: Path) -> dict:
-    path = folder / _SETTINGS
-    if not path.is_file():
-        return {}
-    try:
-        return files.read_json(path)
-    except json.JSONDecodeError as error:
-        raise StudyError(f"{path} is not readable ({error}): delete {folder} to train anew") from error
 
 
 def _explain(there: Mapping, settings: Mapping, differing: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.config import ITEM, POSITION, TIMESTAMP, USER
-from dualrec_utils.datasets import known, movielens, sources
+from dualrec_utils.datasets import movielens, sources
 from dualrec_utils.models import baselines
 from dualrec_utils.show import tables
 from dualrec_utils.studies.leave_one_out import track as loo
@@ -83,8 +83,7 @@ def run_ties() -> None:
     """Write and print the table of each data set."""
     for dataset in config.DATASETS:
         settings = read_settings(PARAMS, dataset)
-        sources.fetch(dataset)
-        ratings, _ = known.parse(dataset, config.raw_dir(dataset))
+        _, ratings, _ = sources.load(dataset)
         table = compare(
             ratings,
             dataset=dataset,

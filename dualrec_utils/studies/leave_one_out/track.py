@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.core import config, evaluation, metrics, predictions
+from dualrec_utils.core import evaluation, metrics, predictions
 from dualrec_utils.core.config import ITEM, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.datasets import known, movielens, sources
+from dualrec_utils.datasets import movielens, sources
 
 STUDY = "leave_one_out"
 # Users and items with fewer ratings are dropped, as in the file published with SASRec (Kang and McAuley,
@@ -96,13 +96,10 @@ def load(dataset: str) -> Track:
     """Fetch and parse a data set (or take what was fetched before) and keep what the track keeps.
 
     Raises:
-        StudyError: on an unknown name, and as :func:`sources.fetch` and :func:`known.parse`.
+        StudyError: on an unknown name, and as :func:`sources.load`.
     """
-    if dataset not in config.DATASETS:
-        raise StudyError(f"there is no data set {dataset!r}; known: {', '.join(config.DATASETS)}")
-    fetched = sources.fetch(dataset)
-    ratings, _ = known.parse(dataset, config.raw_dir(dataset))
-    return make_track(ratings, dataset=dataset, source=fetched.source)
+    source, ratings, _ = sources.load(dataset)
+    return make_track(ratings, dataset=dataset, source=source)
 
 
 def make_track(ratings: pd.DataFrame, *, dataset: str, source: str) -> Track:

@@ -134,7 +134,7 @@ def load(folder: Path, items: pd.DataFrame, ratings: pd.DataFrame) -> Published:
     Raises:
         StudyError: when a title names no movie.
     """
-    rows = files.read_json(folder / HISTORIES)
+    rows = files.read_json(folder / HISTORIES, list)
     histories = [line.split(_SEPARATOR) for line, _ in rows]
     numbers: dict[str, int] = {}
     for title in [*(title for history in histories for title in history), *(last for _, last in rows)]:
@@ -181,7 +181,7 @@ def recordings(folder: Path) -> pd.DataFrame:
         Frame with `case_id`, `target` (its title), `prompt_1` ... `prompt_3`, `answer_1` ...
         `answer_3` and `hit` (the authors' own verdict, bool), in the order of the file.
     """
-    rows = files.read_json(folder / ANSWERS)
+    rows = files.read_json(folder / ANSWERS, list)
     return pd.DataFrame(
         {
             CASE: [f"row{row['PID']:04d}" for row in rows],
