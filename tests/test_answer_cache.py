@@ -24,5 +24,5 @@ def test_a_broken_store_is_said_to_be_broken(root):
     folder = answer_cache.answers_dir("host")
     folder.mkdir(parents=True)
     (folder / "cache.db").write_text("no database " * 1000)
-    with pytest.raises(StudyError, match="cannot be opened"):
+    with pytest.raises(StudyError, match="cannot be used"):
         answer_cache.open_cache(folder)

@@ -148,8 +148,8 @@ def test_a_null_takes_a_field_out_of_the_request(server, settings):
     body = {"model": MODEL, "messages": [{"role": "user", "content": "a"}]}
     body |= {"max_completion_tokens": 500, "provider": {"order": ["a", None]}}
     assert server.seen[0]["body"] == body
-    capped = backend(settings, extra_body=nulls, max_run_tokens=68)
-    assert "60" not in str(capped.about["sampling"]) and "max_run_tokens" in stopped(capped, "b")
+    capped = backend(settings, extra_body=nulls | {"temperature": 0.1}, max_run_tokens=68)
+    assert capped.about["sampling"] == {"temperature": 0.1} and "max_run_tokens" in stopped(capped, "b")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,8 @@ def test_a_field_that_a_provider_refuses_is_named_with_what_to_do(server, settin
     "refusal",
     [*(fails(status, Location="/elsewhere") for status in (302, 400, 404, 422)),
      *(fails(status, Retry_After="1") for status in (401, 402, 403)),
-     *(fails(code, status=200, Retry_After="1") for code in (401, 402, "402", 403))],
+     *(fails(code, status=200, Retry_After="1") for code in (401, 402, "402", 403)),
+     sends('{"error": {"code": 402}, "choices": [{"message": {"content": 5}}]}')],
 )  # fmt: skip
 def test_a_refusal_stops_at_once(server, settings, refusal):
     server.script["bad"] = [refusal]
@@ -410,6 +411,15 @@ def test_a_killed_run_goes_on_where_it_stopped(server, settings, root):
     # Asked twice: at most what was under way at the kill.
     assert sum(server.asked.values()) - len(server.asked) <= settings.concurrency
     assert all(answers) and len(answers) == 60
+
+
+def test_an_answer_that_cannot_be_kept_stops_the_run_in_one_message(server, settings):
+    run = backend(settings, concurrency=1)
+    # What SQLite does on a full disk.
+    full = "SELECT RAISE(ABORT, 'database or disk is full'); END"
+    run._cache._sql(f"CREATE TRIGGER full BEFORE INSERT ON Cache BEGIN {full}")
+    message = stopped(run, *[f"p{i}" for i in range(9)])
+    assert "disk is full" in message and "room on its disk" in message and len(server.seen) < 9
 
 
 def files_of(folder):

@@ -110,7 +110,7 @@ def test_a_broken_line_is_named(tmp_path, line):
 
 
 def test_what_is_not_there_or_not_text_is_named(tmp_path):
-    for place in (tmp_path, tmp_path / "none.jsonl", tmp_path / "no folder"):
+    for place in (tmp_path, tmp_path / "none.jsonl", tmp_path / "no folder", tmp_path / ("x" * 300), "\0"):
         with pytest.raises(StudyError, match="no recorded answers at"):
             ReplayBackend(place)
     (tmp_path / "a.jsonl").write_bytes(b"\xff\xfe\x00")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,21 @@ def open_cache(folder: Path) -> diskcache.Cache:
     Raises:
         StudyError: when the folder cannot be used.
     """
-    try:
+    with usable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         # No eviction: by default diskcache drops the oldest entries beyond 1 GB.
         return diskcache.Cache(folder, disk=_JsonText, eviction_policy="none")
-    except (OSError, sqlite3.DatabaseError) as error:
+
+
+@contextmanager
+def usable(folder: Path) -> Iterator[None]:
+    """Within it, a store that is broken or cannot be read or written ends in one message, a StudyError."""
+    try:
+        yield
+    except (OSError, sqlite3.Error, diskcache.Timeout) as error:
         raise StudyError(
-            f"the answers in {folder} cannot be opened ({error}): make the folder writable, or move it"
-            " away to ask again"
+            f"the answers in {folder} cannot be used ({type(error).__name__}: {error}): make the folder"
+            " writable and room on its disk, or move it away to ask again"
         ) from None
 
 

@@ -90,14 +90,13 @@ def _as_error(error: Any) -> Any:
     return {"message": error} if isinstance(error, str) and error else error or None
 
 
-_Text = Annotated[str | None, WrapValidator(_else_none)]
-_Status = Annotated[int | None, Field(ge=400, le=599), WrapValidator(_else_none)]
-_Count = Annotated[int | None, Field(ge=0, le=10**12, strict=True), WrapValidator(_else_none)]
-_Amount = Annotated[float | None, Field(ge=0, le=1e12, strict=True), WrapValidator(_else_none)]
+_ElseNone = WrapValidator(_else_none)
+_Text = Annotated[str | None, _ElseNone]
+_Count = Annotated[int | None, Field(ge=0, le=10**12), _ElseNone]
 
 
 class _Error(BaseModel):
-    code: _Status = None
+    code: Annotated[int | None, Field(ge=400, le=599), _ElseNone] = None
     message: _Text = None
 
 
@@ -115,17 +114,17 @@ class _Choice(BaseModel):
 class _Usage(BaseModel):
     prompt_tokens: _Count = None
     completion_tokens: _Count = None
-    cost: _Amount = None
+    cost: Annotated[float | None, Field(ge=0, le=1e12), _ElseNone] = None
 
 
 class _Completion(BaseModel):
     """The parts of a chat completion that are read; `provider` and `error` are OpenRouter's."""
 
-    choices: list[_Choice] | None = None
+    choices: Annotated[list[_Choice] | None, _ElseNone] = None
     model: _Text = None
     system_fingerprint: _Text = None
     provider: _Text = None
-    usage: Annotated[_Usage | None, WrapValidator(_else_none)] = None
+    usage: Annotated[_Usage | None, _ElseNone] = None
     error: Annotated[_Error | None, BeforeValidator(_as_error)] = None
 
 

@@ -3,7 +3,7 @@
 Answers are greedy (temperature 0) with the study's seed. What becomes of a request:
 
 - **an answer**: stored at once in `data/answers/<host>/`, so that no later run pays for it again;
-- **an empty answer**: asked again, then stored as it is: the case is a miss, and counted;
+- **an empty answer**: asked again unless it was cut or filtered, then stored: a miss, and counted;
 - **a rate limit, server error, time-out or lost connection**: asked again with growing, random waits
   (what the provider asks for in `Retry-After`, if longer); after `n_retries` the run stops;
 - **no chat completion** (a web page, broken JSON): asked again, then an empty answer for this run, counted
@@ -123,7 +123,7 @@ class HostedBackend(Backend):
             "revision": models[0] if len(models) == 1 else None,
             "backend": "hosted",
             "base_url": self.settings.base_url,
-            "sampling": dict(self._sampling),
+            "sampling": {name: self._extra.get(name, value) for name, value in self._sampling.items()},
             "extra_body": dict(self.settings.extra_body),
             "reported_models": models,
             "fingerprints": reported["system_fingerprint"],
@@ -142,7 +142,8 @@ class HostedBackend(Backend):
                 received until then is kept.
         """
         distinct = list(dict.fromkeys(prompts))
-        known = {p: Reply(**kept) for p in distinct if (kept := self._cache.get(self._key(p)))}
+        with answer_cache.usable(self._folder):
+            known = {p: Reply(**kept) for p in distinct if (kept := self._cache.get(self._key(p)))}
         self._replies |= known
         missing = [prompt for prompt in distinct if prompt not in known]
         if missing and self._api is None:
@@ -262,7 +263,8 @@ class HostedBackend(Backend):
         outcome = retrying(self._attempt, prompt, stop)
         cut_short = stop.is_set() and _worth_asking_again(outcome)
         if isinstance(outcome, Reply) and not cut_short:
-            self._cache[self._key(prompt)] = asdict(outcome)
+            with answer_cache.usable(self._folder):
+                self._cache[self._key(prompt)] = asdict(outcome)
             # Every thread has a connection of its own, which nobody else could close.
             self._cache.close()
             self._replies[prompt] = outcome

@@ -39,18 +39,18 @@ def read_recordings(path: Path) -> list[dict[str, Any]]:
         StudyError: when nothing is there, or a line is no recording, named by file and line.
     """
     path = Path(path)
-    sources = sorted(path.glob("[!.]*.jsonl")) if path.is_dir() else [path]
-    if not sources or not all(source.is_file() for source in sources):
-        raise StudyError(
-            f"there are no recorded answers at {path}: name a .jsonl file, or a folder that holds some"
-        )
-    rows = []
-    for source in sources:
-        try:
+    source, rows = path, []
+    try:
+        for source in sorted(path.glob("[!.]*.jsonl")) or [path]:
             lines = source.read_text(encoding="utf-8").split("\n")
-        except UnicodeDecodeError:
-            raise StudyError(f"{source} is not UTF-8 text; {_NEEDED}") from None
-        rows += [_row(line, source, number) for number, line in enumerate(lines, start=1) if line.strip()]
+            rows += [_row(line, source, number) for number, line in enumerate(lines, 1) if line.strip()]
+    except UnicodeDecodeError:
+        raise StudyError(f"{source} is not UTF-8 text; {_NEEDED}") from None
+    except (OSError, ValueError) as error:
+        raise StudyError(
+            f"there are no recorded answers at {source} ({error}): name a .jsonl file, or a folder that"
+            " holds some"
+        ) from None
     if not rows:
         raise StudyError(f"{path} holds no recorded answer; {_NEEDED}")
     return rows
