@@ -25,8 +25,7 @@ def run(stage: str) -> int:
     from dualrec_utils.pipeline import notebooks, params, running, stages
 
     notebook = stages.find(stage).notebook
-    whole = params.load()
-    settings = params.settings(whole, stage)
+    settings = params.section(stage)
     with running.supervised(stage):
         if notebook:
             page = config.NOTEBOOK_REPORTS / notebook.replace(".ipynb", ".html")
@@ -47,7 +46,7 @@ def run(stage: str) -> int:
         else:
             from dualrec_utils.report import page as report
 
-            report.build_stage(**settings, trial=whole.trial)
+            report.build_stage(**settings, trial=params.load().trial)
     return 0
 
 
@@ -59,17 +58,11 @@ def check_params() -> int:
     for line in old_layout.tidy():
         print(f"dualrec: {line}", flush=True)
     values = params.load()
-    # Baselines know what their hyperparameters may be, the analysis how much it compares.
+    # Baselines know what their hyperparameters may be; pipeline/ knows no model.
     import numpy as np
 
-    from dualrec_utils.analysis import plan, significance
     from dualrec_utils.models import baselines
 
-    significance.check_draws(
-        plan.largest_family(values.rerank_ablation.model, baselines=values.baselines.models),
-        n_permutations=values.intervals.n_permutations,
-        alpha=1 - values.intervals.confidence,
-    )
     for name, hyperparameters in values.baselines.models.items():
         try:
             baselines.build(name, np.array([1]), seed=0, **hyperparameters)

@@ -63,7 +63,7 @@ def test_a_prompt_set_has_the_prompts_of_its_cases(world):
 
 
 def test_every_scope_is_answered_stored_and_counted(world):
-    wanted, matcher = scopes(DATASET, STAGE), matching.TitleMatcher(world[0].items, threshold=85)
+    wanted, matcher = scopes(DATASET, STAGE), matching.TitleMatcher(world[0].items)
     posed = answers.pose(wanted, world[0], with_hint=True, n_recent=2, n_titles=2)
     counts = answers.collect(speaker_of(world), posed, "tiny_zero_shot", matcher, seed=5)
     assert counts.groupby(["split", "protocol"]).size().to_dict() == {
@@ -80,7 +80,7 @@ def test_every_scope_is_answered_stored_and_counted(world):
 
 
 def test_stored_answers_are_counted_again_as_they_were(world):
-    matcher = matching.TitleMatcher(world[0].items, threshold=85)
+    matcher = matching.TitleMatcher(world[0].items)
     posed = answers.pose(scopes(DATASET, STAGE), world[0], with_hint=True, n_recent=2, n_titles=2)
     first = answers.collect(speaker_of(world), posed, "tiny_zero_shot", matcher, seed=5)
     asked_later = [replace(own, scope=own.scope.replace(stage="later")) for own in posed]
@@ -117,7 +117,7 @@ def test_what_is_written_beside_an_answer_is_read_after_it(world):
 
     scope = Scope(DATASET, STAGE, "window_of_five", "test")
     posed = answers.pose([scope], world[0], with_hint=False, n_recent=2, n_titles=2)
-    answers.collect(Late(), posed, "far", matching.TitleMatcher(world[0].items, threshold=85), seed=5)
+    answers.collect(Late(), posed, "far", matching.TitleMatcher(world[0].items), seed=5)
     assert set(handoff.load_generations("far", scope)["revision"]) == {"v2"}
     # Nothing readable: both kinds of lists are there, and empty.
     assert predictions.read("far", scope).empty

@@ -63,7 +63,7 @@ def data(tiny, monkeypatch):
         hints.to_parquet(folder / f"hints_{test.label}.parquet")
     chosen = {"chosen/markov/smoothing": 1.0, "chosen/ease/query_length": 3, "chosen/ease/l2": 10.0}
     files.write_json(chosen, config.METRICS / "baselines.json")
-    tuning = {"dataset": "ml-100k", "seed": 7, "n_titles": 3, "match_threshold": 90.0, "n_recent": 5}
+    tuning = {"dataset": "ml-100k", "seed": 7, "n_titles": 3, "n_recent": 5}
     monkeypatch.setattr(params, "section", lambda name: tuning | {"models": {"movielm": {}}})
     return material.load(
         "ml-100k", stage="audit", model="movielm", baselines=["most_popular", "markov"], seed=7

@@ -269,7 +269,7 @@ def test_an_answer_ends_after_its_last_line_though_a_token_reaches_beyond(tiny, 
 
 
 def read(answers, hints=None, limit=3):
-    matcher = TitleMatcher(ITEMS, threshold=85)
+    matcher = TitleMatcher(ITEMS)
     return responses.answers_to_predictions(answers, CASES, matcher, seed=9, hints=hints, limit=limit)
 
 

@@ -39,7 +39,7 @@ CASES = pd.DataFrame(
 TARGETS = pd.Series({"a": [2], "b": [6], "c": [4]})
 HINTS = pd.Series({"a": 2, "b": 2, "c": 6})
 SHAPE = {"n_recent": 2, "seed": 5}
-MATCHER = TitleMatcher(ITEMS, threshold=85)
+MATCHER = TitleMatcher(ITEMS)
 
 
 def as_lists(entries):
@@ -182,7 +182,7 @@ def judged(answers, **more):
         TARGETS,
         CATALOG,
         hints=HINTS,
-        matcher=TitleMatcher(ITEMS, threshold=85),
+        matcher=TitleMatcher(ITEMS),
         seed=1,
         n_titles=3,
     )

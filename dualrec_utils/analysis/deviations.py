@@ -143,8 +143,8 @@ _ROWS = (
         "Titles to movies",
         "5.2",
         "Exact match implied; the released code accepts a string similarity from 0.8 or 0.9.",
-        "Exact on a normal form, else fuzzy above a threshold measured on altered titles.",
-        "zero_shot_llm.match_threshold",
+        "Exact on a normal form, else by four rules that need the year (notebook 04, appendix A).",
+        "",
     ),
     (
         "Re-ranking",

@@ -186,7 +186,7 @@ def load(dataset: str, *, stage: str, model: str, baselines: Sequence[str], seed
         model=model,
         baselines=tuple(baselines),
         tuning=tuning,
-        matcher=TitleMatcher(catalog.items, threshold=tuning["match_threshold"]),
+        matcher=TitleMatcher(catalog.items),
         catalog=catalog,
         interactions=protocols.load_interactions(dataset),
         user_splits=splits.load_splits(dataset),

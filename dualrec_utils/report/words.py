@@ -32,7 +32,6 @@ CAPTIONS = {
     "baselines/hit_rate_at_5": "The baselines on HR@5",
     "baselines/learning_curves": "Training of the baselines that are trained in epochs",
     "zero_shot_llm/answers": "What becomes of the titles that the language model writes",
-    "zero_shot_llm/matcher": "Matching titles to movies: precision and recall by threshold",
     "zero_shot_llm/movielm_loss": "Training the small language model",
     "lora_finetuning/losses": "Training and validation loss of the adapters",
     "lora_finetuning/answers": "What becomes of the titles that the adapters write",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dualrec_utils.models import systems
-from dualrec_utils.show.charts import COLORS, MARKERS, NARROW, PALETTE, WIDE, caption, study_style
+from dualrec_utils.show.charts import COLORS, NARROW, PALETTE, WIDE, caption, study_style
 
 
 def title_loss(curve: pd.DataFrame, *, n_items: int, note: str) -> Figure:
@@ -33,31 +33,6 @@ def title_loss(curve: pd.DataFrame, *, n_items: int, note: str) -> Figure:
         axes.set(title="Loss per movie, validation users", xlabel="epoch", ylabel="nats")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
-        caption(figure, note)
-    return figure
-
-
-def matcher_shares(shares: pd.DataFrame, *, chosen: float, note: str) -> Figure:
-    """Share of texts treated rightly over the matcher's threshold, one line a kind of text.
-
-    Texts that name no catalog movie are dashed.
-
-    Args:
-        shares: `threshold`, `kind`, `right`.
-        chosen: the threshold in use, marked.
-        note: caption.
-    """
-    with study_style():
-        figure, axes = plt.subplots(figsize=WIDE)
-        for row, (kind, own) in enumerate(shares.groupby("kind", sort=False)):
-            look = {"color": [*PALETTE, COLORS["grey"]][row], "marker": MARKERS[row], "markersize": 4}
-            look["linestyle"] = "--" if kind.startswith("not in catalog") else "-"
-            axes.plot(own["threshold"], own["right"], label=kind, **look)
-        axes.axvline(chosen, color=COLORS["grey"], linestyle=":")
-        axes.set(xlabel="threshold of the similarity", ylabel="share treated rightly")
-        axes.set_title("Right movie found, or outsider refused")
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         caption(figure, note)
     return figure
 

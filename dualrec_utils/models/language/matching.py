@@ -1,22 +1,60 @@
 """From a title as text to a movie of the catalog.
 
-A title matches exactly on a normal form, else by rapidfuzz' normalised indel similarity above a
-threshold. A year, where the text gives one, must agree within one: release dates differ by country.
+A text is brought to a normal form and must name a movie by one of five rules, tried in order (see
+:meth:`TitleMatcher.match`). There is no score of likeness: sequels and remakes differ by a letter or a
+digit, and a wrong match invents a recommendation. A year, where the text gives one, must agree within
+one: release dates differ by country.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-from rapidfuzz import fuzz, process
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
 
 from dualrec_utils.core.config import ITEM, TITLE, YEAR
 from dualrec_utils.core.titles import named_as, normal_form
 
 _YEAR = re.compile(r"[(\[]\s*((?:18|19|20)\d\d)\s*[)\]]")
 YEAR_TOLERANCE = 1
+# Characters of a text that may be a title: a bound on the work, far above any title's length.
+MAX_LENGTH = 300
+
+# Words that a title may have or lack: every other word tells films apart.
+_SMALL_WORDS = {"the", "a", "an", "and"}
+_ABBREVIATIONS = (
+    "dr=doctor mr=mister mrs=missus st=saint jr=junior vs=versus blvd=boulevard capt=captain lt=lieutenant"
+    " sgt=sergeant prof=professor hrs=hours vol=volume"
+)
+_SAME_WORDS = dict(pair.split("=") for pair in _ABBREVIATIONS.split())
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth"
+_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
+_SAME_WORDS |= {word: f"{n}{_ENDINGS.get(n, 'th')}" for n, word in enumerate(_ORDINALS.split(), start=1)}
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+    " seventeen eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_CARDINALS = {word: n for n, word in enumerate(_UNITS.split())}
+_CARDINALS |= {word: 10 * n for n, word in enumerate(_TENS.split(), start=2)}
+_ROMAN = "i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx"
+_ROMAN_NUMERALS = {numeral: n for n, numeral in enumerate(_ROMAN.split(), start=1)}
+
+# Where a title is cut: behind a name (colon, dash, "or", apposition), behind a series, a hero, an author.
+_AFTER_NAME = re.compile(
+    r"\s*:\s+|\s+[-–—]\s+|,?\s+or,?:?\s+|(?<! and),?\s+(?=(?:the|an?)\s)", re.IGNORECASE
+)
+_AFTER_SERIES = re.compile(r"\s*:\s+|\s+[-–—]\s+")
+_AFTER_HERO = re.compile(r"\s+and\s+the\s+", re.IGNORECASE)
+_AUTHOR = re.compile(r"^(?!(?:the|an?|my|our|your|his|her|their)\s)[^\s:]+ [^\s:]+['’]s\s+", re.IGNORECASE)
+_EPISODE = re.compile(r"\bepisode \w+(?:\s*[-–:])?\s+(?=\w)", re.IGNORECASE)
+# A slip of the pen is forgiven in a long word of a long title alone.
+_SLIP_WORD, _SLIP_TITLE = 6, 10
 
 
 def split_year(text: str) -> tuple[str, int | None]:
@@ -29,15 +67,89 @@ def split_year(text: str) -> tuple[str, int | None]:
     return (text[: match.start()].strip(), int(match[1])) if match else (text.strip(), None)
 
 
+def spelt(title: str) -> str:
+    """The normal form with numbers as digits, abbreviations in full and no "part" before a number.
+
+    >>> spelt("Rocky IV"), spelt("Godfather: Part II, The"), spelt("Forty-Eight Hrs.")
+    ('rocky 4', 'the godfather 2', '48 hours')
+    """
+    text = re.sub(r"([½¼¾⅓⅔])", r" \1", title).replace("π", "pi").replace("+", " and ")
+    text = re.sub(r"\bv\.", " vs ", re.sub(r"(?<=\d),(?=\d{3})", "", text))
+    return " ".join(_with_digits(normal_form(text).split()))
+
+
+def _with_digits(words: list[str]) -> list[str]:
+    done: list[str | int] = []  # int: a number that was written as words, and may go on
+    for place, word in enumerate(words):
+        number = _CARDINALS.get(word)
+        if place and number is None and (word != "i" or done[-1] in ("part", "episode")):
+            number = _ROMAN_NUMERALS.get(word)
+        hundreds = done[-2] if len(done) > 1 and done[-1] == "and" else None
+        before = done[-1] if done and isinstance(done[-1], int) else None
+        if word in ("hundred", "thousand") and before:
+            done[-1] = before * (100 if word == "hundred" else 1000)
+        elif number is None:
+            done.append(_SAME_WORDS.get(word, word))
+        elif before and (before % 100 == 0 or (before % 100 >= 20 and before % 10 == 0 and number < 10)):
+            done[-1] = before + number
+        elif isinstance(hundreds, int) and hundreds >= 100 and hundreds % 100 == 0:
+            done[-2:] = [hundreds + number]
+        else:
+            done.append(number)
+    texts = [str(word) for word in done]
+    followed = zip(texts, [*texts[1:], ""], strict=False)
+    return [word for word, following in followed if not (word == "part" and following.isdigit())]
+
+
 def names_of_title(title: str) -> list[str]:
     """Normal forms a title goes by: whole, without its bracketed alias, and the alias alone.
 
     >>> names_of_title("Tin Drum, The (Blechtrommel, Die)")
     ['the tin drum die blechtrommel', 'the tin drum', 'die blechtrommel']
+    >>> names_of_title("Strike! (a.k.a. The Hairy Bird)")[1:]
+    ['strike', 'the hairy bird']
     """
-    parts = [normal_form(name) for name in named_as(title)]
-    names = [" ".join(parts), *parts]
-    return [name for name in dict.fromkeys(names) if name]
+    parts = [spelt(name) for name in named_as(title)]
+    return [name for name in dict.fromkeys([" ".join(parts), *parts]) if name.strip()]
+
+
+def _content(name: str) -> tuple[str, ...]:
+    """The words of a normal form that tell films apart; all of them where there are no others."""
+    words = tuple(name.split())
+    return tuple(word for word in words if word not in _SMALL_WORDS) or words
+
+
+def _parts(title: str) -> dict[str, int]:
+    """Normal forms of the parts by which a title is known -> by how many years a text may be off."""
+    title = named_as(title)[0]
+    beginnings = [title[: cut.start()] for cut in _AFTER_NAME.finditer(title)]
+    others = [title[cut.end() :] for cut in _AFTER_SERIES.finditer(title)]
+    others += [_AUTHOR.sub("", title), _EPISODE.sub("", title)]
+    # After "and the" one word says too little: "Beauty and the Beast" is not "The Beast".
+    last = _AFTER_HERO.split(title)[-1]
+    others += [last] if len(_content(spelt(last))) > 1 else []
+    names = {spelt(part): 0 for part in others if part != title}
+    names |= {spelt(part): YEAR_TOLERANCE for part in beginnings}
+    return {name: tolerance for name, tolerance in names.items() if name}
+
+
+def _same_numbers(one: str, other: str) -> bool:
+    """Whether two normal forms have the same numbers; an episode's may be left out by one of them."""
+
+    def numbers(name: str) -> str:
+        return "".join(word for word in name.split() if any(map(str.isdigit, word)))
+
+    if numbers(one) and numbers(other):
+        return numbers(one) == numbers(other)
+    return numbers(_EPISODE.sub("", one)) == numbers(_EPISODE.sub("", other))
+
+
+class _Row(NamedTuple):
+    item: int
+    year: int | None
+    name: str  # a normal form of the whole title or of an alias
+    place: int  # among the names of the title: its own come before an alias
+    tolerance: int  # how many years a text may be off
 
 
 class TitleMatcher:
@@ -45,44 +157,109 @@ class TitleMatcher:
 
     Args:
         items: catalog with `item_id`, `title`, `year`.
-        threshold: least similarity of an inexact match, 0 to 100 (101 switches inexact matches off).
     """
 
-    def __init__(self, items: pd.DataFrame, *, threshold: float):
-        self.threshold = threshold
-        rows = [
-            (name, int(item), None if pd.isna(year) else int(year))
-            for item, title, year in items.sort_values(ITEM)[[ITEM, TITLE, YEAR]].itertuples(index=False)
-            for name in names_of_title(title)
-        ]
-        self._names = [row[0] for row in rows]
-        self._items = np.array([row[1] for row in rows], dtype=np.int64)
-        self._years = np.array([np.nan if row[2] is None else row[2] for row in rows], dtype=float)
+    def __init__(self, items: pd.DataFrame):
+        self._names, self._content, self._part = defaultdict(list), defaultdict(list), defaultdict(list)
+        for item, title, year in items.sort_values(ITEM)[[ITEM, TITLE, YEAR]].itertuples(index=False):
+            names = names_of_title(title)
+            for place, name in enumerate(names):
+                row = _Row(int(item), None if pd.isna(year) else int(year), name, place, YEAR_TOLERANCE)
+                self._names[_letters(name)].append(row)
+                self._content[_content(name)].append(row._replace(tolerance=0))
+            for name, tolerance in _parts(title).items():
+                self._part[_content(name)].append(row._replace(name=names[0], tolerance=tolerance))
+        self._by_text = {" ".join(words): words for words in self._content}
+        self._words = {word for words in self._content for word in words}
 
     def match(self, text: str) -> int | None:
         """The movie a text names, or None.
 
+        The first rule that fits decides:
+
+        1. The normal form, spaces aside, is that of a catalog title or of its alternative title in
+           brackets. Without a year in the text, this is the only rule.
+        2. The year belongs to the title: `Fantasia (2000)` for the film `Fantasia 2000`.
+        3. The names differ in articles or "and" only, and the year is the same: `Usual Suspects (1995)`.
+        4. The text is a part of the title, cut where titles are cut (at a colon, a dash, "or", "and the",
+           an apposition, behind an author): `Dr. Strangelove (1964)`. Or the title is such a part of the
+           text, and the year is the same: `Star Wars: Episode IV - A New Hope (1977)`.
+        5. One letter of one long word is missing, doubled, exchanged or out of place in a title of
+           several words, the slip is no word of another title, and the year is the same:
+           `Pulp Fictoin (1994)`.
+
+        By rules 3 to 5 numbers must be the same (another part is another film), and one film alone must
+        fit.
+
         Args:
-            text: a title, with or without a year in brackets; what follows the year is ignored.
+            text: a title, with or without a year in brackets; what follows the year is ignored. More
+                than :data:`MAX_LENGTH` characters are no title.
 
         Returns:
-            `item_id`. Among equally good names the nearest year wins, then the lowest `item_id` (a
-            remake named without its year cannot be told apart).
+            `item_id`. By rules 1 and 2, among equally good names the nearest year wins, then the lowest
+            `item_id` (a remake named without its year cannot be told apart).
         """
+        text = " ".join(text.split())
+        if len(text) > MAX_LENGTH:
+            return None
         title, year = split_year(text)
-        wanted = names_of_title(title)
-        if not wanted:
+        names = names_of_title(title)
+        for name in names:
+            rows = [row for row in self._names.get(_letters(name), ()) if _agrees(row, year)]
+            if rows:
+                return min(rows, key=lambda row: (_distance(row, year), row.place, row.item)).item
+        if not names or year is None:
             return None
-        distance = np.zeros(len(self._names)) if year is None else np.abs(self._years - year)
-        # A catalog movie without a year agrees with every year, after those that have one.
-        distance = np.where(np.isnan(distance), YEAR_TOLERANCE, distance)
-        rows = np.flatnonzero(distance <= YEAR_TOLERANCE)
-        names = [self._names[row] for row in rows]
-        exact = [row for row, name in zip(rows, names, strict=True) if name in wanted]
-        if exact:
-            return int(min((distance[row], self._items[row]) for row in exact)[1])
-        scores = process.cdist(wanted[:1], names, scorer=fuzz.ratio)[0] if names else np.zeros(0)
-        if not len(scores) or scores.max() < self.threshold:
-            return None
-        best = rows[scores == scores.max()]
-        return int(min((distance[row], self._items[row]) for row in best)[1])
+        if rows := self._names.get(_letters(f"{names[0]} {year}")):
+            return rows[0].item
+        content = _content(names[0])
+        longer = [row for part in _parts(title) for row in self._content.get(_content(part), ())]
+        for rows in (
+            self._content.get(content, ()),
+            self._part.get(content, ()),
+            longer,
+            self._slips(content),
+        ):
+            if (item := _only(rows, names[0], year)) is not None:
+                return item
+        return None
+
+    def _slips(self, words: tuple[str, ...]) -> list[_Row]:
+        """Catalog titles from which the words of a text differ by a slip (rule 5)."""
+        if len(words) < 2 or sum(map(len, words)) < _SLIP_TITLE:
+            return []
+        near = process.extract(
+            " ".join(words), self._by_text.keys(), scorer=OSA.distance, score_cutoff=1, limit=None
+        )
+        rows = []
+        for text, _, _ in near:
+            others = self._by_text[text]
+            changed = [pair for pair in zip(words, others, strict=False) if pair[0] != pair[1]]
+            if len(words) == len(others) and len(changed) == 1:
+                said, meant = changed[0]
+                if min(len(said), len(meant)) >= _SLIP_WORD and said not in self._words:
+                    rows += self._content[others]
+        return rows
+
+
+def _letters(name: str) -> str:
+    return name.replace(" ", "")
+
+
+def _distance(row: _Row, year: int | None) -> int:
+    """Years between; a movie without a year agrees with every year, after those that have one."""
+    if year is None:
+        return 0
+    return YEAR_TOLERANCE if row.year is None else abs(row.year - year)
+
+
+def _agrees(row: _Row, year: int | None) -> bool:
+    return _distance(row, year) <= row.tolerance
+
+
+def _only(rows: Sequence[_Row], name: str, year: int) -> int | None:
+    """The one movie of some rows that agrees with year and numbers; of several that of the nearest year."""
+    fitting = [row for row in rows if _agrees(row, year) and _same_numbers(name, row.name)]
+    nearest = min((_distance(row, year) for row in fitting), default=0)
+    items = {row.item for row in fitting if _distance(row, year) == nearest}
+    return items.pop() if len(items) == 1 else None

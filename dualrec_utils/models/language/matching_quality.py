@@ -1,6 +1,8 @@
-"""How well titles are matched: precision and recall on titles that were changed on purpose."""
+"""How well titles are matched: precision and recall on titles that are changed by rule."""
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 import pandas as pd
@@ -8,22 +10,30 @@ import pandas as pd
 from dualrec_utils.core import config, files
 from dualrec_utils.core.catalog import title_with_year
 from dualrec_utils.core.config import ITEM, TITLE, YEAR
-from dualrec_utils.models.language.matching import TitleMatcher
+from dualrec_utils.core.titles import named_as, normal_form
+from dualrec_utils.models.language.matching import TitleMatcher, names_of_title, spelt, split_year
+
+_SWAPS = (("&", "and"), ("Dr.", "Doctor"), ("Mr.", "Mister"), ("vs.", "versus"), ("St.", "Saint"))
+_SWAPS += (
+    ("II", "2"),
+    ("III", "3"),
+    ("IV", "4"),
+    ("VI", "6"),
+    ("Two", "2"),
+    ("Four", "4"),
+    ("Twelve", "12"),
+)
+_NUMERAL = re.compile(r"\b(?:II|III|IV|V|VI|\d)\b")
 
 
-def _typo(title: str, rng: np.random.Generator) -> str:
-    """Drop, double or swap one letter."""
+def misspelt(title: str, rng: np.random.Generator) -> str:
+    """A title of which one letter is dropped, doubled or swapped with the next."""
     letters = [i for i, character in enumerate(title[:-1]) if character.isalpha()]
     if not letters:
         return title
     at, kind = int(rng.choice(letters)), int(rng.integers(3))
     middle = ("", title[at] * 2, title[at + 1] + title[at])[kind]
     return title[:at] + middle + title[at + (2 if kind == 2 else 1) :]
-
-
-def _drop_word(title: str, rng: np.random.Generator) -> str:
-    words = title.split()
-    return title if len(words) < 2 else " ".join(np.delete(words, rng.integers(len(words))))
 
 
 def outsiders(dataset: str, items: pd.DataFrame) -> pd.DataFrame:
@@ -38,8 +48,46 @@ def outsiders(dataset: str, items: pd.DataFrame) -> pd.DataFrame:
     return movies[[name not in known for name in map(title_with_year, movies[TITLE], movies[YEAR])]]
 
 
-def perturbed_titles(items: pd.DataFrame, strangers: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Test texts for the matcher: catalog titles written carelessly, and titles it must refuse.
+def usual_names(items: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Other ways to write the catalog's titles, which must be matched.
+
+    Args:
+        items: catalog with `item_id`, `title`, `year`.
+        seed: of the letters and names chosen.
+
+    Returns:
+        Frame with `kind`, `text`, `item_id` (the right answer). A kind has the titles that it changes.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for item, title, year in items.sort_values(ITEM)[[ITEM, TITLE, YEAR]].itertuples(index=False):
+        main, *aliases = named_as(title)
+        in_order = re.sub(r"^(.*), (The|An?)$", r"\2 \1", main)
+        beginning, colon, _ = main.partition(": ")
+        swapped = main
+        for one, other in _SWAPS:
+            swapped = re.sub(rf"(?<!\S){re.escape(one)}(?!\S)", other, swapped)
+        series = named_as(items[TITLE].iloc[rng.integers(len(items))])[0]
+        changed = {
+            "no year": title,
+            "year off by one": title_with_year(title, year + rng.choice([-1, 1])),
+            "article in front": title_with_year(in_order, year),
+            "no article": title_with_year(re.sub(r"^(The|An?) ", "", in_order), year),
+            "no accents, case or punctuation": title_with_year(normal_form(main), year),
+            "numbers and abbreviations": title_with_year(swapped, year),
+            "alternative title": title_with_year(aliases[0] if aliases else title, year),
+            "subtitle cut": title_with_year(beginning if colon else title, year),
+            "series in front": title_with_year(f"{series}: {in_order}", year),
+            "one typo": title_with_year(misspelt(title, rng), year),
+        }
+        written = title_with_year(title, year)
+        rows += [("as written", written, item)]
+        rows += [(kind, text, item) for kind, text in changed.items() if text != written]
+    return pd.DataFrame(rows, columns=["kind", "text", ITEM])
+
+
+def near_names(items: pd.DataFrame, strangers: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """Names near those of the catalog that are other films, which must be refused.
 
     Args:
         items: catalog with `item_id`, `title`, `year`.
@@ -47,90 +95,83 @@ def perturbed_titles(items: pd.DataFrame, strangers: pd.DataFrame, *, seed: int)
         seed: of the letters and words chosen.
 
     Returns:
-        Frame with `kind`, `text`, `item_id` (the right answer; null for outsiders).
+        Frame with `kind`, `text`, and `item_id`, which is null. A kind has the titles that it changes; what
+        comes out as a name of the catalog is left out.
     """
     rng = np.random.default_rng(seed)
+    names = {name for title in items[TITLE] for name in names_of_title(title)}
+    long_words = sorted(
+        {word for title in items[TITLE] for word in title.split() if word.isalpha() and len(word) > 4}
+    )
     rows = []
-    for item, title, year in items.sort_values(ITEM)[[ITEM, TITLE, YEAR]].itertuples(index=False):
-        twice = _typo(_typo(title, rng), rng)
+    for title, year in items.sort_values(ITEM)[[TITLE, YEAR]].itertuples(index=False):
+        main = re.sub(r"^(.*), (The|An?)$", r"\2 \1", named_as(title)[0])
+        words = main.split()
+        long = [place for place, word in enumerate(words) if word in long_words]
+        part = _NUMERAL.sub("7", main)
+        part = f"{main} {rng.choice(['2', 'II', 'Part II', '3'])}" if part == main else part
+        added, exchanged = (str(word) for word in rng.choice(long_words, 2))
+        changed = [("another part", title_with_year(part, year)), ("another part, no year", part)]
+        if len(words) > 2:
+            at = int(rng.integers(1, len(words) - 1))
+            text = " ".join([*words[:at], added, *words[at:]])
+            changed += [("word added", title_with_year(text, year))]
+        if long and len(words) > 1:
+            text = " ".join([*words[: long[-1]], exchanged, *words[long[-1] + 1 :]])
+            changed += [("word exchanged", title_with_year(text, year))]
+        if sum(word not in ("the", "a", "an") for word in spelt(main).split()) == 1:
+            at = int(rng.integers(len(words[-1])))
+            letter = str(rng.choice(list("abcdefghijklmnoprstuvwxyz")))
+            text = " ".join([*words[:-1], words[-1][:at] + letter + words[-1][at + 1 :]])
+            changed += [("letter of one word changed", title_with_year(text, year))]
+        if not pd.isna(year):
+            changed += [("another year", title_with_year(title, year + 5))]
         rows += [
-            ("as written", title_with_year(title, year), item),
-            ("no year", title, item),
-            ("one typo", title_with_year(_typo(title, rng), year), item),
-            ("two typos", title_with_year(twice, year), item),
-            ("word dropped", title_with_year(_drop_word(title, rng), year), item),
-            ("typo, no year", _typo(title, rng), item),
+            (kind, text)
+            for kind, text in changed
+            if kind == "another year" or spelt(split_year(text)[0]) not in names
         ]
     for title, year in strangers[[TITLE, YEAR]].itertuples(index=False):
-        rows += [
-            ("not in catalog", title_with_year(title, year), None),
-            ("not in catalog, no year", title, None),
-        ]
-    return pd.DataFrame(rows, columns=["kind", "text", ITEM]).astype({ITEM: "Int64"})
+        rows += [("not in catalog", title_with_year(title, year)), ("not in catalog, no year", title)]
+    return pd.DataFrame(rows, columns=["kind", "text"]).assign(
+        **{ITEM: pd.array([pd.NA] * len(rows), "Int64")}
+    )
 
 
-def measure_thresholds(
-    items: pd.DataFrame, texts: pd.DataFrame, *, thresholds: list[float]
-) -> pd.DataFrame:
-    """How well a threshold tells right from wrong on known texts.
+def measure(matcher: TitleMatcher, texts: pd.DataFrame) -> pd.DataFrame:
+    """What a matcher makes of texts whose right answer is known.
 
     Args:
-        items: the catalog.
-        texts: frame from :func:`perturbed_titles`.
-        thresholds: values to try.
+        texts: frame from :func:`usual_names` or :func:`near_names`, or both together.
 
     Returns:
-        One row a (threshold, kind) with `n`, `right` (share matched to the right movie; for titles
-        outside the catalog the share refused), `wrong` (share matched to a wrong movie) and `refused`.
+        Indexed by kind: `n`, and the shares of `right` (matched to the right movie; refused, for a text
+        that names none), `wrong` (matched to a wrong movie) and `refused`.
     """
-    rows = []
-    for threshold in thresholds:
-        matcher = TitleMatcher(items, threshold=threshold)
-        found = pd.array([matcher.match(text) for text in texts["text"]], dtype="Int64")
-        refused = pd.Series(found).isna().to_numpy()
-        same = (pd.Series(found) == texts[ITEM].reset_index(drop=True)).fillna(False).to_numpy(bool)
-        right = np.where(texts[ITEM].isna(), refused, same)
-        frame = pd.DataFrame({"kind": texts["kind"].to_numpy(), "right": right, "refused": refused})
-        frame["wrong"] = ~frame["right"] & ~frame["refused"]
-        shares = frame.groupby("kind", sort=False).agg(
-            n=("right", "size"),
-            right=("right", "mean"),
-            wrong=("wrong", "mean"),
-            refused=("refused", "mean"),
-        )
-        rows.append(shares.reset_index().assign(threshold=threshold))
-    table = pd.concat(rows, ignore_index=True)
-    return table[["threshold", "kind", "n", "right", "wrong", "refused"]]
+    said = pd.Series([matcher.match(text) for text in texts["text"]], index=texts.index, dtype="Int64")
+    frame = pd.DataFrame({"kind": texts["kind"], "refused": said.isna()})
+    same = (said == texts[ITEM]).fillna(False).astype(bool)
+    frame["right"] = np.where(texts[ITEM].isna(), said.isna(), same)
+    frame["wrong"] = ~frame["right"] & ~frame["refused"]
+    groups = frame.groupby("kind", sort=False)
+    return pd.concat([groups.size().rename("n"), groups[["right", "wrong", "refused"]].mean()], axis=1)
 
 
-def precision_recall(thresholds: pd.DataFrame, *, outside: str = "not in catalog") -> pd.DataFrame:
-    """Precision and recall of the matches made at each threshold, over all kinds of text together.
+def precision_recall(usual: pd.DataFrame, near: pd.DataFrame) -> tuple[float, float]:
+    """Precision and recall of the matches made, over all kinds of text together.
 
     Args:
-        thresholds: table from :func:`measure_thresholds`.
-        outside: beginning of the kinds of text that name no movie of the catalog.
+        usual, near: tables of :func:`measure`.
 
     Returns:
-        One row a threshold: `precision` (right matches / all matches made, those of outsiders included;
-        1 where none is made), `recall` (right matches / texts that name a catalog movie), `n_matches`
-        and `n_texts`.
+        (right matches / all matches made, those of near names included, 1 where none is made; right
+        matches / texts that name a catalog movie).
 
     Raises:
         ValueError: when no text names a catalog movie.
     """
-    inside = ~thresholds["kind"].str.startswith(outside)
-    counts = pd.DataFrame(
-        {
-            "threshold": thresholds["threshold"],
-            "n_texts": thresholds["n"].where(inside, 0),
-            # For outsiders `right` is the share refused, which is no match.
-            "right": (thresholds["n"] * thresholds["right"]).where(inside, 0).round(),
-            "n_matches": (thresholds["n"] * (1 - thresholds["refused"])).round(),
-        }
-    )
-    sums = counts.groupby("threshold", sort=False).sum().astype(int).reset_index()
-    if (sums["n_texts"] == 0).any():
+    right = (usual["n"] * usual["right"]).sum()
+    made = right + sum((table["n"] * table["wrong"]).sum() for table in (usual, near))
+    if not usual["n"].sum():
         raise ValueError("no text names a movie of the catalog: there is nothing to recall")
-    sums["precision"] = (sums["right"] / sums["n_matches"]).where(sums["n_matches"] > 0, 1.0)
-    sums["recall"] = sums["right"] / sums["n_texts"]
-    return sums[["threshold", "precision", "recall", "n_matches", "n_texts"]]
+    return (float(right / made) if made else 1.0), float(right / usual["n"].sum())

@@ -28,23 +28,19 @@ STAGE = "nir"
 MOVIES = "ml-100k"
 PARAMS = Path(__file__).with_name("params.yaml")
 FILTERS = ("user filtering", "item filtering")
-_FUZZY = 85
 _KEYS = {
     "item_knn": {"query_length", "n_neighbours"},
     "local_model": {"model", "revision", "dtype", "max_new_tokens", "batch_size"},
 }
 
 
-def run(
-    *, seed: int, n_neighbours: int, item_knn: dict, match_threshold: float, local_model: dict
-) -> pd.DataFrame:
+def run(*, seed: int, n_neighbours: int, item_knn: dict, local_model: dict) -> pd.DataFrame:
     """Measure everything; write and return the table.
 
     Args:
         seed: of the shuffled candidates and of the intervals.
         n_neighbours: of item filtering, see :func:`studies.nir.candidates.by_items`.
         item_knn: hyperparameters of the yardstick.
-        match_threshold: least similarity of a title that a local model writes, 0 to 101.
         local_model: `model`, `revision`, `dtype`, `max_new_tokens`, `batch_size`, as
             :func:`studies.nir.local.results` takes them.
 
@@ -76,7 +72,6 @@ def run(
         words,
         movies,
         seed=seed,
-        match_threshold=match_threshold,
         movies_of=MOVIES,
         **local_model,
     )
@@ -97,28 +92,29 @@ def run(
 def recorded_results(
     recorded: pd.DataFrame, candidates: Sequence[Sequence[int]], published: Published
 ) -> list[Result]:
-    """GPT-3's recordings under the authors' hit rule, and under the study's own with two thresholds."""
+    """GPT-3's recordings under the authors' hit rule, and under the study's own."""
     answers = recorded.set_index(CASE)["answer_3"].reindex(published.cases[CASE]).fillna("").tolist()
     ranks = nir.released_rule(recorded).reindex(published.cases[CASE]).fillna(np.inf).to_numpy()
     ndcg = np.where(ranks <= nir.LIST_LENGTH, 1 / np.log2(ranks + 1), 0.0)
     values = dict(zip(nir.MEASURES, (np.isfinite(ranks).astype(float), ndcg), strict=True))
     reached = nir.reachable(candidates, published)
-    results = [
+    ranked = nir.read_answers(answers, candidates, published.items)
+    return [
         Result(
             "gpt3_recorded_released_rule",
             FILTERS[0],
             published.cases[[CASE, USER]].assign(**values),
             reached,
             "authors' rule: the target's title anywhere in the answer, to the letter",
-        )
+        ),
+        Result(
+            "gpt3_recorded",
+            FILTERS[0],
+            nir.measure(ranked, published),
+            reached,
+            "the ten movies recommended, equal normal forms",
+        ),
     ]
-    for system, threshold, remark in (
-        ("gpt3_recorded", nir.EXACT, "the ten movies recommended, equal normal forms"),
-        ("gpt3_recorded_fuzzy", _FUZZY, f"the ten movies recommended, similarity at least {_FUZZY}"),
-    ):
-        ranked = nir.read_answers(answers, candidates, published.items, threshold=threshold)
-        results.append(Result(system, FILTERS[0], nir.measure(ranked, published), reached, remark))
-    return results
 
 
 def yardsticks(

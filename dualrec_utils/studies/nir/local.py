@@ -34,7 +34,6 @@ def results(
     movies: pd.DataFrame,
     *,
     seed: int,
-    match_threshold: float,
     model: str,
     movies_of: str,
     revision: str | None,
@@ -54,7 +53,6 @@ def results(
         movies: MovieLens' movies with `item_id`, `title`, `year`, `genres`: titles are scored as they
             are written there, "Title (year)".
         seed: of the candidates' order in the prompts.
-        match_threshold: least similarity of a title in free text, 0 to 101.
         model, revision, dtype: see :func:`models.language.loading.load_model`; `movielm` is our own.
         movies_of: dataset that `movielm` was trained on.
         max_new_tokens: longest answer of a step. batch_size: prompts answered at once.
@@ -93,7 +91,7 @@ def results(
         )
         told.insert(0, CASE, published.cases[CASE].to_numpy()[rows])
         _save(told, f"{name}_{candidates_by.replace(' ', '_')}", about | {"parameters": parameters})
-        free = nir.read_answers(told["answer_3"], shown, published.items, threshold=match_threshold)
+        free = nir.read_answers(told["answer_3"], shown, published.items)
         named = np.mean([sum(item is not None for item in items) for items in free])
 
         def by_title(texts: Sequence[str], what: str, shown=shown, cases=told[CASE], label: str = label):

@@ -25,8 +25,6 @@ from dualrec_utils.studies.nir.recordings import Published
 # Published protocol: ten movies of 19 candidates, after the last eight watched.
 LIST_LENGTH, N_CANDIDATES, N_WATCHED = 10, 19, 8
 MEASURES = (f"hit_rate@{LIST_LENGTH}", f"ndcg@{LIST_LENGTH}")
-# No similarity reaches it: equal normal forms only.
-EXACT = 101.0
 
 _BETWEEN = re.compile(r"\s*(?:\n|\],?\s*(?=\[))\s*")
 _NUMBER = re.compile(r"^\s*[\[(]?\s*(?:\d{1,3}\s*[.):]|[-*•])\s*")
@@ -154,18 +152,17 @@ def entries(answer: str) -> list[str]:
     return [text for piece in texts if (text := piece.rsplit(" - ", 1)[-1].strip(_TAIL))]
 
 
-def read_answer(answer: str, candidates: pd.DataFrame, *, threshold: float) -> list[int | None]:
+def read_answer(answer: str, candidates: pd.DataFrame) -> list[int | None]:
     """The candidates an answer names, in order; None where an entry names none of them.
 
     Args:
         answer: of step 3.
         candidates: this user's, with `item_id`, `title`, `year`.
-        threshold: see :class:`models.language.matching.TitleMatcher`; :data:`EXACT` for equal normal forms.
 
     Returns:
         At most ten, each once: an entry that repeats a movie is None, and keeps its place.
     """
-    matcher = TitleMatcher(candidates, threshold=threshold)
+    matcher = TitleMatcher(candidates)
     found: list[int | None] = []
     for text in entries(answer)[:LIST_LENGTH]:
         item = matcher.match(text)
@@ -174,7 +171,7 @@ def read_answer(answer: str, candidates: pd.DataFrame, *, threshold: float) -> l
 
 
 def read_answers(
-    answers: Sequence[str], candidates: Sequence[Sequence[int]], items: pd.DataFrame, *, threshold: float
+    answers: Sequence[str], candidates: Sequence[Sequence[int]], items: pd.DataFrame
 ) -> list[list[int | None]]:
     """:func:`read_answer` for every case, each with its own candidates (item ids)."""
     # The authors' titles carry no year, and brackets after a title are part of it.
@@ -182,7 +179,7 @@ def read_answers(
         ITEM, drop=False
     )
     return [
-        read_answer(answer, unknown_years.loc[list(own)].reset_index(drop=True), threshold=threshold)
+        read_answer(answer, unknown_years.loc[list(own)].reset_index(drop=True))
         for answer, own in zip(answers, candidates, strict=True)
     ]
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from rapidfuzz import fuzz, process
 from scipy.optimize import linear_sum_assignment
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.config import CASE, GENRE_LIST, HISTORY, ITEM, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import sources
-from dualrec_utils.models.language.matching import TitleMatcher
+from dualrec_utils.models.language.matching import TitleMatcher, normal_form
 
 DATASET = "nir-ml-100k"
 HISTORIES = "ml_100k.json"
@@ -33,6 +34,7 @@ SHA256 = {
 MOVIELENS = "movielens_id"
 _TIMEOUT_SECONDS = 8
 _SEPARATOR = " | "
+_LIKE = 80  # least similarity of a title that was cut, 0 to 100
 
 
 @dataclass(frozen=True)
@@ -152,11 +154,16 @@ def load(folder: Path, items: pd.DataFrame, ratings: pd.DataFrame) -> Published:
 
 
 def _named_movies(titles: list[str], items: pd.DataFrame) -> pd.DataFrame:
-    matcher = TitleMatcher(items, threshold=85)
+    matcher = TitleMatcher(items)
     found = [matcher.match(title) for title in titles]
-    for title, item in zip(titles, found, strict=True):
+    # The published titles are MovieLens', some cut in their brackets: those are the nearest ones.
+    spelt = items[TITLE].map(normal_form).tolist()
+    for place, (title, item) in enumerate(zip(titles, found, strict=True)):
         if item is None:
-            raise StudyError(f"{HISTORIES} names {title!r}, which is no movie of MovieLens 100K")
+            best = process.extractOne(normal_form(title), spelt, scorer=fuzz.ratio, score_cutoff=_LIKE)
+            if best is None:
+                raise StudyError(f"{HISTORIES} names {title!r}, which is no movie of MovieLens 100K")
+            found[place] = int(items[ITEM].iloc[best[2]])
     about = items.set_index(ITEM).loc[found, [YEAR, GENRE_LIST]].reset_index(drop=True)
     return pd.DataFrame({ITEM: range(len(titles)), TITLE: titles, MOVIELENS: found}).join(about)
 

@@ -121,7 +121,7 @@ def _answers(model, tokenizer, cases: pd.DataFrame, catalog: Catalog, *, asked: 
         n_lines=asked["n_titles"],
         label="paper's prompt",
     )
-    matcher = TitleMatcher(catalog.items, threshold=asked["match_threshold"])
+    matcher = TitleMatcher(catalog.items)
     return responses.answers_to_predictions(
         answers, cases, matcher, seed=asked["seed"], limit=asked["n_titles"]
     )

@@ -21,7 +21,8 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.backends.local import LocalBackend
-from dualrec_utils.models.language import matching, matching_quality, prompts
+from dualrec_utils.models.language import matching, prompts
+from dualrec_utils.models.language.matching_quality import misspelt
 from dualrec_utils.pipeline import params
 from dualrec_utils.studies.questions.answers import ANSWER, KIND, KINDS, NONE, PROMPT
 from dualrec_utils.studies.questions.settings import STAGE, last_cases, pieces_dir, read_settings
@@ -31,8 +32,6 @@ SECTION = "suggestions"
 SYSTEMS = {"zero_shot": ("zero_shot_llm", None), "lora": ("lora_finetuning", "lora")}
 # The least popular share of the catalog that an unpopular suggestion is drawn from.
 _UNPOPULAR = 0.25
-# Least similarity (0 to 100) at which an invented title would still be taken for a movie of the catalog.
-_LIKE_ANY = 80.0
 
 
 def suggestions(
@@ -85,7 +84,7 @@ def suggestions(
 
 def _chooser(kind: str, catalog: Catalog, *, counts: pd.Series, n_recent: int, seed: int) -> Callable:
     """(history, the LSTM's movie, generator) -> a movie's id, or a text."""
-    ids = catalog.ids
+    ids, written = catalog.ids, catalog.items.set_index(ITEM)[[TITLE, YEAR]]
     if kind == "unpopular":
         known = counts.loc[ids].to_numpy()
         rare = ids[np.argsort(known, kind="stable")[: int(len(ids) * _UNPOPULAR)]]
@@ -104,15 +103,16 @@ def _chooser(kind: str, catalog: Catalog, *, counts: pd.Series, n_recent: int, s
             rng.choice(history[:-n_recent] if len(history) > n_recent else history)
         )
     if kind == "typos":
-        outside = pd.DataFrame(columns=[TITLE, YEAR])
-        careless = matching_quality.perturbed_titles(catalog.items, outside, seed=seed)
-        twice = careless[careless["kind"] == "two typos"].set_index(ITEM)["text"]
-        return lambda history, hint, rng: str(twice[hint])
+        letters = np.random.default_rng(seed)
+        twice = {
+            item: title_with_year(misspelt(misspelt(title, letters), letters), year)
+            for item, (title, year) in written.iterrows()
+        }
+        return lambda history, hint, rng: twice[hint]
     if kind == "corrupted":
-        written = catalog.items.set_index(ITEM)[[TITLE, YEAR]]
         return lambda history, hint, rng: corrupted(*written.loc[hint], rng)
     if kind == "invented":
-        matcher = matching.TitleMatcher(catalog.items, threshold=_LIKE_ANY)
+        matcher = matching.TitleMatcher(catalog.items)
         return lambda history, hint, rng: invented(catalog.items, matcher, rng)
     return lambda history, hint, rng: hint
 
