@@ -66,16 +66,7 @@ def full(mistral):
 
 
 def brute_force(model, tokenizer, texts, names=NAMES):
-    """Title scores, one full forward pass a title and nothing shared."""
-    scores = np.zeros((len(texts), len(names)))
-    for row, text in enumerate(texts):
-        start = len(chat.prompt_ids(tokenizer, text))
-        for column, name in enumerate(names):
-            ids = chat.prompt_ids(tokenizer, text, prefix=prompts.format_answer([name]))
-            with torch.inference_mode():
-                logits = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(-1)
-            scores[row, column] = sum(float(logits[at - 1, ids[at]]) for at in range(start, len(ids)))
-    return scores
+    return tiny_models.plain_title_scores(model, tokenizer, texts, names)
 
 
 def rank(pair, texts=PROMPTS, catalog=CATALOG, **settings):

@@ -142,18 +142,24 @@ def test_the_library_writes_the_same_tokens(tiny, name):
         assert new == output[: output.index(tokenizer.eos_token_id)] if len(new) < 24 else new == output
 
 
-def test_thoughts_end_at_their_limit_and_an_answer_follows(tiny):
+@pytest.fixture
+def calls(monkeypatch):
+    """What `complete` gets and gives."""
+    calls, complete = [], generation.complete
+
+    def recorded(model, tokenizer, ids, **limits):
+        before = [list(row) for row in ids]
+        calls.append((before, complete(model, tokenizer, ids, **limits)))
+        return calls[-1][1]
+
+    monkeypatch.setattr(generation, "complete", recorded)
+    return calls
+
+
+def test_thoughts_end_at_their_limit_and_an_answer_follows(tiny, calls):
     model, tokenizer = tiny["qwen2_reasoning"]
-    calls = []
-
-    def recorded(ids, **limits):
-        written = generation.complete(model, tokenizer, ids, batch_size=3, **limits)
-        calls.append((ids, written))
-        return written
-
-    answers = generation.answer(
-        recorded, tokenizer, PROMPTS, context=1024, max_thinking_tokens=7, **SETTINGS
-    )
+    settings = SETTINGS | {"batch_size": 3}
+    answers = generation.generate(model, tokenizer, PROMPTS, max_thinking_tokens=7, **settings)
     (asked, thoughts), (closed, written) = calls
     assert asked == [chat.prompt_ids(tokenizer, text, thinking=True) for text in PROMPTS]
     assert max(map(len, thoughts)) == 7
@@ -163,15 +169,13 @@ def test_thoughts_end_at_their_limit_and_an_answer_follows(tiny):
         inside = tokenizer.decode(thought, skip_special_tokens=True).rstrip()
         answer = tokenizer.decode(new, skip_special_tokens=True)
         assert text == f"<think>\n{inside}\n</think>\n\n-{answer}"
-    settings = SETTINGS | {"batch_size": 3}
-    assert generation.generate(model, tokenizer, PROMPTS, max_thinking_tokens=7, **settings) == answers
     at_once = generation.generate(model, tokenizer, PROMPTS, **settings)
     assert all(text.startswith("-") and "</think>" not in text for text in at_once)
 
 
 def test_thoughts_end_where_the_model_ends_them(tiny):
     model, tokenizer = tiny["qwen2_reasoning"]
-    close = tokenizer.convert_tokens_to_ids(chat.CLOSE)
+    close = tokenizer.convert_tokens_to_ids("</think>")
     bias = torch.zeros(len(tokenizer))
     bias[close] = 1e6
     hook = model.lm_head.register_forward_hook(
@@ -211,19 +215,14 @@ def test_a_prompt_longer_than_the_context_names_itself(tiny):
 
 
 def test_the_longest_prompt_that_fits_is_answered(tiny):
-    model, tokenizer = tiny["mistral"]
-    room = 1024 - 24
-    ids = [[5] * room]
-
-    def answer(context):
-        return generation.answer(
-            lambda ids, **limits: [[] for _ in ids], tokenizer, ["x" * 9], context=context, **SETTINGS
-        )
-
+    model, tokenizer = copy.copy(tiny["mistral"][0]), copy.copy(tiny["mistral"][1])
     n_tokens = len(chat.prompt_ids(tokenizer, "x" * 9))
-    assert answer(n_tokens + 24) == ["-"]
+    tokenizer.model_max_length = n_tokens + 24
+    assert generation.generate(model, tokenizer, ["x" * 9], batch_size=1, **SETTINGS)[0].startswith("-")
+    tokenizer.model_max_length -= 1
     with pytest.raises(StudyError, match="more than the"):
-        answer(n_tokens + 23)
+        generation.generate(model, tokenizer, ["x" * 9], batch_size=1, **SETTINGS)
+    ids = [[5] * (1024 - 24)]
     assert len(generation.complete(model, tokenizer, ids, batch_size=1, **SETTINGS)[0]) <= 24
 
 
@@ -258,14 +257,14 @@ def test_memory_that_runs_out_within_a_batch_names_the_parameters(tiny):
         (" A", 1, " A"),
     ],
 )
-def test_an_answer_ends_after_its_last_line_though_a_token_reaches_beyond(tiny, text, n_lines, wanted):
-    _, tokenizer = tiny["mistral"]
+def test_an_answer_ends_after_its_last_line_though_a_token_reaches_beyond(
+    tiny, monkeypatch, text, n_lines, wanted
+):
+    model, tokenizer = tiny["mistral"]
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    answers = generation.answer(
-        lambda asked, **limits: [ids], tokenizer, ["x"], context=99, max_new_tokens=9, label="test",
-        n_lines=n_lines,
-    )  # fmt: skip
-    assert answers == ["-" + wanted]
+    monkeypatch.setattr(generation, "complete", lambda *_, **limits: [ids])
+    settings = SETTINGS | {"batch_size": 1, "n_lines": n_lines}
+    assert generation.generate(model, tokenizer, ["x"], **settings) == ["-" + wanted]
 
 
 def read(answers, hints=None, limit=3):
@@ -287,6 +286,7 @@ def test_answers_become_lists_and_counts():
         {
             "case_id": ["a", "b", "c"],
             "n_titles": [3, 2, 0],
+            "n_cut": [0, 0, 0],
             "n_unparsable": [0, 1, 3],
             "n_unmatched": [1, 0, 0],
             "n_seen": [1, 0, 0],

@@ -259,8 +259,6 @@ def test_whatever_is_imported_is_a_requirement_of_its_own():
     sources = [path.read_text(encoding="utf-8") for path in modules]
     sources += [cells_of(path) for path in (ROOT / "notebooks").glob("*.ipynb")]
     own = {PACKAGE, *(path.stem for path in (ROOT / "tests").glob("*.py"))}
-    # Optional: installed by hand where there is a GPU.
-    own.add("vllm")
     found = set().union(*map(imported_packages, sources)) - set(sys.stdlib_module_names) - own
     required = set()
     for name in ("requirements.in", "requirements-torch.txt"):

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
 
-from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.backends import vllm_engine
 from dualrec_utils.models.backends.backend import Backend
-from dualrec_utils.models.language import generation
+from dualrec_utils.models.language import chat, generation
 from dualrec_utils.models.language.loading import load_model, locate, quantized
-
-ENGINES = ("transformers", "vllm")
 
 
 class LocalBackend(Backend):
@@ -22,10 +17,10 @@ class LocalBackend(Backend):
 
     Attributes:
         about: what answers, as it can be written to JSON: `model`, `revision` (the commit, for a Hub
-            model), `dtype`, `quantization` (`none` or `nf4`, as used), `adapter`, `engine`, `device`,
-            and the settings of generation.
+            model), `dtype`, `quantization` (`none` or `nf4`, as used), `adapter`, `device`, `date` (which
+            chat templates print) and the settings of generation.
         model, tokenizer: from :func:`models.language.loading.load_model`, for constrained decoding and
-            training; with vLLM `model` is its engine, which serves free text alone.
+            training.
     """
 
     def __init__(
@@ -37,8 +32,6 @@ class LocalBackend(Backend):
         dtype: str = "float32",
         quantization: str = "none",
         adapter: str | Path | None = None,
-        merge: bool = False,
-        engine: str = "transformers",
         max_new_tokens: int,
         batch_size: int,
         n_lines: int = 3,
@@ -47,35 +40,20 @@ class LocalBackend(Backend):
         """Load the model.
 
         Args:
-            model: `movielm` (the one trained on `dataset`), a folder or a Hub id.
-            engine: `transformers`, or `vllm` where that is installed, for base models.
-            revision, dtype, quantization, adapter, merge: as :func:`load_model`.
+            model: `movielm` (the one trained on `dataset`), a folder, a GGUF file or a Hub id.
+            revision, dtype, quantization, adapter: as :func:`load_model`.
             max_new_tokens, batch_size, n_lines, max_thinking_tokens: as
-                :func:`models.language.generation.generate`; vLLM makes its own batches.
+                :func:`models.language.generation.generate`.
 
         Raises:
-            StudyError: as :func:`load_model`, for an unknown engine, or as
-                :func:`models.backends.vllm_engine.load`.
+            StudyError: as :func:`load_model`.
         """
-        if engine not in ENGINES:
-            raise StudyError(f"engine {engine!r} is unknown; allowed: {', '.join(ENGINES)}")
-        place = locate(model, dataset=dataset)
-        weights = {"revision": revision, "dtype": dtype}
-        if engine == "vllm":
-            if adapter is not None:
-                raise StudyError("vllm serves base models here: set engine to transformers for an adapter")
-            self.model, self.tokenizer, settings = vllm_engine.load(
-                place, **weights, quantization=quantization
-            )
-            self._complete = partial(vllm_engine.complete, self.model, self.tokenizer)
-        else:
-            self.model, self.tokenizer = load_model(
-                place, **weights, quantization=quantization, adapter=adapter, merge=merge
-            )
-            settings = self.model.config
-            self._complete = partial(generation.complete, self.model, self.tokenizer, batch_size=batch_size)
-        self._context = generation.context_length(settings, self.tokenizer)
-        self._limits = {
+        weights = {"dtype": dtype, "quantization": quantization, "adapter": adapter}
+        self.model, self.tokenizer = load_model(
+            locate(model, dataset=dataset), revision=revision, **weights
+        )
+        self._decoding = {
+            "batch_size": batch_size,
             "max_new_tokens": max_new_tokens,
             "n_lines": n_lines,
             "max_thinking_tokens": max_thinking_tokens,
@@ -83,19 +61,18 @@ class LocalBackend(Backend):
         self.about = {
             "model": model,
             # A branch moves on; the commit it stood at does not.
-            "revision": getattr(settings, "_commit_hash", None) or revision,
+            "revision": getattr(self.model.config, "_commit_hash", None) or revision,
             "dtype": dtype,
             "quantization": "nf4" if quantized(quantization) else "none",
             "adapter": None if adapter is None else Path(adapter).name,
-            "engine": engine,
             "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
-            "batch_size": batch_size,
-            **self._limits,
+            "date": chat.DATE.date().isoformat(),
+            **self._decoding,
         }
 
     def close(self) -> None:
         """Let go of the weights, so that the next model finds the memory."""
-        self.model = self.tokenizer = self._complete = None
+        self.model = self.tokenizer = None
 
     def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
         """One answer a prompt, in order, with a progress bar named `label`.
@@ -103,6 +80,4 @@ class LocalBackend(Backend):
         Raises:
             StudyError: as :func:`models.language.generation.generate`.
         """
-        return generation.answer(
-            self._complete, self.tokenizer, prompts, context=self._context, label=label, **self._limits
-        )
+        return generation.generate(self.model, self.tokenizer, prompts, label=label, **self._decoding)

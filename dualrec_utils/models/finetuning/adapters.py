@@ -20,7 +20,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.finetuning import checkpoints, examples, lora, training
-from dualrec_utils.models.language import loading
+from dualrec_utils.models.language import chat, loading
 from dualrec_utils.models.language.generation import LoadedModel
 
 STAGE = "lora_finetuning"
@@ -201,8 +201,8 @@ def load(
         adapter: name of a saved adapter; None for the base alone.
     """
     model, tokenizer = _loaded(base, dataset=dataset, adapter=adapter)
-    about = {"model": base["model"], "revision": base["revision"], **decoding}
-    return LoadedModel(model, tokenizer, decoding, about)
+    about = {"model": base["model"], "revision": base["revision"], "date": chat.DATE.date().isoformat()}
+    return LoadedModel(model, tokenizer, decoding, about | decoding)
 
 
 def train_all(settings: Mapping, *, names: Sequence[str]) -> None:

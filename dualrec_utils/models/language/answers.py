@@ -16,9 +16,11 @@ from dualrec_utils.models import handoff
 from dualrec_utils.models.language.matching import TitleMatcher
 from dualrec_utils.models.language.parsing import parse_titles
 from dualrec_utils.models.language.prompts import build_history_prompts, build_prompts
+from dualrec_utils.models.language.thoughts import only_thoughts
 
 # What a title that was asked for may be instead of a new movie of the catalog -> column of the counts.
 PROBLEMS = {
+    "thoughts without an answer": "n_cut",
     "not readable": "n_unparsable",
     "not in catalog": "n_unmatched",
     "already rated": "n_seen",
@@ -238,9 +240,9 @@ def answers_to_predictions(
         (predictions, diagnostics). Predictions are in the shape of :mod:`core.predictions`:
         `text` is the title as written, `item_id` null where it matches no movie, score 1 / rank; a
         repeated title keeps its place. Diagnostics have one row a case: `case_id`, `n_titles` read,
-        `n_unparsable` (titles asked for and not found in the answer), `n_unmatched`, `n_seen` (in the
-        history), `n_repeated` (matching a movie named before), `copies_hint` (names the suggested
-        movie; False without hints).
+        `n_cut` (titles asked for where the model thought and gave no answer), `n_unparsable` (other titles
+        asked for and not found in the answer), `n_unmatched`, `n_seen` (in the history), `n_repeated`
+        (matching a movie named before), `copies_hint` (names the suggested movie; False without hints).
 
     Raises:
         ValueError: when answers and cases are not equally many.
@@ -248,6 +250,7 @@ def answers_to_predictions(
     rows, counts = [], []
     for answer, case, history in zip(answers, cases[CASE], cases[HISTORY], strict=True):
         titles = parse_titles(answer, limit=limit)
+        n_cut = limit if only_thoughts(answer) else 0
         items = [matcher.match(title) for title in titles]
         matched = [item for item in items if item is not None]
         seen = set(history)
@@ -259,7 +262,8 @@ def answers_to_predictions(
             {
                 CASE: case,
                 "n_titles": len(titles),
-                "n_unparsable": limit - len(titles),
+                "n_cut": n_cut,
+                "n_unparsable": limit - n_cut - len(titles),
                 "n_unmatched": len(titles) - len(matched),
                 "n_seen": sum(item in seen for item in matched),
                 "n_repeated": len(matched) - len(set(matched)),

@@ -3,18 +3,44 @@
 Generation, constrained decoding and training all go through :func:`prompt_ids`, so that an adapter is
 asked in the very tokens it was taught with.
 
-Models that reason (DeepSeek-R1 and its distillations) write their thoughts between `<think>` and
-`</think>` before they answer. Without `thinking` their thoughts are closed empty and the answer follows
-at once, as for every other model: that is what training, constrained decoding and adapters use.
+Models that reason (DeepSeek-R1 and its distillations, Qwen3, Magistral) write their thoughts between two
+tags before they answer. Without `thinking` their thoughts are closed empty and the answer follows at once,
+as for every other model: that is what training, constrained decoding and adapters use.
 """
 
 from __future__ import annotations
 
-from transformers import PreTrainedTokenizerBase
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import lru_cache
 
+from transformers import PreTrainedTokenizerBase
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.language.prompts import ANSWER_PREFIX
 
-OPEN, CLOSE = "<think>", "</think>"
+# The day that templates with a date print: prompts and scores are the same on every day.
+DATE = datetime(2025, 1, 1)
+# Templates ask for it as the function strftime_now, in whose place this one stands.
+_CALENDAR = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    + "".join(
+        f"|replace('%{flag}{letter}', '{DATE.strftime('%' + flag + letter)}')"
+        for flag in ("", "-")
+        for letter in "aAbBcdHIjmMpSUwWxXyY"
+    )
+    + " }}{% endmacro %}{{ '' }}"
+)
+TAGS = (
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<thinking>", "</thinking>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+)
 # How DeepSeek-R1 writes what stands between its thoughts and its answer.
 AFTER_THINKING = "\n\n"
 
@@ -34,17 +60,24 @@ def render(
 
     Returns:
         Text that holds its special tokens where a chat template wrote it, and none elsewhere.
+
+    Raises:
+        StudyError: when the chat template fails, or there are several and none is the default.
     """
     if tokenizer.chat_template is None:
         return prompt + prefix
+    tags = thinking_tags(tokenizer)
     # Templates write the line breaks around a turn themselves.
-    turn = [{"role": "user", "content": prompt.strip()}]
-    text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    if not reasons(tokenizer):
+    text = _fill(_template(tokenizer), prompt.strip(), thinking=thinking, **tokenizer.special_tokens_map)
+    if tags is None:
         return text + prefix
-    if not text.rstrip().endswith(OPEN):
-        text += OPEN + "\n"
-    return text if thinking else text + close_thinking("") + prefix
+    opening, closing = tags
+    written = text.rstrip()
+    if not thinking and written.endswith(closing):
+        return text + prefix
+    if not written.endswith(opening):
+        text += opening + "\n"
+    return text if thinking else text + close_thinking("", closing) + prefix
 
 
 def prompt_ids(
@@ -60,11 +93,64 @@ def prompt_ids(
     return tokenizer(text, add_special_tokens=tokenizer.chat_template is None)["input_ids"]
 
 
-def reasons(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the model thinks before it answers: the end of its thoughts is a token of its own."""
-    return tokenizer.chat_template is not None and CLOSE in tokenizer.get_vocab()
+def thinking_tags(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str] | None:
+    """The tags between which a model thinks before it answers; None where it does not.
+
+    Its chat template tells: it writes such a tag where the answer begins or in the instructions, with
+    thinking switched on, off or as it is by default; or it leaves earlier thoughts out of a conversation
+    (DeepSeek-R1). That a tag is in the vocabulary tells nothing.
+    """
+    return None if tokenizer.chat_template is None else _tags_of(_template(tokenizer))
 
 
-def close_thinking(thoughts: str) -> str:
-    """Thoughts, finished or cut, with their end and what stands before an answer."""
-    return f"{thoughts.rstrip()}\n{CLOSE}{AFTER_THINKING}"
+def close_thinking(thoughts: str, closing: str) -> str:
+    """Thoughts, finished or cut, with the tag that ends them and what stands before an answer."""
+    return f"{thoughts.rstrip()}\n{closing}{AFTER_THINKING}"
+
+
+@lru_cache
+def _tags_of(template: str) -> tuple[str, str] | None:
+    written = "".join(_fill(template, "Hello", thinking=thinking) for thinking in (None, True, False))
+    for opening, closing in TAGS:
+        if opening in written or closing in written:
+            return opening, closing
+        reply = {"role": "assistant", "content": f"{opening}Earlier thoughts{closing}Earlier reply"}
+        told = _fill(template, "Hello", reply)
+        if "Earlier reply" in told and "Earlier thoughts" not in told:
+            return opening, closing
+    return None
+
+
+def _fill(
+    template: str, prompt: str, *turns: dict[str, str], thinking: bool | None = None, **special: str
+) -> str:
+    """A chat template filled with a user's turn and those that follow; `thinking` None is its default."""
+    # Models call the switch by either name.
+    switch = {} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
+    conversation = [{"role": "user", "content": prompt}, *turns]
+    special = dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), "") | special
+    with _template_errors():
+        (text,), _ = render_jinja_template(
+            [conversation], chat_template=template, add_generation_prompt=not turns, **special, **switch
+        )
+    return text
+
+
+def _template(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The chat template, in which every date is :data:`DATE`."""
+    with _template_errors():
+        template = tokenizer.get_chat_template()
+    return _CALENDAR + template if "strftime_now" in template else template
+
+
+@contextmanager
+def _template_errors() -> Iterator[None]:
+    try:
+        yield
+    # A template is a stranger's program, and fails as programs do.
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise StudyError(
+            f"the model's chat template cannot write a user's turn: {reason}. Correct chat_template in the"
+            " model's folder (one template, or one named default), or remove it to ask in plain text"
+        ) from error

@@ -12,6 +12,7 @@ taught to answer without them, the line break alone costs more than the title an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,10 +25,10 @@ from dualrec_utils.core.catalog import Catalog, marked
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, TEXT
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.handoff import LOG_PROBABILITY
-from dualrec_utils.models.language import chat
+from dualrec_utils.models.language import chat, plain
 from dualrec_utils.models.language.loading import memory_errors
 from dualrec_utils.models.language.prompts import format_answer, lines_of
-from dualrec_utils.models.language.tree_decoding import Step, TreeDecoder
+from dualrec_utils.models.language.tree_decoding import Step, TreeDecoder, off_along_tree
 from dualrec_utils.models.language.trie import Trie, build_trie, encode_lines
 
 METHODS = ("exact", "beam")
@@ -207,6 +208,8 @@ def _run(
     trie = build_trie(lines, names)
     encoded = [_ids(tokenizer, prompt, names[0], lines[0]) for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda row: (len(encoded[row]), row))
+    with torch.inference_mode(), memory_errors(_SMALLER):
+        plain.check_once(model, "title scores", partial(off_along_tree, model))
     with torch.inference_mode(), tqdm(total=len(prompts), desc=label, unit="prompt") as bar:
         for first in range(0, len(order), batch_size):
             rows = order[first : first + batch_size]

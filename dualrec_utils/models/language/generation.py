@@ -9,7 +9,7 @@ greedy answer differs only in a rare near tie, in 16 bits more often. Batches de
 
 from __future__ import annotations
 
-import sys
+import itertools
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,12 +26,10 @@ from transformers import (
 )
 
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.language import chat
-from dualrec_utils.models.language.loading import memory_errors
+from dualrec_utils.models.language import chat, plain
+from dualrec_utils.models.language.loading import end_tokens, memory_errors
 from dualrec_utils.models.language.prompts import ANSWER_PREFIX
 
-# Token lists in, tokens that follow each out; keywords as in `complete`.
-Complete = Callable[..., list[list[int]]]
 # In lora_finetuning, `batch_size` of params.yaml is that of training: lowering it would not help here.
 _ADVICE = (
     "lower batch_size ({}; in lora_finetuning generation_batch_size), or set quantization to nf4 (on a GPU)"
@@ -65,22 +63,49 @@ def generate(
 
     Returns:
         One answer a prompt, in the order given, beginning with `answer_prefix`; where a model has
-        thought, its thoughts come first, between `<think>` and `</think>`.
+        thought, its thoughts come first, between the tags of :func:`chat.thinking_tags`.
 
     Raises:
-        StudyError: when prompt and answer are longer than the model's context, or memory runs out.
+        StudyError: when prompt and answer are longer than the model's context, when memory runs out, or as
+            :func:`chat.render` and :func:`complete`.
     """
-    return answer(
-        partial(complete, model, tokenizer, batch_size=batch_size),
-        tokenizer,
-        prompts,
+    if not prompts:
+        return []
+    tags = chat.thinking_tags(tokenizer) if max_thinking_tokens else None
+    thinking = tags is not None
+    ids = [chat.prompt_ids(tokenizer, text, prefix=answer_prefix, thinking=thinking) for text in prompts]
+    beginnings, after = [answer_prefix] * len(prompts), []
+    if thinking:
+        opening, closing = tags
+        close, after = (
+            tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (closing, chat.close_thinking("", closing) + answer_prefix)
+        )
+    _check_length(
+        ids,
         context=context_length(model.config, tokenizer),
         max_new_tokens=max_new_tokens,
-        label=label,
-        answer_prefix=answer_prefix,
-        n_lines=n_lines,
-        max_thinking_tokens=max_thinking_tokens,
+        n_thinking=max_thinking_tokens + len(after) if thinking else 0,
     )
+    follow = partial(complete, model, tokenizer, batch_size=batch_size)
+    if thinking:
+        # Where the closing tag is several tokens, thoughts are cut at it below.
+        stop = close[0] if len(close) == 1 else None
+        thoughts = follow(
+            ids, max_new_tokens=max_thinking_tokens, label=f"{label}: thoughts", stop_token=stop
+        )
+        for row, tokens in enumerate(thoughts):
+            text = _decode(tokenizer, tokens)
+            if closing in text:
+                text = text.partition(closing)[0]
+                tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids[row] = ids[row] + tokens + after
+            beginnings[row] = f"{opening}\n{chat.close_thinking(text, closing)}{answer_prefix}"
+    written = follow(ids, max_new_tokens=max_new_tokens, label=label, n_lines=n_lines)
+    return [
+        beginning + _first_lines(_decode(tokenizer, tokens), n_lines)
+        for beginning, tokens in zip(beginnings, written, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -101,50 +126,6 @@ class LoadedModel:
     def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
         """One answer a prompt, in order, with a progress bar named `label`."""
         return generate(self.model, self.tokenizer, prompts, label=label, **self.decoding)
-
-
-def answer(
-    complete: Complete,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
-    *,
-    context: int,
-    max_new_tokens: int,
-    label: str,
-    answer_prefix: str = ANSWER_PREFIX,
-    n_lines: int = 3,
-    max_thinking_tokens: int = 0,
-) -> list[str]:
-    """As :func:`generate`, whatever continues the tokens.
-
-    Args:
-        complete: as :func:`complete` with its first two arguments and `batch_size` given.
-        context: most tokens the model reads and writes, from :func:`context_length`.
-    """
-    if not prompts:
-        return []
-    thinking = max_thinking_tokens > 0 and chat.reasons(tokenizer)
-    ids = [chat.prompt_ids(tokenizer, text, prefix=answer_prefix, thinking=thinking) for text in prompts]
-    beginnings = [answer_prefix] * len(prompts)
-    # What closes the thoughts is a handful of tokens.
-    after = tokenizer(chat.close_thinking("") + answer_prefix, add_special_tokens=False)["input_ids"]
-    n_thinking = max_thinking_tokens + len(after) if thinking else 0
-    _check_length(ids, context=context, max_new_tokens=max_new_tokens, n_thinking=n_thinking)
-    if thinking:
-        close = tokenizer.convert_tokens_to_ids(chat.CLOSE)
-        thoughts = complete(
-            ids, max_new_tokens=max_thinking_tokens, label=f"{label}: thoughts", stop_token=close
-        )
-        ids = [before + thought + after for before, thought in zip(ids, thoughts, strict=True)]
-        beginnings = [
-            f"{chat.OPEN}\n{chat.close_thinking(text)}{answer_prefix}"
-            for text in tokenizer.batch_decode(thoughts, skip_special_tokens=True)
-        ]
-    written = complete(ids, max_new_tokens=max_new_tokens, label=label, n_lines=n_lines)
-    texts = tokenizer.batch_decode(written, skip_special_tokens=True)
-    return [
-        beginning + _first_lines(text, n_lines) for beginning, text in zip(beginnings, texts, strict=True)
-    ]
 
 
 @torch.inference_mode()
@@ -171,12 +152,14 @@ def complete(
         One list an entry of `ids`, in their order, each at most `max_new_tokens` long.
 
     Raises:
-        StudyError: when memory runs out.
+        StudyError: when memory runs out, or for an architecture that reads batches otherwise than texts
+            alone (:mod:`models.language.plain`).
     """
-    own = model.generation_config.eos_token_id
-    ends = {*(own if isinstance(own, list) else [own]), stop_token}
+    ends = {*end_tokens(model, tokenizer), stop_token}
     order = sorted(range(len(ids)), key=lambda row: (len(ids[row]), row))
     enough = _line_counter(tokenizer, n_lines)
+    with memory_errors(_ADVICE.format(batch_size)):
+        plain.check_once(model, "answers in batches", partial(_off_in_batches, model))
     written: list[list[int]] = [[] for _ in ids]
     with tqdm(total=len(ids), desc=label, unit="prompt") as bar:
         for first in range(0, len(order), batch_size):
@@ -240,6 +223,35 @@ def _follow(
     return written
 
 
+def _off_in_batches(model: PreTrainedModel) -> float:
+    """Largest difference of a written token's log-probability from plain reading, in nats."""
+    n_new = 4
+    prompts = plain.tokens(model, min(plain.LONGEST, plain.positions(model.config) - n_new), 40, 3)
+    batch = plain.padded(prompts)
+    # The longest leaves after its first token; the others go on.
+    leaves = itertools.chain([True], itertools.repeat(False))
+    seen: list[list[float]] = []
+    hook = model.register_forward_hook(
+        lambda module, inputs, output: seen.append(
+            output.logits[:, -1].float().log_softmax(-1).amax(-1).tolist()
+        )
+    )
+    try:
+        written = _follow(model, batch, max_new_tokens=n_new, ends=(), enough=lambda _: next(leaves))
+    finally:
+        hook.remove()
+    values = [
+        [seen[0][0]],
+        *([step[row - len(prompts)] for step in seen] for row in range(1, len(prompts))),
+    ]
+    off = [
+        abs(value - float(plain.log_probabilities(model, ids + new)[len(ids) - 1 + step, token]))
+        for ids, new, by_batch in zip(prompts, written, values, strict=True)
+        for step, (token, value) in enumerate(zip(new, by_batch, strict=True))
+    ]
+    return max(off)
+
+
 def _line_counter(tokenizer: PreTrainedTokenizerBase, n_lines: int | None) -> Callable[[list[int]], bool]:
     """Tells whether tokens, of which the last is new, hold `n_lines` complete, non-empty lines."""
     breaks: dict[int, bool] = {}
@@ -256,10 +268,21 @@ def _line_counter(tokenizer: PreTrainedTokenizerBase, n_lines: int | None) -> Ca
     return enough
 
 
+def _decode(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> str:
+    """Text without special tokens, except tags around thoughts, which would read as an answer."""
+    tags = {tag for pair in chat.TAGS for tag in pair}
+    kept = {
+        number: token.content
+        for number, token in tokenizer.added_tokens_decoder.items()
+        if token.special and token.content in tags
+    }
+    runs = itertools.groupby(tokens, key=kept.get)
+    return "".join(tag or tokenizer.decode(list(run), skip_special_tokens=True) for tag, run in runs)
+
+
 def context_length(settings: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
     """Most tokens of prompt and answer together; a very large number where neither side has a limit."""
-    positions = getattr(settings.get_text_config(), "max_position_embeddings", None)
-    return min(positions or sys.maxsize, int(tokenizer.model_max_length))
+    return min(plain.positions(settings), int(tokenizer.model_max_length))
 
 
 def _n_complete(text: str) -> int:

@@ -26,9 +26,18 @@ from transformers import (
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.language import chat
 
 DTYPES = ("float32", "bfloat16", "float16")
 QUANTIZATIONS = ("none", "nf4", "auto")
+# What transformers reads quantised checkpoints with.
+_LIBRARIES = {
+    "bitsandbytes": ("bitsandbytes",),
+    "gptq": ("gptqmodel", "optimum"),
+    "awq": ("gptqmodel",),
+    "compressed-tensors": ("compressed-tensors",),
+    "aqlm": ("aqlm",),
+}
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 # Cards sold with 24 GB show 22 GiB or more.
 _SMALL_GPU = 22 * 2**30
@@ -43,7 +52,6 @@ def load_model(
     dtype: str = "float32",
     quantization: str = "none",
     adapter: str | Path | None = None,
-    merge: bool = False,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a causal language model and its tokenizer, ready to generate (padding on the left).
 
@@ -51,34 +59,36 @@ def load_model(
     study's answers are greedy. No code of a checkpoint is run.
 
     Args:
-        path_or_id: folder, or id on the Hugging Face Hub.
+        path_or_id: folder, GGUF file or a folder with one, or id on the Hugging Face Hub; `~` is the home.
         revision: Hub commit, tag or branch; None for a folder or the newest.
         dtype: `float32`, `bfloat16` or `float16`.
         quantization: `none`; `nf4`, 4-bit NormalFloat by bitsandbytes, computing in `dtype`; `auto`,
             which is nf4 on a GPU with under 24 GB.
         adapter: folder of a LoRA adapter to put on top.
-        merge: add the adapter into the weights, which spares its products at every step but rounds
-            the sum to `dtype`.
 
     Returns:
         (model in evaluation mode, on the GPU if there is one; tokenizer).
 
     Raises:
-        StudyError: for an unknown dtype or quantization, 4 bits without a GPU or bitsandbytes, a folder
+        StudyError: for an unknown dtype or quantization, 4 bits without a GPU, a missing library, a folder
             without model or tokenizer, weights that do not fit the architecture or the memory, an id
             that the Hub does not have or that cannot be reached, a folder without adapter, an adapter
-            of another model, a tokenizer without end-of-text token.
+            of another model, a tokenizer without end-of-text token or with tokens beyond the embeddings, a
+            chat template that fails.
     """
     if dtype not in DTYPES:
         raise StudyError(f"dtype {dtype!r} is unknown; allowed: {', '.join(DTYPES)}")
-    check_folder(path_or_id)
-    nf4 = quantized(quantization)
-    if nf4 and merge:
-        raise StudyError("merging rounds an adapter to 4 bits: set merge to false or quantization to none")
-    source = {"pretrained_model_name_or_path": path_or_id, "revision": revision, "trust_remote_code": False}
-    with loading_errors(path_or_id, revision):
+    name, nf4 = os.path.expanduser(path_or_id), quantized(quantization)
+    source = {"pretrained_model_name_or_path": name, "revision": revision, "trust_remote_code": False}
+    packed = _gguf_file(Path(name))
+    if packed is None:
+        _check_folder(name)
+    else:
+        source |= {"pretrained_model_name_or_path": packed.parent, "gguf_file": packed.name}
+    with _loading_errors(name, revision):
         settings = AutoConfig.from_pretrained(**source)
-        check_memory(settings, name=str(path_or_id), dtype=dtype, nf4=nf4)
+        already = _check_quantization(settings, name=name)
+        check_memory(settings, name=name, dtype=dtype, nf4=nf4 or already)
         tokenizer = AutoTokenizer.from_pretrained(**source, padding_side="left")
         model, found = AutoModelForCausalLM.from_pretrained(
             **source,
@@ -92,20 +102,47 @@ def load_model(
     if found["missing_keys"]:
         missing = sorted(found["missing_keys"])
         raise StudyError(
-            f"{path_or_id} lacks {len(missing)} weights of its architecture, {missing[0]} first:"
+            f"{name} lacks {len(missing)} weights of its architecture, {missing[0]} first:"
             " random ones would answer in their place; fetch or save the model again"
         )
     if tokenizer.eos_token is None:
-        raise StudyError(f"the tokenizer of {path_or_id} names no end-of-text token: set its eos_token")
+        raise StudyError(f"the tokenizer of {name} names no end-of-text token: set its eos_token")
     # Some tokenizers bring a padding token that the model has no embedding for.
     if tokenizer.pad_token is None or tokenizer.pad_token_id >= model.get_input_embeddings().num_embeddings:
         tokenizer.pad_token = tokenizer.eos_token
+    _check_tokens(tokenizer, model, name=name)
     model.generation_config = GenerationConfig(
-        eos_token_id=model.generation_config.eos_token_id, pad_token_id=tokenizer.pad_token_id
+        eos_token_id=sorted(end_tokens(model, tokenizer)), pad_token_id=tokenizer.pad_token_id
     )
     if adapter is not None:
-        model = _with_adapter(model, Path(adapter), base=str(path_or_id), merge=merge)
+        model = _with_adapter(model, Path(adapter), base=name)
     return model.eval(), tokenizer
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """The tokens that end a text by the tokenizer, the configuration or the generation settings."""
+    ends = {tokenizer.eos_token_id}
+    for settings in (model.config, model.config.get_text_config(), model.generation_config):
+        named = getattr(settings, "eos_token_id", None)
+        ends |= set(named) if isinstance(named, list | tuple) else {named}
+    return ends - {None}
+
+
+def _check_tokens(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, *, name: str) -> None:
+    """Refuse a tokenizer that writes tokens the model has no embedding for."""
+    rows = model.get_input_embeddings().num_embeddings
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    # Special tokens that no text brings in may lie beyond: images', a pad token's.
+    written = {number for number in tokenizer.get_vocab().values() if number not in special}
+    for thinking in (False, True):
+        written |= set(chat.prompt_ids(tokenizer, "Hello", thinking=thinking))
+    beyond = sorted(number for number in written | {tokenizer.eos_token_id} if number >= rows)
+    if beyond:
+        tokens = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(beyond[:3])))
+        raise StudyError(
+            f"the tokenizer or chat template of {name} writes {len(beyond)} tokens that the model has no"
+            f" embedding for ({rows} rows), {tokens} first: give the tokenizer that belongs to the model"
+        )
 
 
 def locate(name: str, *, dataset: str) -> str:
@@ -130,6 +167,40 @@ def quantized(quantization: str) -> bool:
         raise StudyError(
             f"quantization {quantization} needs bitsandbytes, which is not installed:"
             " run `pip install bitsandbytes`, or set quantization to none"
+        )
+    return True
+
+
+def _gguf_file(path: Path) -> Path | None:
+    """The GGUF file that is meant: this one, or the only one of a folder without other weights."""
+    if path.suffix == ".gguf" and path.is_file():
+        files_there = [path]
+    else:
+        files_there = sorted(path.glob("*.gguf")) if not list(path.glob("*.safetensors")) else []
+    if not files_there:
+        return None
+    if len(files_there) > 1:
+        names = ", ".join(one.name for one in files_there[:5])
+        raise StudyError(f"{path} holds {len(files_there)} GGUF files: name one of them ({names})")
+    if find_spec("gguf") is None:
+        raise StudyError(f"{files_there[0]} needs the package gguf: run `pip install gguf`")
+    return files_there[0]
+
+
+def _check_quantization(settings: PretrainedConfig, *, name: str) -> bool:
+    """Whether a checkpoint is quantised already; refused where a library that reads it is missing."""
+    scheme = getattr(settings, "quantization_config", None)
+    if not scheme:
+        return False
+    scheme = scheme if isinstance(scheme, dict) else scheme.to_dict()
+    # Older bitsandbytes checkpoints do not name their method.
+    method = str(scheme.get("quant_method", "bitsandbytes")).replace("_", "-")
+    libraries = _LIBRARIES.get(method.removesuffix("-4bit").removesuffix("-8bit"), ())
+    missing = [library for library in libraries if find_spec(library.replace("-", "_")) is None]
+    if missing:
+        raise StudyError(
+            f"{name} is quantised with {method} and needs {' and '.join(missing)}, not installed here: run"
+            f" `pip install {' '.join(missing)}`, or name the model's unquantised folder"
         )
     return True
 
@@ -169,13 +240,13 @@ def memory_errors(advice: str) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         # torch has a class of its own for GPUs alone.
-        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
         place = "GPU memory" if torch.cuda.is_available() else "memory"
         raise StudyError(f"out of {place}: {advice}") from error
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
@@ -193,14 +264,17 @@ def _nf4_settings(dtype: str) -> BitsAndBytesConfig:
 
 
 @contextmanager
-def loading_errors(path_or_id: str | Path, revision: str | None) -> Iterator[None]:
+def _loading_errors(path_or_id: str | Path, revision: str | None) -> Iterator[None]:
     """Turn what libraries raise while they load a model into one StudyError that names it."""
     try:
         with memory_errors(
             "set dtype to bfloat16, quantization to nf4 (on a GPU), or choose a smaller model"
         ):
             yield
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except StudyError:
+        raise
+    # Every file format and architecture fails in its own way.
+    except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise StudyError(
             f"no language model {str(path_or_id)!r} (revision {revision}): {reason}. Give a folder that"
@@ -208,7 +282,7 @@ def loading_errors(path_or_id: str | Path, revision: str | None) -> Iterator[Non
         ) from error
 
 
-def check_folder(path_or_id: str | Path) -> None:
+def _check_folder(path_or_id: str | Path) -> None:
     """Refuse a folder without model or tokenizer; what may be a Hub id passes.
 
     Raises:
@@ -218,9 +292,10 @@ def check_folder(path_or_id: str | Path) -> None:
     if not folder.is_absolute() and not folder.exists():
         return
     if not (folder / "config.json").is_file():
-        raise StudyError(
-            f"{folder} holds no language model (no config.json): run `dvc repro movielm` first"
+        advice = (
+            "run `dvc repro movielm` first" if folder.name == "movielm" else "name a folder with a model"
         )
+        raise StudyError(f"{folder} holds no language model (no config.json): {advice}")
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise StudyError(
             f"{folder} holds a model without its tokenizer (none of {list(_TOKENIZER_FILES)}):"
@@ -228,7 +303,7 @@ def check_folder(path_or_id: str | Path) -> None:
         )
 
 
-def _with_adapter(model: PreTrainedModel, folder: Path, *, base: str, merge: bool) -> PreTrainedModel:
+def _with_adapter(model: PreTrainedModel, folder: Path, *, base: str) -> PreTrainedModel:
     """The model with an adapter of its own; compared by name, by shape, and by the layers it has."""
     if not (folder / "adapter_config.json").is_file():
         raise StudyError(f"{folder} holds no adapter: run `dvc repro lora_finetuning` first")
@@ -258,7 +333,7 @@ def _with_adapter(model: PreTrainedModel, folder: Path, *, base: str, merge: boo
             f"the adapter in {folder} does not fit {base}: {len(differing)} matrices are on one side only,"
             f" {differing[0]} first: {advice}"
         )
-    return adapted.merge_and_unload() if merge else adapted
+    return adapted
 
 
 def why_not(spec: Mapping[str, Any], *, key_variable: str) -> str | None:

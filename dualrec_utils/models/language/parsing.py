@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 
 from dualrec_utils.core.config import GENRES
+from dualrec_utils.models.language.thoughts import without_thoughts
 
-_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
-# Some chat templates open the thoughts in the prompt; the answer then holds their end alone.
-_UNOPENED = re.compile(r"\A.*</think>", re.DOTALL | re.IGNORECASE)
 _BULLET = re.compile(r"(?:[-+*•‣▪◦·–—]+|\(?\d{1,3}[.)\]:](?=\s))\s*")
 _YEAR = re.compile(r"[(\[]\s*((?:18|19|20)\d\d)\s*[)\]]")
 _LOOSE_YEAR = re.compile(r"\s*[,–—-]\s*((?:18|19|20)\d\d)\b.*$")
@@ -22,18 +20,12 @@ _GENRE_TAIL = re.compile(
 _EDGES = " \t,;:–—-*_#\"'“”„«»‘’「」『』"
 
 
-def without_thoughts(answer: str) -> str:
-    """What a model that reasons says after its thoughts; the whole text of any other."""
-    return _UNOPENED.sub("", _THINKING.sub("", answer))
-
-
 def parse_titles(answer: str, *, limit: int = 3) -> list[str]:
     """Read the titles out of a free-form answer. Never raises.
 
     Lines with a bullet or a number are the list; an answer without any is read by its lines that
     carry a year; failing that, by all lines that do not end in a colon. Bullets, numbers, markup,
-    quotes, genres, remarks after the year and thoughts (all up to `</think>`) are cut off; the year,
-    where given, is kept.
+    quotes, genres, remarks after the year and thoughts are cut off; the year, where given, is kept.
 
     Args:
         answer: what the model wrote.

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.language.trie import Trie
+from dualrec_utils.models.language import plain
+from dualrec_utils.models.language.trie import Trie, build_trie
 
 
 class Step(NamedTuple):
@@ -117,6 +119,44 @@ class TreeDecoder:
         return Step(rows, slots, children, values)
 
 
+def _limit(model: PreTrainedModel) -> int:
+    """Most tokens of prompt and title: the tree's mask stands for full attention to all before."""
+    settings = model.config.get_text_config()
+    windows = [getattr(settings, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min([plain.positions(settings), *filter(None, windows)])
+
+
+def off_along_tree(model: PreTrainedModel) -> float:
+    """Largest difference of a title token's log-probability from plain reading, in nats."""
+    rows = model.get_input_embeddings().num_embeddings
+    some = min(rows // 2, rows - 66)
+    compared = [[*range(12)], [0, 1, 12, 13], [0, 14, 3], [15, 1]]
+    # The others stand between in the cache, as many as a search may have read.
+    others = [[16 + title, 1, 2, 3] for title in range(50)]
+    lines = [[some + token for token in line] for line in (*compared, *others)]
+    trie = build_trie(lines, [str(line) for line in lines])
+    prompts = plain.tokens(model, max(1, min(plain.LONGEST, _limit(model) - 12)), 20)
+    batch = plain.padded(prompts)
+    decoder = TreeDecoder(model, trie, batch["input_ids"], batch["attention_mask"])
+    inner = np.flatnonzero(trie.n_children[1:]) + 1
+    upper, lower = (
+        torch.as_tensor(np.stack([part] * len(prompts)), device=model.device)
+        for part in np.array_split(inner, 2)
+    )
+    decoder.read(upper)
+    decoder.forget()
+    along = torch.zeros(len(prompts), len(trie.tokens))
+    for step in (decoder.first, decoder.read(upper), decoder.read(lower)):
+        along[step.rows.cpu(), step.children.cpu()] = step.log_probabilities.cpu()
+    off = []
+    for row, ids in enumerate(prompts):
+        # A long pass costs most: one of its titles will do.
+        for line, path in zip(lines[: len(compared) if row else 1], trie.paths, strict=False):
+            logits = plain.log_probabilities(model, ids + line)[len(ids) - 1 : -1].cpu()
+            off.append((along[row, path[path >= 0]] - logits[range(len(line)), line]).abs().max())
+    return float(max(off))
+
+
 def check_model(model: PreTrainedModel, *, n_tokens: int) -> None:
     """Refuse what tree attention cannot do.
 
@@ -131,8 +171,7 @@ def check_model(model: PreTrainedModel, *, n_tokens: int) -> None:
             f"constrained decoding cannot use attention {implementation!r}; allowed: sdpa, eager. Load the"
             " model with attn_implementation='sdpa'"
         )
-    limits = [settings.max_position_embeddings, getattr(settings, "sliding_window", None)]
-    limit = min(limit for limit in limits if limit is not None)
+    limit = _limit(model)
     if n_tokens > limit:
         raise StudyError(
             f"the longest prompt and the longest title take {n_tokens} tokens, the model reads {limit}:"

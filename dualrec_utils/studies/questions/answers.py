@@ -92,7 +92,7 @@ def judged(
         )
         frame = evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, catalog)
         frame = frame[[CASE, USER, "hit_rate@1", "hit_rate@5"]]
-        wrong = (counts["n_unparsable"] + counts["n_unmatched"]).to_numpy()
+        wrong = (counts[["n_cut", "n_unparsable", "n_unmatched"]].sum(axis=1)).to_numpy()
         bare, _ = responses.answers_to_predictions(
             list(unprompted.loc[cases[CASE]]), cases, matcher, seed=seed, limit=n_titles
         )

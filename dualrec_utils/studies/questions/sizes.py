@@ -87,7 +87,7 @@ def measure(model_folder: Path, *, n_cases: int) -> tuple[dict[str, float], dict
     }
     lists, counts = _answers(model, tokenizer, cases, catalog, asked=asked)
     free = evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, catalog)
-    valid = 1 - (counts["n_unparsable"] + counts["n_unmatched"]) / asked["n_titles"]
+    valid = 1 - (counts[["n_cut", "n_unparsable", "n_unmatched"]].sum(axis=1)) / asked["n_titles"]
     frames["zero_shot"] = free.assign(valid=valid.to_numpy())
     last = pd.read_csv(model_folder / "training_curve.csv").iloc[-1]
     numbers = {"n_parameters": model.num_parameters(), "train_loss_per_token": float(last["train_loss"])}
