@@ -103,7 +103,7 @@ def test_adapters_are_saved_by_name_and_answer_when_loaded(settings):
         any((w != 0).any() for name, w in model.named_parameters() if "lora_B" in name) for model in adapted
     )
     assert len(speakers[1].answer(["one", "two"], label="test")) == 2
-    assert speakers[1].about == {"model": base["model"], "revision": None, **decoding}
+    assert speakers[1].about == {"model": base["model"], "revision": None, "date": "2025-01-01", **decoding}
 
 
 TWO = """

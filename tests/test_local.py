@@ -9,7 +9,7 @@ from tiny_models import tiny_mistral, tiny_qwen2
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.backends import local
-from dualrec_utils.models.language import chat, generation
+from dualrec_utils.models.language import generation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,7 +38,7 @@ def test_it_answers_in_order_and_says_what_it_is(folder):
         "dtype": "float32",
         "quantization": "none",
         "adapter": None,
-        "date": f"{chat.DATE:%Y-%m-%d}",
+        "date": "2025-01-01",
         "batch_size": 2,
         "max_new_tokens": 14,
         "n_lines": 3,

@@ -66,7 +66,7 @@ class LocalBackend(Backend):
             "quantization": "nf4" if quantized(quantization) else "none",
             "adapter": None if adapter is None else Path(adapter).name,
             "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
-            "date": chat.DATE.date().isoformat(),
+            "date": str(chat.DATE),
             **self._decoding,
         }
 

@@ -201,7 +201,7 @@ def load(
         adapter: name of a saved adapter; None for the base alone.
     """
     model, tokenizer = _loaded(base, dataset=dataset, adapter=adapter)
-    about = {"model": base["model"], "revision": base["revision"], "date": chat.DATE.date().isoformat()}
+    about = {"model": base["model"], "revision": base["revision"], "date": str(chat.DATE)}
     return LoadedModel(model, tokenizer, decoding, about | decoding)
 
 

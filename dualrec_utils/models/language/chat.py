@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date
 from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
@@ -22,7 +22,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.language.prompts import ANSWER_PREFIX
 
 # The day that templates with a date print: prompts and scores are the same on every day.
-DATE = datetime(2025, 1, 1)
+DATE = date(2025, 1, 1)
 # Templates ask for it as the function strftime_now, in whose place this one stands.
 _CALENDAR = (
     "{%- macro strftime_now(format) -%}{{ format"
