@@ -25,7 +25,8 @@ def run(stage: str) -> int:
     from dualrec_utils.pipeline import notebooks, params, running, stages
 
     notebook = stages.find(stage).notebook
-    settings = params.section(stage)
+    whole = params.load()
+    settings = params.settings(whole, stage)
     with running.supervised(stage):
         if notebook:
             page = config.NOTEBOOK_REPORTS / notebook.replace(".ipynb", ".html")
@@ -46,7 +47,7 @@ def run(stage: str) -> int:
         else:
             from dualrec_utils.report import page as report
 
-            report.build_stage(**settings, trial=params.load().trial)
+            report.build_stage(**settings, trial=whole.trial)
     return 0
 
 
@@ -58,11 +59,17 @@ def check_params() -> int:
     for line in old_layout.tidy():
         print(f"dualrec: {line}", flush=True)
     values = params.load()
-    # Baselines know what their hyperparameters may be; pipeline/ knows no model.
+    # Baselines know what their hyperparameters may be, the analysis how much it compares.
     import numpy as np
 
+    from dualrec_utils.analysis import plan, significance
     from dualrec_utils.models import baselines
 
+    significance.check_draws(
+        plan.largest_family(values.rerank_ablation.model, baselines=values.baselines.models),
+        n_permutations=values.intervals.n_permutations,
+        alpha=1 - values.intervals.confidence,
+    )
     for name, hyperparameters in values.baselines.models.items():
         try:
             baselines.build(name, np.array([1]), seed=0, **hyperparameters)

@@ -20,11 +20,8 @@ def test_seconds_to_wait_reads_seconds_and_dates(seconds):
 
 
 @pytest.mark.parametrize("header", [None, "", "soon", "-5", "1e9", "Mon, 99 Foo 2020", "nan"])
-def test_unreadable_headers_ask_for_nothing(header):
+def test_unreadable_headers_ask_for_nothing_and_the_past_for_no_wait(header):
     assert chat_api.seconds_to_wait(header) is None
-
-
-def test_a_date_in_the_past_asks_for_no_wait():
     assert chat_api.seconds_to_wait("Wed, 21 Oct 2015 07:28:00 GMT") == 0
 
 

@@ -57,6 +57,46 @@ def test_json_refuses_values_that_are_not_json(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "kind", "reason"),
+    [
+        (b"", dict, "Expecting value"),
+        (b"\xff", dict, "can't decode"),
+        (b'{"a": ', dict, "Expecting value"),
+        (b"[1]", dict[str, int], "valid dictionary"),
+        (b'{"a": 1}', list, "valid list"),
+        (b'{"a": "x"}', dict[str, int], "a is 'x': .*valid integer"),
+        (b'{"seconds": []}', files.Timing, r"seconds is \[\]: .*valid number"),
+        (b"{}", files.Fit, "fit_seconds is .*required"),
+        (b"[" * 99_999, dict, "recursion"),
+        (b"9" * 5_001, int, "limit"),
+    ],
+)
+def test_json_that_is_not_what_it_should_be_is_named(tmp_path, content, kind, reason):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match=rf"{path} is cut short, damaged .*{reason}"):
+        files.read_json(path, kind)
+
+
+def test_a_file_that_is_not_there_is_what_the_caller_says(tmp_path):
+    assert files.read_json(tmp_path / "x.json", missing={}) == {}
+    with pytest.raises(FileNotFoundError):
+        files.read_json(tmp_path / "x.json")
+    with pytest.raises(IsADirectoryError):
+        files.read_json(tmp_path, missing={})
+
+
+def test_a_line_and_a_table_that_cannot_be_read_are_named(tmp_path):
+    path = files.write_text('{"a": 1}\n{"a": ', tmp_path / "x.jsonl")
+    with pytest.raises(StudyError, match=r"x\.jsonl is cut short, .*line 2: "):
+        files.read_jsonl(path)
+    path = files.write_parquet(pd.DataFrame({"a": [1]}), tmp_path / "x.parquet")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(StudyError, match=r"x\.parquet cannot be read .*dvc repro -f eda"):
+        files.read_parquet_of("eda", path)
+
+
 @given(
     rows=st.lists(st.dictionaries(st.text(min_size=1), st.text() | st.integers(), max_size=3), max_size=4)
 )

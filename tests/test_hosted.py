@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 import traceback
@@ -384,25 +383,18 @@ def test_a_killed_run_goes_on_where_it_stopped(server, settings, root):
         says("- x")(handler)
 
     server.script["*"] = [slowly]
-    program = f"""
-        import json, sys
+    program = f"""if True:
         from dualrec_utils.models.backends.hosted import HostedBackend, HostedSettings
-        settings = HostedSettings(**json.loads(sys.argv[1]))
-        run = HostedBackend({MODEL!r}, settings=settings, max_tokens=60, seed=2025)
-        run.answer([f"p{{i}}" for i in range(300)], label="killed")
-    """
-    child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program), json.dumps(dataclasses.asdict(settings))],
-        env=os.environ | {"DUALREC_ROOT": str(root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+        run = HostedBackend({MODEL!r}, settings={settings!r}, max_tokens=60, seed=2025)
+        run.answer([f"p{{i}}" for i in range(300)], label="killed")"""
+    environment = os.environ | {"DUALREC_ROOT": str(root)}
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    child = subprocess.Popen([sys.executable, "-c", program], env=environment, **output)
     while len(server.seen) < 40:
         assert child.poll() is None, child.communicate()[0].decode()
         time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    output, _ = child.communicate()
-    assert KEY not in output.decode()
+    child.kill()
+    assert KEY not in child.communicate()[0].decode()
     before, texts = len(server.seen), [f"p{i}" for i in range(60)]
     server.script.clear()
     run = backend(settings)

@@ -1,6 +1,7 @@
 """The notebooks keep the shape that makes them readable and runnable."""
 
 import ast
+import inspect
 import re
 from collections import Counter
 
@@ -135,6 +136,32 @@ def test_no_title_of_a_catalog_is_typed(path):
     titles = re.compile(r"\((?:19|20)\d\d\)")
     for node in (node for tree in trees(path) for node in ast.walk(tree)):
         assert not (isinstance(node, ast.Constant) and titles.search(str(node.value))), node.value
+
+
+@numbered
+def test_what_it_calls_exists_and_takes_what_it_is_given(path):
+    """Notebook 09, unlike the others, is run by no test of the pipeline."""
+    names = {}
+    for tree in trees(path):
+        imports = [node for node in tree.body if is_import(node)]
+        exec(compile(ast.Module(imports, []), path.name, "exec"), names)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and inspect.ismodule(of(node.value, names)):
+                assert of(node, names) is not None, ast.unparse(node)
+            if isinstance(node, ast.Call) and inspect.isfunction(called := of(node.func, names)):
+                starred = any(isinstance(one, ast.Starred) for one in node.args)
+                some = starred or any(one.arg is None for one in node.keywords)
+                signature = inspect.signature(called)
+                given = {one.arg: None for one in node.keywords if one.arg}
+                bind = signature.bind_partial if some else signature.bind
+                bind(*([] if starred else node.args), **given)
+
+
+def of(node, names):
+    """What a name or an attribute of imported names stands for; None where that is not known."""
+    if isinstance(node, ast.Attribute):
+        return getattr(of(node.value, names), node.attr, None)
+    return names.get(node.id) if isinstance(node, ast.Name) else None
 
 
 @numbered

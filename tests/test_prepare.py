@@ -92,8 +92,6 @@ def test_describe_says_what_there_is(tiny):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"min_interactions": 5}, "min_interactions is 5; it must exceed cases_per_user"),
-        ({"cases_per_user": 9}, "min_interactions is 9; it must exceed cases_per_user"),
         ({"n_items": 31}, "n_items is 31, but only 29 movies have ratings"),
         ({"min_interactions": 500}, "0 users are too few"),
         ({"train_share": 0.98, "validation_share": 0.01}, "40 users are too few"),

@@ -9,7 +9,7 @@ from dualrec_utils.core import files
 from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.lstm import network as lstm_network, training as lstm
-from dualrec_utils.models.lstm.sequences import every_position, windows
+from dualrec_utils.models.lstm.sequences import every_position
 from dualrec_utils.studies.questions import lstm as questions_lstm
 
 BASE = {
@@ -40,7 +40,7 @@ def test_what_is_not_a_setting_is_refused(changes, message):
     assert message in str(caught.value)
 
 
-def small(seed=3):
+def small():
     """A network for six movies, and sequences for it."""
     items = pd.DataFrame(
         {
@@ -52,40 +52,15 @@ def small(seed=3):
     )
     features = item_features(Catalog.of(items), title_vocabulary=50, title_length=4)
     histories = [np.roll(np.arange(1, 7), shift) for shift in range(6)] * 3
-    lstm.make_deterministic(seed)
+    lstm.make_deterministic(3)
     return lstm_network.build_model(features, dropout=0.3), every_position(histories, length=5)
 
 
 def trained(**changes):
     model, sequences = small()
-    settings = questions_lstm.complete({"epochs": 2, "batch_size": 4, **changes}, BASE)
+    settings = questions_lstm.complete({"epochs": 6, "batch_size": 4, **changes}, BASE)
     curve = questions_lstm.fit(model, sequences, validation=sequences, settings=settings, label="test")
     return model, curve
-
-
-def test_with_one_target_a_window_the_movie_after_it_is_learnt():
-    model, _ = small()
-    # After (2, 3) always 4, never anything else.
-    sequences = windows([np.array([1, 2, 3, 4])] * 8, window=2)
-    assert sequences.targets.shape[1] == 1
-    settings = questions_lstm.complete({"epochs": 60, "batch_size": 4, "training": "window"}, BASE)
-    curve = questions_lstm.fit(model, sequences, validation=sequences, settings=settings, label="test")
-    assert curve["validation_loss"].iloc[-1] < 0.8 * curve["validation_loss"].iloc[0]
-    # Rows of movies count from 1, columns of scores from 0.
-    assert lstm.log_probabilities(model, [np.array([2, 3])], max_history=2)[0].argmax() == 4 - 1
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_with_adam_the_loop_gives_notebook_02s_weights_to_the_bit():
-    model, curve = trained()
-    usual, sequences = small()
-    curves = lstm.fit(
-        usual, sequences, epochs=2, batch_size=4, learning_rate=0.01, validation=sequences, label="test"
-    )
-    assert all(map(np.array_equal, model.get_weights(), usual.get_weights()))
-    losses = curves[(curves["metric"] == "loss") & (curves["part"] == "validation")]["value"]
-    assert curve["validation_loss"].tolist() == losses.tolist()
-    assert curve["epoch"].tolist() == [1, 2]
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -93,13 +68,13 @@ def test_every_optimizer_learns_and_no_two_do_the_same():
     found = {}
     for name in questions_lstm.OPTIMIZERS:
         rate = 1.0 if name == "sgd" else 0.01
-        model, curve = trained(optimizer=name, learning_rate=rate, epochs=6)
+        model, curve = trained(optimizer=name, learning_rate=rate)
         assert curve["validation_loss"].iloc[-1] < np.log(6), name
         found[name] = model.get_layer("logits").get_weights()[0]
-    # A planted name would be told: AdamW without decay is Adam.
+    assert np.array_equal(found["adam"], found["adamw"]), "AdamW without decay is Adam"
     for one, other in (("adam", "rmsprop"), ("adam", "sgd"), ("rmsprop", "sgd")):
         assert not np.allclose(found[one], found[other])
-    decayed, _ = trained(optimizer="adamw", weight_decay=0.5, epochs=6)
+    decayed, _ = trained(optimizer="adamw", weight_decay=0.5)
     assert np.abs(decayed.get_layer("logits").get_weights()[0]).sum() < np.abs(found["adamw"]).sum()
 
 

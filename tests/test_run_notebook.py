@@ -142,9 +142,18 @@ def test_a_failing_cell_is_named_and_nothing_is_written(tmp_path, capfd):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["01_tiny.ipynb"]
 
 
-def test_a_study_error_comes_out_as_itself(tmp_path):
-    source = "from dualrec_utils.core.errors import StudyError\nraise StudyError('u.data is cut short')"
-    with pytest.raises(StudyError, match=r"^u.data is cut short$"):
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "from dualrec_utils.core.errors import StudyError\nraise StudyError('u.data is cut short')",
+            "^u.data is cut short$",
+        ),
+        ("open('/dev/full', 'wb', 0).write(b'x')", "^No space left on device: .*free some"),
+    ],
+)
+def test_what_a_user_can_act_on_comes_out_as_itself(tmp_path, source, message):
+    with pytest.raises(StudyError, match=message):
         run(tmp_path, notebook(source))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["01_tiny.ipynb"]
 

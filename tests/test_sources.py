@@ -184,6 +184,17 @@ def test_a_broken_record_is_as_good_as_none(cut_off, tiny_folder, record):
     assert path.read_bytes() == right
 
 
+def test_a_stray_file_beside_verified_ones_is_not_read(cut_off, tiny_folder):
+    before = sources.load("ml-100k")
+    folder = config.raw_dir("ml-100k")
+    for name in (*known.find("ml-100k").parsers, "ratings.dat"):
+        if not (folder / name).exists():
+            (folder / name).write_bytes(b"anything")
+    after = sources.load("ml-100k")
+    assert before[0] == after[0] == "folder" and before[1].equals(after[1])
+    assert before[2].drop(columns="genres").equals(after[2].drop(columns="genres"))
+
+
 def test_a_record_cannot_lead_out_of_the_folder(cut_off, tiny_folder):
     sources.fetch("ml-100k")
     folder = config.raw_dir("ml-100k")

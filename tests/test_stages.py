@@ -91,7 +91,12 @@ def test_a_study_error_is_one_line_and_status_two(root, capfd):
 
 
 @pytest.mark.parametrize(
-    ("raised", "status"), [(StudyError("there is no model 'x'; models: y"), 2), (KeyboardInterrupt(), 130)]
+    ("raised", "status"),
+    [
+        (StudyError("there is no model 'x'; models: y"), 2),
+        (PermissionError(13, "Permission denied", "x"), 2),
+        (KeyboardInterrupt(), 130),
+    ],
 )
 def test_what_a_user_can_act_on_is_one_message(raised, status, monkeypatch, capfd):
     def work():

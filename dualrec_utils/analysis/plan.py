@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dualrec_utils.models.systems import rivals
+from collections.abc import Collection
+
+from dualrec_utils.models.systems import BASELINES, rivals
 
 # The strongest published recommenders of sequences and of items among them.
 TRAINED_RIVALS = ("ease", "gru4rec", "sasrec")
@@ -13,6 +15,19 @@ def headline(model: str) -> tuple[str, ...]:
     kinds = ("zero_shot", "lora", "lora_reranked", "lora_lstm_first", "lora_constrained")
     of_model = [f"{model}_{kind}" for kind in (*kinds, "history_constrained")]
     return ("most_popular", "item_knn", *TRAINED_RIVALS, "lstm", *of_model, "dualrec_fusion")
+
+
+def pairwise(model: str) -> list[str]:
+    """The systems of which every two are compared: a random order, the headline's, all baselines."""
+    return list(dict.fromkeys(["random", *headline(model), *rivals()]))
+
+
+def largest_family(model: str, *, baselines: Collection[str]) -> int:
+    """Comparisons that are corrected together, at most, where these baselines run."""
+    absent = set(BASELINES) - set(baselines)
+    n_systems = len(set(pairwise(model)) - absent)
+    planned = [pair for pair in comparisons(model) if not absent & set(pair)]
+    return max(n_systems * (n_systems - 1) // 2, len(planned))
 
 
 def by_genre(model: str, *, rival: str) -> list[str]:

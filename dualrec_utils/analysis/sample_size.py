@@ -19,6 +19,9 @@ from dualrec_utils.core.config import PROTOCOL, SYSTEM
 
 # HR@1 is the metric of the paper's claim, HR@5 that of this study's verdict.
 METRICS = ("hit_rate@1", "hit_rate@5")
+_MEDIANS = ("users_independent", "users_paired", "smallest_difference", "smallest_difference_paper")
+_COLUMNS = (PROTOCOL, "metric", "n_users", "cases_per_user", "correlation", *_MEDIANS)
+_COLUMNS += ("variance_independent", "variance_paired")
 # Test users of the paper's dataset: 15% of those with ten of the movies that are kept.
 PAPER_USERS = 904
 
@@ -106,7 +109,8 @@ def table(
             "smallest_difference_paper": smallest_difference(PAPER_USERS, variance=variance, **asked),
         }
         rows.append(row)
-    return pd.DataFrame(rows)
+    # Without a pair to measure, as where no system hits at all, the columns that others choose by stay.
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=_COLUMNS, dtype=float)
 
 
 def _of_difference(covariance: np.ndarray) -> float:
@@ -120,8 +124,7 @@ def medians(table: pd.DataFrame) -> pd.DataFrame:
     Args:
         table: from :func:`table`.
     """
-    columns = ["cases_per_user", "correlation", "users_independent", "users_paired"]
-    columns += ["smallest_difference", "smallest_difference_paper"]
+    columns = ["cases_per_user", "correlation", *_MEDIANS]
     return table.groupby([PROTOCOL, "metric"], sort=False)[columns].median().reset_index()
 
 
@@ -133,8 +136,7 @@ def flatten(table: pd.DataFrame, *, rates: Sequence[float], power: float) -> dic
         rates, power: what it was asked, kept as `power/higher`, `power/lower` and `power/chance`.
     """
     asked = {"power/higher": max(rates), "power/lower": min(rates), "power/chance": power}
-    columns = ["users_independent", "users_paired", "smallest_difference", "smallest_difference_paper"]
-    medians = table.groupby([PROTOCOL, "metric"], sort=False)[columns].median()
+    medians = table.groupby([PROTOCOL, "metric"], sort=False)[list(_MEDIANS)].median()
     return asked | {
         f"power/{protocol}/{metric}/{column}": float(value)
         for (protocol, metric), row in medians.iterrows()

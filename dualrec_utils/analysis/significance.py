@@ -67,6 +67,20 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
+def check_draws(n_pairs: int, *, n_permutations: int, alpha: float) -> None:
+    """Refuse draws too few for any p-value of a family of `n_pairs` to fall below alpha.
+
+    Raises:
+        StudyError: with the number needed.
+    """
+    # The least p-value is 1 / (1 + draws), and Holm multiplies it by the number of pairs.
+    if n_pairs >= alpha * (1 + n_permutations):
+        raise StudyError(
+            f"{n_permutations} permutations cannot tell any of {n_pairs} comparisons apart at {alpha:g}:"
+            f" set intervals.n_permutations to {int(np.floor(n_pairs / alpha))} or more"
+        )
+
+
 def paired_tests(
     values: pd.DataFrame,
     pairs: Sequence[tuple[str, str]],
@@ -95,14 +109,9 @@ def paired_tests(
         `p_holm`, and `reading`: `higher`, `lower` or :data:`verdict.NOT_SHOWN`.
 
     Raises:
-        StudyError: when the draws are too few for any p-value of the family to fall below alpha.
+        StudyError: as :func:`check_draws`.
     """
-    # The least p-value is 1 / (1 + draws), and Holm multiplies it by the number of pairs.
-    if len(pairs) >= alpha * (1 + n_permutations):
-        raise StudyError(
-            f"{n_permutations} permutations cannot tell any of {len(pairs)} comparisons apart at"
-            f" {alpha:g}: set this section's n_permutations to {int(np.floor(len(pairs) / alpha))} or more"
-        )
+    check_draws(len(pairs), n_permutations=n_permutations, alpha=alpha)
     left, right = [one for one, _ in pairs], [other for _, other in pairs]
     gains = values[left].to_numpy() - values[right].to_numpy()
     means, spread = gains.mean(axis=0), gains.std(axis=0, ddof=1)

@@ -266,11 +266,10 @@ def fusion(flat: Mapping[str, float]) -> str:
 
 def users_needed(flat: Mapping[str, float]) -> str:
     """One sentence: how many users tell two values of HR@1 apart; empty where that was not asked."""
-    if "power/higher" not in flat:
+    keys = [f"power/next_item/hit_rate@1/users_{design}" for design in ("paired", "independent")]
+    if not flat.keys() >= set(keys):
         return ""
-    medians = [
-        f"{flat[f'power/next_item/hit_rate@1/users_{how}']:,.0f}" for how in ("paired", "independent")
-    ]
+    medians = [f"{flat[key]:,.0f}" for key in keys]
     return (
         f"To tell an HR@1 of {flat['power/higher']:g} from one of {flat['power/lower']:g} with a chance of"
         f" {flat['power/chance']:.0%} takes {medians[0]} users whom both systems answer, or {medians[1]}"

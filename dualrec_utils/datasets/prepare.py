@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dualrec_utils.core import config, files, splits
 from dualrec_utils.core.config import ITEM, POSITION, RATING, SPLIT, TIMESTAMP, USER
-from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import known, movielens, sources
 
 
@@ -34,11 +33,6 @@ def prepare(
     Raises:
         StudyError: on bad data or settings; nothing is half written.
     """
-    if min_interactions <= max(cases_per_user, splits.WINDOW):
-        raise StudyError(
-            f"data.min_interactions is {min_interactions}; it must exceed cases_per_user"
-            f" ({cases_per_user}) and {splits.WINDOW}, so that every case has a history"
-        )
     source, raw_ratings, raw_items = sources.load(dataset)
     ratings, items, merged = movielens.merge_duplicates(raw_ratings, raw_items)
     catalog = movielens.most_frequent(ratings, n_items)

@@ -87,14 +87,14 @@ def begin(
     """
     profiles.check_place()
     overrides = dict(overrides or {})
+    whole = params.load() if values else params.load(section=stage, overrides=overrides)
     if values is None:
-        values = params.section(stage, overrides=overrides)
+        values = params.settings(whole, stage)
     elif unknown := set(overrides) - set(values):
         raise StudyError(
             f"notebook {stage} has no setting {', '.join(unknown)}; it has {', '.join(values)}"
         )
     values = {**values, **overrides}
-    whole = params.load()
     by_hand = os.environ.get(RUN_BY_PIPELINE) != stage
     if by_hand:
         os.environ[config.BY_HAND] = stage

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
 
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
@@ -29,51 +32,57 @@ SECTIONS: dict[str, type[Section]] = {
     and issubclass(field.annotation, Section)
     and field.annotation is not Intervals
 }
-REPOSITORY = "repository"
+REPOSITORY, UP = "repository", "../../"
+# No settings are as large: a file that is would keep the reader busy for minutes, or fill the screen.
+_MOST_BYTES, _MOST_VALUES, _DEEPEST, _LONGEST = 200_000, 10_000, 20, 1_000
+_MOST_PROBLEMS, _LONGEST_LINE = 20, 600
 
 
-def load(path: Path | None = None, *, changes: Mapping[str, Any] | None = None) -> Params:
+def load(
+    path: Path | None = None, *, section: str = "", overrides: Mapping[str, Any] | None = None
+) -> Params:
     """Read and validate a parameters file, a profile's differences laid over the default run's values.
+
+    The whole file is checked, so that a slip in the last stage's section shows before the first stage
+    has worked for nothing.
 
     Args:
         path: the file; default `params.yaml` at :data:`core.config.ROOT`.
-        changes: laid over the file's values before they are checked: section -> key -> value; `dataset`
-            and `seed` may stand in a section too.
+        section: that `overrides` are of.
+        overrides: values in place of the file's, of that section, `dataset` or `seed`.
 
     Raises:
-        StudyError: on a missing file, broken YAML, or any value that is misspelt, missing or out of
-            range: each named as `section.key` with its value and what is allowed.
+        StudyError: on a missing file, broken YAML, an unknown section, or any value that is misspelt,
+            missing or out of range: each named as `section.key` with its value and what is allowed.
     """
     path = Path(path or config.PARAMS_FILE)
+    if section and section not in SECTIONS:
+        raise StudyError(
+            f"there is no section {section!r} in params.yaml; {_nearest(section, list(SECTIONS))}"
+        )
+    values = _read_whole(path)
+    if overrides:
+        everywhere = {key: value for key, value in overrides.items() if key in ("dataset", "seed")}
+        here = {key: value for key, value in overrides.items() if key not in everywhere}
+        values = overlay(values, everywhere | {section: here})
     try:
-        return Params.model_validate(_changed(read_whole(path), changes or {}))
+        return Params.model_validate(values)
     except ValidationError as error:
-        problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
-        raise StudyError(f"{path} has values that cannot be used:\n{problems}") from None
+        problems = error.errors(include_url=False)
+        lines = [f"  - {_shortened(_explain(problem))}" for problem in problems[:_MOST_PROBLEMS]]
+        lines += [f"  - and {len(problems) - len(lines)} more"] * (len(problems) > len(lines))
+        raise StudyError("\n".join([f"{path} has values that cannot be used:", *lines])) from None
 
 
-def read_whole(path: Path) -> dict[str, Any]:
-    """All values of a parameters file, a profile's differences laid over the default run's; not checked.
-
-    Raises:
-        StudyError: as :func:`read_yaml`; a profile that lacks a section too, since DVC looks for it.
-    """
+def _read_whole(path: Path) -> dict[str, Any]:
+    """All values of a parameters file, a profile's differences laid over the default run's; not checked."""
     values = read_yaml(path)
-    up = values.get(REPOSITORY)
-    if not isinstance(up, str) or not up:
+    if values.get(REPOSITORY) != UP:
         return values
-    needed = ["dataset", "seed", *SECTIONS]
-    if absent := [name for name in needed if name not in values]:
+    # DVC looks for each section in the profile's own file.
+    if absent := [name for name in ("dataset", "seed", *SECTIONS) if name not in values]:
         raise StudyError(f"{path} lacks {', '.join(absent)}; a section without differences is `name: {{}}`")
-    return overlay(read_yaml(path.parent / up / path.name), values)
-
-
-def _changed(values: dict[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    for section_name, section_changes in changes.items():
-        everywhere = {key: value for key, value in section_changes.items() if key in ("dataset", "seed")}
-        here = {key: value for key, value in section_changes.items() if key not in everywhere}
-        values = overlay(values, everywhere | {section_name: here})
-    return values
+    return overlay(read_yaml(path.parent / UP / path.name), values)
 
 
 def overlay(base: Mapping[str, Any], differences: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,47 +108,85 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds a mapping, read as DVC reads it (YAML 1.2, a key given twice is an error).
 
     Raises:
-        StudyError: on a file that is missing, cannot be read, is no YAML or holds anything but a mapping.
+        StudyError: on a file that is missing, cannot be read, is no YAML, is longer or deeper than any
+            settings are, or holds anything but a mapping.
     """
     try:
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise StudyError(f"{path} has more than {_MOST_BYTES:,} bytes: it is no file of settings")
+        text = content.decode("utf-8-sig")
+        _check_extent(text)
+        values = YAML(typ="safe").load(text)
     except FileNotFoundError:
         raise StudyError(f"there is no file {path}; restore it with `git checkout {path}`") from None
     except OSError as error:
         raise StudyError(f"{path} cannot be read: {error.strerror}; fix that and run again") from None
     except UnicodeDecodeError as error:
-        raise StudyError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from None
-    except YAMLError as error:
-        line = error.problem_mark.line + 1 if getattr(error, "problem_mark", None) else "unknown"
-        what = getattr(error, "problem", None) or str(error)
+        raise StudyError(
+            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8"
+        ) from None
+    except (YAMLError, ValueError, LookupError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else "unknown"
+        what = _shortened(getattr(error, "problem", None) or str(error))
         raise StudyError(f"{path} is not readable YAML: line {line}: {what}; fix that line") from None
     if not isinstance(values, dict):
-        # A list may be as long as the file.
         raise StudyError(
-            f"{path} must hold a mapping (lines `name: value`); it holds {reprlib.repr(values)}"
+            f"{path} must hold a mapping (lines `name: value`); it holds {_shortened(reprlib.repr(values))}"
         )
     return values
+
+
+def _check_extent(text: str) -> None:
+    """Refuse what no settings need and readers stumble over, before any of it is built.
+
+    Raises:
+        MarkedYAMLError: on nesting deeper than :data:`_DEEPEST`, a value or name longer than
+            :data:`_LONGEST`, or more than :data:`_MOST_VALUES` values, each alias counted as what it names.
+    """
+    sizes: dict[str, int] = {}
+    # Anchor and number of values of every mapping and list that is open.
+    open_: list[list] = [["", 0]]
+    for event in YAML(typ="safe", pure=True).parse(text):
+        if isinstance(event, CollectionStartEvent):
+            open_.append([event.anchor, 1])
+        elif isinstance(event, (AliasEvent, ScalarEvent, CollectionEndEvent)):
+            if isinstance(event, CollectionEndEvent):
+                anchor, size = open_.pop()
+            else:
+                # An alias within what it names has no size yet and no end.
+                anchor, size = event.anchor, 1
+                if isinstance(event, AliasEvent):
+                    size, anchor = sizes.get(anchor, _MOST_VALUES), None
+            open_[-1][1] += size
+            if anchor:
+                sizes[anchor] = size
+        long = isinstance(event, ScalarEvent) and len(event.value) > _LONGEST
+        if long or len(open_) > _DEEPEST or open_[-1][1] > _MOST_VALUES:
+            raise MarkedYAMLError(
+                problem=f"more than {_LONGEST} characters in a value"
+                if long
+                else f"more than {_DEEPEST} levels or {_MOST_VALUES} values, with those behind aliases",
+                problem_mark=event.start_mark,
+            )
 
 
 def section(
     name: str, path: Path | None = None, *, overrides: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """`dataset`, `seed` and the keys of one section, validated: a stage's arguments.
-
-    The whole file is checked, so that a slip in the last stage's section shows before the first stage
-    has worked for nothing.
+    """:func:`settings` of one section: a stage's arguments.
 
     Args:
         name: of the section.
-        path: as in :func:`load`.
-        overrides: values in place of the file's, of this section, `dataset` or `seed`.
-
-    Raises:
-        StudyError: on an unknown section, or as :func:`load`.
+        path, overrides: as in :func:`load`.
     """
-    if name not in SECTIONS:
-        raise StudyError(f"there is no section {name!r} in params.yaml; {_nearest(name, list(SECTIONS))}")
-    params = load(path, changes={name: dict(overrides or {})})
+    return settings(load(path, section=name, overrides=overrides), name)
+
+
+def settings(params: Params, name: str) -> dict[str, Any]:
+    """`dataset`, `seed` and the keys of one section."""
     return {"dataset": params.dataset, "seed": params.seed, **getattr(params, name).model_dump()}
 
 
@@ -163,7 +210,7 @@ def _comments_of(mapping: Any) -> Iterator[tuple[str, str]]:
 
 def _explain(problem: Mapping[str, Any]) -> str:
     """One line on one of pydantic's findings: the key, what pydantic says, the value."""
-    place = ".".join(str(part) for part in problem["loc"])
+    place = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
         return (
             f"{place} is not a known name; {_nearest(str(problem['loc'][-1]), _names_at(problem['loc']))}"
@@ -171,21 +218,25 @@ def _explain(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"{place} is missing; params.yaml of the repository shows it"
     if problem["type"] == "value_error":
-        return f"{place}: {problem['ctx']['error']}"
-    return f"{place} is {reprlib.repr(problem['input'])}: {problem['msg']}"
+        return f"{place}: {problem['ctx']['error']}".removeprefix(": ")
+    # Where a key or a password is asked for by mistake, it is not printed.
+    value = "not usable" if "hosted" in problem["loc"] else reprlib.repr(problem["input"])
+    return f"{place} is {value}: {problem['msg']}"
+
+
+def _shortened(text: str) -> str:
+    """One line of a message, without passwords in addresses."""
+    plain = re.sub(r"//[^/\s@]*@", "//...@", " ".join(text.split()))
+    return plain if len(plain) <= _LONGEST_LINE else f"{plain[:_LONGEST_LINE]}..."
 
 
 def _names_at(place: tuple[str | int, ...]) -> list[str]:
     """Names that the schema knows beside the last one of a place such as ("data", "n_itmes")."""
-    model: Any = Params
+    kind: Any = Params
     for part in place[:-1]:
-        fields = getattr(model, "model_fields", {})
-        kind = fields[part].annotation if part in fields else model
         # A mapping of sections: its values' kind.
-        model = next(
-            (a for a in (kind, *getattr(kind, "__args__", ())) if hasattr(a, "model_fields")), model
-        )
-    return list(model.model_fields)
+        kind = kind.model_fields[part].annotation if hasattr(kind, "model_fields") else get_args(kind)[-1]
+    return list(kind.model_fields)
 
 
 def _nearest(name: str, known: list[str]) -> str:

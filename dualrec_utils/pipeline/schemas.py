@@ -1,18 +1,34 @@
 """What a section of `params.yaml` may hold: one class each, every value with its range.
 
 A section is a DVC stage, and its keys (with `dataset` and `seed`) are the settings of the stage's
-notebook. There are no defaults here: `params.yaml` is the one place where a value stands.
+notebook. There are no defaults here: `params.yaml` is the one place where a value stands. What can be known
+before anything runs is refused here: DVC takes the outputs of a stage away before it starts.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from dualrec_utils.core import config
+from dualrec_utils.core import config, splits
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+# The name of a language model begins the names of its systems.
+ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+# Nothing goes to another machine in clear text, nor with a password that every message would show.
+_ADDRESS = re.compile(r"(https://[^\s/@]+|http://(localhost|127\.0\.0\.1|\[::1])(:\d+)?)(/[^\s@]*)?")
+# Tokens of a longest title and of the words around all titles, as movielm's usual vocabulary cuts them.
+_LINE_TOKENS, _REQUEST_TOKENS = 24, 96
 
 
 class Section(BaseModel):
@@ -27,6 +43,7 @@ class Intervals(Section):
 
     n_bootstrap: int = Field(ge=100, le=100_000)
     confidence: float = Field(ge=0.5, le=0.999)
+    # `dualrec params` asks analysis/ how many the largest family of comparisons needs.
     n_permutations: int = Field(ge=1_000, le=1_000_000)
 
 
@@ -41,10 +58,25 @@ class Data(Section):
 
     @field_validator("validation_share")
     @classmethod
-    def _leaves_test_users(cls, share: float, about: ValidationInfo) -> float:
-        if share + about.data.get("train_share", 0) >= 1:
-            raise ValueError(f"{share} beside train_share {about.data['train_share']} leaves no test users")
+    def _leaves_test_users(cls, share: float, info: ValidationInfo) -> float:
+        train = info.data.get("train_share", 0.5)
+        # A smaller part has no user in a small data set.
+        if round(min(train, share, 1 - train - share), 9) < 0.01:
+            raise ValueError(
+                f"{share} beside train_share {train} leaves no test users, or a part under a hundredth"
+            )
         return share
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Data:
+        least = max(self.cases_per_user, splits.WINDOW)
+        if not least < self.min_interactions <= self.n_items:
+            raise ValueError(
+                f"min_interactions is {self.min_interactions}; it must exceed cases_per_user"
+                f" ({self.cases_per_user}) and {splits.WINDOW}, so that every case has a history, and not"
+                f" n_items ({self.n_items})"
+            )
+        return self
 
 
 class Eda(Section):
@@ -87,19 +119,11 @@ class Baselines(Section):
 class Movielm(Section):
     """Stage `movielm`: the small language model trained in the pipeline."""
 
-    vocabulary: int = Field(ge=300, le=50_000)
+    # With fewer, titles fall into so many tokens that neither documents nor examples hold them.
+    vocabulary: int = Field(ge=2_000, le=50_000)
     hidden_size: int = Field(ge=16, le=2_048)
     n_layers: int = Field(ge=1, le=32)
     n_heads: int = Field(ge=1, le=32)
-
-    @field_validator("n_heads")
-    @classmethod
-    def _divides(cls, n_heads: int, about: ValidationInfo) -> int:
-        width = about.data.get("hidden_size", 0)
-        if width % (2 * n_heads):
-            raise ValueError(f"hidden_size {width} must be a multiple of twice n_heads ({2 * n_heads})")
-        return n_heads
-
     max_tokens: int = Field(ge=96, le=1_024)
     genre_share: float = Field(ge=0, le=1)
     noise_share: float = Field(ge=0, le=1)
@@ -108,6 +132,14 @@ class Movielm(Section):
     learning_rate: float = Field(gt=0, le=0.1)
     weight_decay: float = Field(ge=0, le=1)
     dropout: float = Field(ge=0, lt=1)
+
+    @field_validator("n_heads")
+    @classmethod
+    def _divides(cls, n_heads: int, info: ValidationInfo) -> int:
+        width = info.data.get("hidden_size", 0)
+        if width % (2 * n_heads):
+            raise ValueError(f"hidden_size {width} must be a multiple of twice n_heads ({2 * n_heads})")
+        return n_heads
 
 
 class LanguageModel(Section):
@@ -123,7 +155,7 @@ class LanguageModel(Section):
 class Hosted(Section):
     """How a provider of hosted models is asked; :class:`models.backends.hosted.HostedSettings`."""
 
-    base_url: str = Field(pattern=r"^https?://")
+    base_url: str
     key_variable: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
     concurrency: int = Field(ge=1, le=64)
     timeout_seconds: float = Field(ge=1, le=3_600)
@@ -134,6 +166,16 @@ class Hosted(Section):
     max_unreadable: int = Field(ge=0, le=1_000_000)
     prices: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]]
     extra_body: dict[str, JsonValue]
+
+    @field_validator("base_url")
+    @classmethod
+    def _safe(cls, address: str) -> str:
+        if not _ADDRESS.fullmatch(address):
+            raise ValueError(
+                "it must be an https address without user and password (http only for localhost), such as"
+                " https://openrouter.ai/api/v1"
+            )
+        return address
 
     @field_validator("extra_body")
     @classmethod
@@ -146,37 +188,32 @@ class Hosted(Section):
         return fields
 
 
-# The name of a language model begins the names of its systems.
-ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+class _Asking(Section):
+    """What notebooks 04 and 05 share: the models, and how their answers and lists are made."""
 
-
-class _Ranking(Section):
-    """How lists that may hold catalog movies only are searched."""
-
+    models: dict[ModelName, LanguageModel] = Field(min_length=1)
+    n_recent: int = Field(ge=1, le=50)
+    max_new_tokens: int = Field(ge=8, le=512)
     n_ranked: int = Field(ge=5, le=100)
     ranking: Literal["exact", "beam"]
     beam_width: int = Field(ge=5, le=1_000)
 
     @field_validator("beam_width")
     @classmethod
-    def _wide_enough(cls, width: int, about: ValidationInfo) -> int:
-        if width < about.data.get("n_ranked", 0):
-            raise ValueError(
-                f"a beam of width {width} cannot hold the {about.data['n_ranked']} of n_ranked"
-            )
+    def _wide_enough(cls, width: int, info: ValidationInfo) -> int:
+        if width < (n_ranked := info.data.get("n_ranked", 0)):
+            raise ValueError(f"a beam of width {width} cannot hold the {n_ranked} of n_ranked")
         return width
 
 
-class ZeroShotLlm(_Ranking):
+class ZeroShotLlm(_Asking):
     """Notebook 04."""
 
-    models: dict[ModelName, LanguageModel] = Field(min_length=1)
-    n_recent: int = Field(ge=1, le=50)
     n_titles: int = Field(ge=1, le=20)
-    max_new_tokens: int = Field(ge=8, le=1_024)
     max_thinking_tokens: int = Field(ge=0, le=32_768)
     batch_size: int = Field(ge=1, le=512)
-    n_history: int = Field(ge=1, le=1_000)
+    # movielm reads 1,024 tokens.
+    n_history: int = Field(ge=1, le=100)
     n_candidates: int = Field(ge=5, le=100)
     n_checked: int = Field(ge=10, le=10_000)
     hosted: Hosted
@@ -184,27 +221,15 @@ class ZeroShotLlm(_Ranking):
     @field_validator("models")
     @classmethod
     def _looked_into(cls, models: dict) -> dict:
-        first = next(iter(models))
-        if models[first].backend != "local":
+        if models[first := next(iter(models))].backend != "local":
             raise ValueError(f"the first model, {first}, is not local; notebook 04 looks inside it")
         return models
 
 
-class LoraFinetuning(_Ranking):
+class LoraFinetuning(_Asking):
     """Notebook 05."""
 
-    models: dict[ModelName, LanguageModel] = Field(min_length=1)
-
-    @field_validator("models")
-    @classmethod
-    def _local(cls, models: dict) -> dict:
-        for name, model in models.items():
-            if model.backend != "local":
-                raise ValueError(f"{name} has backend {model.backend!r}; only local models are fine-tuned")
-        return models
-
-    n_recent: int = Field(ge=1, le=50)
-    n_titles: int = Field(ge=1, le=5)
+    n_titles: int = Field(ge=1, le=splits.WINDOW)
     rank: int = Field(ge=1, le=256)
     alpha: int = Field(ge=1, le=1_024)
     dropout: float = Field(ge=0, lt=1)
@@ -216,8 +241,26 @@ class LoraFinetuning(_Ranking):
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     gradient_checkpointing: bool
     checkpoint_steps: int = Field(ge=1, le=100_000)
-    max_new_tokens: int = Field(ge=8, le=1_024)
     generation_batch_size: int = Field(ge=1, le=512)
+
+    @field_validator("models")
+    @classmethod
+    def _local(cls, models: dict) -> dict:
+        for name, model in models.items():
+            if model.backend != "local":
+                raise ValueError(f"{name} has backend {model.backend!r}; only local models are fine-tuned")
+        return models
+
+    @field_validator("max_tokens")
+    @classmethod
+    def _hold_an_example(cls, max_tokens: int, info: ValidationInfo) -> int:
+        n_lines = info.data.get("n_recent", 0) + info.data.get("n_titles", 0)
+        if max_tokens < (least := _REQUEST_TOKENS + _LINE_TOKENS * n_lines):
+            raise ValueError(
+                f"{max_tokens} tokens may not hold an example of {n_lines} titles (n_recent and n_titles):"
+                f" {least} do"
+            )
+        return max_tokens
 
 
 class RerankAblation(Section):
@@ -271,8 +314,8 @@ class Audit(Section):
 
     @field_validator("reordered")
     @classmethod
-    def _fitted(cls, names: list[str], about: ValidationInfo) -> list[str]:
-        if absent := [name for name in names if name not in about.data.get("baselines", names)]:
+    def _fitted(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        if absent := [name for name in names if name not in info.data.get("baselines", names)]:
             raise ValueError(f"{', '.join(absent)} must be in audit.baselines too")
         return names
 
@@ -303,20 +346,31 @@ class Params(Section):
     audit: Audit
     report: Report
 
-    @field_validator("rerank_ablation", "audit")
-    @classmethod
-    def _asks_a_model_that_is_tuned(cls, section: Section, about: ValidationInfo) -> Section:
-        tuned = about.data.get("lora_finetuning")
-        if tuned and section.model not in tuned.models:
+    @model_validator(mode="after")
+    def _go_together(self) -> Params:
+        """What one section asks of another."""
+        asked = {name for name, model in self.zero_shot_llm.models.items() if model.backend == "local"}
+        tuned = [name for name in self.lora_finetuning.models if name in asked]
+        if (first := next(iter(self.lora_finetuning.models))) not in tuned:
             raise ValueError(
-                f"model is {section.model!r}; models of lora_finetuning: {', '.join(tuned.models)}"
+                f"lora_finetuning: the first model, {first}, must be a local model of zero_shot_llm too:"
+                " notebook 05 compares with its answers there"
             )
-        return section
-
-    @field_validator("audit")
-    @classmethod
-    def _audits_baselines_that_run(cls, audit: Audit, about: ValidationInfo) -> Audit:
-        run = about.data.get("baselines")
-        if run and (absent := [name for name in audit.baselines if name not in run.models]):
-            raise ValueError(f"baselines has {', '.join(absent)}, which baselines.models lacks")
-        return audit
+        for name in ("rerank_ablation", "audit"):
+            if (model := getattr(self, name).model) not in tuned:
+                raise ValueError(
+                    f"{name}: model is {model!r}; models of lora_finetuning: {', '.join(tuned)} (those that"
+                    " are local models of zero_shot_llm too)"
+                )
+        if absent := [name for name in self.audit.baselines if name not in self.baselines.models]:
+            raise ValueError(f"audit: baselines has {', '.join(absent)}, which baselines.models lacks")
+        # A user has rated as many movies of the catalog as are kept at least, and none twice.
+        n_items, free = self.data.n_items, self.data.n_items - self.data.min_interactions
+        if self.audit.n_negatives > free:
+            raise ValueError(
+                f"audit: n_negatives is {self.audit.n_negatives}; data.n_items less data.min_interactions,"
+                f" which a user has rated, leave {free}"
+            )
+        if self.lstm.window >= n_items:
+            raise ValueError(f"lstm: window is {self.lstm.window}; histories have {n_items} movies at most")
+        return self

@@ -108,7 +108,8 @@ def draw_power(
                 pd.DataFrame({PROTOCOL: protocol, "n_users": users, "design": design, "difference": curve})
             )
         n_users = own["n_users"].max()
-        marked = {"this run": n_users, "ml-1m": sample_size.PAPER_USERS}
+        marked = {"this run": n_users} if len(own) else {}
+        marked["ml-1m"] = sample_size.PAPER_USERS
         # A run on the paper's data set has almost its users: two lines would overprint each other.
         if abs(n_users / sample_size.PAPER_USERS - 1) < 0.05:
             del marked["ml-1m"]

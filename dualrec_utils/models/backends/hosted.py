@@ -15,22 +15,13 @@ A stopped run ends in one message and keeps every answer received; started again
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_result,
-    sleep_using_event,
-    stop_after_attempt,
-    stop_any,
-    stop_when_event_set,
-    wait_exponential_jitter,
-)
 from tqdm import tqdm
 
 from dualrec_utils.core.errors import StudyError
@@ -251,16 +242,13 @@ class HostedBackend(Backend):
         Raises:
             StudyError: when the run has to stop.
         """
-        retrying = Retrying(
-            retry=retry_if_result(_worth_asking_again),
-            wait=_wait,
-            sleep=sleep_using_event(stop),
-            stop=stop_any(stop_after_attempt(1 + self.settings.n_retries), stop_when_event_set(stop)),
-            before_sleep=lambda state: self._ledger.count("n_retries"),
-            # The last outcome, not an exception about it.
-            retry_error_callback=lambda state: state.outcome.result(),
-        )
-        outcome = retrying(self._attempt, prompt, stop)
+        for retry in range(1 + self.settings.n_retries):
+            outcome = self._attempt(prompt, stop)
+            again = retry < self.settings.n_retries and _worth_asking_again(outcome)
+            # A stop ends the wait.
+            if not again or stop.wait(_pause(retry, outcome)):
+                break
+            self._ledger.count("n_retries")
         cut_short = stop.is_set() and _worth_asking_again(outcome)
         if isinstance(outcome, Reply) and not cut_short:
             with answer_cache.usable(self._folder):
@@ -270,11 +258,9 @@ class HostedBackend(Backend):
             self._replies[prompt] = outcome
             return
         # Where another prompt has stopped the run, that one says why.
-        if stop.is_set():
-            return
-        if (
-            outcome.kind == "unreadable"
-            and self._ledger.count("n_unreadable") <= self.settings.max_unreadable
+        n_allowed = self.settings.max_unreadable
+        if stop.is_set() or (
+            outcome.kind == "unreadable" and self._ledger.count("n_unreadable") <= n_allowed
         ):
             return
         stop.set()
@@ -312,9 +298,7 @@ def _without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {n: _without_nulls(value) if isinstance(value, Mapping) else value for n, value in kept.items()}
 
 
-def _wait(state: RetryCallState) -> float:
-    """Seconds before the next attempt: exponential with jitter, no less than the provider asks for."""
-    grown = wait_exponential_jitter(multiplier=FIRST_WAIT, jitter=FIRST_WAIT, max=LAST_WAIT)(state)
-    outcome = state.outcome.result()
-    asked = outcome.retry_after if isinstance(outcome, Failure) else None
-    return max(grown, asked or 0.0)
+def _pause(retry: int, outcome: Reply | Failure) -> float:
+    """Seconds before a retry: twice as many each time, with jitter, no less than the provider asks for."""
+    grown = min(FIRST_WAIT * 2**retry, LAST_WAIT) + random.uniform(0, FIRST_WAIT)
+    return max(grown, (isinstance(outcome, Failure) and outcome.retry_after) or 0.0)

@@ -27,7 +27,7 @@ def in_words(hyperparameters: Mapping[str, float | str]) -> str:
 
 
 def searched(models: Mapping[str, Mapping[str, float | str]]) -> pd.DataFrame:
-    """What the search of hyperparameters found (`dualrec search`), one row a model that was searched.
+    """What the search of hyperparameters found (`dualrec study search`), one row a model that was searched.
 
     Args:
         models: baseline -> the hyperparameters chosen.

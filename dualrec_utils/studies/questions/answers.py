@@ -6,8 +6,6 @@ of the suggestion's text, so that a title with typos counts as copied only with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
@@ -18,7 +16,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.titles import normal_form
 from dualrec_utils.models.language import answers as responses
 from dualrec_utils.models.language.matching import TitleMatcher, split_year
-from dualrec_utils.studies.questions.settings import pieces_dir
+from dualrec_utils.studies.questions.settings import compared, pieces_dir
 
 KIND, PROMPT, ANSWER = "kind", "prompt", "answer"
 AS_IS, NONE = "lstm", "none"
@@ -82,57 +80,44 @@ def judged(
         the same model's answer to the prompt without a suggestion, ending in `_anyway`: what it names
         whatever is suggested. For :data:`NONE` the LSTM's movie stands in as the suggestion.
     """
-    names, genres = catalog.names, catalog.categories
-    unprompted = asked[asked[KIND] == NONE].set_index(CASE)[ANSWER]
+    hinted = pd.Series({case: hints[case] for case in cases[CASE]})
+    reading = {"seed": seed, "limit": n_titles}
+    unprompted = asked[asked[KIND] == NONE].set_index(CASE)[ANSWER].loc[cases[CASE]]
+    bare, _ = responses.answers_to_predictions(list(unprompted), cases, matcher, **reading)
     frames = []
     for kind, own in asked.groupby(KIND, sort=False):
         own = own.set_index(CASE).loc[cases[CASE]]
-        lists, counts = responses.answers_to_predictions(
-            list(own[ANSWER]), cases, matcher, seed=seed, limit=n_titles
-        )
+        lists, counts = responses.answers_to_predictions(list(own[ANSWER]), cases, matcher, **reading)
         frame = evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, catalog)
-        frame = frame[[CASE, USER, "hit_rate@1", "hit_rate@5"]]
-        wrong = (counts[["n_cut", "n_unparsable", "n_unmatched"]].sum(axis=1)).to_numpy()
-        bare, _ = responses.answers_to_predictions(
-            list(unprompted.loc[cases[CASE]]), cases, matcher, seed=seed, limit=n_titles
-        )
-        said = own[TEXT].where(own[TEXT].notna(), [names[hints[case]] for case in cases[CASE]])
-        movies = own[ITEM].where(own[ITEM].notna(), [hints[case] for case in cases[CASE]])
-        about = {"movies": movies, "genres": genres, "names": names, "hints": hints}
-        followed = _followed(lists, said, **about)
-        anyway = _followed(bare, said, **about).add_suffix("_anyway")
+        wrong = counts[["n_cut", "n_unparsable", "n_unmatched"]].sum(axis=1).to_numpy()
+        texts, items = own[TEXT].fillna(hinted.map(catalog.names)), own[ITEM].fillna(hinted)
+        said = pd.DataFrame({"text": texts, "item": items, "hint": hinted})
         frames.append(
-            frame.assign(valid=1 - wrong / n_titles, **{KIND: kind})
-            .merge(followed, left_on=CASE, right_index=True)
-            .merge(anyway, left_on=CASE, right_index=True)
+            frame[[CASE, USER, "hit_rate@1", "hit_rate@5"]]
+            .assign(valid=1 - wrong / n_titles, **{KIND: kind})
+            .merge(_followed(lists, said, catalog), left_on=CASE, right_index=True)
+            .merge(_followed(bare, said, catalog).add_suffix("_anyway"), left_on=CASE, right_index=True)
         )
     return pd.concat(frames, ignore_index=True)
 
 
-def _followed(
-    lists: pd.DataFrame,
-    said: pd.Series,
-    *,
-    movies: pd.Series,
-    genres: Mapping,
-    names: Mapping,
-    hints: pd.Series,
-) -> pd.DataFrame:
-    """The columns of :data:`FOLLOWED` of every case, by `case_id`."""
-    rows = {}
+def _followed(lists: pd.DataFrame, said: pd.DataFrame, catalog: Catalog) -> pd.DataFrame:
+    """The columns of :data:`FOLLOWED` of every case, by `case_id`.
+
+    Args:
+        said: by `case_id`, `text` and `item` of the suggestion, and `hint`, the LSTM's movie.
+    """
+    names, genres, rows = catalog.names, catalog.categories, {}
     by_case = dict(tuple(lists.sort_values([CASE, RANK]).groupby(CASE)))
-    for case, text in said.items():
-        own = by_case.get(case)
-        titles = [] if own is None else [_form(title) for title in own[TEXT]]
-        named = [] if own is None else [int(item) for item in own[ITEM].dropna()]
-        wanted = genres[int(movies[case])]
-        rows[case] = (
-            float(titles[:1] == [_form(text)]),
-            float(_form(text) in titles),
-            float(_form(names[hints[case]]) in titles),
-            float(np.mean([metrics.genre_jaccard(genres[item], wanted) for item in named]))
-            if named
-            else 0.0,
+    for row in said.itertuples():
+        own = by_case.get(row.Index, lists.iloc[:0])
+        titles = [_form(title) for title in own[TEXT]]
+        near = [metrics.genre_jaccard(genres[item], genres[row.item]) for item in own[ITEM].dropna()]
+        rows[row.Index] = (
+            float(titles[:1] == [_form(row.text)]),
+            float(_form(row.text) in titles),
+            float(_form(names[row.hint]) in titles),
+            float(np.mean(near)) if near else 0.0,
         )
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(FOLLOWED))
 
@@ -152,24 +137,11 @@ def summarise(values: pd.DataFrame, *, against: str = AS_IS, **stats) -> pd.Data
     """
     rows, base = [], values[values[KIND] == against]
     for kind, own in values.groupby(KIND, sort=False):
+        sizes = {"n_users": own[USER].nunique(), "n_cases": len(own)}
         for metric in (*QUALITY, *FOLLOWED):
-            found = evaluation.summarise(own, columns=[metric], **stats).loc[metric]
-            row = {KIND: kind, "metric": metric}
-            row |= {name: float(found[name]) for name in ("value", "low", "high")}
-            other = None
+            other = None if kind == against else base
             if metric in FOLLOWED:
                 other = own[[CASE, USER]].assign(**{metric: own[f"{metric}_anyway"]})
-            elif kind != against:
-                other = base
-            gain = {}
-            if other is not None:
-                gain = evaluation.paired_difference(own, other, metric=metric, **stats)
-            row |= {
-                "difference": gain.get("difference", np.nan),
-                "difference_low": gain.get("low", np.nan),
-                "difference_high": gain.get("high", np.nan),
-                "n_users": int(found["n_users"]),
-                "n_cases": int(found["n_cases"]),
-            }
-            rows.append(row)
+            found = compared(own, metric, against=other, **stats)
+            rows.append({KIND: kind, "metric": metric} | found | sizes)
     return pd.DataFrame(rows)

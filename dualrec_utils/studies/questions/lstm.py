@@ -73,7 +73,7 @@ def fit(model: keras.Model, sequences: Sequences, *, validation: Sequences, sett
         One row an epoch: `epoch`, `train_loss` (dropout on), `validation_loss`, nats a target.
     """
     optimizer = OPTIMIZERS[settings["optimizer"]]
-    if settings["weight_decay"]:
+    if settings["optimizer"] == "adamw":
         optimizer = partial(optimizer, weight_decay=settings["weight_decay"])
     learning = {key: settings[key] for key in ("epochs", "batch_size", "learning_rate")}
     curves = training.fit(
@@ -126,10 +126,8 @@ def run(name: str, settings: Mapping, *, folder: Path, weights: Path | None = No
     cases = validation_cases(model, catalog, dataset=dataset, settings=settings)
     measured = training.measure(model, windows(others, window=settings["window"]))
     measured |= {key: settings[key] for key in CHANGEABLE}
-    measured |= {
-        "n_targets": sequences.n_targets,
-        "steps": -(-len(sequences.rows) // settings["batch_size"]) * settings["epochs"],
-    }
+    steps = -(-len(sequences.rows) // settings["batch_size"]) * settings["epochs"]
+    measured |= {"n_targets": sequences.n_targets, "steps": steps}
     files.write_parquet(cases, folder / "cases.parquet")
     files.write_json(measured, folder / "measured.json")
     return measured

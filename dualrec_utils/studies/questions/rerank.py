@@ -16,6 +16,7 @@ from dualrec_utils.core import evaluation, metrics
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, USER
 from dualrec_utils.models.hybrids import rerank
+from dualrec_utils.studies.questions.settings import compared
 
 RIGHT, ALIKE, UNLIKE = "right", "wrong, alike", "wrong, unlike"
 ALL = "all cases"
@@ -116,8 +117,8 @@ def by_group(
         if not sizes["n_cases"]:
             continue
         for order, frame in own.items():
-            found = evaluation.summarise(frame, columns=[metric], **stats).loc[metric]
-            values = {name: float(found[name]) for name in ("value", "low", "high")}
+            found = compared(frame, metric, **stats)
+            values = {name: found[name] for name in ("value", "low", "high")}
             rows.append({"group": group, "what": order} | values | sizes)
         for other in (WRITTEN, RANDOM):
             gain = evaluation.paired_difference(own[RERANKED], own[other], metric=metric, **stats)

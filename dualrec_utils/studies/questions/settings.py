@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from dualrec_utils.core import config, predictions
+from dualrec_utils.core import config, evaluation, predictions
 from dualrec_utils.core.config import USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
@@ -48,15 +49,31 @@ def last_cases(dataset: str, *, n_cases: int) -> pd.DataFrame:
     return cases.groupby(USER).tail(n_cases).reset_index(drop=True)
 
 
-def asked_settings() -> dict[str, Any]:
-    """How the language model was asked in notebook 04: section `zero_shot_llm` of `params.yaml`."""
-    return params.section("zero_shot_llm")
-
-
 def settings() -> dict[str, Any]:
     """The notebook's parameters: `dataset` and `seed` of the default run, and section `notebook`."""
     about = params.section("lstm")
     return {"dataset": about["dataset"], "seed": about["seed"], **read_settings("notebook")}
+
+
+def compared(
+    frame: pd.DataFrame, metric: str, *, against: pd.DataFrame | None = None, **stats
+) -> dict[str, float]:
+    """A metric's mean over users and its paired difference to another frame's, with intervals.
+
+    Args:
+        frame, against: per-case values, `user_id` and `case_id` among them; None leaves the difference
+            missing.
+        stats: `seed`, `n_bootstrap`, `confidence`.
+
+    Returns:
+        `value`, `low`, `high`, `difference`, `difference_low`, `difference_high`.
+    """
+    found = evaluation.summarise(frame, columns=[metric], **stats).loc[metric, ["value", "low", "high"]]
+    gain = dict.fromkeys(("difference", "low", "high"), np.nan)
+    if against is not None:
+        gain = evaluation.paired_difference(frame, against, metric=metric, **stats)
+    ends = {f"difference_{end}": gain[end] for end in ("low", "high")}
+    return found.astype(float).to_dict() | {"difference": gain["difference"]} | ends
 
 
 def run_notebook() -> int:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.config import SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.studies.questions.settings import STAGE, pieces_dir, read_settings
+from dualrec_utils.studies.questions.settings import STAGE, compared, pieces_dir, read_settings
 
 LEARNING_RATE, OPTIMIZER, BATCH_SIZE = "learning rate", "optimizer", "batch size"
 TARGETS = "targets"
@@ -106,17 +105,10 @@ def setting_names(table: pd.DataFrame) -> dict[str, str]:
     return names
 
 
-def _values(frame: pd.DataFrame, metric: str, **stats) -> dict[str, float]:
-    found = evaluation.summarise(frame, columns=[metric], **stats).loc[metric]
-    return {metric: float(found["value"]), f"{metric}_low": found["low"], f"{metric}_high": found["high"]}
-
-
-def _gain(frame: pd.DataFrame, other: pd.DataFrame, metric: str, **stats) -> dict[str, float]:
-    if frame is other:
-        return {f"{metric}_{end}": np.nan for end in ("difference", "difference_low", "difference_high")}
-    gain = evaluation.paired_difference(frame, other, metric=metric, **stats)
-    ends = {"difference": "difference", "difference_low": "low", "difference_high": "high"}
-    return {f"{metric}_{name}": gain[end] for name, end in ends.items()}
+def _columns(frame: pd.DataFrame, usual: pd.DataFrame, metric: str, **stats) -> dict[str, float]:
+    """:func:`compared` as columns `<metric>`, `<metric>_low`, ..., without a difference to itself."""
+    found = compared(frame, metric, against=None if frame is usual else usual, **stats)
+    return {metric: found.pop("value")} | {f"{metric}_{name}": value for name, value in found.items()}
 
 
 def lstm_table(pieces: Mapping[str, Mapping], *, default: str, **stats) -> pd.DataFrame:
@@ -140,7 +132,7 @@ def lstm_table(pieces: Mapping[str, Mapping], *, default: str, **stats) -> pd.Da
         row |= {key: measured[key] for key in ("learning_rate", "optimizer", "batch_size", "steps")}
         row |= {key: measured[key] for key in ("loss", "top5_accuracy")}
         for metric in LSTM_METRICS:
-            row |= _values(cases, metric, **stats) | _gain(cases, usual["cases"], metric, **stats)
+            row |= _columns(cases, usual["cases"], metric, **stats)
         rows.append(row | {"n_users": cases[USER].nunique(), "n_cases": len(cases)})
     table = pd.DataFrame(rows)
     order = {factor: place for place, factor in enumerate(("", *_FACTORS))}
@@ -185,8 +177,7 @@ def sizes_table(pieces: Mapping[str, Mapping], *, default: str, **stats) -> pd.D
         row |= {key: measured[key] for key in ("loss_per_token", "train_loss_per_token")}
         for prompt, own in SIZE_METRICS.items():
             for metric in own:
-                found = _values(piece[prompt], metric, **stats)
-                found |= _gain(piece[prompt], pieces[default][prompt], metric, **stats)
+                found = _columns(piece[prompt], pieces[default][prompt], metric, **stats)
                 row |= {f"{prompt}_{key}": value for key, value in found.items()}
         cases = piece["history"]
         rows.append(row | {"n_users": cases[USER].nunique(), "n_cases": len(cases)})
@@ -204,9 +195,11 @@ def with_not_run(table: pd.DataFrame, column: str, reasons: Mapping[str, str]) -
     return pd.concat([table.assign(remark=""), rows], ignore_index=True)
 
 
-def _three(key: str, row: Mapping, metric: str) -> dict[str, float]:
-    ends = {key: row[metric], f"{key}/low": row[f"{metric}_low"], f"{key}/high": row[f"{metric}_high"]}
-    return {name: float(value) for name, value in ends.items() if not pd.isna(row[metric])}
+def _keys(key: str, row: Mapping, column: str = "value") -> dict[str, float]:
+    """A column of a table's row and the ends of its interval, where there is a value."""
+    prefix = "" if column == "value" else f"{column}_"
+    columns = {key: column, f"{key}/low": f"{prefix}low", f"{key}/high": f"{prefix}high"}
+    return {} if pd.isna(row[column]) else {name: float(row[end]) for name, end in columns.items()}
 
 
 def flatten(
@@ -230,20 +223,16 @@ def flatten(
             f"{key}/{name}": row[name] for name in ("loss", "top5_accuracy", "steps", "n_users", "n_cases")
         }
         for metric in LSTM_METRICS:
-            flat |= _three(f"{key}/{metric}", row, metric)
-            flat |= _gain_keys(f"{key}/difference/{metric}", row, f"{metric}_")
+            flat |= _keys(f"{key}/{metric}", row, metric)
+            flat |= _keys(f"{key}/difference/{metric}", row, f"{metric}_difference")
     for row in reranked.to_dict("records"):
-        key = f"{STAGE}/rerank/{row[SYSTEM]}/{row['group']}/{row['what']}/{row['metric']}"
-        flat |= {key: row["value"], f"{key}/low": row["low"], f"{key}/high": row["high"]}
-        about = f"{STAGE}/rerank/{row[SYSTEM]}/{row['group']}"
-        flat |= {
-            f"{about}/{name}": int(row[name]) for name in ("n_users", "n_cases", "n_lists_with_target")
-        }
+        key = f"{STAGE}/rerank/{row[SYSTEM]}/{row['group']}"
+        flat |= _keys(f"{key}/{row['what']}/{row['metric']}", row)
+        flat |= {f"{key}/{name}": int(row[name]) for name in ("n_users", "n_cases", "n_lists_with_target")}
     for row in followed.to_dict("records"):
         key = f"{STAGE}/suggestions/{row[SYSTEM]}/{row['kind']}"
-        own = {f"{key}/{row['metric']}": row["value"]}
-        own |= {f"{key}/{row['metric']}/{end}": row[end] for end in ("low", "high")}
-        flat |= own | _gain_keys(f"{key}/difference/{row['metric']}", row, "")
+        flat |= _keys(f"{key}/{row['metric']}", row)
+        flat |= _keys(f"{key}/difference/{row['metric']}", row, "difference")
         flat |= {f"{key}/{name}": int(row[name]) for name in ("n_users", "n_cases")}
     for row in sizes.to_dict("records"):
         key = f"{STAGE}/sizes/{row['size']}"
@@ -254,20 +243,13 @@ def flatten(
         }
         for prompt, own in SIZE_METRICS.items():
             for metric in own:
-                flat |= _three(f"{key}/{prompt}/{metric}", row, f"{prompt}_{metric}")
-                flat |= _gain_keys(f"{key}/difference/{prompt}/{metric}", row, f"{prompt}_{metric}_")
+                column = f"{prompt}_{metric}"
+                flat |= _keys(f"{key}/{prompt}/{metric}", row, column)
+                flat |= _keys(f"{key}/difference/{prompt}/{metric}", row, f"{column}_difference")
     return {key.replace(",", "").replace(" ", "_"): value for key, value in flat.items()}
-
-
-def _gain_keys(key: str, row: Mapping, prefix: str) -> dict[str, float]:
-    names = {key: "difference", f"{key}/low": "difference_low", f"{key}/high": "difference_high"}
-    if pd.isna(row[f"{prefix}difference"]):
-        return {}
-    return {name: float(row[f"{prefix}{end}"]) for name, end in names.items()}
 
 
 def write_metrics(flat: Mapping[str, float], *, dataset: str) -> Path:
     """Write the study's `metrics.json` with the data's origin."""
-    return files.write_json(
-        {**flat, **evaluation.origin(dataset)}, config.study_dir(STAGE) / "metrics.json"
-    )
+    path = config.study_dir(STAGE) / "metrics.json"
+    return files.write_json({**flat, **evaluation.origin(dataset)}, path)
