@@ -73,8 +73,8 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         prompt = body["messages"][0]["content"]
         with server.lock:
-            nth = server.asked[prompt]
-            server.asked[prompt] += 1
+            nth = server.n_requests[prompt]
+            server.n_requests[prompt] += 1
             server.seen.append({"body": body, "headers": self.headers, "time": time.monotonic()})
             server.under_way += 1
             server.most_under_way = max(server.most_under_way, server.under_way)

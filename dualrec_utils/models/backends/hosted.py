@@ -163,16 +163,6 @@ class HostedBackend(Backend):
             self._api.close()
         self._cache.close()
 
-    def records(self, prompts: Sequence[str]) -> list[dict[str, Any]]:
-        """What the provider said of each answer given: model version, fingerprint, tokens, cost, time.
-
-        Returns:
-            One dict a prompt, in order, with the fields of :class:`models.backends.chat_api.Reply` but the
-            answer; empty for a prompt that has none.
-        """
-        rows = [asdict(self._replies[p]) if p in self._replies else {} for p in prompts]
-        return [{name: value for name, value in row.items() if name != "answer"} for row in rows]
-
     def estimate(self, prompts: Sequence[str]) -> dict[str, Any]:
         """What :meth:`answer` would ask for and cost, retries left out; nothing is sent.
 
