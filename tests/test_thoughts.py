@@ -51,9 +51,7 @@ def test_thoughts_alone_are_a_miss_counted_apart(text):
     assert parse_titles(text) == []
     cases = pd.DataFrame({"case_id": ["a", "b"], "history": [[], []]})
     items = pd.DataFrame({"item_id": [1], "title": ["Heat"], "year": pd.array([1995], dtype="Int64")})
-    lists, counts = answers.answers_to_predictions(
-        [text, "no list."], cases, TitleMatcher(items.assign(genres=[[]]), threshold=85), seed=0
-    )
+    lists, counts = answers.answers_to_predictions([text, "no list."], cases, TitleMatcher(items), seed=0)
     assert "a" not in set(lists["case_id"])
     assert counts["n_cut"].tolist() == [3, 0] and counts["n_unparsable"][0] == 0
 
