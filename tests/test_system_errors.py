@@ -56,7 +56,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_file_keeps_the_old_one(small_dis
 
 def test_a_folder_that_can_only_be_read(small_disk, monkeypatch, capfd):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    assert "Read-only file system: '" in said(small_disk, monkeypatch, capfd)
+    assert f"Read-only file system: '{small_disk}/data'" in said(small_disk, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize("place", ["data", "data/.state"])
@@ -68,7 +68,8 @@ def test_a_file_where_a_folder_belongs(root, monkeypatch, capfd, place):
 @pytest.mark.parametrize("name", ["data/.state/data.pid", "data/.state/data.lock", "budgets.json"])
 def test_a_folder_where_a_file_belongs(root, monkeypatch, capfd, name):
     files.write_text("", root / name / "x")
-    assert "a folder stands where a file belongs" in said(root, monkeypatch, capfd)
+    message = said(root, monkeypatch, capfd)
+    assert f"Is a directory: '{root / name}': a folder stands where a file belongs" in message
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def replacing(path: Path) -> Iterator[Path]:
         path: final place, of a file or a folder; the folder above it is made if missing.
 
     Raises:
-        OSError: naming `path` where a write failed and its own error does not say what was written.
+        OSError: naming `path` where a write failed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,9 +62,9 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         if temporary.is_dir() and path.is_dir():
             shutil.rmtree(path)
-        os.replace(temporary, path)
+        os.replace(str(temporary), path)
     except Exception as error:
-        if isinstance(error, StudyError) or getattr(error, "filename", None):
+        if isinstance(error, StudyError) or getattr(error, "filename", None) not in (None, str(temporary)):
             raise
         # Some libraries say no more than that they wrote less than they should have.
         full = shutil.disk_usage(path.parent).free < 4096

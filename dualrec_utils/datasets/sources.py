@@ -52,14 +52,14 @@ class _Unusable(Exception):
     """This source cannot serve; the next one is tried."""
 
 
-def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
+def fetch(dataset: str) -> Fetched:
     """Put verified raw files of a dataset under `data/raw/<dataset>`, or keep those already there.
 
+    A folder that the environment variable `DUALREC_DATA` names, holding `<dataset>/...`, is tried first.
     Where another process is fetching them, wait and take its files.
 
     Args:
         dataset: the name of one of :mod:`datasets.known`.
-        folder: a folder holding `<dataset>/...`; default: the environment variable `DUALREC_DATA`.
 
     Returns:
         The source that served and its files. `source.json` beside them says the same.
@@ -73,7 +73,7 @@ def fetch(dataset: str, *, folder: Path | None = None) -> Fetched:
         return kept
     with alone(target):
         # What another process has fetched meanwhile is as good.
-        return _kept(about, target) or _fetch_anew(about, target, folder)
+        return _kept(about, target) or _fetch_anew(about, target)
 
 
 def load(dataset: str) -> tuple[str, pd.DataFrame, pd.DataFrame]:
@@ -109,14 +109,12 @@ def alone(target: Path) -> Iterator[None]:
         lock.release()
 
 
-def _fetch_anew(about: Dataset, target: Path, folder: Path | None) -> Fetched:
+def _fetch_anew(about: Dataset, target: Path) -> Fetched:
     dataset = target.name
-    local = folder or os.environ.get("DUALREC_DATA")
     attempts: list[tuple[str, Callable[[Path], list[Path]]]] = []
-    if local:
-        attempts.append(
-            ("folder", lambda into: _from_folder(about, Path(os.path.expanduser(local)) / dataset))
-        )
+    if local := os.environ.get("DUALREC_DATA"):
+        folder = Path(os.path.expanduser(local)) / dataset
+        attempts.append(("folder", lambda into: _from_folder(about, folder)))
     if about.url:
         attempts.append((about.publisher, lambda into: _from_url(about.url, into)))
     if about.wheel:
