@@ -14,10 +14,12 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from dualrec_utils.core import config, files, predictions
-from dualrec_utils.core.config import CASE, ITEM, RANK, SCORE, SEED, TEXT
+from dualrec_utils.core import config, files, predictions, splits
+from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.config import CASE, ITEM, RANK, SCORE, SEED, TEXT, USER
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.datasets import known, prepare
+from dualrec_utils.models import handoff
 
 # numba would compile ranx for a minute, to compare metrics of lists that need a moment without.
 os.environ["NUMBA_DISABLE_JIT"] = "1"
@@ -125,6 +127,40 @@ def write_hints(hints: Mapping[str, int], scope: Scope) -> None:
     first = first.assign(**{SCORE: 0.0, TEXT: None, SEED: 0})
     path = predictions.path_of("lstm", scope.replace(stage="lstm"))
     files.write_parquet(first.astype(predictions.COLUMNS), path)
+
+
+def edit_code(monkeypatch: pytest.MonkeyPatch, folder: Path, *names: str) -> None:
+    """The package with a comment more in some modules, in the place of the one at hand."""
+    package = folder / "dualrec_utils"
+    shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package, symlinks=True)
+    for name in names:
+        with open(package / name, "a", encoding="utf-8") as stream:
+            stream.write("# changed\n")
+    monkeypatch.setattr(config, "PACKAGE_ROOT", folder)
+
+
+@pytest.fixture
+def lora_section(tiny: dict, tmp_path: Path) -> dict:
+    """Section `lora_finetuning` of a run on the tiny data set, and the hints that stage `lstm` leaves.
+
+    They are one movie each: the catalog's first for training users (in sample: its second), its third for
+    validation users.
+    """
+    # Imported here: most tests do without torch.
+    import tiny_models
+
+    first, second, third = load_catalog("ml-100k").ids[:3]
+    hints = pd.DataFrame({USER: sorted(splits.load_histories("ml-100k", "train"))})
+    hints = hints.assign(**{ITEM: first, handoff.IN_SAMPLE: second})
+    files.write_parquet(hints, config.handoff_dir("ml-100k", "lstm") / "hints_lora_train.parquet")
+    scope = Scope("ml-100k", "lstm", "window_of_five", "validation")
+    write_hints(dict.fromkeys(predictions.load_cases(scope)[CASE], third), scope)
+    base = str(tiny_models.tiny_mistral(tmp_path / "base", chat=True, n_layers=1))
+    model = {"model": base, "revision": None, "dtype": "float32", "quantization": "none"}
+    schedule = {"n_epochs": 1, "batch_size": 2, "accumulation": 4, "learning_rate": 0.01}
+    schedule |= {"precision": "auto", "gradient_checkpointing": False, "checkpoint_steps": 50}
+    shape = {"rank": 2, "alpha": 4, "dropout": 0.1, "max_tokens": 1024, "n_recent": 3, "n_titles": 3}
+    return {"dataset": "ml-100k", "seed": 4, "models": {"small": model}, **schedule, **shape}
 
 
 @pytest.fixture

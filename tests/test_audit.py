@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dualrec_utils.audit import claims, steps
-from dualrec_utils.core import config, evaluation, files
+from dualrec_utils.core import config, evaluation
 from dualrec_utils.core.config import CASE, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models import baselines
 
 STATS = {"seed": 3, "n_bootstrap": 300, "confidence": 0.95}
 
@@ -135,24 +134,6 @@ def test_share_first_by_hand():
     gain = steps.share_first(all_first, frame, **STATS)
     assert gain["value"] == pytest.approx(1 / 3) and gain["high"] <= 1
     assert np.isnan(steps.share_first(frame_of({1: [np.inf]}), **STATS)["value"])
-
-
-def test_chosen_hyperparameters_come_from_notebook_03(root):
-    with pytest.raises(StudyError, match="dvc repro baselines"):
-        steps.chosen_baselines(["markov"])
-    files.write_json({"chosen/markov/smoothing": 10}, config.METRICS / "baselines.json")
-    assert steps.chosen_baselines(["markov", "most_popular"]) == {
-        "markov": {"smoothing": 10},
-        "most_popular": {},
-    }
-    with pytest.raises(StudyError, match="ease/query_length"):
-        steps.chosen_baselines(["ease"])
-    # One with a default is there only where it was given.
-    given = dict.fromkeys(baselines.model_class("unisrec").required(), 1)
-    for kept in (given, given | {"sbert": "some/encoder"}):
-        flat = {f"chosen/unisrec/{key}": value for key, value in kept.items()}
-        files.write_json(flat, config.METRICS / "baselines.json")
-        assert steps.chosen_baselines(["unisrec"]) == {"unisrec": kept}
 
 
 def claim_rows(*readings, other="movielm_zero_shot", system="movielm_lora"):

@@ -5,18 +5,16 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import tiny_models
 import torch
-from conftest import write_hints
+from conftest import edit_code
 from safetensors.torch import load_file, save_file
 from test_instructions import CATALOG, examples
 
 from dualrec_utils.audit import adapters, material
-from dualrec_utils.core import config, predictions, splits
+from dualrec_utils.core import config
 from dualrec_utils.core.catalog import load_catalog
-from dualrec_utils.core.config import CASE, ITEM, USER
+from dualrec_utils.core.config import ITEM
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.finetuning import examples as lessons, lora, training
 from dualrec_utils.models.language import chat, generation, prompts
 from dualrec_utils.models.movielm import documents, model as movielm
@@ -102,24 +100,9 @@ def test_a_model_that_is_not_fine_tuned_is_refused():
 
 
 @pytest.fixture
-def section(tiny, tmp_path, monkeypatch):
-    """Section `lora_finetuning` of a run on the tiny data set, with what the stages before it leave."""
-    folder = config.handoff_dir("ml-100k", "lstm")
-    folder.mkdir(parents=True)
-    items = load_catalog("ml-100k").ids
-    hints = pd.DataFrame({USER: sorted(splits.load_histories("ml-100k", "train"))})
-    hints = hints.assign(**{ITEM: items[0], "in_sample_item_id": items[1]})
-    hints.to_parquet(folder / "hints_lora_train.parquet")
-    scope = Scope("ml-100k", "lstm", "window_of_five", "validation")
-    write_hints(dict.fromkeys(predictions.load_cases(scope)[CASE], items[2]), scope)
-    base = tiny_models.tiny_mistral(tmp_path / "base", chat=True, n_layers=1)
-    model = {"model": str(base), "revision": None, "dtype": "float32", "quantization": "none"}
-    values = {"n_recent": 3, "n_titles": 3, "n_epochs": 1, "batch_size": 2, "accumulation": 8}
-    values |= {"learning_rate": 0.01, "max_tokens": 1024, "precision": "auto", "checkpoint_steps": 50}
-    values |= {"gradient_checkpointing": False, "rank": 2, "alpha": 4, "dropout": 0.1}
-    values |= {"dataset": "ml-100k", "seed": 4, "models": {"small": model}}
-    monkeypatch.setattr(params, "section", lambda name: dict(values))
-    return values
+def section(lora_section, monkeypatch):
+    monkeypatch.setattr(params, "section", lambda name: dict(lora_section))
+    return lora_section
 
 
 @pytest.fixture
@@ -157,16 +140,6 @@ def test_a_variant_is_trained_once_and_comes_back_as_it_was(section, trained):
     assert len(trained) == 2
 
 
-def edited(monkeypatch, tmp_path, *names):
-    """The package with a comment more in some modules, in the place of the real one."""
-    package = tmp_path / "code" / "dualrec_utils"
-    shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package, symlinks=True)
-    for name in names:
-        with open(package / name, "a", encoding="utf-8") as stream:
-            stream.write("# changed\n")
-    monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
-
-
 def swap_two_weights(section):
     """Another base model, whose weights have the same sum."""
     path = f"{section['models']['small']['model']}/model.safetensors"
@@ -176,33 +149,33 @@ def swap_two_weights(section):
     save_file(weights, path, metadata={"format": "pt"})
 
 
-def test_what_a_variant_depends_on_trains_it_anew_and_nothing_else_does(
+def change_a_hint():
+    path = config.handoff_dir("ml-100k", "lstm") / "hints_lora_train.parquet"
+    hints = pd.read_parquet(path)
+    hints.loc[0, ITEM] = load_catalog("ml-100k").ids[5]
+    hints.to_parquet(path)
+
+
+def test_whatever_a_variant_depends_on_trains_it_anew_and_nothing_else(
     section, trained, tmp_path, monkeypatch
 ):
-    """Each change comes on top of those before it."""
-    hints = config.handoff_dir("ml-100k", "lstm") / "hints_lora_train.parquet"
-    others = ("models/baselines/ease.py", "models/hybrids/rerank.py", "audit/measure.py")
     changes = {
+        "nothing yet": lambda: None,
         "settings": lambda: section.update(learning_rate=0.02),
         "shape": lambda: section.update(alpha=8),
         "seed": lambda: section.update(seed=5),
+        "code": lambda: edit_code(monkeypatch, tmp_path / "one", "models/finetuning/training.py"),
         "base": lambda: swap_two_weights(section),
-        "examples": lambda: (
-            pd.read_parquet(hints).assign(**{ITEM: load_catalog("ml-100k").ids[5]}).to_parquet(hints)
+        "examples": change_a_hint,
+        "which projections learn": lambda: monkeypatch.setattr(
+            adapters, "keep_q_and_v", lambda model: None
         ),
-        "code of others": lambda: edited(monkeypatch, tmp_path / "others", *others),
-        "code": lambda: edited(monkeypatch, tmp_path, "models/finetuning/training.py"),
     }
-    adapters.train_variant(adapters.EVERYWHERE, model="small")
-    for what, change in changes.items():
-        before = len(trained)
+    for number, (name, change) in enumerate(changes.items(), start=1):
         change()
-        adapters.train_variant(adapters.EVERYWHERE, model="small")
-        assert len(trained) - before == (what != "code of others"), what
-
-
-def test_which_projections_learn_is_part_of_what_a_variant_depends_on(section, trained, monkeypatch):
+        adapters.train_variant(adapters.Q_AND_V, model="small")
+        assert len(trained) == number, name
+    others = ("models/baselines/ease.py", "models/hybrids/rerank.py", "audit/measure.py")
+    edit_code(monkeypatch, tmp_path / "two", *others)
     adapters.train_variant(adapters.Q_AND_V, model="small")
-    monkeypatch.setattr(adapters, "keep_q_and_v", lambda model: None)
-    adapters.train_variant(adapters.Q_AND_V, model="small")
-    assert len(trained) == 2
+    assert len(trained) == len(changes)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dualrec_utils.audit import ladder, material, measure, rules, steps
-from dualrec_utils.core import config, evaluation, files, predictions
+from dualrec_utils.core import config, evaluation, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, ITEM
 from dualrec_utils.core.errors import StudyError
@@ -61,10 +61,23 @@ def data(tiny, monkeypatch):
         np.save(folder / f"scores_{test.label}.npy", rng.random((len(cases), len(catalog))))
         hints = pd.DataFrame({CASE: cases[CASE], ITEM: rng.choice(catalog.ids, size=len(cases))})
         hints.to_parquet(folder / f"hints_{test.label}.parquet")
-    chosen = {"chosen/markov/smoothing": 1.0, "chosen/ease/query_length": 3, "chosen/ease/l2": 10.0}
-    files.write_json(chosen, config.METRICS / "baselines.json")
-    tuning = {"dataset": "ml-100k", "seed": 7, "n_titles": 3, "n_recent": 5}
-    monkeypatch.setattr(params, "section", lambda name: tuning | {"models": {"movielm": {}}})
+    sections = {
+        "baselines": {
+            "models": {
+                "most_popular": {},
+                "markov": {"smoothing": 1.0},
+                "ease": {"query_length": 3, "l2": 10.0},
+            }
+        },
+        "lora_finetuning": {
+            "dataset": "ml-100k",
+            "seed": 7,
+            "n_titles": 3,
+            "n_recent": 5,
+            "models": {"movielm": {}},
+        },
+    }
+    monkeypatch.setattr(params, "section", sections.get)
     return material.load(
         "ml-100k", stage="audit", model="movielm", baselines=["most_popular", "markov"], seed=7
     )

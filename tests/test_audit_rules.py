@@ -3,28 +3,25 @@
 import numpy as np
 import pandas as pd
 import pytest
+from toy_catalog import catalog_of
+from toy_lists import directions, lists_of, order
 
 from dualrec_utils.audit import ladder, rules
 from dualrec_utils.core import predictions
-from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.models.hybrids import rerank
 
-ITEMS = pd.DataFrame(
+CATALOG = catalog_of(
+    [10, 20, 30, 40], titles=["Heat", "Die Hard", "Die Hard 2", "Babe"], years=[1995, 1988, 1990, 1995]
+)
+EMBEDDINGS = directions(
     {
-        "item_id": [10, 20, 30, 40],
-        "title": ["Heat", "Die Hard", "Die Hard 2", "Babe"],
-        "year": pd.array([1995, 1988, 1990, 1995], dtype="Int64"),
-        "genres": [["Crime"], ["Action"], ["Action"], ["Comedy"]],
+        "Heat (1995)": 0,
+        "Die Hard (1988)": 60,
+        "Die Hard 2 (1990)": 90,
+        "Babe (1995)": 180,
+        "Hea (1995)": 20,
     }
 )
-CATALOG = Catalog.of(ITEMS)
-ANGLES = {
-    "Heat (1995)": 0,
-    "Die Hard (1988)": 60,
-    "Die Hard 2 (1990)": 90,
-    "Babe (1995)": 180,
-    "Hea (1995)": 20,
-}
 CASES = pd.DataFrame(
     {"case_id": ["a", "b"], "user_id": [1, 2], "history": [np.array([40]), np.array([10])], "split": "test"}
 )
@@ -32,30 +29,12 @@ TARGETS = pd.Series({"a": [30], "b": [40, 30]})
 HINTS = pd.Series({"a": 10, "b": 20})
 
 
-def embeddings() -> pd.DataFrame:
-    radians = np.deg2rad(list(ANGLES.values()))
-    return pd.DataFrame(np.c_[np.cos(radians), np.sin(radians)], index=list(ANGLES))
-
-
-def lists_of(entries: dict[str, list]) -> pd.DataFrame:
-    """Lists from `case -> entries`; a text stands for an entry that matches no movie."""
-    titles = dict(
-        zip(ITEMS["item_id"], ITEMS["title"] + " (" + ITEMS["year"].astype(str) + ")", strict=True)
-    )
-    rows = []
-    for case, listed in entries.items():
-        for rank, entry in enumerate(listed, start=1):
-            item, text = (None, entry) if isinstance(entry, str) else (entry, titles[entry])
-            rows.append((case, rank, item, 1 / rank, text, 7))
-    return pd.DataFrame(rows, columns=list(predictions.COLUMNS)).astype(predictions.COLUMNS)
-
-
-def order(lists: pd.DataFrame, case: str) -> list:
-    return lists[lists["case_id"] == case].sort_values("rank")["item_id"].tolist()
+def listed(entries: dict[str, list]) -> pd.DataFrame:
+    return lists_of(entries, names=CATALOG.names)
 
 
 def test_a_title_like_the_target_hits_only_under_the_fuzzy_rule():
-    lists = lists_of({"a": [10, 20], "b": ["Hea (1995)"]})
+    lists = listed({"a": [10, 20], "b": ["Hea (1995)"]})
     fuzzy = rules.fuzzy_hits(lists, CASES, TARGETS, CATALOG, threshold=0.8)
     # Die Hard (1988) against Die Hard 2 (1990): 26 of 32 letters agree.
     assert fuzzy["first_hit"].tolist() == [2, np.inf]
@@ -68,7 +47,7 @@ def test_a_title_like_the_target_hits_only_under_the_fuzzy_rule():
 
 
 def test_a_list_of_movies_without_texts_is_compared_by_catalog_names():
-    lists = lists_of({"a": [30]}).assign(text=None).astype(predictions.COLUMNS)
+    lists = listed({"a": [30]}).assign(text=None).astype(predictions.COLUMNS)
     assert rules.fuzzy_hits(lists, CASES, TARGETS, CATALOG, threshold=0.9)["first_hit"].tolist() == [
         1,
         np.inf,
@@ -76,10 +55,10 @@ def test_a_list_of_movies_without_texts_is_compared_by_catalog_names():
 
 
 def test_the_leak_moves_every_hit_to_the_head_and_the_honest_reference_does_not():
-    lists = lists_of({"a": [20, 40, 30], "b": [10, 20, 30]})
-    honest = rerank.by_similarity(lists, rerank.similarities(lists, HINTS, CATALOG, embeddings()))
+    lists = listed({"a": [20, 40, 30], "b": [10, 20, 30]})
+    honest = rerank.by_similarity(lists, rerank.similarities(lists, HINTS, CATALOG, EMBEDDINGS))
     assert order(honest, "a") == [20, 30, 40]
-    likeness = rules.leaking_similarities(lists, HINTS, TARGETS, CATALOG, embeddings())
+    likeness = rules.leaking_similarities(lists, HINTS, TARGETS, CATALOG, EMBEDDINGS)
     leaking = rerank.by_similarity(lists, likeness)
     assert order(leaking, "a")[0] == 30
     # The LSTM's own title has similarity 1 too and stood before the answer.
@@ -89,7 +68,7 @@ def test_the_leak_moves_every_hit_to_the_head_and_the_honest_reference_does_not(
 
 
 def test_compaction_closes_the_gaps_of_unusable_titles():
-    lists = lists_of({"a": ["Hea (1995)", 10, 10, 30]})
+    lists = listed({"a": ["Hea (1995)", 10, 10, 30]})
     closed = rules.compacted(lists)
     assert order(closed, "a") == [10, 30]
     assert closed["rank"].tolist() == [1, 2]
@@ -97,7 +76,7 @@ def test_compaction_closes_the_gaps_of_unusable_titles():
 
 
 def test_complete_answers_name_as_many_movies_as_asked_for():
-    lists = lists_of({"a": [10, 20, 30], "b": [10, "Hea (1995)", 20]})
+    lists = listed({"a": [10, 20, 30], "b": [10, "Hea (1995)", 20]})
     assert rules.complete(lists, n_titles=3) == {"a"}
     assert rules.complete(lists, n_titles=2) == {"a", "b"}
 
@@ -109,19 +88,19 @@ def test_the_first_target_alone():
 def rung(lists, **changes):
     settings = {"failures": "counted", "threshold": None, "reference": "hint", "seen": "left out"} | changes
     return ladder.rung(
-        lists, CASES, TARGETS, CATALOG, hints=HINTS, embeddings=embeddings(), settings=settings, n_titles=3
+        lists, CASES, TARGETS, CATALOG, hints=HINTS, embeddings=EMBEDDINGS, settings=settings, n_titles=3
     )
 
 
 def test_each_setting_of_a_rung_does_its_one_thing():
-    lists = lists_of({"a": [40, 20, 30], "b": [10, "Hea (1995)"]})
+    lists = listed({"a": [40, 20, 30], "b": [10, "Hea (1995)"]})
     strict = rung(lists)
     # Movie 40 is seen in case a; towards Heat, 20 comes before the answer 30.
     assert strict["first_hit"].tolist() == [2, np.inf]
     assert rung(lists, reference="answers")["first_hit"].tolist() == [1, np.inf]
     assert rung(lists, threshold=0.8)["first_hit"].tolist() == [1, np.inf]
     assert rung(lists, failures="dropped")["case_id"].tolist() == ["a"]
-    far_first = lists_of({"a": [30, 40, 20], "b": [40]})
+    far_first = listed({"a": [30, 40, 20], "b": [40]})
     kept = rung(far_first, seen="kept", reference="answers")
     assert kept["first_hit"].tolist() == [1, 1]
 

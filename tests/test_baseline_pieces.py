@@ -8,6 +8,7 @@ import sys
 import pytest
 import threadpoolctl
 import torch
+from conftest import edit_code
 
 from dualrec_utils.content import sentences
 from dualrec_utils.core import config, files, predictions, splits
@@ -58,27 +59,27 @@ def test_a_second_run_restores_what_the_first_wrote(histories):
     assert all(after[key].equals(before[key]) for key in before)
 
 
-@pytest.mark.parametrize("change", ["settings", "seed", "data", "code", "half_written"])
-def test_what_a_piece_hangs_on_fits_it_anew(histories, tmp_path, monkeypatch, change):
-    settings, seed = {"smoothing": 10}, 1
-    assert pieces.obtain("markov", settings, histories, seed=seed, **PLACE).fitted
-    assert not pieces.obtain("markov", settings, histories, seed=seed, **PLACE).fitted
-    if change == "settings":
-        settings = {"smoothing": 11}
-    elif change == "seed":
-        seed = 2
-    elif change == "data":
+def test_what_a_piece_depends_on_fits_it_anew_and_nothing_else(histories, tmp_path, monkeypatch):
+    given = {"settings": {"smoothing": 10}, "seed": 1}
+
+    def change_the_data():
         summary = config.processed_dir("ml-100k") / "summary.json"
         files.write_json(files.read_json(summary) | {"order_sha256": "another"}, summary)
-    elif change == "code":
-        package = tmp_path / "code" / "dualrec_utils"
-        shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package, symlinks=True)
-        changed = package / "models/baselines" / "markov.py"
-        changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
-        monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
-    else:
-        (pieces.piece_dir("ml-100k", "markov") / "about.json").unlink()
-    assert pieces.obtain("markov", settings, histories, seed=seed, **PLACE).fitted
+
+    changes = {
+        "nothing yet": lambda: None,
+        "settings": lambda: given.update(settings={"smoothing": 11}),
+        "seed": lambda: given.update(seed=2),
+        "data": change_the_data,
+        "code": lambda: edit_code(monkeypatch, tmp_path / "one", "models/baselines/markov.py"),
+        "half written": (pieces.piece_dir("ml-100k", "markov") / "about.json").unlink,
+    }
+    for name, change in changes.items():
+        change()
+        assert pieces.obtain("markov", histories=histories, **given, **PLACE).fitted, name
+        assert not pieces.obtain("markov", histories=histories, **given, **PLACE).fitted, name
+    edit_code(monkeypatch, tmp_path / "two", "models/baselines/ease.py", "models/baselines/__init__.py")
+    assert not pieces.obtain("markov", histories=histories, **given, **PLACE).fitted
 
 
 def test_another_version_of_the_encoder_fits_anew_what_reads_texts(tiny, monkeypatch):
@@ -95,17 +96,6 @@ def test_an_encoder_that_is_no_package_stops_nothing(tiny, monkeypatch):
     monkeypatch.setattr(sentences, "PACKAGE", "no-such-package")
     about = pieces._about("unisrec", {}, dataset="ml-100k", seed=1)
     assert about["libraries"]["no-such-package"] is None
-
-
-def test_another_models_code_is_no_matter(histories, tmp_path, monkeypatch):
-    assert pieces.obtain("markov", {"smoothing": 10}, histories, seed=1, **PLACE).fitted
-    package = tmp_path / "code" / "dualrec_utils"
-    shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package, symlinks=True)
-    for name in ("ease.py", "__init__.py"):
-        changed = package / "models/baselines" / name
-        changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
-    monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
-    assert not pieces.obtain("markov", {"smoothing": 10}, histories, seed=1, **PLACE).fitted
 
 
 def pipeline_fits(histories):
@@ -155,16 +145,7 @@ def test_the_threads_of_before_come_back_after_an_error(one_thread):
     assert torch.get_num_threads() == 2
 
 
-def test_a_model_that_diverges_keeps_nothing(histories, monkeypatch):
-    kind = baselines.model_class("gru4rec")
-    real = kind._loss
-    monkeypatch.setattr(kind, "_loss", lambda self, *arrays: real(self, *arrays) * float("nan"))
-    with pytest.raises(Diverged, match="lower the learning rate"):
-        pieces.obtain("gru4rec", TRAINED, histories, seed=1, **PLACE)
-    assert not pieces.piece_dir("ml-100k", "gru4rec").exists()
-
-
-def test_a_model_that_diverges_leaves_the_others(histories, monkeypatch):
+def test_a_model_that_diverges_keeps_nothing_and_leaves_the_others(histories, monkeypatch):
     kind = baselines.model_class("gru4rec")
     real = kind._loss
     monkeypatch.setattr(kind, "_loss", lambda self, *arrays: real(self, *arrays) * float("nan"))
@@ -172,6 +153,7 @@ def test_a_model_that_diverges_leaves_the_others(histories, monkeypatch):
     found, diverged = pieces.obtain_all(models, histories, seed=1, n_jobs=1, **PLACE)
     assert list(found) == ["most_popular"] and list(diverged) == ["gru4rec"]
     assert "lower the learning rate" in diverged["gru4rec"]
+    assert not pieces.piece_dir("ml-100k", "gru4rec").exists()
 
 
 def test_processes_side_by_side_write_what_one_writes(histories):

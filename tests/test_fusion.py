@@ -7,6 +7,7 @@ import pytest
 import ranx
 from hypothesis import given, settings, strategies as st
 from toy_catalog import catalog_of
+from toy_lists import order
 
 from dualrec_utils.core import config, predictions
 from dualrec_utils.core.catalog import load_catalog
@@ -25,12 +26,6 @@ def scores(cases: list, items: list, values: list) -> pd.DataFrame:
     return pd.DataFrame({"case_id": cases, "item_id": items, "log_probability": values})
 
 
-def top(lists: pd.DataFrame, case: str = "a") -> list[int]:
-    own = lists[lists["case_id"] == case].sort_values("rank")
-    assert own["rank"].tolist() == list(range(1, len(own) + 1))
-    return own["item_id"].tolist()
-
-
 def test_three_movies_by_hand():
     lstm, language = fusion.align(LSTM, LANGUAGE, CASES, CATALOG, seed=1)
     half = {"weight": 0.5}
@@ -43,7 +38,7 @@ def test_three_movies_by_hand():
     by_hand = [0.25 / 63 + 0.75 / 61, 0.25 / 61 + 0.75 / 62, 0.25 / 62 + 0.75 / 63]
     assert ranks == pytest.approx(np.array([by_hand]))
     lists = fusion.fused_lists(LSTM, LANGUAGE, CASES, CATALOG, weight=0.5, method="mixture", seed=3)
-    assert top(lists) == [20, 10, 30]
+    assert order(lists) == [20, 10, 30]
     assert set(lists["seed"]) == {3}
 
 
@@ -120,11 +115,11 @@ def test_the_weights_at_both_ends_give_each_models_own_order(given_, method):
     alone = predictions.from_scores(lstm, cases, catalog.ids, seed=1)
     ends = [fusion.fused_lists(lstm, language, weight=w, **args) for w in (0, 1)]
     for case, history, row in zip(cases["case_id"], cases["history"], language, strict=True):
-        assert top(ends[0], case) == top(alone, case)
-        own = [item for item in top(ends[1], case) if not np.isnan(row[item])]
+        assert order(ends[0], case) == order(alone, case)
+        own = [item for item in order(ends[1], case) if not np.isnan(row[item])]
         wanted = [i for i in np.argsort(-row, kind="stable") if i not in history and not np.isnan(row[i])]
         assert [row[i] for i in own] == [row[i] for i in wanted]
-        assert len(set(top(ends[1], case))) == len(top(ends[1], case))
+        assert len(set(order(ends[1], case))) == len(order(ends[1], case))
 
 
 @settings(max_examples=40)
@@ -228,7 +223,7 @@ def test_the_better_side_is_chosen_and_everything_tried_is_kept(tiny):
     chosen = curve.query("method == @choice['method'] and weight == @choice['weight']")
     assert chosen.set_index("metric")["value"].to_dict() == {"hit_rate@5": 1, "ndcg@5": 1}
     assert (curve["low"] <= curve["value"]).all() and (curve["value"] <= curve["high"]).all()
-    folds = fusion_weights.cross_validated(tried, seed=1, n_folds=2)
+    folds = fusion_weights.cross_validated(tried, seed=1)
     assert folds["n_users"].sum() == own["cases"]["user_id"].nunique()
     assert (folds["outside"] == 1).all() and (folds["lstm"] < 1).all()
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_rerank import lists_of
+from toy_lists import lists_of
 
 from dualrec_utils.core import config, evaluation, predictions
 from dualrec_utils.core.catalog import load_catalog
@@ -89,7 +89,7 @@ def test_movement_by_hand(moved):
     assert row["list names the LSTM's title"] == 2 / 4
     assert row["LSTM's title first, before"] == 1 / 4
     assert row["LSTM's title first, after"] == 2 / 4
-    flat = lists.flat_movement(table)
+    flat = evaluation.flat_keys(table.set_index(["protocol", "system"]))
     assert len(flat) == 5 and flat["next_item/m/first title changes"] == 0.25
 
 

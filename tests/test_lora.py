@@ -1,7 +1,7 @@
 """Tests of models.finetuning.lora, on a tiny Mistral model with random weights."""
 
-import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -84,44 +84,9 @@ def test_an_adapter_adds_two_thin_matrices_times_alpha_over_rank(base):
         assert not torch.equal(layer(x), layer.base_layer(x))
 
 
-def trained(base):
-    model, tokenizer = loading.load_model(base)
-    encoded = instructions.encode(examples(), tokenizer, max_tokens=512)
-    adapted = lora.attach(model, **LORA)
-    curve = lora_training.train(adapted, tokenizer, encoded, encoded[:4], seed=9, **TRAINING)
-    return adapted, tokenizer, curve
-
-
-def test_a_saved_adapter_answers_alike_and_names_no_path(base, tmp_path):
-    adapted, tokenizer, _ = trained(base)
-    folder = tmp_path / "its_lora"
-    folder.mkdir()
-    (folder / "stale.txt").write_text("from an earlier run")
-    lora.save(adapted, folder, base=f"some/{base.name}")
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "adapter_config.json",
-        "adapter_model.safetensors",
-    ]
-    settings = json.loads((folder / "adapter_config.json").read_text())
-    assert settings["base_model_name_or_path"] == f"some/{base.name}"
-    assert settings["target_modules"] == ["k_proj", "o_proj", "q_proj", "v_proj"]
-    assert str(base) not in (folder / "adapter_config.json").read_text()
-    assert list(tmp_path.iterdir()) == [folder]
-    loaded, _ = loading.load_model(base, adapter=folder)
-    batch = tokenizer(examples()["prompt"].tolist()[0], return_tensors="pt")
-    with torch.inference_mode():
-        assert torch.equal(loaded(**batch).logits, adapted(**batch).logits)
-
-
-WRITERS = {
-    "mistral": lambda folder: tiny_models.tiny_mistral(folder, chat=True),
-    "qwen2": lambda folder: tiny_models.tiny_qwen2(folder),
-}
-
-
-@pytest.mark.parametrize("architecture", WRITERS)
-def test_a_users_model_is_taught_and_asked_with_its_adapter(architecture, tmp_path):
-    base = WRITERS[architecture](tmp_path / architecture)
+@pytest.mark.parametrize("write", [partial(tiny_models.tiny_mistral, chat=True), tiny_models.tiny_qwen2])
+def test_a_users_model_is_taught_and_asked_with_its_adapter(write, tmp_path):
+    base = write(tmp_path / "base")
     model, tokenizer = loading.load_model(base)
     encoded = instructions.encode(examples(), tokenizer, max_tokens=1024)
     adapted = lora.attach(model, **LORA)

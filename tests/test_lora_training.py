@@ -1,4 +1,4 @@
-"""Tests of models.finetuning.training and lora_checkpoints, on a tiny Mistral of random weights."""
+"""Tests of models.finetuning.training and checkpoints, on a tiny Mistral of random weights."""
 
 import json
 
@@ -13,12 +13,8 @@ from transformers import BitsAndBytesConfig
 
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.finetuning import (
-    checkpoints as lora_checkpoints,
-    examples as instructions,
-    lora,
-    training as lora_training,
-)
+from dualrec_utils.models.finetuning import checkpoints, lora, training
+from dualrec_utils.models.finetuning.examples import encode
 from dualrec_utils.models.language import loading
 
 # 12 examples, 4 a step: 3 steps an epoch, each of 2 batches.
@@ -38,7 +34,7 @@ class Stopped(BaseException):
 
 def prepared(base):
     model, tokenizer = loading.load_model(base)
-    encoded = instructions.encode(examples(), tokenizer, max_tokens=512)
+    encoded = encode(examples(), tokenizer, max_tokens=512)
     return lora.attach(model, **LORA), tokenizer, encoded
 
 
@@ -48,7 +44,7 @@ def trained(base, *, faults=(), **changed):
     for fault in faults:
         fault(model)
     settings = {**TRAINING, "label": "test", **changed}
-    return model, lora_training.train(model, tokenizer, encoded, encoded[:4], **settings)
+    return model, training.train(model, tokenizer, encoded, encoded[:4], **settings)
 
 
 def at_batch(number, error):
@@ -89,12 +85,29 @@ def test_training_learns_repeats_itself_and_leaves_the_base_alone(base, whole):
     assert np.isnan(curve["train_loss"][0]) and curve["train_loss"][1:].notna().all()
     assert curve["validation_loss"].iloc[-1] < curve["validation_loss"].iloc[0]
     untouched, tokenizer = loading.load_model(base)
-    encoded = instructions.encode(examples(), tokenizer, max_tokens=512)[:4]
+    encoded = encode(examples(), tokenizer, max_tokens=512)[:4]
     assert curve["validation_loss"][0] == lora.answer_loss(untouched, encoded, tokenizer)
     with model.disable_adapter():
         assert lora.answer_loss(model, encoded, tokenizer) == curve["validation_loss"][0]
     pd.testing.assert_frame_equal(curve, whole[1])
     assert_same_weights(model, whole[0])
+
+
+def test_a_saved_adapter_answers_alike_and_names_no_path(base, whole, tmp_path):
+    folder = tmp_path / "its_lora"
+    folder.mkdir()
+    (folder / "stale.txt").write_text("from an earlier run")
+    lora.save(whole[0], folder, base="some/base")
+    assert {path.name for path in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == "some/base"
+    assert settings["target_modules"] == ["k_proj", "o_proj", "q_proj", "v_proj"]
+    assert str(base) not in (folder / "adapter_config.json").read_text()
+    assert list(tmp_path.iterdir()) == [folder]
+    loaded, tokenizer = loading.load_model(base, adapter=folder)
+    batch = tokenizer(examples()["prompt"].tolist()[0], return_tensors="pt")
+    with torch.inference_mode():
+        assert torch.equal(loaded(**batch).logits, whole[0](**batch).logits)
 
 
 # Batch 5 is in step 3, within the first epoch; batch 7 opens step 4, the second epoch.
@@ -144,14 +157,14 @@ def test_checkpoints_made_otherwise_are_thrown_away(base, whole, tmp_path, capsy
 
 def test_settings_tell_models_and_examples_apart(base):
     model, _, encoded = prepared(base)
-    first = lora_checkpoints.settings_of(model, encoded, encoded[:4], seed=1)
-    assert first == lora_checkpoints.settings_of(model, encoded, encoded[:4], seed=1)
+    first = checkpoints.settings_of(model, encoded, encoded[:4], seed=1)
+    assert first == checkpoints.settings_of(model, encoded, encoded[:4], seed=1)
     with torch.no_grad():
         next(model.parameters())[0, 0] += 1e-3
     others = [
-        lora_checkpoints.settings_of(model, encoded, encoded[:4], seed=1),
-        lora_checkpoints.settings_of(model, encoded[::-1], encoded[:4], seed=1),
-        lora_checkpoints.settings_of(model, encoded, encoded[:3], seed=1),
+        checkpoints.settings_of(model, encoded, encoded[:4], seed=1),
+        checkpoints.settings_of(model, encoded[::-1], encoded[:4], seed=1),
+        checkpoints.settings_of(model, encoded, encoded[:3], seed=1),
     ]
     texts = {json.dumps(settings) for settings in (first, *others)}
     assert len(texts) == 4
@@ -161,8 +174,8 @@ def test_forget_deletes_the_checkpoints_of_one_data_set(root):
     mine, other = (config.checkpoints_dir(name, "lora_finetuning") / "a" for name in ("ml-100k", "ml-1m"))
     for folder in (mine, other):
         folder.mkdir(parents=True)
-    lora_checkpoints.forget("ml-100k")
-    lora_checkpoints.forget("ml-100k")
+    checkpoints.forget("ml-100k")
+    checkpoints.forget("ml-100k")
     assert not mine.exists() and other.exists()
 
 
@@ -193,20 +206,20 @@ def test_half_precision_on_a_cpu(base, whole):
 
 def test_a_base_in_half_precision_is_trained_in_its_own(base):
     model, tokenizer = loading.load_model(base, dtype="bfloat16")
-    encoded = instructions.encode(examples(), tokenizer, max_tokens=512)
+    encoded = encode(examples(), tokenizer, max_tokens=512)
     adapted = lora.attach(model, **LORA)
-    assert lora_training.precision_of(adapted, "auto") == "bfloat16"
+    assert training.precision_of(adapted, "auto") == "bfloat16"
     lora.check_fresh(adapted, encoded[:3], tokenizer)
     weights = {name: w.dtype for name, w in adapted.named_parameters() if w.requires_grad}
     assert set(weights.values()) == {torch.float32}
-    curve = lora_training.train(adapted, tokenizer, encoded, encoded[:4], **TRAINING, label="test")
+    curve = training.train(adapted, tokenizer, encoded, encoded[:4], **TRAINING, label="test")
     assert curve["validation_loss"].iloc[-1] < curve["validation_loss"].iloc[0]
 
 
 def test_a_base_in_4_bits_is_trained_in_what_it_is_computed_in(base):
     model, _, _ = prepared(base)
     model.config.quantization_config = BitsAndBytesConfig(bnb_4bit_compute_dtype=torch.bfloat16)
-    assert lora_training.precision_of(model, "auto") == "bfloat16"
+    assert training.precision_of(model, "auto") == "bfloat16"
 
 
 def test_too_little_memory_names_what_to_change(base):
@@ -232,13 +245,13 @@ def test_a_loss_that_is_no_number_stops_the_run(base, tmp_path):
 
     with pytest.raises(StudyError, match="loss is inf at step 1"):
         trained(base, faults=[explode], checkpoints=tmp_path / "none", checkpoint_steps=1)
-    assert lora_checkpoints.last_complete(tmp_path / "none") is None
+    assert checkpoints.last_complete(tmp_path / "none") is None
 
 
 @given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=80), batch_size=st.integers(1, 9))
 def test_every_epoch_has_every_example_once_with_its_like(lengths, batch_size):
     encoded = [{"input_ids": [0] * length, "number": place} for place, length in enumerate(lengths)]
-    first, again = (lora_training._Examples(encoded, batch_size=batch_size, seed=3) for _ in range(2))
+    first, again = (training._Examples(encoded, batch_size=batch_size, seed=3) for _ in range(2))
     again.start_epoch(4)
     for data in (first, again):
         assert sorted(data[place]["number"] for place in range(len(data))) == list(range(len(lengths)))
@@ -254,7 +267,7 @@ def test_examples_of_like_length_share_a_batch():
         batches = np.array([lengths[place] for place in places]).reshape(-1, 2)
         return np.sum(batches.max(axis=1, keepdims=True) - batches)
 
-    data = lora_training._Examples(encoded, batch_size=2, seed=3)
+    data = training._Examples(encoded, batch_size=2, seed=3)
     orders = []
     for epoch in range(2):
         data.start_epoch(epoch)

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from toy_catalog import catalog_of
 
 from dualrec_utils.core import config
-from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.movielm import documents as movielm_data, model as movielm
+from dualrec_utils.models.movielm import documents, model as movielm
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,16 +34,22 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def catalog():
-    names = ["Alpha", "Bravo", "Charlie Two", "Delta, The", "Echo", "Foxtrot"]
-    items = pd.DataFrame(
-        {
-            "item_id": range(1, 7),
-            "title": names,
-            "year": pd.array([1990, 1991, 1992, 1993, 1994, None], dtype="Int64"),
-            "genres": [["Drama"], ["Comedy", "Drama"], [], ["War"], ["Drama"], ["Crime"]],
-        }
+    return catalog_of(
+        range(1, 7),
+        titles=["Alpha", "Bravo", "Charlie Two", "Delta, The", "Echo", "Foxtrot"],
+        years=[1990, 1991, 1992, 1993, 1994, None],
+        genres=[["Drama"], ["Comedy", "Drama"], [], ["War"], ["Drama"], ["Crime"]],
     )
-    return Catalog.of(items)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(catalog):
+    return documents.train_tokenizer(catalog, vocabulary=400)
+
+
+def untrained(tokenizer):
+    torch.manual_seed(0)
+    return movielm.new_model(tokenizer, hidden_size=32, n_layers=1, n_heads=2, dropout=0.0).eval()
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +58,7 @@ def histories():
     return {user: np.array([(user + step) % 6 + 1 for step in range(25)]) for user in range(12)}
 
 
-def test_tokens_give_the_text_back(catalog):
-    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
+def test_tokens_give_the_text_back(tokenizer):
     text = "Below is a user's movie watching history:\n- Delta, The (1993) (War)\n\n- Ünknown (2050)"
     ids = tokenizer(text)["input_ids"]
     assert ids[0] == tokenizer.bos_token_id
@@ -62,17 +67,15 @@ def test_tokens_give_the_text_back(catalog):
     assert tokenizer.pad_token_id not in (0, tokenizer.eos_token_id)
 
 
-def test_prompt_and_answer_tokens_join_without_merging(catalog):
-    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
+def test_prompt_and_answer_tokens_join_without_merging(tokenizer):
     prompt, answer = "would likely enjoy next.\n\n", "- Alpha (1990)\n- Delta, The (1993)\n"
     apart = tokenizer(prompt)["input_ids"] + tokenizer(answer, add_special_tokens=False)["input_ids"]
     assert tokenizer(prompt + answer)["input_ids"] == apart
 
 
-def test_an_epoch_holds_every_movie_once_in_order(catalog, histories):
-    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
-    documents = movielm_data.Documents(catalog, tokenizer, max_tokens=120)
-    cut = documents.epoch(histories, genre_share=0.5, noise_share=0.0, rng=np.random.default_rng(0))
+def test_an_epoch_holds_every_movie_once_in_order(catalog, tokenizer, histories):
+    written = documents.Documents(catalog, tokenizer, max_tokens=120)
+    cut = written.epoch(histories, genre_share=0.5, noise_share=0.0, rng=np.random.default_rng(0))
     texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids, _ in cut]
     titles = [line[2:].split(" (")[0] for text in texts for line in text.splitlines()[1:]]
     wanted = dict(zip(catalog.ids, catalog.items["title"], strict=True))
@@ -83,11 +86,10 @@ def test_an_epoch_holds_every_movie_once_in_order(catalog, histories):
     assert 0 < sum(plain) < len(texts)
 
 
-def test_random_tokens_interrupt_between_lines_and_carry_no_loss(catalog, histories):
-    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
-    documents = movielm_data.Documents(catalog, tokenizer, max_tokens=120)
+def test_random_tokens_interrupt_between_lines_and_carry_no_loss(catalog, tokenizer, histories):
+    written = documents.Documents(catalog, tokenizer, max_tokens=120)
     settings = {"genre_share": 0.0, "noise_share": 1.0}
-    cut = documents.epoch(histories, **settings, rng=np.random.default_rng(0))
+    cut = written.epoch(histories, **settings, rng=np.random.default_rng(0))
     kept = [[token for token in labels if token != -100] for _, labels in cut]
     texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in kept]
     titles = [line[2:].split(" (")[0] for text in texts for line in text.splitlines()[1:]]
@@ -103,24 +105,21 @@ def test_random_tokens_interrupt_between_lines_and_carry_no_loss(catalog, histor
         assert not set(ids[silent[0] : silent[-1] + 1]) & set(range(4))
 
 
-def test_documents_refuse_a_length_that_holds_no_two_movies(catalog):
-    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
+def test_documents_refuse_a_length_that_holds_no_two_movies(catalog, tokenizer):
     with pytest.raises(StudyError, match="max_tokens is 20"):
-        movielm_data.Documents(catalog, tokenizer, max_tokens=20)
+        documents.Documents(catalog, tokenizer, max_tokens=20)
 
 
 def test_batches_hold_every_document_once():
-    documents = [([1] * n, [1] * n) for n in range(1, 30)]
-    made = movielm_data.batches(documents, batch_size=4, pad=0, rng=np.random.default_rng(0))
+    some = [([1] * n, [1] * n) for n in range(1, 30)]
+    made = documents.batches(some, batch_size=4, pad=0, rng=np.random.default_rng(0))
     assert sorted(int(row.sum()) for ids, _ in made for row in ids) == list(range(1, 30))
     assert sorted(int((row == 1).sum()) for _, labels in made for row in labels) == list(range(1, 30))
     assert max(len(ids) for ids, _ in made) == 4
 
 
-def test_untrained_model_guesses_uniformly_and_padding_costs_nothing(catalog):
-    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
-    torch.manual_seed(0)
-    model = movielm.new_model(tokenizer, hidden_size=32, n_layers=1, n_heads=2, dropout=0.0).eval()
+def test_untrained_model_guesses_uniformly_and_padding_costs_nothing(tokenizer):
+    model = untrained(tokenizer)
     ids = torch.tensor([[1, 10, 11, 12], [1, 10, 3, 3]])
     labels = torch.tensor([[1, 10, 11, 12], [1, 10, -100, -100]])
     losses = movielm.token_losses(model, ids, labels)
@@ -131,10 +130,8 @@ def test_untrained_model_guesses_uniformly_and_padding_costs_nothing(catalog):
     assert losses[0, 0].item() == pytest.approx(losses[1, 0].item(), abs=1e-5)
 
 
-def test_losses_at_labelled_tokens_are_those_of_the_whole_document(catalog):
-    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
-    torch.manual_seed(0)
-    model = movielm.new_model(tokenizer, hidden_size=32, n_layers=1, n_heads=2, dropout=0.0).eval()
+def test_losses_at_labelled_tokens_are_those_of_the_whole_document(tokenizer):
+    model = untrained(tokenizer)
     ids = torch.tensor([[1, 10, 11, 12, 13], [1, 20, 21, 22, 3]])
     labels = torch.tensor([[1, 10, -100, 12, 13], [1, -100, 21, -100, -100]])
     losses = movielm.token_losses(model, ids, labels).detach()
@@ -146,9 +143,8 @@ def test_losses_at_labelled_tokens_are_those_of_the_whole_document(catalog):
             assert losses[row, place].item() == pytest.approx(own, abs=1e-5)
 
 
-def test_every_weight_has_one_optimizer_and_norms_do_not_decay(catalog):
-    tokenizer = movielm_data.train_tokenizer(catalog, vocabulary=400)
-    model = movielm.new_model(tokenizer, hidden_size=32, n_layers=2, n_heads=2, dropout=0.0)
+def test_every_weight_has_one_optimizer_and_norms_do_not_decay(tokenizer):
+    model = untrained(tokenizer)
     groups = [
         group
         for optimizer in movielm._optimizers(model, weight_decay=0.1)

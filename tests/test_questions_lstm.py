@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from toy_catalog import catalog_of
 
 from dualrec_utils.content.features import item_features
 from dualrec_utils.core import files
-from dualrec_utils.core.catalog import Catalog, load_catalog
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.lstm import network as lstm_network, training as lstm
 from dualrec_utils.models.lstm.sequences import every_position
@@ -42,15 +43,7 @@ def test_what_is_not_a_setting_is_refused(changes, message):
 
 def small():
     """A network for six movies, and sequences for it."""
-    items = pd.DataFrame(
-        {
-            "item_id": range(6),
-            "title": [f"Film {i}" for i in range(6)],
-            "year": pd.array([1990] * 6, dtype="Int64"),
-            "genres": [["Drama"]] * 6,
-        }
-    )
-    features = item_features(Catalog.of(items), title_vocabulary=50, title_length=4)
+    features = item_features(catalog_of(range(6)), title_vocabulary=50, title_length=4)
     histories = [np.roll(np.arange(1, 7), shift) for shift in range(6)] * 3
     lstm.make_deterministic(3)
     return lstm_network.build_model(features, dropout=0.3), every_position(histories, length=5)

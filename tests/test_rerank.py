@@ -4,56 +4,25 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
+from toy_catalog import catalog_of
+from toy_lists import directions, lists_of, order
 
 from dualrec_utils.content import sentences
-from dualrec_utils.core import predictions
-from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.hybrids import rerank
 
-ITEMS = pd.DataFrame(
-    {
-        "item_id": [10, 20, 30, 40],
-        "title": ["Heat", "Fargo", "Alien", "Babe"],
-        "year": pd.array([1995, 1996, 1979, pd.NA], dtype="Int64"),
-        "genres": [["Crime"], ["Crime"], ["Horror"], ["Comedy"]],
-    }
+CATALOG = catalog_of(
+    [10, 20, 30, 40], titles=["Heat", "Fargo", "Alien", "Babe"], years=[1995, 1996, 1979, None]
 )
-CATALOG = Catalog.of(ITEMS)
-# Unit vectors at 0, 60, 90 and 180 degrees from Heat; the raw text lies at 60 as Fargo does.
-ANGLES = {
-    "Heat (1995)": 0,
-    "Fargo (1996)": 60,
-    "Alien (1979)": 90,
-    "Babe": 180,
-    "Heart (1995)": 60,
-}
-
-
-def embeddings() -> pd.DataFrame:
-    radians = np.deg2rad(list(ANGLES.values()))
-    return pd.DataFrame(np.c_[np.cos(radians), np.sin(radians)], index=list(ANGLES))
-
-
-def lists_of(entries: dict[str, list]) -> pd.DataFrame:
-    """Lists from `case -> items`; a text stands for an entry that matches no movie."""
-    rows = []
-    for case, listed in entries.items():
-        for rank, entry in enumerate(listed, start=1):
-            item, text = (None, entry) if isinstance(entry, str) else (entry, f"text of {entry}")
-            rows.append((case, rank, item, 1 / rank, text, 7))
-    return pd.DataFrame(rows, columns=list(predictions.COLUMNS)).astype(predictions.COLUMNS)
-
-
-def order(lists: pd.DataFrame, case: str) -> list:
-    own = lists[lists["case_id"] == case].sort_values("rank")
-    assert own["rank"].tolist() == list(range(1, len(own) + 1))
-    return [text if pd.isna(item) else item for item, text in zip(own["item_id"], own["text"], strict=True)]
+# Degrees from Heat; the raw text lies where Fargo does.
+EMBEDDINGS = directions(
+    {"Heat (1995)": 0, "Fargo (1996)": 60, "Alien (1979)": 90, "Babe": 180, "Heart (1995)": 60}
+)
 
 
 def test_cosines_and_order_by_hand():
     lists = lists_of({"a": [40, 30, 20, 10], "b": [40, 30]})
-    cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 30}), CATALOG, embeddings())
+    cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 30}), CATALOG, EMBEDDINGS)
     # b's reference is Alien, at right angles to Babe.
     assert cosines.tolist() == pytest.approx([-1, 0, 0.5, 1, 0, 1])
     reranked = rerank.by_similarity(lists, cosines)
@@ -64,7 +33,7 @@ def test_cosines_and_order_by_hand():
 
 def test_unmatched_titles_are_embedded_as_written_and_ties_keep_their_order():
     lists = lists_of({"a": ["Heart (1995)", 20, 30], "b": [20, "Heart (1995)", 10]})
-    cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 10}), CATALOG, embeddings())
+    cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 10}), CATALOG, EMBEDDINGS)
     reranked = rerank.by_similarity(lists, cosines)
     assert order(reranked, "a") == ["Heart (1995)", 20, 30]
     assert order(reranked, "b") == [10, 20, "Heart (1995)"]
@@ -81,7 +50,7 @@ def test_many_ties_keep_their_order():
 @pytest.mark.parametrize("error", [-1e-7, 0, 1e-7])
 def test_the_lstm_title_itself_has_cosine_one_exactly(error):
     # Float32 vectors of length one miss it by about 1e-7.
-    vectors = embeddings() * (1 + error)
+    vectors = EMBEDDINGS * (1 + error)
     lists = lists_of({"a": [10, 20], "b": [30, 20], "c": [20, 40]})
     cosines = rerank.similarities(lists, pd.Series({"a": 10, "b": 30, "c": 40}), CATALOG, vectors)
     assert cosines.iloc[[0, 2, 5]].tolist() == [1, 1, 1]
@@ -90,7 +59,7 @@ def test_the_lstm_title_itself_has_cosine_one_exactly(error):
 def test_a_case_without_hint_is_named():
     lists = lists_of({"a": [10], "b": [20]})
     with pytest.raises(StudyError, match="'b' has no hint"):
-        rerank.similarities(lists, pd.Series({"a": 10}), CATALOG, embeddings())
+        rerank.similarities(lists, pd.Series({"a": 10}), CATALOG, EMBEDDINGS)
     with pytest.raises(StudyError, match="'b' has no hint"):
         rerank.hint_first(lists, pd.Series({"a": 10}), seed=1)
 
@@ -107,7 +76,7 @@ def test_nothing_is_lost_added_or_changed_in_place(listed, hint, seed):
     lists = lists_of(listed)
     before = lists.copy(deep=True)
     hints = pd.Series(dict.fromkeys(listed, hint))
-    reranked = rerank.by_similarity(lists, rerank.similarities(lists, hints, CATALOG, embeddings()))
+    reranked = rerank.by_similarity(lists, rerank.similarities(lists, hints, CATALOG, EMBEDDINGS))
     shuffled = rerank.in_random_order(lists, seed=seed)
     first = rerank.hint_first(lists, hints, seed=seed)
     pd.testing.assert_frame_equal(lists, before)

@@ -10,11 +10,18 @@ from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import GENRE_LIST, ITEM, TITLE, YEAR
 
 
-def catalog_of(ids: Sequence[int], *, genres: Sequence[Sequence[str]] | None = None) -> Catalog:
-    """Movies with these ids; titles are `Film <id>`, without a year, and dramas unless given."""
+def catalog_of(
+    ids: Sequence[int],
+    *,
+    titles: Sequence[str] | None = None,
+    years: Sequence[int | None] | None = None,
+    genres: Sequence[Sequence[str]] | None = None,
+) -> Catalog:
+    """Movies with these ids: `Film <id>`, without a year, and dramas unless given."""
     columns = {
         ITEM: ids,
-        TITLE: [f"Film {item}" for item in ids],
-        YEAR: pd.array([None] * len(ids), "Int64"),
+        TITLE: titles or [f"Film {item}" for item in ids],
+        YEAR: pd.array(years or [None] * len(ids), "Int64"),
+        GENRE_LIST: genres or [["Drama"]] * len(ids),
     }
-    return Catalog.of(pd.DataFrame(columns | {GENRE_LIST: genres or [["Drama"]] * len(ids)}))
+    return Catalog.of(pd.DataFrame(columns))

@@ -68,7 +68,6 @@ def table(
     Args:
         per_case: system -> per-case frame under `next_item`.
         compared: from :func:`comparisons`.
-        stats: `seed`, `n_bootstrap`, `confidence`.
 
     Returns:
         `claim`, `system`, `other`, `metric`, `protocol`, `difference`, `low`, `high`, `n_users`, `p_holm`,
@@ -135,7 +134,6 @@ def shares_first(
     Args:
         leak, lengths: from :func:`audit.measure.reference` and :func:`audit.measure.list_length`.
         embeddings: of the catalog's titles at least.
-        stats: `seed`, `n_bootstrap`, `confidence`.
 
     Returns:
         (shares, gains), as :func:`sentence_v` takes them.

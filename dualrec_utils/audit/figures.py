@@ -42,7 +42,6 @@ def ladder(
             Points of fewer users than the others say how many.
         paper: what a value of the paper is -> metric -> that value, three of them at most, drawn as lines
             across the panels.
-        note: caption.
     """
     metrics = ("hit_rate@1", "hit_rate@5")
     names, drawn = list(dict.fromkeys(rungs["rung"])), list(dict.fromkeys(rungs[SYSTEM]))
@@ -107,7 +106,6 @@ def all_steps(
 
     Args:
         gains: from :func:`audit.steps.differences`.
-        note: caption of both.
     """
     inside = [step for step in STEPS if step in _PROTOCOL_STEPS]
     return (
@@ -122,7 +120,6 @@ def steps(gains: pd.DataFrame, *, names: Sequence[str], note: str) -> tuple[Figu
     Args:
         gains: from :func:`audit.steps.differences`.
         names: the steps drawn, in order; those without a row are left out.
-        note: caption.
 
     Returns:
         The figure and the rows it draws.

@@ -49,11 +49,9 @@ def climb(
     """Two systems on every rung: the paper's best kind of system, and its LSTM without a language model.
 
     Args:
-        data: cases, targets and hints.
         written: from :func:`audit.rules.short_lists`.
         three_movies: the fine-tuned model's lists for `window_of_five` where its prompt shows three movies.
         embeddings: of all titles, from :func:`audit.rules.embeddings`.
-        stats: `seed`, `n_bootstrap`, `confidence`.
 
     Returns:
         One row a (rung, system, metric): `metric`, `value`, `low`, `high`, `n_users`, `n_cases`, `rung`,
@@ -112,8 +110,6 @@ def rung(
 
     Args:
         lists: at most `n_titles` entries a case, as written, seen movies among them.
-        cases, catalog: cases and catalog.
-        targets: `case_id` -> item ids.
         hints, embeddings: as :func:`models.hybrids.rerank.similarities`.
         settings: `failures` (`dropped`: cases whose answer lacks a title or names one that is no movie of
             the catalog leave the average; `counted`), `threshold` (see :func:`audit.rules.fuzzy_hits`;

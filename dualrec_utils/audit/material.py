@@ -16,7 +16,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope, scopes
 from dualrec_utils.models import handoff, systems
 from dualrec_utils.models.hybrids import rerank
-from dualrec_utils.models.language import answers as answering
+from dualrec_utils.models.language.answers import answers_to_predictions
 from dualrec_utils.models.language.matching import TitleMatcher
 from dualrec_utils.pipeline import params
 
@@ -46,9 +46,7 @@ class Material:
         baselines: the baselines audited.
         tuning: section `lora_finetuning`: how that model was trained and asked.
         matcher: reads movies out of its answers, as notebook 05 did.
-        catalog: the movies that are ranked.
         interactions: all interactions, in the study's order.
-        user_splits: frame `user_id`, `split`.
         scopes, cases, targets, hints: of the test users, by protocol. Targets map `case_id` to item ids,
             hints to the LSTM's best movie not yet rated.
         stages: system -> the stage that wrote its lists.
@@ -139,7 +137,7 @@ class Material:
             answers: `case_id` -> text, for every case.
             cases: the cases wanted.
         """
-        lists, _ = answering.answers_to_predictions(
+        lists, _ = answers_to_predictions(
             list(answers.loc[cases[CASE]]),
             cases,
             self.matcher,
@@ -173,7 +171,6 @@ def load(dataset: str, *, stage: str, model: str, baselines: Sequence[str], seed
         stage: the audit's own.
         model: the language model audited, an entry of `lora_finetuning.models`.
         baselines: names of baselines with predictions.
-        seed: of the run.
 
     Raises:
         StudyError: when a stage before has not run, or the model was not fine-tuned.

@@ -18,6 +18,7 @@ from dualrec_utils.core import config, evaluation, predictions, splits
 from dualrec_utils.core.config import CASE, HISTORY, SYSTEM, USER
 from dualrec_utils.models import handoff, systems
 from dualrec_utils.models.hybrids import rerank
+from dualrec_utils.pipeline import params
 from dualrec_utils.show import paper
 
 # Settings that more than one function names.
@@ -44,7 +45,8 @@ def ground_truth(data: Material) -> Measured:
 
 def fitted_at_once(names: Sequence[str]) -> list[str]:
     """Baselines not trained in epochs: fitted on all users, a network takes longer than all the rest."""
-    return [name for name, kept in steps.chosen_baselines(names).items() if "max_epochs" not in kept]
+    known = params.section("baselines")["models"]
+    return [name for name in names if "max_epochs" not in known[name]]
 
 
 def draw_negatives(data: Material, *, n_negatives: int, n_draws: int) -> dict[int, np.ndarray]:
@@ -150,10 +152,11 @@ def sessions(data: Material, negatives: Mapping[int, np.ndarray], *, n_sessions:
 
 def _fitted(data: Material, name: str, histories: Sequence[np.ndarray], cases: pd.DataFrame) -> np.ndarray:
     """Scores of a baseline with the hyperparameters of notebook 03, fitted on some histories."""
-    kept = steps.chosen_baselines([name])[name]
-    return protocols.fitted_scores(
-        name, kept, histories, cases, data.catalog, dataset=data.dataset, seed=data.seed
+    settings, place = (
+        params.section("baselines")["models"][name],
+        {"dataset": data.dataset, "seed": data.seed},
     )
+    return protocols.fitted_scores(name, settings, histories, cases, data.catalog, **place)
 
 
 def copied_track(measured: Measured) -> pd.DataFrame:
@@ -177,11 +180,13 @@ def copied_track(measured: Measured) -> pd.DataFrame:
 
 def seen(data: Material) -> Measured:
     """Movies already rated left out of the lists, or kept in them."""
-    measured = {}
-    for name in ("lstm", *data.baselines, data.lora, data.reranked, FUSION):
-        measured[Key("seen", name, "left out", "next_item")] = data.per_case(name)
-        measured[Key("seen", name, "kept", "next_item")] = data.per_case(name + predictions.SEEN_KEPT)
-    return measured
+    names = ("lstm", *data.baselines, data.lora, data.reranked, FUSION)
+    settings = (("left out", ""), ("kept", predictions.SEEN_KEPT))
+    return {
+        Key("seen", name, setting, "next_item"): data.per_case(name + ending)
+        for name in names
+        for setting, ending in settings
+    }
 
 
 def reference(
@@ -212,8 +217,6 @@ def shares_first(measured: Measured, names: Sequence[str], **stats: float) -> pd
 
     Args:
         measured: from :func:`reference`.
-        names: the systems wanted.
-        stats: `seed`, `n_bootstrap`, `confidence`.
 
     Returns:
         `system` (in words), `reference`, `value`, `low`, `high`, `n_users`.
@@ -233,7 +236,6 @@ def leak_in_words(shares: pd.DataFrame, name: str) -> str:
 
     Args:
         shares: from :func:`shares_first`.
-        name: the system.
     """
     rows = shares[shares[SYSTEM] == systems.label(name)].set_index("reference")["value"]
     return (
@@ -270,13 +272,13 @@ def hit_rule(
 
 def list_length(data: Material) -> Measured:
     """Lists of ten movies of the catalog, or their first three."""
-    measured = {}
-    for protocol in config.PROTOCOLS:
-        lists = data.read(data.catalog_only, protocol)
-        for length in (10, data.tuning["n_titles"]):
-            frame = data.judged(rules.cut(lists, length), protocol)
-            measured[Key("list_length", data.catalog_only, f"{length} titles", protocol)] = frame
-    return measured
+    return {
+        Key("list_length", data.catalog_only, f"{length} titles", protocol): data.judged(
+            rules.cut(data.read(data.catalog_only, protocol), length), protocol
+        )
+        for protocol in config.PROTOCOLS
+        for length in (10, data.tuning["n_titles"])
+    }
 
 
 def failures(data: Material, written: pd.DataFrame) -> Measured:
@@ -314,9 +316,6 @@ def tie_order(data: Material, names: Sequence[str]) -> Measured:
     """Ratings of one second in another order: histories, cases and targets cut anew.
 
     The LSTM keeps its weights and reads the new cases; baselines are fitted again.
-
-    Args:
-        names: the baselines.
 
     Returns:
         Empty where ratings lack their times.

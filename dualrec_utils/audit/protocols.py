@@ -43,8 +43,6 @@ def sample_negatives(
 
     Args:
         cases: frame with `case_id`, `history`.
-        targets: `case_id` -> list of item ids.
-        item_ids: the catalog, ascending.
         n_negatives: movies a case.
         seed: of the draw, the same for every system.
 
@@ -81,7 +79,6 @@ def sampled(
         scores: shape (n_cases, n_items), higher is better.
         cases: row i belonging to row i of `scores`.
         targets: one target a case.
-        item_ids: the catalog, ascending.
         negatives: from :func:`sample_negatives`, shape (n_cases, n_negatives).
 
     Returns:
@@ -104,7 +101,6 @@ def day_sessions(interactions: pd.DataFrame, user_splits: pd.DataFrame) -> list[
 
     Args:
         interactions: `user_id`, `item_id`, `timestamp` in seconds, in order.
-        user_splits: frame `user_id`, `split`.
 
     Returns:
         Item ids of each session, in order; by user, then day.
@@ -240,8 +236,8 @@ def lstm_scores(cases: pd.DataFrame, *, dataset: str) -> np.ndarray:
         StudyError: when the weights are not there.
     """
     # Keras takes seconds to import, which readers of the other functions need not pay.
-    from dualrec_utils.models.lstm import training as lstm
     from dualrec_utils.models.lstm.network import build_model
+    from dualrec_utils.models.lstm.training import log_probabilities
 
     path = config.stage_dir(dataset, "lstm") / "lstm.weights.h5"
     if not path.is_file():
@@ -251,4 +247,4 @@ def lstm_scores(cases: pd.DataFrame, *, dataset: str) -> np.ndarray:
     model = build_model(item_features(catalog, **shape), dropout=settings["dropout"])
     model.load_weights(path)
     rows = [catalog.rows(history) for history in cases[HISTORY]]
-    return lstm.log_probabilities(model, rows, max_history=settings["max_history"]).astype(np.float16)
+    return log_probabilities(model, rows, max_history=settings["max_history"]).astype(np.float16)

@@ -57,8 +57,6 @@ def fuzzy_hits(
     Args:
         lists: predictions; a title is compared as it was written, or by its catalog name where a model
             that ranks movies named it.
-        cases, catalog: cases and catalog.
-        targets: `case_id` -> list of item ids.
         threshold: least :func:`title_ratio` of a hit, in [0, 1].
 
     Returns:

@@ -3,7 +3,8 @@
 A step compares settings of one thing, for example "the whole catalog" with "20 candidates". Its material is
 one per-case frame a (step, system, setting, protocol), values in [0, 1]; the first setting of a step and
 system is the study's own and the others are held against it. Everything is averaged per user first and
-users are resampled, as everywhere in this study.
+users are resampled, as everywhere in this study; `stats` are `seed`, `n_bootstrap` and `confidence` of
+:func:`core.evaluation.summarise`.
 
 Nothing outside of `audit/` imports its modules: here targets may reach a ranking, to show what that does.
 """
@@ -17,10 +18,10 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.analysis import verdict
-from dualrec_utils.core import config, evaluation, files, metrics
+from dualrec_utils.core import evaluation, metrics
 from dualrec_utils.core.config import CASE, PROTOCOL, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models import baselines, systems
+from dualrec_utils.models import systems
 from dualrec_utils.show import tables
 
 METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
@@ -183,9 +184,6 @@ def share_first(
 def summarise(measured: Measured, **stats: float) -> pd.DataFrame:
     """Every setting of every step with its interval over users.
 
-    Args:
-        stats: `seed`, `n_bootstrap`, `confidence`.
-
     Returns:
         One row a (step, system, setting, protocol, metric): those, `value`, `low`, `high`, `n_users`,
         `n_cases`.
@@ -206,9 +204,6 @@ def differences(measured: Measured, **stats: float) -> pd.DataFrame:
     """Every further setting of a (step, system, protocol) minus its first one, the study's own.
 
     In step `ground_truth` the settings are protocols, and the first one of a system is its reference.
-
-    Args:
-        stats: as :func:`summarise`.
 
     Returns:
         One row a (step, system, setting, metric): those, `protocol`, `against` (the first setting),
@@ -249,35 +244,12 @@ def flatten(values: pd.DataFrame, gains: pd.DataFrame) -> dict[str, float]:
     return {key.replace(",", "").replace(" ", "_"): value for key, value in flat.items()}
 
 
-def chosen_baselines(names: Sequence[str]) -> dict[str, dict]:
-    """The hyperparameters that notebook 03 kept for some baselines, from its metrics file.
-
-    Raises:
-        StudyError: when notebook 03 has not run, or kept none for a baseline that has some.
-    """
-    path = config.METRICS / "baselines.json"
-    if not path.is_file():
-        raise StudyError(f"{path} is not there: run `dvc repro baselines` first")
-    flat, chosen = files.read_json(path), {}
-    for name in names:
-        kind = baselines.model_class(name)
-        missing = [key for key in kind.required() if f"chosen/{name}/{key}" not in flat]
-        if missing:
-            raise StudyError(
-                f"{path} has no {name}/{missing[0]}: name {name} in baselines.models and rerun"
-            )
-        kept = {key: f"chosen/{name}/{key}" for key in kind.hyperparameters()}
-        chosen[name] = {key: flat[place] for key, place in kept.items() if place in flat}
-    return chosen
-
-
 def in_words(measured: Measured, *names: str, metric: str | None = None, **stats: float) -> str:
     """Steps in words, one line a comparison: what the other setting does, and whether it can be told.
 
     Args:
         names: keys of :data:`STEPS`; every step measured if left out.
         metric: one of :data:`METRICS`; that of :data:`STEP_METRICS` if left out.
-        stats: `seed`, `n_bootstrap`, `confidence`.
 
     Returns:
         A Markdown list; one sentence where none of them was run.
@@ -300,9 +272,7 @@ def side_by_side(measured: Measured, *, metric: str, **stats: float) -> pd.DataF
     """The settings of one step beside each other: a row a system, a column a setting, as measured.
 
     Args:
-        measured: frames of one step.
         metric: one of :data:`METRICS`.
-        stats: `seed`, `n_bootstrap`, `confidence`.
 
     Returns:
         Cells are values with their intervals.

@@ -33,7 +33,6 @@ def positions(interactions: pd.DataFrame, user_splits: pd.DataFrame) -> tuple[pd
 
     Args:
         interactions: rows in order within each user.
-        user_splits: frame `user_id`, `split`.
 
     Returns:
         (cases, targets): cases as from :func:`core.splits.make_cases`, with `n_known` (movies of
@@ -64,7 +63,6 @@ def ranked(
 
     Args:
         cases, targets: from :func:`positions`.
-        item_ids: the catalog, ascending.
         score: cases to scores, shape (n_cases, n_items), higher is better.
         seed: of equal scores.
 
@@ -104,7 +102,6 @@ def figure_3_to_4(
     Args:
         kept: from :func:`ranked_by_lstm`.
         three_titles: per-case frame of its first three titles under `window_of_five`, rated movies kept.
-        stats: `seed`, `n_bootstrap`, `confidence`.
     """
     of_five = {
         "any of the last five": data.per_case("lstm" + predictions.SEEN_KEPT, "window_of_five"),
@@ -147,7 +144,6 @@ def rungs(kept: pd.DataFrame, of_five: Mapping[str, pd.DataFrame], *, window: in
         kept: from :func:`ranked`.
         of_five: rung -> per-case frame of `window_of_five`, movies of the history kept, in order.
         window: movies of the history that Figure 3 asks for.
-        stats: `seed`, `n_bootstrap`, `confidence`.
 
     Returns:
         One row a (rung, metric): `rung`, `system` (the LSTM), `protocol` (what counts as right), `metric`,

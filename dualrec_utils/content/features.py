@@ -41,7 +41,6 @@ def item_features(catalog: Catalog, *, title_vocabulary: int, title_length: int)
     """Features of every movie of a catalog.
 
     Args:
-        catalog: the movies.
         title_vocabulary: most words kept, the two special tokens included (paper: 5,000).
         title_length: words of a title that count (paper: 10).
     """
@@ -61,8 +60,6 @@ def described(rows: np.ndarray, catalog: Catalog, features: ItemFeatures) -> pd.
 
     Args:
         rows: rows of the feature tables, from 1.
-        catalog: the movies.
-        features: of the catalog.
 
     Returns:
         Frame `title`, `words`, `tokens`, `genres`, one row each.

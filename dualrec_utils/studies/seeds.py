@@ -44,14 +44,15 @@ def train_lstm(settings: dict, *, dataset: str, seed: int) -> Scorer:
     """
     # Only this model needs Keras.
     from dualrec_utils.content.features import item_features
-    from dualrec_utils.models.lstm import scores as lstm_scores, training as lstm
+    from dualrec_utils.models.lstm.scores import train_on
+    from dualrec_utils.models.lstm.training import log_probabilities
 
     catalog = load_catalog(dataset)
     words = {name: settings[name] for name in ("title_vocabulary", "title_length")}
     cut = {name: settings[name] for name in ("training", "chunk_length", "window")}
     learn = {name: settings[name] for name in ("epochs", "batch_size", "learning_rate", "dropout")}
     known = [catalog.rows(history) for history in splits.load_histories(dataset, "train").values()]
-    model = lstm_scores.train_on(
+    model = train_on(
         known,
         f"lstm, seed {seed}",
         features=item_features(catalog, **words),
@@ -62,7 +63,7 @@ def train_lstm(settings: dict, *, dataset: str, seed: int) -> Scorer:
     def score(histories: list[np.ndarray]) -> np.ndarray:
         rows = [catalog.rows(history) for history in histories]
         # Half precision, as notebook 02 saves and ranks them.
-        found = lstm.log_probabilities(model, rows, max_history=settings["max_history"])
+        found = log_probabilities(model, rows, max_history=settings["max_history"])
         return found.astype(np.float16)
 
     return score

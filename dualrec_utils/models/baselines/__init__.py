@@ -20,9 +20,6 @@ REGISTRY: dict[str, str] = {name: place for name, (place, _) in systems.BASELINE
 def model_class(name: str) -> type[Baseline]:
     """The class of a baseline.
 
-    Args:
-        name: a key of :data:`REGISTRY`.
-
     Raises:
         StudyError: on an unknown name.
     """
@@ -43,7 +40,6 @@ def build(
     """Make an unfitted baseline.
 
     Args:
-        name: a key of :data:`REGISTRY`.
         item_ids, seed, catalog: as :class:`Baseline`.
         hyperparameters: exactly those of the model; one with a default may be left out.
 

@@ -181,7 +181,6 @@ def popularity(histories: Sequence[np.ndarray], n_items: int) -> np.ndarray:
 
     Args:
         histories: arrays of catalog columns, at least one interaction in all.
-        n_items: size of the catalog.
     """
     counts = np.bincount(np.concatenate(histories), minlength=n_items)
     return counts / counts.sum()

@@ -92,16 +92,17 @@ def try_each(
         Diverged: when no setting is left, naming the last one.
     """
     catalog, rows, diverged = load_catalog(dataset), [], None
-    measure, stop_by = validation(dataset, seed=seed), validation_score(dataset, seed=seed)
+    measure = validation(dataset, seed=seed)
     for keywords in tqdm(settings, desc=name):
         model = baselines.build(name, catalog.ids, seed=seed, catalog=catalog, **keywords)
+        values = {"hit_rate@5": np.nan, CHOSEN_BY: np.nan}
         try:
             with one_thread(name):
-                model.fit(histories, validate=stop_by)
-                found = measure(model.score)
+                model.fit(histories, validate=lambda score: measure(score)[CHOSEN_BY])
+                values = measure(model.score)
         except Diverged as error:
-            diverged, found = error, {"hit_rate@5": np.nan, CHOSEN_BY: np.nan}
-        rows.append(keywords | found)
+            diverged = error
+        rows.append(keywords | values)
     table = pd.DataFrame(rows)
     if diverged is not None and table[CHOSEN_BY].isna().all():
         raise diverged
@@ -115,13 +116,13 @@ def write_predictions(model: Baseline, system: str, *, dataset: str, stage: str)
         The systems written: `system`, with movies already seen left out, and beside it the one with
         :data:`core.predictions.SEEN_KEPT`, where they stay.
     """
-    names = {system: True, system + predictions.SEEN_KEPT: False}
+    names = predictions.with_seen_kept([system])
     for scope in scopes(dataset, stage):
         cases = predictions.load_cases(scope)
         scores = model.score(cases[HISTORY])
-        for name, exclude_seen in names.items():
+        for name, left_out in zip(names, (True, False), strict=True):
             lists = predictions.from_scores(
-                scores, cases, model.item_ids, seed=model.seed, exclude_seen=exclude_seen
+                scores, cases, model.item_ids, seed=model.seed, exclude_seen=left_out
             )
             predictions.write(lists, name, scope)
-    return list(names)
+    return names

@@ -11,27 +11,19 @@ from dualrec_utils.core.config import SYSTEM
 from dualrec_utils.models import systems
 from dualrec_utils.show.charts import COLORS, PROTOCOLS, SERIES, caption, study_style
 
+# Panels of learning curves.
+_SIDE_BY_SIDE = 4
 
-def with_intervals(
-    summary: pd.DataFrame,
-    *,
-    metric: str,
-    group: str,
-    xlabel: str,
-    note: str,
-) -> Figure:
+
+def with_intervals(summary: pd.DataFrame, *, metric: str, group: str, xlabel: str, note: str) -> Figure:
     """One line a system, a mean and its interval in each, groups side by side on the line.
 
     Args:
         summary: rows with `system`, `metric`, `value`, `low`, `high` and the column `group`, from
             :func:`core.evaluation.evaluate_systems`; the first system stands on top.
-        metric: the rows drawn.
         group: column that tells the (at most two) marks on a line apart.
         xlabel: what the axis shows.
         note: caption: protocol, cases, interval.
-
-    Returns:
-        The figure.
     """
     rows = summary[summary["metric"] == metric]
     names, groups = list(dict.fromkeys(rows[SYSTEM])), list(dict.fromkeys(rows[group]))
@@ -52,27 +44,23 @@ def with_intervals(
     return figure
 
 
-def learning_curves(curves: pd.DataFrame, *, note: str, columns: int = 4) -> Figure:
+def learning_curves(curves: pd.DataFrame, *, note: str) -> Figure:
     """One small panel a model: its training loss and its value on validation users over epochs.
 
     Args:
         curves: `system`, `epoch` (from 1), `part`, `metric`, `value`, as
             :class:`models.baselines.neural.NeuralBaseline` keeps them, for one or more systems.
         note: caption: data set, users, what the values are means over.
-        columns: panels side by side.
 
     Returns:
         The figure; a star stands at the best epoch, whose weights are kept.
     """
     names = list(dict.fromkeys(curves[SYSTEM]))
-    columns = min(columns, len(names))
+    columns = min(_SIDE_BY_SIDE, len(names))
+    rows = -(-len(names) // columns)
     with study_style():
-        figure, panels = plt.subplots(
-            -(-len(names) // columns),
-            columns,
-            figsize=(0.6 + 2.3 * columns, 0.5 + 1.8 * -(-len(names) // columns)),
-            squeeze=False,
-        )
+        size = (0.6 + 2.3 * columns, 0.5 + 1.8 * rows)
+        figure, panels = plt.subplots(rows, columns, figsize=size, squeeze=False)
         for axes in panels.flat[len(names) :]:
             axes.remove()
         for axes, name in zip(panels.flat, names, strict=False):

@@ -41,7 +41,6 @@ def global_graph(
 
     Args:
         histories: arrays of catalog columns.
-        n_items: size of the catalog.
         n_neighbours: kept of each movie; equal weights go to the lowest column.
 
     Returns:

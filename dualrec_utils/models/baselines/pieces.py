@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -78,17 +78,16 @@ def obtain(
         return Piece(left["systems"], pd.read_parquet(kept / "curves.parquet"), left["cost"], fitted=False)
     with experiment.one_thread(name):
         piece = _fit(name, settings, histories, dataset=dataset, stage=stage, seed=seed)
-    # `about.json` last: without it a piece does not count.
-    shutil.rmtree(kept, ignore_errors=True)
-    for scope in scopes(dataset, stage):
-        for system in piece.systems:
-            path = predictions.path_of(system, scope)
-            copy = kept / "predictions" / path.relative_to(there)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, copy)
-    files.write_parquet(piece.curves, kept / "curves.parquet")
-    files.write_json({"systems": piece.systems, "cost": piece.cost}, kept / "left.json")
-    files.write_json(about, kept / "about.json")
+    with files.replacing_folder(kept) as temporary:
+        for scope in scopes(dataset, stage):
+            for system in piece.systems:
+                path = predictions.path_of(system, scope)
+                copy = temporary / "predictions" / path.relative_to(there)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, copy)
+        files.write_parquet(piece.curves, temporary / "curves.parquet")
+        files.write_json({"systems": piece.systems, "cost": piece.cost}, temporary / "left.json")
+        files.write_json(about, temporary / "about.json")
     return piece
 
 
@@ -205,18 +204,17 @@ def _fit(
 class _Cost:
     seconds: float = 0.0
     peak_bytes: int = 0
-    done: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
 def _measured() -> Iterator[_Cost]:
     """Seconds that a block takes and the most memory that the process holds meanwhile."""
-    cost, process = _Cost(), psutil.Process()
+    cost, process, done = _Cost(), psutil.Process(), threading.Event()
 
     def watch() -> None:
         while True:
             cost.peak_bytes = max(cost.peak_bytes, process.memory_info().rss)
-            if cost.done.wait(_POLL_SECONDS):
+            if done.wait(_POLL_SECONDS):
                 break
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -226,5 +224,5 @@ def _measured() -> Iterator[_Cost]:
         yield cost
     finally:
         cost.seconds = time.perf_counter() - started
-        cost.done.set()
+        done.set()
         watcher.join()

@@ -18,14 +18,6 @@ from dualrec_utils.models.baselines.random_order import expected_hit_rate
 _N_TARGETS = {"next_item": 1, "window_of_five": splits.WINDOW}
 
 
-def in_words(hyperparameters: Mapping[str, float | str]) -> str:
-    """`query_length 5, n_neighbours 100`."""
-    return ", ".join(
-        f"{name} {value}" if isinstance(value, str) else f"{name} {value:g}"
-        for name, value in hyperparameters.items()
-    )
-
-
 def searched(models: Mapping[str, Mapping[str, float | str]]) -> pd.DataFrame:
     """What the search of hyperparameters found (`dualrec study search`), one row a model that was searched.
 
@@ -41,9 +33,17 @@ def searched(models: Mapping[str, Mapping[str, float | str]]) -> pd.DataFrame:
         path = config.study_dir("baseline_search") / f"{name}.csv"
         if path.is_file():
             values = pd.read_csv(path)["ndcg@5"].fillna(0)
-            rows[name] = (len(values), values.max(), values.median(), values.min(), in_words(chosen))
+            rows[name] = (len(values), values.max(), values.median(), values.min(), _in_words(chosen))
     columns = ["settings tried", "best NDCG@5", "median", "worst", "chosen"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("model")
+
+
+def _in_words(hyperparameters: Mapping[str, float | str]) -> str:
+    """`query_length 5, n_neighbours 100`."""
+    return ", ".join(
+        f"{name} {value if isinstance(value, str) else format(value, 'g')}"
+        for name, value in hyperparameters.items()
+    )
 
 
 def costs(pieces: Mapping[str, Piece]) -> pd.DataFrame:

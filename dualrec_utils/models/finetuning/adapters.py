@@ -212,8 +212,7 @@ def train_all(settings: Mapping, *, names: Sequence[str]) -> None:
         StudyError: for a model that `lora_finetuning.models` does not have.
     """
     models = settings["models"]
-    unknown = [name for name in names if name not in models]
-    if unknown:
+    if unknown := [name for name in names if name not in models]:
         raise StudyError(f"lora_finetuning.models has no {unknown[0]!r}; it has {', '.join(models)}")
     wording = {key: settings[key] for key in ("seed", "n_recent", "n_titles")}
     by_ending = lessons(settings["dataset"], **wording)

@@ -97,7 +97,9 @@ def begin(folder: Path, settings: Mapping, *, label: str) -> Path | None:
             differing = []
         if differing:
             if there:
-                tqdm.write(f"{label}: {_explain(there, settings, differing)}", file=sys.stderr)
+                words = [f"{name} was {there.get(name)}, is {settings.get(name)}" for name in differing]
+                reason = f"its checkpoints were made otherwise ({'; '.join(words)})"
+                tqdm.write(f"{label}: {reason}: training starts anew", file=sys.stderr)
             shutil.rmtree(folder, ignore_errors=True)
             files.write_json(dict(settings), folder / _SETTINGS)
     state.wait_for_everyone()
@@ -134,8 +136,3 @@ def is_finished(checkpoint: Path | None) -> bool:
         return False
     state = read_state(checkpoint)
     return state["global_step"] >= state["max_steps"]
-
-
-def _explain(there: Mapping, settings: Mapping, differing: Sequence[str]) -> str:
-    words = [f"{name} was {there.get(name)}, is {settings.get(name)}" for name in differing]
-    return f"its checkpoints were made otherwise ({'; '.join(words)}): training starts anew"

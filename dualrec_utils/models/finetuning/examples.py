@@ -43,8 +43,6 @@ def instruction_data(
 
     Args:
         histories: user -> item ids, oldest first, from :func:`core.splits.load_histories`.
-        catalog: the movies.
-        splits: frame `user_id`, `split`.
         hints: user -> the LSTM's movie for the history without its last five; None leaves the line out.
         seed: of the draw; a user's draw depends on seed and user alone.
         n_recent: movies of the history in the prompt. n_titles: movies of the answer, 1 to 5.
@@ -110,7 +108,6 @@ def encode(
 
     Args:
         examples: from :func:`instruction_data`.
-        tokenizer: of the model.
         max_tokens: longest example (paper section 4.2.3: 512).
 
     Returns:

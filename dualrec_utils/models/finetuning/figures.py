@@ -19,7 +19,6 @@ def adapter_losses(curves: pd.DataFrame, *, note: str) -> Figure:
     Args:
         curves: `adapter` and the columns of :func:`models.finetuning.training.train`. A training loss is
             the mean over an epoch and is drawn at its middle.
-        note: caption.
     """
     panels = (
         ("training, own answers of each", "train_loss", 0.5),

@@ -56,7 +56,12 @@ def attach(model: PreTrainedModel, *, rank: int, alpha: int, dropout: float, see
     Raises:
         StudyError: when the model has no modules of these names.
     """
-    linear = {name.rpartition(".")[2] for name, module in model.named_modules() if _is_projection(module)}
+    # GPT-2 calls its matrices Conv1D; they are named here so that the message can list them.
+    linear = {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"
+    }
     missing = sorted(set(TARGET_MODULES) - linear)
     if missing:
         raise StudyError(
@@ -69,11 +74,6 @@ def attach(model: PreTrainedModel, *, rank: int, alpha: int, dropout: float, see
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return get_peft_model(model, settings)
-
-
-def _is_projection(module: torch.nn.Module) -> bool:
-    # GPT-2 calls its matrices Conv1D; they are named here so that the message can list them.
-    return isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"
 
 
 def check_fresh(model: PeftModel, encoded: Sequence[Mapping], tokenizer: PreTrainedTokenizerBase) -> float:
@@ -135,7 +135,6 @@ def answer_loss(
     Args:
         model: with or without an adapter; its training mode is put back afterwards.
         encoded: from :func:`models.finetuning.examples.encode`.
-        tokenizer: of the model.
         batch_size: examples at once.
     """
     collate, was_training = collator(tokenizer), model.training

@@ -175,7 +175,6 @@ def train(
 
     Args:
         model: from :func:`models.finetuning.lora.attach`.
-        tokenizer: of the model.
         encoded: training examples, from :func:`models.finetuning.examples.encode`.
         validation: likewise of validation users; only a loss is computed on them.
         seed: of order and dropout.

@@ -59,7 +59,7 @@ def genre_similarity(catalog: Catalog) -> np.ndarray:
     return 1 - pairwise_distances(genre_matrix(catalog), metric="jaccard")
 
 
-def _first_columns(lists: pd.DataFrame, catalog: Catalog, *, n: int) -> tuple[pd.Index, np.ndarray]:
+def _first_columns(lists: pd.DataFrame, catalog: Catalog, *, n: int = K) -> tuple[pd.Index, np.ndarray]:
     """The first n movies of every list, as columns of the catalog.
 
     Returns:
@@ -82,30 +82,26 @@ def _first_columns(lists: pd.DataFrame, catalog: Catalog, *, n: int) -> tuple[pd
     return pd.Index(cases, name=CASE), columns
 
 
-def intra_list_similarity(
-    lists: pd.DataFrame, similarity: np.ndarray, catalog: Catalog, *, k: int = K
-) -> pd.Series:
-    """Mean similarity of every two movies among a list's first k (Ziegler et al., WWW 2005).
+def intra_list_similarity(lists: pd.DataFrame, similarity: np.ndarray, catalog: Catalog) -> pd.Series:
+    """Mean similarity of every two movies among a list's first five (Ziegler et al., WWW 2005).
 
     Args:
-        lists: predictions.
         similarity: shape (n_items, n_items), rows and columns as the catalog's.
-        k: at least 2.
 
     Returns:
         `case_id` -> value; NaN for a list of fewer than two movies.
     """
-    cases, columns = _first_columns(lists, catalog, n=k)
-    one, other = np.triu_indices(k, 1)
+    cases, columns = _first_columns(lists, catalog)
+    one, other = np.triu_indices(K, 1)
     present = (columns[:, one] >= 0) & (columns[:, other] >= 0)
     pairs = np.where(present, similarity[columns[:, one], columns[:, other]], 0)
     counts = np.where(present.any(axis=1), present.sum(axis=1), np.nan)
     return pd.Series(pairs.sum(axis=1) / counts, index=cases)
 
 
-def genre_coverage(lists: pd.DataFrame, catalog: Catalog, *, k: int = K) -> pd.Series:
-    """Share of the 18 genres that a list's first k movies have between them: `case_id` -> [0, 1]."""
-    cases, columns = _first_columns(lists, catalog, n=k)
+def genre_coverage(lists: pd.DataFrame, catalog: Catalog) -> pd.Series:
+    """Share of the 18 genres that a list's first five movies have between them: `case_id` -> [0, 1]."""
+    cases, columns = _first_columns(lists, catalog)
     own = genre_matrix(catalog)[columns] & (columns >= 0)[:, :, None]
     return pd.Series(own.any(axis=1).mean(axis=1), index=cases)
 
@@ -147,7 +143,6 @@ def diversify(
     Args:
         lists: predictions, every entry a catalog movie.
         cases: frame with `case_id` and `history`.
-        catalog: the movies.
         reranker: a key of :data:`RERANKERS`.
         trade_off: in [0, 1]; 0 keeps the lists as they are.
         similarity: shape (n_items, n_items), for `mmr`.
@@ -196,29 +191,20 @@ def diversify_all(
     catalog: Catalog,
     *,
     trade_offs: Mapping[str, float],
-    similarity: np.ndarray,
-    n_candidates: int = 50,
+    **more,
 ) -> Lists:
     """:func:`diversify` of several sets of lists by every re-ranker, each with its own trade-off.
 
     Args:
-        lists: (scope, system) -> predictions.
-        cases: scope -> its cases.
         trade_offs: re-ranker -> its trade-off.
-        catalog, similarity, n_candidates: as :func:`diversify`.
+        more: `similarity`, `n_candidates` of :func:`diversify`.
 
     Returns:
         (scope, system's name with the re-ranker's ending) -> predictions.
     """
     return {
         (scope, predictions.rename(system, RERANKERS[reranker])): diversify(
-            frame,
-            cases[scope],
-            catalog,
-            reranker=reranker,
-            trade_off=trade_off,
-            similarity=similarity,
-            n_candidates=n_candidates,
+            frame, cases[scope], catalog, reranker=reranker, trade_off=trade_off, **more
         )
         for (scope, system), frame in lists.items()
         for reranker, trade_off in trade_offs.items()
@@ -265,14 +251,12 @@ def measure(
         The measures are NaN where a list is too short for them.
     """
     scored = evaluation.score_lists(lists, cases, targets, catalog)
-    jaccard = genre_similarity(catalog)
-    return scored.assign(
-        **{
-            SIMILARITY: scored[CASE].map(intra_list_similarity(lists, similarity, catalog)),
-            GENRE_SIMILARITY: scored[CASE].map(intra_list_similarity(lists, jaccard, catalog)),
-            COVERAGE: scored[CASE].map(genre_coverage(lists, catalog)),
-        }
-    )
+    measures = {
+        SIMILARITY: intra_list_similarity(lists, similarity, catalog),
+        GENRE_SIMILARITY: intra_list_similarity(lists, genre_similarity(catalog), catalog),
+        COVERAGE: genre_coverage(lists, catalog),
+    }
+    return scored.assign(**{name: scored[CASE].map(values) for name, values in measures.items()})
 
 
 def trade_off_curve(
@@ -290,7 +274,6 @@ def trade_off_curve(
 
     Args:
         lists: predictions for `cases`, of the validation split.
-        scope: of the cases.
         trade_offs: each in [0, 1]; 0, the lists as they are, is added where it is missing.
         similarity, n_candidates: as :func:`diversify`.
         intervals: `seed`, `n_bootstrap`, `confidence` of :func:`core.evaluation.summarise`.

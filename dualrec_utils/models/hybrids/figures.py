@@ -11,29 +11,16 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dualrec_utils.show.charts import COLORS, SHORT, WIDE, caption, study_style
 
-METHOD_LOOKS = {
-    "log_linear": {"color": COLORS["vermilion"], "linestyle": "--", "marker": "s"},
-    "mixture": {"color": COLORS["blue"], "linestyle": "-", "marker": "o"},
-    "reciprocal_rank": {"color": COLORS["green"], "linestyle": ":", "marker": "^"},
+# Method -> color, line, mark, name.
+_METHODS = {
+    "log_linear": ("vermilion", "--", "s", "weighted log-probability"),
+    "mixture": ("blue", "-", "o", "mixture of probabilities"),
+    "reciprocal_rank": ("green", ":", "^", "reciprocal rank"),
 }
-METHOD_NAMES = {
-    "log_linear": "weighted log-probability",
-    "mixture": "mixture of probabilities",
-    "reciprocal_rank": "reciprocal rank",
-}
-
 # Re-ranker -> the measure it is chosen by, title and axis of its panel.
-PANELS = {
-    "mmr": (
-        "sbert_similarity@5",
-        "Maximal marginal relevance",
-        "intra-list similarity@5 (← more diverse)",
-    ),
-    "genres": (
-        "genre_coverage@5",
-        "Genre coverage",
-        "genre coverage@5 (more diverse →)",
-    ),
+_PANELS = {
+    "mmr": ("sbert_similarity@5", "Maximal marginal relevance", "intra-list similarity@5 (← more diverse)"),
+    "genres": ("genre_coverage@5", "Genre coverage", "genre coverage@5 (more diverse →)"),
 }
 
 
@@ -43,17 +30,21 @@ def weight_curve(curve: pd.DataFrame, *, metric: str, chosen: Mapping, language:
     Args:
         curve: from :func:`models.hybrids.weights.weight_curve`; the band of the chosen method is
             its interval over users.
-        metric: one of those in `curve`.
         chosen: `method`, `weight`.
-        language: the language model's name.
-        note: caption.
     """
     rows = curve[curve["metric"] == metric]
     with study_style():
         figure, axes = plt.subplots(figsize=WIDE)
         for method, own in rows.groupby("method", sort=False):
             own = own.sort_values("weight")
-            look = METHOD_LOOKS[method] | {"markersize": 4, "label": METHOD_NAMES[method]}
+            color, dashes, mark, name = _METHODS[method]
+            look = {
+                "color": COLORS[color],
+                "linestyle": dashes,
+                "marker": mark,
+                "markersize": 4,
+                "label": name,
+            }
             axes.plot(own["weight"], own["value"], **look)
             if method == chosen["method"]:
                 band = {"color": look["color"], "alpha": 0.12, "linewidth": 0}
@@ -83,11 +74,10 @@ def trade_off(curve: pd.DataFrame, *, chosen: Mapping[str, float], tolerance: fl
         curve: from :func:`models.hybrids.diversity.trade_off_curve`.
         chosen: re-ranker -> its chosen trade-off, circled.
         tolerance: of HR@5, drawn as the lowest height that a choice may have.
-        note: caption.
     """
     with study_style():
-        figure, panels = plt.subplots(1, len(PANELS), figsize=WIDE, sharey=True)
-        for axes, (reranker, (measure, title, xlabel)) in zip(panels, PANELS.items(), strict=True):
+        figure, panels = plt.subplots(1, len(_PANELS), figsize=WIDE, sharey=True)
+        for axes, (reranker, (measure, title, xlabel)) in zip(panels, _PANELS.items(), strict=True):
             own = curve[curve["reranker"] == reranker].set_index("trade_off").sort_index()
             across = own.loc[own["metric"] == measure, "value"]
             up = own.loc[own["metric"] == "hit_rate@5", ["value", "low", "high"]]
@@ -121,21 +111,13 @@ def hits_by_similarity(shares: pd.DataFrame, *, note: str) -> Figure:
 
     Args:
         shares: `bin` (text, in order), `n`, `share`, `low`, `high`; a share is missing where n is 0.
-        note: caption.
     """
     with study_style():
         figure, axes = plt.subplots(figsize=(7.2, 3.4))
         places = range(len(shares))
         reach = [shares["share"] - shares["low"], shares["high"] - shares["share"]]
-        axes.errorbar(
-            places,
-            shares["share"],
-            yerr=reach,
-            color=COLORS["blue"],
-            marker="o",
-            linestyle="none",
-            capsize=3,
-        )
+        look = {"color": COLORS["blue"], "marker": "o", "linestyle": "none", "capsize": 3}
+        axes.errorbar(places, shares["share"], yerr=reach, **look)
         labels = [f"{name}\nn = {n:,}" for name, n in zip(shares["bin"], shares["n"], strict=True)]
         axes.set_xticks(places, labels)
         axes.set(xlabel="cosine to the LSTM's title", ylabel="share of titles that are right")

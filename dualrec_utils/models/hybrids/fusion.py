@@ -50,7 +50,6 @@ def load_sides(model: str, scope: Scope, catalog: Catalog) -> Sides:
     Args:
         model: the language model's name in `params.yaml`.
         scope: whose stage plays no part.
-        catalog: the movies.
 
     Raises:
         StudyError: when one of the two has not left its scores, or they belong to other cases.
@@ -66,7 +65,6 @@ def title_score_matrix(frame: pd.DataFrame, cases: pd.DataFrame, catalog: Catalo
         frame: `case_id`, `item_id`, `log_probability` (nats, sum over the title line's tokens and its
             terminator); any movies of the catalog for each case, at least one.
         cases: frame with `case_id`.
-        catalog: the movies.
 
     Returns:
         Shape (n_cases, n_items), NaN where the language model scored nothing.
@@ -120,7 +118,6 @@ def align(
         lstm: shape (n_cases, n_items), log-probabilities of every movie.
         language: same shape, NaN where not scored, from :func:`title_score_matrix`.
         cases: frame with `case_id` and `history`, row i belonging to row i of the matrices.
-        catalog: the movies.
         seed: of equal scores at the edge of the LSTM's best.
         exclude_seen: leave the movies of the history out, on both sides, before renormalising.
         n_candidates: movies of the LSTM that are candidates whatever the language model scored.
@@ -224,7 +221,6 @@ def fuse_all(sides: Mapping[Scope, Sides], catalog: Catalog, **settings) -> List
 
     Args:
         sides: from :func:`load_sides`.
-        catalog: the movies.
         settings: `weight`, `method`, `seed`, `n_candidates` of :func:`fused_lists`.
     """
     return {

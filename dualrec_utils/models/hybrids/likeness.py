@@ -108,8 +108,7 @@ def flat_preferred(table: pd.DataFrame) -> dict[str, float]:
 
     A protocol without pairs has none.
     """
-    return {
-        f"{row[PROTOCOL]}/right_preferred/{row['order by']}{part}": float(row[column])
-        for _, row in table.dropna(subset="value").iterrows()
-        for part, column in (("", "value"), ("/low", "low"), ("/high", "high"))
-    }
+    flat: dict[str, float] = {}
+    for _, row in table.dropna(subset="value").iterrows():
+        flat |= evaluation.with_interval(f"{row[PROTOCOL]}/right_preferred/{row['order by']}", row)
+    return flat

@@ -56,9 +56,7 @@ def rerank_all(
     """Every set of lists by its likeness to the LSTM's movies, under the name it had.
 
     Args:
-        lists: (scope, system) -> predictions.
         hints: scope -> `case_id` -> the LSTM's movie.
-        catalog, embeddings: as :func:`rerank.similarities`.
     """
     return {
         (scope, system): rerank.by_similarity(
@@ -78,12 +76,11 @@ def controls(lists: Lists, hints: Mapping[Scope, pd.Series], *, system: str, see
     made = {}
     for (scope, name), frame in lists.items():
         if name in predictions.with_seen_kept([system]):
-            made[scope, predictions.rename(name, rerank.LSTM_FIRST)] = rerank.hint_first(
-                frame, hints[scope], seed=seed
+            first, shuffled = (
+                predictions.rename(name, end) for end in (rerank.LSTM_FIRST, rerank.RANDOM_ORDER)
             )
-            made[scope, predictions.rename(name, rerank.RANDOM_ORDER)] = rerank.in_random_order(
-                frame, seed=seed
-            )
+            made[scope, first] = rerank.hint_first(frame, hints[scope], seed=seed)
+            made[scope, shuffled] = rerank.in_random_order(frame, seed=seed)
     return made
 
 
@@ -144,12 +141,3 @@ def movement(lists: Lists, reranked: Lists, hints: Mapping[Scope, pd.Series]) ->
         shares = {name: count / len(hint) for name, count in counts.items()}
         rows.append({PROTOCOL: scope.protocol, SYSTEM: system} | shares)
     return pd.DataFrame(rows)
-
-
-def flat_movement(table: pd.DataFrame) -> dict[str, float]:
-    """Metric keys of :func:`movement`: `next_item/movielm_lora/first title changes`."""
-    return {
-        f"{protocol}/{system}/{name}": float(share)
-        for (protocol, system), row in table.set_index([PROTOCOL, SYSTEM]).iterrows()
-        for name, share in row.items()
-    }

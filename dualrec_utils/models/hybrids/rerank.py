@@ -45,9 +45,7 @@ def similarities(
     """Cosine of each entry's embedding with that of its case's hint.
 
     Args:
-        lists: predictions.
         hints: `case_id` -> the LSTM's movie.
-        catalog: the movies.
         embeddings: from :func:`embed`, of every text of `lists` and every hint's title.
 
     Returns:
@@ -69,7 +67,6 @@ def by_similarity(lists: pd.DataFrame, similarity: pd.Series) -> pd.DataFrame:
     """Re-rank every list in descending similarity; equal ones keep their order.
 
     Args:
-        lists: predictions.
         similarity: from :func:`similarities`, on the same index.
 
     Returns:
@@ -91,7 +88,6 @@ def hint_first(lists: pd.DataFrame, hints: pd.Series, *, seed: int) -> pd.DataFr
     """The LSTM's movie, then the list without it: "LSTM's top-1, then the list".
 
     Args:
-        lists: predictions.
         hints: `case_id` -> the LSTM's movie, for every case (a case without a list gets its hint alone).
         seed: written into the rows added.
 

@@ -16,6 +16,7 @@ from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.hybrids.fusion import METHODS, align, combine
 
 METHOD, WEIGHT = "method", "weight"
+CHOSEN_BY, _N_FOLDS = "ndcg@5", 5
 
 
 def choose_weight(
@@ -28,21 +29,19 @@ def choose_weight(
     weights: Sequence[float],
     seed: int,
     methods: Sequence[str] = METHODS,
-    metric: str = "ndcg@5",
     n_candidates: int = predictions.MAX_LENGTH,
 ) -> tuple[pd.DataFrame, dict]:
     """Try every method and weight on validation users, seen movies left out, and take the best.
 
+    The highest mean of `ndcg@5` over users wins; ties go to the smaller weight, then to the earlier method.
+
     Args:
         lstm, language, cases, catalog: as :func:`align`, of the validation split.
-        scope: of the cases.
         weights: of the language model, each in [0, 1].
-        metric: highest mean over users wins; ties go to the smaller weight, then to the earlier method.
 
     Returns:
         (tried, choice): `tried` has one row for each method, weight and case, with `user_id` and the
-        metrics of :mod:`core.evaluation`; `choice` holds `method`, `weight` and the value of
-        `metric`.
+        metrics of :mod:`core.evaluation`; `choice` holds `method`, `weight` and the value of `ndcg@5`.
 
     Raises:
         StudyError: when a case is not of a validation user, and as :func:`combine`.
@@ -60,23 +59,21 @@ def choose_weight(
         scored = evaluation.score_lists(lists, cases, targets, catalog)
         tried.append(scored.assign(**{METHOD: method, WEIGHT: float(weight)}))
     tried = pd.concat(tried, ignore_index=True)
-    return tried, _best(tried, metric=metric)
+    return tried, _best(tried)
 
 
-def _best(tried: pd.DataFrame, *, metric: str) -> dict:
+def _best(tried: pd.DataFrame) -> dict:
     """The setting with the highest mean over users; ties: smaller weight, then earlier method."""
-    users = tried.groupby([METHOD, WEIGHT, USER], sort=False)[metric].mean()
+    users = tried.groupby([METHOD, WEIGHT, USER], sort=False)[CHOSEN_BY].mean()
     # Means of the same values added in another order differ in the last digits.
     means = users.groupby([METHOD, WEIGHT], sort=False).mean().round(12).reset_index()
-    means["order"] = means[METHOD].map({method: i for i, method in enumerate(METHODS)})
-    best = means.sort_values([metric, WEIGHT, "order"], ascending=[False, True, True]).iloc[0]
-    return {METHOD: str(best[METHOD]), WEIGHT: float(best[WEIGHT]), metric: float(best[metric])}
+    means["order"] = means[METHOD].map(METHODS.index)
+    best = means.sort_values([CHOSEN_BY, WEIGHT, "order"], ascending=[False, True, True]).iloc[0]
+    return {METHOD: str(best[METHOD]), WEIGHT: float(best[WEIGHT]), CHOSEN_BY: float(best[CHOSEN_BY])}
 
 
-def weight_curve(
-    tried: pd.DataFrame, *, metrics: Sequence[str] = ("hit_rate@5", "ndcg@5"), **intervals
-) -> pd.DataFrame:
-    """Mean over users and bootstrap interval of every setting tried.
+def weight_curve(tried: pd.DataFrame, **intervals) -> pd.DataFrame:
+    """Mean over users and bootstrap interval of every setting tried, by HR@5 and NDCG@5.
 
     Args:
         tried: from :func:`choose_weight`.
@@ -87,16 +84,14 @@ def weight_curve(
     """
     rows = []
     for (method, weight), own in tried.groupby([METHOD, WEIGHT], sort=False):
-        summary = evaluation.summarise(own, columns=list(metrics), **intervals).reset_index()
+        summary = evaluation.summarise(own, columns=["hit_rate@5", "ndcg@5"], **intervals).reset_index()
         rows.append(summary.assign(**{METHOD: method, WEIGHT: weight}))
     table = pd.concat(rows, ignore_index=True)
     return table[[METHOD, WEIGHT, "metric", "value", "low", "high", "n_users", "n_cases"]]
 
 
-def cross_validated(
-    tried: pd.DataFrame, *, seed: int, metric: str = "ndcg@5", n_folds: int = 5
-) -> pd.DataFrame:
-    """How far a choice on some validation users holds for others.
+def cross_validated(tried: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """How far a choice on some validation users holds for others, in five folds of users.
 
     Returns:
         One row a fold: `fold`, `n_users`, `method`, `weight` (chosen on the other folds), `inside` (the
@@ -104,14 +99,14 @@ def cross_validated(
         at the weights 0 and 1 of that method; NaN where not tried). Weight the folds by `n_users`.
     """
     users = np.sort(tried[USER].unique())
-    folds = KFold(n_splits=n_folds, shuffle=True, random_state=seed).split(users)
+    folds = KFold(n_splits=_N_FOLDS, shuffle=True, random_state=seed).split(users)
     rows = []
     for fold, (_, held_out) in enumerate(folds, start=1):
         here = tried[USER].isin(users[held_out])
-        choice = _best(tried[~here], metric=metric)
+        choice = _best(tried[~here])
         own = tried[here & (tried[METHOD] == choice[METHOD])]
-        means = own.groupby([WEIGHT, USER])[metric].mean().groupby(WEIGHT).mean()
+        means = own.groupby([WEIGHT, USER])[CHOSEN_BY].mean().groupby(WEIGHT).mean()
         row = {"fold": fold, "n_users": len(held_out), METHOD: choice[METHOD], WEIGHT: choice[WEIGHT]}
-        row |= {"inside": choice[metric], "outside": means[choice[WEIGHT]]}
+        row |= {"inside": choice[CHOSEN_BY], "outside": means[choice[WEIGHT]]}
         rows.append(row | {"lstm": means.get(0.0, np.nan), "language": means.get(1.0, np.nan)})
     return pd.DataFrame(rows)

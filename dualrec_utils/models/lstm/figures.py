@@ -38,9 +38,6 @@ def epoch_curves(
         paper: metric -> part -> the paper's value at the end, drawn as a labelled dashed line.
         marks: metric -> a value of the finished model, drawn as a star at the last epoch.
         marks_label: what the stars are.
-
-    Returns:
-        The figure.
     """
     metrics = list(dict.fromkeys(curves["metric"]))
     with study_style():

@@ -104,7 +104,6 @@ def build_model(features: ItemFeatures, *, dropout: float) -> keras.Model:
     """The untrained network, with a prediction at every position.
 
     Args:
-        features: of the catalog.
         dropout: share of each LSTM layer's outputs dropped in training (paper: 0.3).
 
     Returns:

@@ -21,7 +21,7 @@ from dualrec_utils.core.config import HISTORY, ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.core.splits import WINDOW
-from dualrec_utils.models.lstm import training as lstm
+from dualrec_utils.models.lstm import training
 from dualrec_utils.models.lstm.sequences import training_sequences
 
 STAGE = MODEL = "lstm"
@@ -46,7 +46,6 @@ def hints(
     Args:
         scores: shape (n, n_items), higher is better; not changed.
         histories: n arrays of item ids.
-        catalog: the movies.
         names, seed: draw among equal scores, see :func:`core.predictions.best`.
 
     Returns:
@@ -67,8 +66,6 @@ def score_all(
     """Score the cases of some scopes; write the scores and both prediction files of each.
 
     Args:
-        model: trained.
-        catalog: the movies.
         scopes: of stage `lstm`.
         max_history: movies read of each history.
         seed: that trained the model; a column of the predictions.
@@ -79,7 +76,7 @@ def score_all(
     for scope in scopes:
         cases = predictions.load_cases(scope)
         rows = [catalog.rows(history) for history in cases[HISTORY]]
-        scores = lstm.log_probabilities(model, rows, max_history=max_history, label=scope.label)
+        scores = training.log_probabilities(model, rows, max_history=max_history, label=scope.label)
         # Ranked as saved, so that whoever fuses the matrix starts from the same ranking.
         scores = scores.astype(np.float16)
         path = config.handoff_dir(scope.dataset, MODEL) / f"scores_{scope.label}.npy"
@@ -99,13 +96,11 @@ def train_on(
     """Train an LSTM on histories (rows of movies).
 
     Args:
-        label: of the progress bar.
-        features: of the catalog.
         cut: arguments of :func:`models.lstm.sequences.training_sequences`.
         learn: arguments of :func:`models.lstm.training.train`.
     """
     sequences = training_sequences(histories, **cut)
-    return lstm.train(features, sequences, label=label, **learn)[0]
+    return training.train(features, sequences, label=label, **learn)[0]
 
 
 def assign_folds(user_ids: list[int], *, n_folds: int, seed: int) -> dict[int, int]:
@@ -136,7 +131,6 @@ def training_hints(
     Args:
         model: the main LSTM, trained on all of these users.
         histories: user id -> item ids, oldest first.
-        catalog: the movies.
         fit: trains an LSTM anew on histories (rows of movies); the text labels its progress bar.
         n_folds: models trained; each scores the users it has not seen.
         max_history: movies read of each history.
@@ -151,7 +145,7 @@ def training_hints(
 
     def best(scorer: keras.Model, some: list[int], label: str) -> np.ndarray:
         known = [rows[user][:-WINDOW] for user in some]
-        scores = lstm.log_probabilities(scorer, known, max_history=max_history, label=label)
+        scores = training.log_probabilities(scorer, known, max_history=max_history, label=label)
         return hints(scores, [histories[user][:-WINDOW] for user in some], catalog, names=some, seed=seed)
 
     crossed = {}
@@ -218,7 +212,7 @@ def next_titles(
         One row a rank, one column a history: `Title (year) · 1.9%`, the probability among all movies.
     """
     rows = [catalog.rows(history) for history in histories.values()]
-    scores = lstm.log_probabilities(model, rows, max_history=max_history)
+    scores = training.log_probabilities(model, rows, max_history=max_history)
     names, unseen = list(catalog.names.values()), _unseen(scores, list(histories.values()), catalog)
     best = predictions.best(unseen, list(histories), seed=0, k=k)
     columns = {

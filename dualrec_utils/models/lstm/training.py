@@ -93,7 +93,6 @@ def train(
     """Build and train the network; the same arguments give the same weights, bit for bit.
 
     Args:
-        features: of the catalog.
         sequences: what to learn from.
         seed: of the weights, the dropout and the order of the batches.
         dropout: share, in [0, 1).
@@ -127,7 +126,6 @@ def fit(
         batch_size: rows of `sequences` a step.
         learning_rate: at the start; it falls to zero along a half cosine.
         validation: sequences of other users, measured after each epoch.
-        label: of the progress bar.
         optimizer: made of the learning rate's schedule.
 
     Returns:
@@ -179,7 +177,6 @@ def log_probabilities(
     """Log-probability of every movie as the next one.
 
     Args:
-        model: trained.
         histories: rows of movies, oldest first, each with at least one.
         max_history: only the last so many are read.
 

@@ -32,7 +32,6 @@ def train_tokenizer(catalog: Catalog, *, vocabulary: int) -> PreTrainedTokenizer
     """A byte-level BPE tokenizer of the catalog's lines and the prompt's wording.
 
     Args:
-        catalog: the movies.
         vocabulary: most tokens, special ones included; at least 300 (256 bytes and 4 special ones).
 
     Returns:
@@ -67,7 +66,6 @@ class Documents:
     """Turns histories into token sequences: `<s>`, the prompts' header, one line a movie.
 
     Args:
-        catalog: the movies.
         tokenizer: from :func:`train_tokenizer`.
         max_tokens: longest document.
     """

@@ -119,7 +119,6 @@ def train(
     Args:
         histories: user -> item ids, oldest first; what the model learns from, whole.
         validation: likewise for other users; only the losses reported are computed on them.
-        catalog: the movies.
         seed: of weights, dropout, document cuts and order.
         vocabulary: tokens. hidden_size: width. n_layers, n_heads: depth, attention heads.
         max_tokens: longest document, random tokens not counted.

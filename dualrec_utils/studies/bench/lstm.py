@@ -73,7 +73,7 @@ def _lstm_sides(settings: dict) -> tuple[dict[str, _Side], Any]:
     # Only this section needs torch and Keras.
     from dualrec_utils.content.features import item_features
     from dualrec_utils.core import splits
-    from dualrec_utils.models.lstm import network as lstm_network, sequences as lstm_data
+    from dualrec_utils.models.lstm import network, sequences
 
     catalog = load_catalog(settings["dataset"])
     words = {name: settings[name] for name in ("title_vocabulary", "title_length")}
@@ -82,27 +82,27 @@ def _lstm_sides(settings: dict) -> tuple[dict[str, _Side], Any]:
         [catalog.rows(history) for history in splits.load_histories(settings["dataset"], part).values()]
         for part in ("train", "validation")
     )
-    pieces = lstm_data.every_position(known, length=settings["chunk_length"])
-    windows = lstm_data.windows(known, window=settings["window"])
+    pieces = sequences.every_position(known, length=settings["chunk_length"])
+    windows = sequences.windows(known, window=settings["window"])
     own = (settings["batch_size"], settings["learning_rate"], N_PIECES)
     theirs = (WINDOW_BATCH, WINDOW_LEARNING_RATE, N_WINDOWS)
     sides = {
         "windows": _Side(lambda: keras_lstm(features, dropout), windows, *theirs),
-        "every_position": _Side(lambda: lstm_network.build_model(features, dropout=dropout), pieces, *own),
+        "every_position": _Side(lambda: network.build_model(features, dropout=dropout), pieces, *own),
     }
-    return sides, lstm_data.windows(others, window=settings["window"])
+    return sides, sequences.windows(others, window=settings["window"])
 
 
 def _lstm_speeds(sides: dict[str, _Side], *, seed: int) -> dict[str, list[float]]:
     """Distinct real targets a second, both sides in turn; the first round warms up and is not kept."""
-    from dualrec_utils.models.lstm import training as lstm
+    from dualrec_utils.models.lstm import training
     from dualrec_utils.models.lstm.sequences import Sequences
 
     ready = {}
     for name, side in sides.items():
-        lstm.make_deterministic(seed)
+        training.make_deterministic(seed)
         model = side.build()
-        lstm.compile_model(model, lstm.keras.optimizers.Adam(side.learning_rate))
+        training.compile_model(model, training.keras.optimizers.Adam(side.learning_rate))
         some = np.random.default_rng(seed).permutation(len(side.sequences.rows))[: side.n_timed]
         ready[name] = (model, Sequences(side.sequences.rows[some], side.sequences.targets[some]))
     speeds: dict[str, list[float]] = {name: [] for name in sides}
@@ -117,13 +117,13 @@ def _lstm_speeds(sides: dict[str, _Side], *, seed: int) -> dict[str, list[float]
 
 def _lstm_losses(sides: dict[str, _Side], validation, *, passes: int, seed: int) -> dict[str, float]:
     """Validation loss (nats) on windows, after each side has passed so often over its targets."""
-    from dualrec_utils.models.lstm import training as lstm
+    from dualrec_utils.models.lstm import training
 
     losses = {}
     for name, side in sides.items():
-        lstm.make_deterministic(seed)
+        training.make_deterministic(seed)
         model = side.build()
-        lstm.fit(
+        training.fit(
             model,
             side.sequences,
             epochs=passes,
@@ -131,7 +131,7 @@ def _lstm_losses(sides: dict[str, _Side], validation, *, passes: int, seed: int)
             learning_rate=side.learning_rate,
             label=name,
         )
-        losses[name] = lstm.measure(model, validation)["loss"]
+        losses[name] = training.measure(model, validation)["loss"]
     return losses
 
 
@@ -139,11 +139,11 @@ def keras_lstm(features, dropout: float):
     """The paper's network as Keras writes it: its own LSTM layers, one prediction after a window."""
     import keras
 
-    from dualrec_utils.models.lstm import network as lstm_network
+    from dualrec_utils.models.lstm import network
 
     rows = keras.Input((None,), dtype="int64")
-    state = lstm_network.MovieEncoder(features)(rows)
-    first, second = lstm_network.LSTM_UNITS
+    state = network.MovieEncoder(features)(rows)
+    first, second = network.LSTM_UNITS
     state = keras.layers.Dropout(dropout)(keras.layers.LSTM(first, return_sequences=True)(state))
     state = keras.layers.Dropout(dropout)(keras.layers.LSTM(second)(state))
     logits = keras.layers.Dense(len(features.tokens) - 1)(state)
@@ -179,13 +179,13 @@ def _run_lstm(*, short: bool) -> None:
 
 
 def _run_generation(*, short: bool) -> None:
-    from dualrec_utils.studies.bench import language as bench_language
+    from dualrec_utils.studies.bench import language
 
     settings = params.section("zero_shot_llm")
     shape = {name: settings[name] for name in ("batch_size", "max_new_tokens", "n_recent", "n_titles")}
-    found = bench_language.bench_generation(settings["dataset"], **shape)
+    found = language.bench_generation(settings["dataset"], **shape)
     path = files.write_json(found, config.study_dir("bench") / "generation.json")
-    print(bench_language.generation_table(found).to_string(index=False))
+    print(language.generation_table(found).to_string(index=False))
     print(
         f"batched is {found['ratio']:.1f} times as fast (repeats: {found['ratio_lowest']:.1f} to"
         f" {found['ratio_highest']:.1f}); {found['n_different']} answers differ; written to {path}"
@@ -193,13 +193,13 @@ def _run_generation(*, short: bool) -> None:
 
 
 def _run_constrained(*, short: bool) -> None:
-    from dualrec_utils.studies.bench import language as bench_language
+    from dualrec_utils.studies.bench import language
 
     settings = params.section("zero_shot_llm")
     shape = {"k": settings["n_ranked"], "width": settings["beam_width"], "n_recent": settings["n_recent"]}
-    found = bench_language.bench_constrained(settings["dataset"], **shape)
+    found = language.bench_constrained(settings["dataset"], **shape)
     path = files.write_json(found, config.study_dir("bench") / "constrained.json")
-    print(bench_language.constrained_table(found).to_string(index=False))
+    print(language.constrained_table(found).to_string(index=False))
     print(f"lists of {found['k']} catalog movies, beams of {found['width']}; written to {path}")
 
 

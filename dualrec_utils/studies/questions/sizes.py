@@ -18,7 +18,8 @@ from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
-from dualrec_utils.models.language import answers as responses, constrained, generation, loading, prompts
+from dualrec_utils.models.language import constrained, generation, loading, prompts
+from dualrec_utils.models.language.answers import answers_to_predictions
 from dualrec_utils.models.language.matching import TitleMatcher
 from dualrec_utils.models.movielm import model as movielm
 from dualrec_utils.pipeline import params
@@ -122,9 +123,7 @@ def _answers(model, tokenizer, cases: pd.DataFrame, catalog: Catalog, *, asked: 
         label="paper's prompt",
     )
     matcher = TitleMatcher(catalog.items)
-    return responses.answers_to_predictions(
-        answers, cases, matcher, seed=asked["seed"], limit=asked["n_titles"]
-    )
+    return answers_to_predictions(answers, cases, matcher, seed=asked["seed"], limit=asked["n_titles"])
 
 
 def run_size(size: str) -> None:
