@@ -78,9 +78,7 @@ def data(tiny, monkeypatch):
         },
     }
     monkeypatch.setattr(params, "section", sections.get)
-    return material.load(
-        "ml-100k", stage="audit", model="movielm", baselines=["most_popular", "markov"], seed=7
-    )
+    return material.load("ml-100k", model="movielm", baselines=["most_popular", "markov"], seed=7)
 
 
 def vectors(data, frames):

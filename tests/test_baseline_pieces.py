@@ -19,7 +19,7 @@ from dualrec_utils.models.baselines.base import Diverged
 from dualrec_utils.studies import seeds
 from dualrec_utils.studies.baseline_search import search as baseline_search
 
-PLACE = {"dataset": "ml-100k", "stage": "baselines"}
+PLACE = {"dataset": "ml-100k"}
 TRAINED = {
     "embedding_size": 8,
     "n_layers": 1,
@@ -39,7 +39,7 @@ def histories(tiny):
 
 
 def lists_of(system):
-    return {scope: predictions.read(system, scope) for scope in scopes(**PLACE)}
+    return {scope: predictions.read(system, scope) for scope in scopes("ml-100k", "baselines")}
 
 
 def test_a_second_run_restores_what_the_first_wrote(histories):
@@ -166,7 +166,7 @@ def test_processes_side_by_side_write_what_one_writes(histories):
 from dualrec_utils.core import splits
 from dualrec_utils.models.baselines import pieces
 histories = list(splits.load_histories("ml-100k", "train").values())
-found, _ = pieces.obtain_all({models!r}, histories, seed=1, n_jobs=2, **{PLACE!r})
+found, _ = pieces.obtain_all({models!r}, histories, seed=1, n_jobs=2, dataset="ml-100k")
 assert list(found) == {list(models)!r} and all(piece.fitted for piece in found.values())
 """
     environment = os.environ | {"DUALREC_ROOT": str(config.ROOT)}

@@ -270,7 +270,7 @@ def test_the_choice_is_the_best_on_validation_users(tiny):
     # The value in the table is the one evaluation finds in the written predictions.
     catalog = load_catalog("ml-100k").ids
     model = baselines.build("item_knn", catalog, seed=1, **chosen).fit(histories)
-    experiment.write_predictions(model, "item_knn", dataset="ml-100k", stage="baselines")
+    experiment.write_predictions(model, "item_knn", dataset="ml-100k")
     cases = evaluation.per_case("item_knn", Scope("ml-100k", "baselines", "next_item", "validation"))
     assert cases.groupby(USER)["ndcg@5"].mean().mean() == pytest.approx(table["ndcg@5"].iloc[0])
 
@@ -301,7 +301,7 @@ def test_predictions_are_written_with_and_without_seen_movies(tiny):
     histories = list(splits.load_histories("ml-100k", "train").values())
     catalog = load_catalog("ml-100k").ids
     model = baselines.build("most_popular", catalog, seed=1).fit(histories)
-    names = experiment.write_predictions(model, "most_popular", dataset="ml-100k", stage="baselines")
+    names = experiment.write_predictions(model, "most_popular", dataset="ml-100k")
     assert names == ["most_popular", "most_popular_seen_kept"]
     for scope in scopes("ml-100k", "baselines"):
         cases = predictions.load_cases(scope).set_index(CASE)[HISTORY]

@@ -52,7 +52,7 @@ def test_costs_are_shown_for_a_thousand_cases_and_kept_as_measured(root):
     pd.testing.assert_frame_equal(tables.costs(kept), table)
     assert table.loc["ease", "score_1000_seconds"] == 2.0
     assert not {"score_seconds", "n_scored"} & set(table)
-    path = tables.write_costs(PIECES, stage="baselines")
+    path = tables.write_costs(PIECES)
     assert path == config.TIMINGS / "baselines_models.json"
     assert files.read_json(path)["ease"] == COST
 
@@ -75,7 +75,7 @@ def test_a_random_order_meets_its_expected_hit_rate(tiny):
         draws = np.random.default_rng(1).random((len(cases), len(ids)))
         predictions.write(predictions.from_scores(draws, cases, ids, seed=1), "random", scope)
     summary, flat = evaluation.evaluate_systems(["random"], places, seed=1, n_bootstrap=100)
-    table = tables.random_order(summary, dataset="ml-100k", stage="baselines").set_index(["protocol", "k"])
+    table = tables.random_order(summary, dataset="ml-100k").set_index(["protocol", "k"])
     assert table.index.tolist() == [(p, k) for p in config.PROTOCOLS for k in evaluation.CUTOFFS]
     cases = predictions.load_cases(Scope("ml-100k", "baselines", "next_item", "test"))
     by_hand = [

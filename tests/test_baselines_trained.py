@@ -458,7 +458,7 @@ def test_validation_hands_out_histories_and_takes_scores(tiny):
     model = baselines.build("gru4rec", catalog.ids, seed=1, catalog=catalog, **chosen)
     model.fit(histories, validate=lambda score: measure(score)["ndcg@5"])
     assert table["ndcg@5"].tolist() == [model.curves.query("metric == 'ndcg@5'")["value"].max()]
-    experiment.write_predictions(model, "gru4rec", dataset="ml-100k", stage="baselines")
+    experiment.write_predictions(model, "gru4rec", dataset="ml-100k")
     cases = evaluation.per_case("gru4rec", Scope("ml-100k", "baselines", "next_item", "validation"))
     assert cases.groupby("user_id")["ndcg@5"].mean().mean() == pytest.approx(table["ndcg@5"].iloc[0])
 

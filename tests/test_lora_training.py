@@ -97,10 +97,10 @@ def test_a_saved_adapter_answers_alike_and_names_no_path(base, whole, tmp_path):
     folder = tmp_path / "its_lora"
     folder.mkdir()
     (folder / "stale.txt").write_text("from an earlier run")
-    lora.save(whole[0], folder, base="some/base")
+    lora.save(whole[0], folder, base=f"some/{base.name}")
     assert {path.name for path in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
     settings = json.loads((folder / "adapter_config.json").read_text())
-    assert settings["base_model_name_or_path"] == "some/base"
+    assert settings["base_model_name_or_path"] == f"some/{base.name}"
     assert settings["target_modules"] == ["k_proj", "o_proj", "q_proj", "v_proj"]
     assert str(base) not in (folder / "adapter_config.json").read_text()
     assert list(tmp_path.iterdir()) == [folder]

@@ -38,7 +38,7 @@ def run_before(sections, tiny):
 
 
 def test_the_first_row_is_the_runs_own(run_before):
-    found = evaluation.per_case("gru4rec", Scope(**PLACE, protocol="next_item", split="test"))
+    found = evaluation.per_case("gru4rec", Scope("ml-100k", "baselines", "next_item", "test"))
     table = seeds.run("gru4rec", n_more=1)
     assert table["seed"].tolist() == [7, 8]
     for metric in seeds.METRICS:

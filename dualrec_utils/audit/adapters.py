@@ -16,7 +16,7 @@ import pandas as pd
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from dualrec_utils.audit.material import Material, tuning_of
+from dualrec_utils.audit.material import STAGE, Material, tuning_of
 from dualrec_utils.audit.steps import Key, Measured
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM
@@ -29,7 +29,6 @@ from dualrec_utils.models.language.generation import LoadedModel
 Q_AND_V, IN_SAMPLE, EVERYWHERE = "q_and_v_only", "in_sample_hints", "loss_everywhere"
 # The step that each variant belongs to.
 STEPS = {Q_AND_V: "lora_modules", IN_SAMPLE: "lora_hints", EVERYWHERE: "lora_loss"}
-_STAGE = "audit"
 # Beside prompt and answer, for what a chat template may add.
 _SPARE_TOKENS = 8
 
@@ -103,7 +102,7 @@ def train_variant(variant: str, *, model: str) -> tuple[PeftModel, PreTrainedTok
         name=f"{model}_{variant}",
         base=settings["models"][model],
         settings=settings,
-        stage=_STAGE,
+        stage=STAGE,
         adjust=adjust,
     )
 

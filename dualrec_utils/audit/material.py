@@ -20,7 +20,7 @@ from dualrec_utils.models.language.answers import answers_to_predictions
 from dualrec_utils.models.language.matching import TitleMatcher
 from dualrec_utils.pipeline import params
 
-FUSION = "dualrec_fusion"
+STAGE, FUSION = "audit", "dualrec_fusion"
 
 
 def tuning_of(model: str) -> dict:
@@ -163,19 +163,18 @@ class Material:
         )
 
 
-def load(dataset: str, *, stage: str, model: str, baselines: Sequence[str], seed: int) -> Material:
+def load(dataset: str, *, model: str, baselines: Sequence[str], seed: int) -> Material:
     """Load what the audit works with.
 
     Args:
         dataset: with the products of the stages up to `rerank_ablation`.
-        stage: the audit's own.
         model: the language model audited, an entry of `lora_finetuning.models`.
         baselines: names of baselines with predictions.
 
     Raises:
         StudyError: when a stage before has not run, or the model was not fine-tuned.
     """
-    test = {scope.protocol: scope for scope in scopes(dataset, stage, splits=("test",))}
+    test = {scope.protocol: scope for scope in scopes(dataset, STAGE, splits=("test",))}
     catalog, tuning = load_catalog(dataset), tuning_of(model)
     return Material(
         dataset=dataset,

@@ -20,6 +20,7 @@ from dualrec_utils.models.baselines.base import Baseline, Diverged, Scorer
 
 # What hyperparameters are chosen by, on the validation cases of next_item.
 CHOSEN_BY = "ndcg@5"
+STAGE = "baselines"
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def validation(dataset: str, *, seed: int) -> Callable[[Scorer], dict[str, float
         left out, and gives means over users: `hit_rate@5` and `ndcg@5`. The scorer is handed histories
         and nothing else.
     """
-    cases = predictions.load_cases(Scope(dataset, "baselines", "next_item", "validation"))
+    cases = predictions.load_cases(Scope(dataset, STAGE, "next_item", "validation"))
     catalog = load_catalog(dataset)
     targets = evaluation.load_targets(dataset, "next_item")
 
@@ -109,7 +110,7 @@ def try_each(
     return table.sort_values(CHOSEN_BY, ascending=False, kind="stable", ignore_index=True)
 
 
-def write_predictions(model: Baseline, system: str, *, dataset: str, stage: str) -> list[str]:
+def write_predictions(model: Baseline, system: str, *, dataset: str) -> list[str]:
     """Write a fitted baseline's lists for every protocol and split.
 
     Returns:
@@ -117,7 +118,7 @@ def write_predictions(model: Baseline, system: str, *, dataset: str, stage: str)
         :data:`core.predictions.SEEN_KEPT`, where they stay.
     """
     names = predictions.with_seen_kept([system])
-    for scope in scopes(dataset, stage):
+    for scope in scopes(dataset, STAGE):
         cases = predictions.load_cases(scope)
         scores = model.score(cases[HISTORY])
         for name, left_out in zip(names, (True, False), strict=True):

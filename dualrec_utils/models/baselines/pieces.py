@@ -30,6 +30,7 @@ from dualrec_utils.core.predictions import Scope, scopes
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
 from dualrec_utils.models.baselines.base import Diverged
+from dualrec_utils.models.baselines.experiment import STAGE
 
 # Names models and checks their settings; changes no result.
 _REGISTRY = frozenset({"models.baselines"})
@@ -56,9 +57,7 @@ class Piece:
     fitted: bool
 
 
-def obtain(
-    name: str, settings: dict, histories: list[np.ndarray], *, dataset: str, stage: str, seed: int
-) -> Piece:
+def obtain(name: str, settings: dict, histories: list[np.ndarray], *, dataset: str, seed: int) -> Piece:
     """A baseline's predictions for every protocol and held-out split, fitted anew only where needed.
 
     Args:
@@ -71,15 +70,15 @@ def obtain(
         Diverged: when the loss turns NaN; nothing is kept then.
     """
     about = _about(name, settings, dataset=dataset, seed=seed)
-    kept, there = piece_dir(dataset, name), config.predictions_dir(dataset, stage)
+    kept, there = piece_dir(dataset, name), config.predictions_dir(dataset, STAGE)
     if (kept / "about.json").is_file() and files.read_json(kept / "about.json") == about:
         left = files.read_json(kept / "left.json")
         shutil.copytree(kept / "predictions", there, dirs_exist_ok=True)
         return Piece(left["systems"], pd.read_parquet(kept / "curves.parquet"), left["cost"], fitted=False)
     with experiment.one_thread(name):
-        piece = _fit(name, settings, histories, dataset=dataset, stage=stage, seed=seed)
+        piece = _fit(name, settings, histories, dataset=dataset, seed=seed)
     with files.replacing_folder(kept) as temporary:
-        for scope in scopes(dataset, stage):
+        for scope in scopes(dataset, STAGE):
             for system in piece.systems:
                 path = predictions.path_of(system, scope)
                 copy = temporary / "predictions" / path.relative_to(there)
@@ -96,7 +95,6 @@ def obtain_all(
     histories: list[np.ndarray],
     *,
     dataset: str,
-    stage: str,
     seed: int,
     n_jobs: int | None = None,
 ) -> tuple[dict[str, Piece], dict[str, str]]:
@@ -116,7 +114,7 @@ def obtain_all(
     if n_jobs is None:
         on_gpu = any(_device(name) != "cpu" for name in models)
         n_jobs = 1 if on_gpu else cpu_count()
-    run = partial(_attempt, dataset=dataset, stage=stage, seed=seed)
+    run = partial(_attempt, dataset=dataset, seed=seed)
     tasks = [delayed(run)(name, settings, histories) for name, settings in models.items()]
     with parallel_config(backend="loky", inner_max_num_threads=1):
         found = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
@@ -126,18 +124,18 @@ def obtain_all(
 
 
 def _attempt(
-    name: str, settings: dict, histories: list[np.ndarray], *, dataset: str, stage: str, seed: int
+    name: str, settings: dict, histories: list[np.ndarray], *, dataset: str, seed: int
 ) -> Piece | str:
     """:func:`obtain`, or the message of a model that diverged."""
     try:
-        return obtain(name, settings, histories, dataset=dataset, stage=stage, seed=seed)
+        return obtain(name, settings, histories, dataset=dataset, seed=seed)
     except Diverged as error:
         return str(error)
 
 
 def piece_dir(dataset: str, name: str) -> Path:
     """Where a baseline's piece lies: `data/<dataset>/checkpoints/baselines/<name>`."""
-    return config.checkpoints_dir(dataset, "baselines") / name
+    return config.checkpoints_dir(dataset, STAGE) / name
 
 
 def _about(name: str, settings: dict, *, dataset: str, seed: int) -> dict:
@@ -176,17 +174,15 @@ def _device(name: str) -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-def _fit(
-    name: str, settings: dict, histories: list[np.ndarray], *, dataset: str, stage: str, seed: int
-) -> Piece:
+def _fit(name: str, settings: dict, histories: list[np.ndarray], *, dataset: str, seed: int) -> Piece:
     catalog = load_catalog(dataset)
     model = baselines.build(name, catalog.ids, seed=seed, catalog=catalog, **settings)
     with _measured() as fitting:
         model.fit(histories, validate=experiment.validation_score(dataset, seed=seed))
-    cases = predictions.load_cases(Scope(dataset, stage, "next_item", "test"))
+    cases = predictions.load_cases(Scope(dataset, STAGE, "next_item", "test"))
     with _measured() as scoring:
         model.score(cases[HISTORY])
-    systems = experiment.write_predictions(model, name, dataset=dataset, stage=stage)
+    systems = experiment.write_predictions(model, name, dataset=dataset)
     curves = getattr(model, "curves", pd.DataFrame(columns=["epoch", "part", "metric", "value"]))
     cost = {
         "trained_on": model.trained_on,

@@ -11,6 +11,7 @@ from dualrec_utils.core import config, evaluation, files, predictions, splits
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import HISTORY, USER
 from dualrec_utils.core.predictions import Scope
+from dualrec_utils.models.baselines.experiment import STAGE
 from dualrec_utils.models.baselines.pieces import Piece
 from dualrec_utils.models.baselines.random_order import expected_hit_rate
 
@@ -55,10 +56,10 @@ def costs(pieces: Mapping[str, Piece]) -> pd.DataFrame:
     return table.assign(score_1000_seconds=per_thousand)[order].infer_objects()
 
 
-def write_costs(pieces: Mapping[str, Piece], *, stage: str) -> Path:
-    """Write `reports/timings/<stage>_models.json`: every value of :func:`costs`, as measured."""
+def write_costs(pieces: Mapping[str, Piece]) -> Path:
+    """Write `reports/timings/baselines_models.json`: every value of :func:`costs`, as measured."""
     measured = {name: piece.cost for name, piece in pieces.items()}
-    return files.write_json(measured, config.timings_file(stage, f"{stage}_models"))
+    return files.write_json(measured, config.timings_file(STAGE, f"{STAGE}_models"))
 
 
 def learning_curves(pieces: Mapping[str, Piece]) -> pd.DataFrame:
@@ -82,7 +83,7 @@ def ended_by_the_cap(
     }
 
 
-def random_order(summary: pd.DataFrame, *, dataset: str, stage: str) -> pd.DataFrame:
+def random_order(summary: pd.DataFrame, *, dataset: str) -> pd.DataFrame:
     """The hit rate that a random order has on average beside the one measured, on test users.
 
     Args:
@@ -95,7 +96,7 @@ def random_order(summary: pd.DataFrame, *, dataset: str, stage: str) -> pd.DataF
     measured = measured.set_index(["protocol", "metric"])
     n_items, rows = len(load_catalog(dataset)), []
     for protocol, n_targets in _N_TARGETS.items():
-        cases = predictions.load_cases(Scope(dataset, stage, protocol, "test"))
+        cases = predictions.load_cases(Scope(dataset, STAGE, protocol, "test"))
         unseen = n_items - cases[HISTORY].map(len).to_numpy()
         for k in evaluation.CUTOFFS:
             chances = pd.Series(expected_hit_rate(unseen, n_targets=n_targets, k=k))
