@@ -135,16 +135,16 @@ def test_the_hint_alone_is_a_list_of_one_for_every_case(world):
 def test_shares_are_of_titles_asked_for_and_of_test_cases():
     counts = pd.DataFrame(
         [
-            ("b", "test", 0, 0, 1, 2, 0, True),
-            ("b", "test", 0, 3, 0, 0, 0, False),
+            ("b", "test", 0, 1, 2, 0, 0, True),
+            ("b", "test", 3, 0, 0, 0, 0, False),
             ("b", "validation", 3, 3, 3, 3, 3, True),
-            ("a", "test", 3, 0, 0, 0, 1, False),
+            ("a", "test", 0, 0, 0, 1, 3, False),
         ],
         columns=["system", "split", *answers.PROBLEMS.values(), "copies_hint"],
     )
     table = answers.shares(counts, n_titles=3)
     assert table.index.tolist() == ["b", "a"]
-    assert table.loc["b"].tolist() == pytest.approx([0, 3 / 6, 1 / 6, 2 / 6, 0, 1 / 2])
+    assert table.loc["b"].tolist() == pytest.approx([3 / 6, 1 / 6, 2 / 6, 0, 0, 1 / 2])
     flat = answers.flat_shares(table)
     assert len(flat) == 12
     assert flat["answers/a/thoughts without an answer"] == 1

@@ -77,7 +77,7 @@ class ReplayBackend(Backend):
     """
 
     def __init__(self, path: Path):
-        self._path = Path(path)
+        self._path = Path(path).expanduser()
         rows = read_recordings(self._path)
         first: dict[str, dict[str, Any]] = {}
         for row in rows:

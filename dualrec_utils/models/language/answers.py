@@ -20,11 +20,11 @@ from dualrec_utils.models.language.thoughts import only_thoughts
 
 # What a title that was asked for may be instead of a new movie of the catalog -> column of the counts.
 PROBLEMS = {
-    "thoughts without an answer": "n_cut",
     "not readable": "n_unparsable",
     "not in catalog": "n_unmatched",
     "already rated": "n_seen",
     "said before": "n_repeated",
+    "thoughts without an answer": "n_cut",
 }
 NAMES_HINT = "names the LSTM's movie"
 
