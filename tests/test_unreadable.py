@@ -38,7 +38,7 @@ ORIGIN = {
 def counts(request, tiny):
     """What the answers hold; every list is written, those of an LSTM and of popularity among them."""
     catalog, counted = load_catalog(DATASET), []
-    matcher = TitleMatcher(catalog.items, threshold=85)
+    matcher = TitleMatcher(catalog.items)
     for number, scope in enumerate(scopes(DATASET, "")):
         cases = predictions.load_cases(scope)
         for seed, (system, stage) in enumerate({"lstm": "lstm", "most_popular": "baselines"}.items()):
