@@ -150,27 +150,27 @@ def _check_extent(text: str) -> None:
     # Anchor and number of values of every mapping and list that is open.
     open_: list[list] = [["", 0]]
     for event in YAML(typ="safe", pure=True).parse(text):
+        anchor, size = getattr(event, "anchor", None), 0
         if isinstance(event, CollectionStartEvent):
-            open_.append([event.anchor, 1])
-        elif isinstance(event, (AliasEvent, ScalarEvent, CollectionEndEvent)):
-            if isinstance(event, CollectionEndEvent):
-                anchor, size = open_.pop()
-            else:
-                # An alias within what it names has no size yet and no end.
-                anchor, size = event.anchor, 1
-                if isinstance(event, AliasEvent):
-                    size, anchor = sizes.get(anchor, _MOST_VALUES), None
-            open_[-1][1] += size
-            if anchor:
-                sizes[anchor] = size
-        long = isinstance(event, ScalarEvent) and len(event.value) > _LONGEST
+            open_.append([anchor, 1])
+        elif isinstance(event, CollectionEndEvent):
+            anchor, size = open_.pop()
+        elif isinstance(event, ScalarEvent):
+            size = 1
+        elif isinstance(event, AliasEvent):
+            # Within what it names it has no size yet, and no end.
+            size = sizes.get(anchor, _MOST_VALUES)
+        open_[-1][1] += size
+        if anchor and size:
+            sizes[anchor] = size
+        long = len(getattr(event, "value", "")) > _LONGEST
         if long or len(open_) > _DEEPEST or open_[-1][1] > _MOST_VALUES:
-            raise MarkedYAMLError(
-                problem=f"more than {_LONGEST} characters in a value"
+            what = (
+                f"{_LONGEST} characters in a value"
                 if long
-                else f"more than {_DEEPEST} levels or {_MOST_VALUES} values, with those behind aliases",
-                problem_mark=event.start_mark,
+                else f"{_DEEPEST} levels or {_MOST_VALUES} values"
             )
+            raise MarkedYAMLError(problem=f"more than {what}", problem_mark=event.start_mark)
 
 
 def section(

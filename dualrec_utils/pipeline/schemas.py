@@ -8,17 +8,10 @@ before anything runs is refused here: DVC takes the outputs of a stage away befo
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from dualrec_utils.core import config, splits
 
@@ -36,6 +29,16 @@ class Section(BaseModel):
 
     # Strict: `true` is no number and "10" is no integer; an integer may stand for a float.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    def _faults(self) -> Iterator[str]:
+        """What values that are right one by one do wrong together."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if faults := list(self._faults()):
+            raise ValueError("; ".join(faults))
+        return self
 
 
 class Intervals(Section):
@@ -56,27 +59,20 @@ class Data(Section):
     validation_share: Share
     cases_per_user: int = Field(ge=1, le=50)
 
-    @field_validator("validation_share")
-    @classmethod
-    def _leaves_test_users(cls, share: float, info: ValidationInfo) -> float:
-        train = info.data.get("train_share", 0.5)
+    def _faults(self) -> Iterator[str]:
+        train, share = self.train_share, self.validation_share
         # A smaller part has no user in a small data set.
         if round(min(train, share, 1 - train - share), 9) < 0.01:
-            raise ValueError(
-                f"{share} beside train_share {train} leaves no test users, or a part under a hundredth"
+            yield (
+                f"validation_share {share} beside train_share {train} leaves no test users, or a part"
+                " under a hundredth"
             )
-        return share
-
-    @model_validator(mode="after")
-    def _go_together(self) -> Data:
-        least = max(self.cases_per_user, splits.WINDOW)
-        if not least < self.min_interactions <= self.n_items:
-            raise ValueError(
+        if not max(self.cases_per_user, splits.WINDOW) < self.min_interactions <= self.n_items:
+            yield (
                 f"min_interactions is {self.min_interactions}; it must exceed cases_per_user"
                 f" ({self.cases_per_user}) and {splits.WINDOW}, so that every case has a history, and not"
                 f" n_items ({self.n_items})"
             )
-        return self
 
 
 class Eda(Section):
@@ -108,12 +104,9 @@ class Baselines(Section):
     # baseline -> hyperparameter -> value; `dualrec params` asks the registry of baselines what is allowed.
     models: dict[str, dict[str, int | float | str]] = Field(min_length=1)
 
-    @field_validator("models")
-    @classmethod
-    def _has_the_two_compared_with(cls, models: dict) -> dict:
-        if absent := {"random", "most_popular"} - set(models):
-            raise ValueError(f"{', '.join(sorted(absent))} must be there: notebook 03 compares with them")
-        return models
+    def _faults(self) -> Iterator[str]:
+        if absent := {"random", "most_popular"} - set(self.models):
+            yield f"models lacks {', '.join(sorted(absent))}: notebook 03 compares with them"
 
 
 class Movielm(Section):
@@ -133,13 +126,9 @@ class Movielm(Section):
     weight_decay: float = Field(ge=0, le=1)
     dropout: float = Field(ge=0, lt=1)
 
-    @field_validator("n_heads")
-    @classmethod
-    def _divides(cls, n_heads: int, info: ValidationInfo) -> int:
-        width = info.data.get("hidden_size", 0)
-        if width % (2 * n_heads):
-            raise ValueError(f"hidden_size {width} must be a multiple of twice n_heads ({2 * n_heads})")
-        return n_heads
+    def _faults(self) -> Iterator[str]:
+        if self.hidden_size % (2 * self.n_heads):
+            yield f"hidden_size {self.hidden_size} must be a multiple of twice n_heads ({2 * self.n_heads})"
 
 
 class LanguageModel(Section):
@@ -167,25 +156,17 @@ class Hosted(Section):
     prices: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]]
     extra_body: dict[str, JsonValue]
 
-    @field_validator("base_url")
-    @classmethod
-    def _safe(cls, address: str) -> str:
-        if not _ADDRESS.fullmatch(address):
-            raise ValueError(
-                "it must be an https address without user and password (http only for localhost), such as"
-                " https://openrouter.ai/api/v1"
+    def _faults(self) -> Iterator[str]:
+        if not _ADDRESS.fullmatch(self.base_url):
+            yield (
+                "base_url must be an https address without user and password (http only for localhost),"
+                " such as https://openrouter.ai/api/v1"
             )
-        return address
-
-    @field_validator("extra_body")
-    @classmethod
-    def _leaves_the_question(cls, fields: dict) -> dict:
-        if fields.keys() & {"model", "messages", "stream"}:
-            raise ValueError("model, messages and stream are the study's to send")
-        limits = [fields[name] for name in ("max_tokens", "max_completion_tokens") if name in fields]
+        if self.extra_body.keys() & {"model", "messages", "stream"}:
+            yield "extra_body: model, messages and stream are the study's to send"
+        limits = [self.extra_body.get(name) for name in ("max_tokens", "max_completion_tokens")]
         if any(limit is not None and (type(limit) is not int or limit < 1) for limit in limits):
-            raise ValueError("max_tokens and max_completion_tokens are whole numbers from 1, or null")
-        return fields
+            yield "extra_body: max_tokens and max_completion_tokens are whole numbers from 1, or null"
 
 
 class _Asking(Section):
@@ -198,12 +179,9 @@ class _Asking(Section):
     ranking: Literal["exact", "beam"]
     beam_width: int = Field(ge=5, le=1_000)
 
-    @field_validator("beam_width")
-    @classmethod
-    def _wide_enough(cls, width: int, info: ValidationInfo) -> int:
-        if width < (n_ranked := info.data.get("n_ranked", 0)):
-            raise ValueError(f"a beam of width {width} cannot hold the {n_ranked} of n_ranked")
-        return width
+    def _faults(self) -> Iterator[str]:
+        if self.beam_width < self.n_ranked:
+            yield f"a beam of width {self.beam_width} cannot hold the {self.n_ranked} of n_ranked"
 
 
 class ZeroShotLlm(_Asking):
@@ -218,12 +196,10 @@ class ZeroShotLlm(_Asking):
     n_checked: int = Field(ge=10, le=10_000)
     hosted: Hosted
 
-    @field_validator("models")
-    @classmethod
-    def _looked_into(cls, models: dict) -> dict:
-        if models[first := next(iter(models))].backend != "local":
-            raise ValueError(f"the first model, {first}, is not local; notebook 04 looks inside it")
-        return models
+    def _faults(self) -> Iterator[str]:
+        yield from super()._faults()
+        if self.models[first := next(iter(self.models))].backend != "local":
+            yield f"the first model, {first}, is not local; notebook 04 looks inside it"
 
 
 class LoraFinetuning(_Asking):
@@ -243,24 +219,17 @@ class LoraFinetuning(_Asking):
     checkpoint_steps: int = Field(ge=1, le=100_000)
     generation_batch_size: int = Field(ge=1, le=512)
 
-    @field_validator("models")
-    @classmethod
-    def _local(cls, models: dict) -> dict:
-        for name, model in models.items():
+    def _faults(self) -> Iterator[str]:
+        yield from super()._faults()
+        for name, model in self.models.items():
             if model.backend != "local":
-                raise ValueError(f"{name} has backend {model.backend!r}; only local models are fine-tuned")
-        return models
-
-    @field_validator("max_tokens")
-    @classmethod
-    def _hold_an_example(cls, max_tokens: int, info: ValidationInfo) -> int:
-        n_lines = info.data.get("n_recent", 0) + info.data.get("n_titles", 0)
-        if max_tokens < (least := _REQUEST_TOKENS + _LINE_TOKENS * n_lines):
-            raise ValueError(
-                f"{max_tokens} tokens may not hold an example of {n_lines} titles (n_recent and n_titles):"
-                f" {least} do"
+                yield f"{name} has backend {model.backend!r}; only local models are fine-tuned"
+        n_lines = self.n_recent + self.n_titles
+        if self.max_tokens < (least := _REQUEST_TOKENS + _LINE_TOKENS * n_lines):
+            yield (
+                f"max_tokens is {self.max_tokens}; an example of {n_lines} titles (n_recent and n_titles)"
+                f" may take {least}"
             )
-        return max_tokens
 
 
 class RerankAblation(Section):
@@ -283,12 +252,9 @@ class Results(Section):
     power: float = Field(ge=0.5, le=0.99)
     contrast: list[Share] = Field(min_length=2, max_length=2)
 
-    @field_validator("contrast")
-    @classmethod
-    def _two(cls, contrast: list[float]) -> list[float]:
-        if contrast[0] == contrast[1]:
-            raise ValueError(f"two different hit rates are to be told apart, not {contrast[0]} from itself")
-        return contrast
+    def _faults(self) -> Iterator[str]:
+        if self.contrast[0] == self.contrast[1]:
+            yield f"contrast: two different hit rates are told apart, not {self.contrast[0]} from itself"
 
 
 class Audit(Section):
@@ -305,19 +271,11 @@ class Audit(Section):
     reordered: list[str]
     n_cases: int = Field(ge=1, le=50)
 
-    @field_validator("baselines")
-    @classmethod
-    def _has_popularity(cls, names: list[str]) -> list[str]:
-        if "most_popular" not in names:
-            raise ValueError("most_popular must be there: section 4 of notebook 08 measures others by it")
-        return names
-
-    @field_validator("reordered")
-    @classmethod
-    def _fitted(cls, names: list[str], info: ValidationInfo) -> list[str]:
-        if absent := [name for name in names if name not in info.data.get("baselines", names)]:
-            raise ValueError(f"{', '.join(absent)} must be in audit.baselines too")
-        return names
+    def _faults(self) -> Iterator[str]:
+        if "most_popular" not in self.baselines:
+            yield "baselines lacks most_popular: section 4 of notebook 08 measures others by it"
+        if absent := [name for name in self.reordered if name not in self.baselines]:
+            yield f"reordered has {', '.join(absent)}, which baselines lacks"
 
 
 class Report(Section):
@@ -346,31 +304,28 @@ class Params(Section):
     audit: Audit
     report: Report
 
-    @model_validator(mode="after")
-    def _go_together(self) -> Params:
-        """What one section asks of another."""
+    def _faults(self) -> Iterator[str]:
         asked = {name for name, model in self.zero_shot_llm.models.items() if model.backend == "local"}
         tuned = [name for name in self.lora_finetuning.models if name in asked]
         if (first := next(iter(self.lora_finetuning.models))) not in tuned:
-            raise ValueError(
+            yield (
                 f"lora_finetuning: the first model, {first}, must be a local model of zero_shot_llm too:"
                 " notebook 05 compares with its answers there"
             )
         for name in ("rerank_ablation", "audit"):
             if (model := getattr(self, name).model) not in tuned:
-                raise ValueError(
+                yield (
                     f"{name}: model is {model!r}; models of lora_finetuning: {', '.join(tuned)} (those that"
                     " are local models of zero_shot_llm too)"
                 )
         if absent := [name for name in self.audit.baselines if name not in self.baselines.models]:
-            raise ValueError(f"audit: baselines has {', '.join(absent)}, which baselines.models lacks")
+            yield f"audit: baselines has {', '.join(absent)}, which baselines.models lacks"
         # A user has rated as many movies of the catalog as are kept at least, and none twice.
         n_items, free = self.data.n_items, self.data.n_items - self.data.min_interactions
         if self.audit.n_negatives > free:
-            raise ValueError(
+            yield (
                 f"audit: n_negatives is {self.audit.n_negatives}; data.n_items less data.min_interactions,"
                 f" which a user has rated, leave {free}"
             )
         if self.lstm.window >= n_items:
-            raise ValueError(f"lstm: window is {self.lstm.window}; histories have {n_items} movies at most")
-        return self
+            yield f"lstm: window is {self.lstm.window}; histories have {n_items} movies at most"

@@ -104,7 +104,10 @@ def committed_json(name: str, *, root: Path) -> dict[str, dict]:
 
 
 def _git(*words: str, root: Path) -> str:
-    done = subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise StudyError("git is not installed: the committed metrics cannot be read") from None
     if done.returncode:
         raise StudyError(f"git {' '.join(words)} failed in {root}: {done.stderr.strip()}")
     return done.stdout
