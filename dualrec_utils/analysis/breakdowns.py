@@ -114,16 +114,14 @@ def by_group(
     groups: pd.DataFrame,
     *,
     metric: str,
-    seed: int,
-    n_bootstrap: int,
-    confidence: float,
+    **intervals,
 ) -> pd.DataFrame:
     """A metric of several systems within each group of cases, with an interval over users.
 
     Args:
         cases: system -> frame of `evaluation.per_case`, over the same cases.
         groups: from :func:`case_groups`.
-        seed, n_bootstrap, confidence: as in `evaluation.summarise`.
+        intervals: `seed`, `n_bootstrap`, `confidence` of `evaluation.summarise`.
 
     Returns:
         `by`, `group`, `system`, `metric`, `value`, `low`, `high`, `n_users`, `n_cases`; groups and
@@ -137,9 +135,7 @@ def by_group(
     rows = []
     for (by, group), part in groups.groupby(["by", "group"], sort=False):
         own = wide[wide[CASE].isin(part[CASE])]
-        summary = evaluation.summarise(
-            own, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence, columns=names
-        )
+        summary = evaluation.summarise(own, columns=names, **intervals)
         few = summary["n_users"] < FEWEST_USERS
         summary[["low", "high"]] = summary[["low", "high"]].mask(few)
         rows.append(summary.rename_axis(SYSTEM).reset_index().assign(by=by, group=group, metric=metric))
@@ -180,11 +176,7 @@ def coverage_and_novelty(
     lists: Mapping[str, pd.DataFrame],
     cases: pd.DataFrame,
     information: pd.Series,
-    *,
-    seed: int,
-    n_bootstrap: int,
-    confidence: float,
-    k: int = K,
+    **intervals,
 ) -> pd.DataFrame:
     """What systems recommend, whether right or wrong.
 
@@ -192,28 +184,26 @@ def coverage_and_novelty(
         lists: system -> predictions.
         cases: all of them, with `case_id` and `user_id`.
         information: from :func:`self_information`, every movie of the catalog.
-        seed, n_bootstrap, confidence: as in `evaluation.summarise`.
-        k: how much of each list counts.
+        intervals: as :func:`by_group`.
 
     Returns:
-        One row a system: `coverage` (share of the catalog that stands in any case's first k, which
+        One row a system: `coverage` (share of the catalog that stands in any case's first :data:`K`, which
         grows with the number of cases and has no interval over users), `novelty` (mean
-        :func:`self_information` of a case's first k, averaged over cases, then users) with `low` and
+        :func:`self_information` of a case's first, averaged over cases, then users) with `low` and
         `high`, `n_users` and `n_cases` with a movie to count: none, and no novelty, where a system named
         no movie of the catalog.
     """
     users = cases.set_index(CASE)[USER]
     rows = []
     for system, own in lists.items():
-        top = own[(own[RANK] <= k) & own[ITEM].notna()]
+        top = own[(own[RANK] <= K) & own[ITEM].notna()]
         bits = top[ITEM].map(information).astype(float).groupby(top[CASE]).mean().rename("novelty")
         frame = bits.reset_index().assign(**{USER: lambda part: part[CASE].map(users)})
         if frame.empty:
             nothing = dict.fromkeys(("novelty", "low", "high"), np.nan) | {"n_users": 0, "n_cases": 0}
             rows.append({SYSTEM: system, "coverage": 0.0} | nothing)
             continue
-        settings = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
-        row = evaluation.summarise(frame, columns=["novelty"], **settings).loc["novelty"]
+        row = evaluation.summarise(frame, columns=["novelty"], **intervals).loc["novelty"]
         bounds = row.rename({"value": "novelty"}).to_dict()
         rows.append({SYSTEM: system, "coverage": top[ITEM].nunique() / len(information)} | bounds)
     return pd.DataFrame(rows).astype({"n_users": int, "n_cases": int})
@@ -225,7 +215,7 @@ def novelty_of_targets(cases: pd.DataFrame, targets: pd.Series, information: pd.
     return float(bits.groupby(cases[USER]).mean().mean())
 
 
-def flatten(table: pd.DataFrame, *, k: int = K) -> dict[str, float]:
+def flatten(table: pd.DataFrame) -> dict[str, float]:
     """`next_item/lstm/coverage@5` and `next_item/lstm/novelty@5`, with `/low` and `/high` for novelty.
 
     Args:
@@ -234,6 +224,6 @@ def flatten(table: pd.DataFrame, *, k: int = K) -> dict[str, float]:
     flat = {}
     for row in table.itertuples():
         key = f"{PROTOCOL_USED}/{row.system}"
-        flat |= {f"{key}/coverage@{k}": row.coverage, f"{key}/novelty@{k}": row.novelty}
-        flat |= {f"{key}/novelty@{k}/low": row.low, f"{key}/novelty@{k}/high": row.high}
+        flat |= {f"{key}/coverage@{K}": row.coverage, f"{key}/novelty@{K}": row.novelty}
+        flat |= {f"{key}/novelty@{K}/low": row.low, f"{key}/novelty@{K}/high": row.high}
     return flat

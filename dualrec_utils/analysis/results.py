@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -109,26 +110,20 @@ def per_case(found: pd.DataFrame, *, dataset: str) -> dict[tuple[str, str], pd.D
     }
 
 
-def summarise(
-    cases: dict[tuple[str, str], pd.DataFrame], *, seed: int, n_bootstrap: int, confidence: float
-) -> pd.DataFrame:
+def summarise(cases: dict[tuple[str, str], pd.DataFrame], **intervals) -> pd.DataFrame:
     """Mean over users with interval, one row a (protocol, system, metric).
 
     Args:
         cases: from :func:`per_case`.
-        seed, n_bootstrap, confidence: as in `evaluation.summarise`.
+        intervals: `seed`, `n_bootstrap`, `confidence` of `evaluation.summarise`.
 
     Returns:
         Frame with `split`, `protocol`, `system`, `metric`, `value`, `low`, `high`, `n_users`, `n_cases`.
     """
-    frames = []
-    for (protocol, system), frame in cases.items():
-        summary = evaluation.summarise(frame, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence)
-        keys = {"split": "test", PROTOCOL: protocol, SYSTEM: system}
-        frames.append(summary.reset_index().assign(**keys))
-    table = pd.concat(frames, ignore_index=True)
-    first = ["split", PROTOCOL, SYSTEM, "metric"]
-    return table[first + [column for column in table if column not in first]]
+    place = {protocol: Scope("", "results", protocol, "test") for protocol in config.PROTOCOLS}
+    return evaluation.tabulate({(place[at], name): own for (at, name), own in cases.items()}, **intervals)[
+        0
+    ]
 
 
 def list_lengths(cases: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
@@ -139,22 +134,16 @@ def list_lengths(cases: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
     Returns:
         Frame with `mean`, `shortest`, `longest` and `empty` (share of cases without a list).
     """
-    rows = []
-    for (protocol, system), frame in cases.items():
-        lengths = frame["list_length"]
-        sizes = (lengths.mean(), int(lengths.min()), int(lengths.max()), (lengths == 0).mean())
-        rows.append((protocol, system, *sizes))
+    lengths = {key: frame["list_length"] for key, frame in cases.items()}
+    rows = [(*key, own.mean(), own.min(), own.max(), (own == 0).mean()) for key, own in lengths.items()]
     return pd.DataFrame(rows, columns=[PROTOCOL, SYSTEM, "mean", "shortest", "longest", "empty"])
 
 
 def compare(
     cases: dict[tuple[str, str], pd.DataFrame],
     *,
-    seed: int,
-    n_bootstrap: int,
-    confidence: float,
     comparisons: Sequence[tuple[str, str, str]],
-    metrics: Sequence[str] = (*evaluation.PAPER_METRICS, "genre_jaccard"),
+    **intervals,
 ) -> pd.DataFrame:
     """Paired differences on the same cases, with an interval over users.
 
@@ -162,28 +151,20 @@ def compare(
         cases: from :func:`per_case`.
         comparisons: from :func:`analysis.plan.comparisons`; those of which a system has no
             predictions are left out.
+        intervals: as :func:`summarise`.
 
     Returns:
         Frame with `protocol`, `question`, `system`, `other`, `metric`, `difference`, `low`, `high`,
         `n_users`, and `excludes_zero` (the whole interval lies on one side of zero).
     """
     rows = []
-    for protocol in config.PROTOCOLS:
-        for question, system, other in comparisons:
-            if not {(protocol, system), (protocol, other)} <= cases.keys():
-                continue
-            for metric in metrics:
-                gain = evaluation.paired_difference(
-                    cases[protocol, system],
-                    cases[protocol, other],
-                    metric=metric,
-                    seed=seed,
-                    n_bootstrap=n_bootstrap,
-                    confidence=confidence,
-                )
-                keys = {PROTOCOL: protocol, "question": question, SYSTEM: system, "other": other}
-                rows.append(keys | {"metric": metric} | gain)
     columns = [PROTOCOL, "question", SYSTEM, "other", "metric", "difference", "low", "high", "n_users"]
+    for protocol, (question, system, other) in itertools.product(config.PROTOCOLS, comparisons):
+        if {(protocol, system), (protocol, other)} <= cases.keys():
+            pair = cases[protocol, system], cases[protocol, other]
+            for metric in (*evaluation.PAPER_METRICS, "genre_jaccard"):
+                gain = evaluation.paired_difference(*pair, metric=metric, **intervals)
+                rows.append((protocol, question, system, other, metric, *gain.values()))
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(excludes_zero=(table["low"] > 0) | (table["high"] < 0))
 
@@ -204,11 +185,13 @@ def side_by_side(table: pd.DataFrame, *, protocol: str, metrics: Sequence[str]) 
     kept = wide[is_seen_kept(names)]
     kept = kept.set_axis(headline_of(kept.index.to_series()).to_numpy())
     order = systems.in_order([*excluded.index, *kept.index])
-    columns = {SYSTEM: [systems.label(name) for name in order]}
-    for metric in metrics:
-        columns[metric] = excluded[metric].reindex(order, fill_value="not run").to_numpy()
-        columns[f"{metric} (seen kept)"] = kept[metric].reindex(order, fill_value="not run").to_numpy()
-    return pd.DataFrame(columns)
+    both = {"": excluded, " (seen kept)": kept}
+    columns = {
+        metric + suffix: rows[metric].reindex(order, fill_value="not run").to_numpy()
+        for metric in metrics
+        for suffix, rows in both.items()
+    }
+    return pd.DataFrame({SYSTEM: [systems.label(name) for name in order]} | columns)
 
 
 def by_protocol(table: pd.DataFrame, *, metrics: Sequence[str]) -> dict[str, pd.DataFrame]:

@@ -157,16 +157,15 @@ def planned(
     cases: Mapping[tuple[str, str], pd.DataFrame],
     comparisons: Sequence[tuple[str, str, str]],
     *,
-    seed: int,
-    n_permutations: int,
-    alpha: float,
     metrics: Sequence[str] = METRICS,
+    **draws,
 ) -> pd.DataFrame:
     """The planned comparisons, tested and corrected; a family is those of one protocol and metric.
 
     Args:
         cases: (protocol, system) -> frame of `evaluation.per_case`.
-        comparisons: (question, system, other), from `systems.comparisons`.
+        comparisons: (question, system, other), from `plan.comparisons`.
+        draws: `seed`, `n_permutations`, `alpha` of :func:`paired_tests`.
 
     Returns:
         A row for every comparison, also of systems without predictions, whose `reading` is `not run`:
@@ -179,14 +178,14 @@ def planned(
         pairs = [(one, other) for _, one, other in comparisons if {one, other} <= own.keys()]
         if pairs:
             values = user_values({name: own[name] for pair in pairs for name in pair}, metric=metric)
-            tested = paired_tests(values, pairs, seed=seed, n_permutations=n_permutations, alpha=alpha)
-            asked = asked.merge(tested, on=[SYSTEM, "other"], how="left")
-            frames.append(
-                asked.fillna({"reading": NOT_RUN}).assign(**{PROTOCOL: protocol, "metric": metric})
-            )
+            asked = asked.merge(paired_tests(values, pairs, **draws), on=[SYSTEM, "other"], how="left")
+            frames.append(_of_family(asked.fillna({"reading": NOT_RUN}), protocol, metric))
     table = pd.concat(frames, ignore_index=True)
-    table = table.astype(dict.fromkeys(("n_users", "n_better", "n_worse"), "Int64"))
-    return table[[PROTOCOL, "metric", *table.columns.drop([PROTOCOL, "metric"])]]
+    return table.astype(dict.fromkeys(("n_users", "n_better", "n_worse"), "Int64"))
+
+
+def _of_family(tests: pd.DataFrame, protocol: str, metric: str) -> pd.DataFrame:
+    return pd.concat({(protocol, metric): tests}, names=[PROTOCOL, "metric"]).reset_index([0, 1])
 
 
 def all_pairs(
@@ -194,15 +193,14 @@ def all_pairs(
     names: Sequence[str],
     *,
     metric: str,
-    seed: int,
-    n_permutations: int,
-    alpha: float,
+    **draws,
 ) -> pd.DataFrame:
     """Every two of some systems, each pair once; the pairs of one protocol are a family.
 
     Args:
         cases: (protocol, system) -> frame of `evaluation.per_case`.
         names: systems; those without predictions under a protocol are left out of it.
+        draws: as :func:`planned`.
 
     Returns:
         `protocol`, `metric` and the columns of :func:`paired_tests`.
@@ -210,18 +208,10 @@ def all_pairs(
     frames = []
     for protocol in config.PROTOCOLS:
         own = {name: cases[protocol, name] for name in names if (protocol, name) in cases}
-        pairs = [(one, other) for at, one in enumerate(own) for other in list(own)[at + 1 :]]
-        if pairs:
-            tested = paired_tests(
-                user_values(own, metric=metric),
-                pairs,
-                seed=seed,
-                n_permutations=n_permutations,
-                alpha=alpha,
-            )
-            frames.append(tested.assign(**{PROTOCOL: protocol, "metric": metric}))
-    table = pd.concat(frames, ignore_index=True)
-    return table[[PROTOCOL, "metric", *table.columns.drop([PROTOCOL, "metric"])]]
+        if pairs := list(itertools.combinations(own, 2)):
+            tested = paired_tests(user_values(own, metric=metric), pairs, **draws)
+            frames.append(_of_family(tested, protocol, metric))
+    return pd.concat(frames, ignore_index=True)
 
 
 def seed_spread(table: pd.DataFrame, names: Sequence[str], *, metric: str) -> pd.DataFrame:
@@ -252,21 +242,15 @@ def seed_spread(table: pd.DataFrame, names: Sequence[str], *, metric: str) -> pd
 def readable(tests: pd.DataFrame, *, protocol: str, metric: str) -> pd.DataFrame:
     """One family of :func:`planned` as a reader sees it: names in words, differences in points."""
     own = tests[(tests[PROTOCOL] == protocol) & (tests["metric"] == metric)]
-    pairs = zip(own[SYSTEM], own["other"], strict=True)
     users = zip(own["n_better"], own["n_worse"], strict=True)
-    return pd.DataFrame(
-        {
-            "question": own["question"],
-            "systems": [f"{systems.label(one)} − {systems.label(other)}" for one, other in pairs],
-            "points": 100 * own["difference"],
-            "users better / worse": ["" if pd.isna(up) else f"{up} / {down}" for up, down in users],
-            "d_z": own["effect_size"],
-            "p (t)": own["p_t"],
-            "p": own["p_permutation"],
-            "p (Holm)": own["p_holm"],
-            "reading": own["reading"],
-        }
-    )
+    shown = {
+        "question": own["question"],
+        "systems": own[SYSTEM].map(systems.label) + " − " + own["other"].map(systems.label),
+        "points": 100 * own["difference"],
+        "users better / worse": ["" if pd.isna(up) else f"{up} / {down}" for up, down in users],
+    }
+    names = {"effect_size": "d_z", "p_t": "p (t)", "p_permutation": "p", "p_holm": "p (Holm)"}
+    return pd.DataFrame(shown).join(own[[*names, "reading"]].rename(columns=names))
 
 
 def readable_by_metric(

@@ -27,6 +27,9 @@ METRICS = (
 )
 
 
+_BOUNDS = {"difference": "value", "low": "low", "high": "high"}
+
+
 def load_targets(dataset: str, protocol: str) -> pd.Series:
     """Targets of every case: `case_id` -> list of item ids, in order."""
     frame = files.read_parquet_of("data", config.processed_dir(dataset) / f"targets_{protocol}.parquet")
@@ -150,9 +153,7 @@ def paired_difference(
     others: pd.DataFrame,
     *,
     metric: str,
-    seed: int,
-    n_bootstrap: int = 2000,
-    confidence: float = 0.95,
+    **intervals,
 ) -> dict[str, float]:
     """Difference of two systems on the same cases, with an interval over users.
 
@@ -160,6 +161,7 @@ def paired_difference(
         cases: per-case frame of the one system.
         others: per-case frame of the other, over the same cases.
         metric: a column of both.
+        intervals: `seed`, `n_bootstrap`, `confidence` of :func:`summarise`.
 
     Returns:
         `difference` (cases minus others), `low`, `high`, `n_users`.
@@ -171,15 +173,9 @@ def paired_difference(
     if not len(both) == len(cases) == len(others):
         raise ValueError("the two systems answer different cases")
     gain = both.assign(gain=both[metric] - both[f"{metric}_other"])[[CASE, USER, "gain"]]
-    row = summarise(gain, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence, columns=["gain"]).loc[
-        "gain"
-    ]
-    return {
-        "difference": float(row["value"]),
-        "low": float(row["low"]),
-        "high": float(row["high"]),
-        "n_users": int(row["n_users"]),
-    }
+    row = summarise(gain, columns=["gain"], **intervals).loc["gain"]
+    bounds = {name: float(row[column]) for name, column in _BOUNDS.items()}
+    return bounds | {"n_users": int(row["n_users"])}
 
 
 def compare(
@@ -187,9 +183,7 @@ def compare(
     pairs: Sequence[tuple[str, str]],
     *,
     metrics: Sequence[str],
-    seed: int,
-    n_bootstrap: int = 2000,
-    confidence: float = 0.95,
+    **intervals,
 ) -> pd.DataFrame:
     """Paired differences of several pairs of systems.
 
@@ -197,7 +191,7 @@ def compare(
         cases: (scope, system) -> frame of :func:`per_case`, as :func:`per_case_of` gives them; one split.
         pairs: (system, other), compared under every protocol of `cases`.
         metrics: columns of the frames.
-        seed, n_bootstrap, confidence: as in :func:`summarise`.
+        intervals: as :func:`paired_difference`.
 
     Returns:
         One row a protocol, pair and metric, in that order: `system`, `other`, `protocol`, `metric`,
@@ -206,7 +200,6 @@ def compare(
     Raises:
         ValueError: as :func:`paired_difference`.
     """
-    intervals = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
     scopes = dict.fromkeys(scope for scope, _ in cases)
     rows = [
         {"system": system, "other": other, "protocol": scope.protocol, "metric": metric}
@@ -224,7 +217,7 @@ def flat_differences(differences: pd.DataFrame) -> dict[str, float]:
     return {
         f"{row.protocol}/{row.system}/{row.metric}/over_{row.other}/{part}": float(getattr(row, part))
         for row in differences.itertuples()
-        for part in ("difference", "low", "high")
+        for part in _BOUNDS
     }
 
 
@@ -253,34 +246,25 @@ def flatten(summary: pd.DataFrame, *, protocol: str, system: str, split: str = "
 
 
 def evaluate_systems(
-    systems: Iterable[str],
-    scopes: Iterable[Scope],
-    *,
-    seed: int,
-    n_bootstrap: int = 2000,
-    confidence: float = 0.95,
+    systems: Iterable[str], scopes: Iterable[Scope], **intervals
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Evaluate several systems of one stage.
 
     Args:
         systems: names, each with predictions of every scope.
         scopes: from :func:`core.predictions.scopes`.
-        seed, n_bootstrap, confidence: as in :func:`summarise`.
+        intervals: as :func:`paired_difference`.
 
     Returns:
         (table, flat metrics): the table has one row for each (split, protocol, system, metric) with
         `value`, `low`, `high`, `n_users`, `n_cases`.
     """
     cases = {(scope, name): per_case(name, scope) for scope, name in itertools.product(scopes, systems)}
-    return tabulate(cases, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence)
+    return tabulate(cases, **intervals)
 
 
 def tabulate(
-    cases: Mapping[tuple[Scope, str], pd.DataFrame],
-    *,
-    seed: int,
-    n_bootstrap: int = 2000,
-    confidence: float = 0.95,
+    cases: Mapping[tuple[Scope, str], pd.DataFrame], **intervals
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Means and intervals of frames that were made before.
 
@@ -290,7 +274,7 @@ def tabulate(
     """
     rows, flat = [], {}
     for (scope, system), frame in cases.items():
-        summary = summarise(frame, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence)
+        summary = summarise(frame, **intervals)
         keys = {"split": scope.split, "protocol": scope.protocol, "system": system}
         flat |= flatten(summary, **keys)
         rows.append(summary.reset_index().assign(**keys))
