@@ -38,7 +38,7 @@ def test_a_protocol_looks_alike_wherever_it_is_drawn(protocols):
     wanted = {name: (PROTOCOLS[name]["marker"], PROTOCOLS[name]["color"].lower()) for name in protocols}
     options = {"group": "protocol", "metric": "hit_rate@5", "note": "n"}
     assert looks(baselines.with_intervals(rows, xlabel="HR@5", **options)) == wanted
-    assert looks(charts.forest(rows, **options)) == wanted
+    assert looks(charts.forest(rows, note="n")) == wanted
 
 
 def test_language_models_systems_are_named_in_words():
@@ -62,16 +62,22 @@ def test_more_systems_than_colours_are_told_apart():
 
 def test_a_difference_names_both_systems_in_words():
     rows = [("movielm_lora", "lstm", protocol, 0.1, 0.0, 0.2) for protocol in config.PROTOCOLS]
-    rows.append(("dualrec_fusion", "movielm alone", "next_item", 0.1, 0.0, 0.2))
+    rows.append(("dualrec_fusion", "movielm alone", "next_item", 0.1, 0.05, 0.2))
     columns = ["system", "other", "protocol", "difference", "low", "high"]
-    pairs = pd.DataFrame(rows, columns=columns)
+    pairs = pd.DataFrame(rows, columns=columns).assign(metric="hit_rate@5")
     before = pairs.copy()
-    figure = charts.forest(pairs, group="protocol", metric="HR@5", note="n", label=systems.label)
+    figure = charts.forest(pairs, note="n", label=systems.label)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == [
         "movielm LoRA\n− LSTM alone (Stage 1)",
         "LSTM and language model fused (ours)\n− movielm alone",
     ]
     pd.testing.assert_frame_equal(pairs, before)
+    # Of three differences, one has an interval without zero: its mark is filled.
+    marks = [bars.lines[0] for bars in figure.axes[0].containers]
+    filled = [mark for mark in marks if mark.get_markerfacecolor() != "white"]
+    assert [len(mark.get_xdata()) for mark in filled] == [1, 0]
+    asked = charts.forest(pairs.assign(question="Why?"), note="n")
+    assert asked.axes[0].get_yticklabels()[0].get_text() == "Why?\nmovielm_lora − lstm"
 
 
 def test_figure_4_has_the_looks_of_the_protocols():

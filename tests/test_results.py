@@ -12,7 +12,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import systems
 from dualrec_utils.pipeline import params
-from dualrec_utils.show import paper
+from dualrec_utils.show import charts, paper
 
 ITEMS = [1, 2, 3, 4, 5, 6]
 # case -> (user, history, target); user 20 has one case more, so users and cases weigh differently.
@@ -388,14 +388,14 @@ def test_figures_return_the_rows_they_draw_and_leave_the_style_alone(study):
     before = dict(mpl.rcParams)
     drawn = {
         "systems": plots.draw_systems(table, lead="ml-100k"),
-        "differences": plots.draw_differences(differences, lead="ml-100k"),
+        "differences": (charts.forest(differences, note="ml-100k"), differences),
         "figure_5a": plots.draw_figure_5a(table, names=["most_popular", "lstm"], lead="ml-100k"),
         "figure_5b": plots.draw_figure_5b(table, names=["most_popular", "lstm"], lead="ml-100k"),
     }
     assert dict(mpl.rcParams) == before
     sizes = {name: len(data) for name, (_, data) in drawn.items()}
-    # 3 lists x 2; 1 comparison x 2 metrics x 2; 4 x 4 of the paper and 2 x 2 x 4 of ours; 2 and 3.
-    assert sizes == {"systems": 6, "differences": 4, "figure_5a": 32, "figure_5b": 5}
+    # 3 lists x 2; 1 comparison x 5 metrics x 2; 4 x 4 of the paper and 2 x 2 x 4 of ours; 2 and 3.
+    assert sizes == {"systems": 6, "differences": 10, "figure_5a": 32, "figure_5b": 5}
     for figure, _ in drawn.values():
         figure.savefig(study / "figure.png")
         assert (study / "figure.png").stat().st_size > 5_000

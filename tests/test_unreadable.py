@@ -89,8 +89,7 @@ def test_every_table_and_figure_of_such_a_model_is_made(counts, figures_closed):
     table = results.summarise(cases, **INTERVALS)
     lengths, planned = results.list_lengths(cases), plan.comparisons(MODEL)
     differences = results.compare(cases, comparisons=planned, **INTERVALS)
-    charts.forest(differences, group="protocol", metric="", note="")
-    of_results.draw_differences(differences, lead="")
+    charts.forest(differences, note="")
     tests = significance.planned(cases, planned, **TESTS)
     tables.to_markdown(results.short_lists(lengths))
     needed = sample_size.table(

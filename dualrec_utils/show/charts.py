@@ -14,10 +14,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from dualrec_utils.core import config, files
-from dualrec_utils.core.config import SYSTEM
+from dualrec_utils.core.config import PROTOCOL, SYSTEM
 
 # No matplotlibrc reaches a figure, neither while it is drawn nor when it is shown or saved later. A kernel
 # names its backend in the environment.
@@ -84,12 +83,12 @@ def caption(figure: Figure, text: str) -> None:
     figure.supxlabel(text, fontsize=8, color="#555555", x=0.01, ha="left")
 
 
-def save_figure(figure: Figure, data: pd.DataFrame, name: str, *, stage: str) -> Path:
+def save_figure(figure: Figure, data: pd.DataFrame | None, name: str, *, stage: str) -> Path:
     """Save `reports/figures/<stage>/<name>.png` and `.csv`, the data drawn.
 
     Args:
         figure: the finished figure.
-        data: every number it shows.
+        data: every number it shows; None where the stage's table of this name has them.
         name: file name without ending.
         stage: DVC stage that owns the folder.
 
@@ -97,7 +96,8 @@ def save_figure(figure: Figure, data: pd.DataFrame, name: str, *, stage: str) ->
         Path of the picture.
     """
     folder = config.figures_dir(stage)
-    files.write_csv(data, folder / f"{name}.csv")
+    if data is not None:
+        files.write_csv(data, folder / f"{name}.csv")
     return save_picture(figure, folder / f"{name}.png")
 
 
@@ -136,38 +136,38 @@ def intervals(axes: Axes, rows: pd.DataFrame, places: np.ndarray, *, value: str 
     axes.errorbar(rows[value], places, xerr=errors, linestyle="none", markersize=5, elinewidth=1.1, **look)
 
 
-def forest(
-    pairs: pd.DataFrame, *, group: str, metric: str, note: str, label: Callable[[str], str] = str
-) -> Figure:
-    """Paired differences with their intervals, one line a comparison, one mark a group on it.
+@study_style()
+def forest(pairs: pd.DataFrame, *, note: str, label: Callable[[str], str] = str) -> Figure:
+    """Paired differences with their intervals: a panel a metric, a line a comparison, a mark a protocol.
+
+    A filled mark's interval excludes zero.
 
     Args:
-        pairs: `system`, `other`, the column `group`, `difference` (system minus other), `low`, `high`.
-        group: column that tells the marks of a line apart.
-        metric: what differs.
-        note: caption.
+        pairs: `system`, `other`, `protocol`, `metric`, `difference` (system minus other), `low`, `high`;
+            where there is a `question` to each pair, it stands above the pair's names.
+        note: begin of the caption.
         label: a system in words.
     """
     # Names of both systems on one line would leave the intervals less than half the width.
     one, other = (pairs[column].map(label) for column in (SYSTEM, "other"))
-    pairs = pairs.assign(comparison=one + "\n− " + other)
-    comparisons, groups = list(dict.fromkeys(pairs["comparison"])), list(dict.fromkeys(pairs[group]))
-    with study_style():
-        figure, axes = plt.subplots(figsize=(8.2, 1.3 + 0.5 * len(comparisons)))
-        for number, name in enumerate(groups):
-            own = pairs[pairs[group] == name]
-            height = [
-                comparisons.index(c) + 0.22 * (number - (len(groups) - 1) / 2) for c in own["comparison"]
-            ]
-            reach = [own["difference"] - own["low"], own["high"] - own["difference"]]
-            look = PROTOCOLS.get(name, SERIES[number])
-            axes.errorbar(
-                own["difference"], height, xerr=reach, label=name, capsize=3, linestyle="none", **look
-            )
-        axes.axvline(0, color=COLORS["grey"], linewidth=1)
-        axes.set_yticks(range(len(comparisons)), comparisons)
-        axes.set(xlabel=f"difference in {metric}", ylim=(len(comparisons) - 0.5, -0.5))
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(groups))
-        caption(figure, note)
+    lines = pairs["question"] + "\n" + one + " − " + other if "question" in pairs else one + "\n− " + other
+    names, metrics = list(dict.fromkeys(lines)), list(dict.fromkeys(pairs["metric"]))
+    protocols = [protocol for protocol in PROTOCOLS if protocol in set(pairs[PROTOCOL])]
+    figure = blank((9.0, 0.9 + 0.48 * len(names)))
+    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for axes, metric in zip(panels, metrics, strict=True):
+        axes.axvline(0, color=COLORS["black"], linewidth=0.8)
+        for number, protocol in enumerate(protocols):
+            rows = pairs[(pairs["metric"] == metric) & (pairs[PROTOCOL] == protocol)]
+            places = lines[rows.index].map(names.index) + 0.3 * (number - (len(protocols) - 1) / 2)
+            sure = (rows["low"] > 0) | (rows["high"] < 0)
+            for chosen, more in ((sure, {"label": protocol}), (~sure, {"markerfacecolor": "white"})):
+                look = PROTOCOLS[protocol] | more
+                intervals(axes, rows[chosen], places[chosen].to_numpy(), value="difference", **look)
+        axes.set_title(f"difference of {SHORT.get(metric, metric)}")
+        label_rows(axes, names)
+        axes.locator_params(axis="x", nbins=5)
+        axes.tick_params(axis="y", labelsize=8)
+    figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    caption(figure, f"{note}; filled: the interval excludes zero")
     return figure

@@ -2,18 +2,12 @@
 
 from dualrec_utils.analysis.figures.breakdowns import draw_by_genre, draw_by_group, draw_catalog
 from dualrec_utils.analysis.figures.significance import draw_pairs, draw_power
-from dualrec_utils.analysis.figures.systems import (
-    draw_differences,
-    draw_figure_5a,
-    draw_figure_5b,
-    draw_systems,
-)
+from dualrec_utils.analysis.figures.systems import draw_figure_5a, draw_figure_5b, draw_systems
 
 __all__ = [
     "draw_by_genre",
     "draw_by_group",
     "draw_catalog",
-    "draw_differences",
     "draw_figure_5a",
     "draw_figure_5b",
     "draw_pairs",

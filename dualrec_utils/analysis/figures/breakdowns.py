@@ -12,23 +12,14 @@ from matplotlib.figure import Figure
 from dualrec_utils.analysis import breakdowns
 from dualrec_utils.core.config import SYSTEM
 from dualrec_utils.models import systems
-from dualrec_utils.show.charts import (
-    COLORS,
-    PAPER_LINE,
-    SHORT,
-    blank,
-    caption,
-    intervals,
-    label_rows,
-    study_style,
-)
+from dualrec_utils.show import charts
 
-DOT = {"color": COLORS["blue"], "marker": "o"}
+DOT = {"color": charts.COLORS["blue"], "marker": "o"}
 # Room left of zero, as a share of the axis: a marker at zero is seen whole.
 EDGE = -0.04
 
 
-@study_style()
+@charts.study_style()
 def draw_by_group(
     table: pd.DataFrame, *, by: str, names: Sequence[str], note: str, lead: str
 ) -> tuple[Figure, pd.DataFrame]:
@@ -46,21 +37,23 @@ def draw_by_group(
     """
     drawn = table[(table["by"] == by) & table[SYSTEM].isin(names)]
     groups = list(dict.fromkeys(drawn["group"]))
-    figure = blank((9.0, 1.1 + 0.26 * len(names)))
+    figure = charts.blank((9.0, 1.1 + 0.26 * len(names)))
     panels = figure.subplots(1, len(groups), sharex=True, sharey=True, squeeze=False)[0]
     for axes, group in zip(panels, groups, strict=True):
         rows = drawn[drawn["group"] == group]
-        intervals(axes, rows, rows[SYSTEM].map(list(names).index).to_numpy(float), **DOT)
+        charts.intervals(axes, rows, rows[SYSTEM].map(list(names).index).to_numpy(float), **DOT)
         axes.set_title(f"{group}\n{rows['n_cases'].max():,} cases, {rows['n_users'].max()} users")
-        axes.set_xlabel(SHORT[rows["metric"].iloc[0]])
-        label_rows(axes, [systems.label(name) for name in names])
+        axes.set_xlabel(charts.SHORT[rows["metric"].iloc[0]])
+        charts.label_rows(axes, [systems.label(name) for name in names])
     axes.set_xlim(left=EDGE * axes.get_xlim()[1])
     n_cases = drawn.groupby("group")["n_cases"].max().sum()
-    caption(figure, f"{lead}; {breakdowns.PROTOCOL_USED}, {n_cases:,} cases, seen movies excluded; {note}")
+    charts.caption(
+        figure, f"{lead}; {breakdowns.PROTOCOL_USED}, {n_cases:,} cases, seen movies excluded; {note}"
+    )
     return figure, drawn
 
 
-@study_style()
+@charts.study_style()
 def draw_by_genre(
     table: pd.DataFrame, overall: pd.DataFrame, *, names: Sequence[str], lead: str
 ) -> tuple[Figure, pd.DataFrame]:
@@ -82,20 +75,20 @@ def draw_by_genre(
     metric = drawn["metric"].iloc[0]
     whole = overall[(overall["protocol"] == breakdowns.PROTOCOL_USED) & (overall["metric"] == metric)]
     whole = whole.set_index(SYSTEM)
-    figure = blank((9.0, 1.1 + 0.26 * len(genres)))
+    figure = charts.blank((9.0, 1.1 + 0.26 * len(genres)))
     panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, names, strict=True):
         own = drawn[drawn[SYSTEM] == name]
-        axes.axvline(whole.loc[name, "value"], **PAPER_LINE)
-        intervals(axes, own, own["group"].map(genres.index).to_numpy(float), **DOT)
+        axes.axvline(whole.loc[name, "value"], **charts.PAPER_LINE)
+        charts.intervals(axes, own, own["group"].map(genres.index).to_numpy(float), **DOT)
         axes.set_title(textwrap.fill(systems.label(name), 16), fontsize=9)
-        axes.set_xlabel(SHORT[metric])
-        label_rows(axes, [f"{genre} ({sizes[genre]})" for genre in genres])
+        axes.set_xlabel(charts.SHORT[metric])
+        charts.label_rows(axes, [f"{genre} ({sizes[genre]})" for genre in genres])
     axes.set_xlim(left=EDGE * axes.get_xlim()[1])
     few = breakdowns.FEWEST_USERS
     n_cases = whole.loc[names[0], "n_cases"]
     note = f"{n_cases:,} cases, each under every genre of its target (cases in brackets)"
-    caption(
+    charts.caption(
         figure,
         f"{lead}; {breakdowns.PROTOCOL_USED}, seen movies excluded, {note};\n"
         f"genres of at least {few} users; dashed: all cases",
@@ -103,7 +96,7 @@ def draw_by_genre(
     return figure, drawn
 
 
-@study_style()
+@charts.study_style()
 def draw_catalog(table: pd.DataFrame, *, targets: float, lead: str) -> tuple[Figure, pd.DataFrame]:
     """Catalog coverage and novelty of the first five, one row a system.
 
@@ -115,19 +108,19 @@ def draw_catalog(table: pd.DataFrame, *, targets: float, lead: str) -> tuple[Fig
     Returns:
         The figure and the rows it draws.
     """
-    figure = blank((9.0, 1.1 + 0.26 * len(table)))
+    figure = charts.blank((9.0, 1.1 + 0.26 * len(table)))
     coverage, novelty = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(table), dtype=float)
     coverage.plot(table["coverage"], places, linestyle="none", markersize=5, **DOT)
     coverage.set(title="coverage@5", xlabel="share of the catalog in any first five", xlim=(0, 1.02))
-    novelty.axvline(targets, **PAPER_LINE)
-    intervals(novelty, table, places, value="novelty", **DOT)
+    novelty.axvline(targets, **charts.PAPER_LINE)
+    charts.intervals(novelty, table, places, value="novelty", **DOT)
     novelty.set(title="novelty@5", xlabel="mean self-information of the first five, bits")
     novelty.set_xlim(left=0)
     for axes in (coverage, novelty):
-        label_rows(axes, [systems.label(name) for name in table[SYSTEM]])
+        charts.label_rows(axes, [systems.label(name) for name in table[SYSTEM]])
     n_cases, n_users = table["n_cases"].max(), table["n_users"].max()
-    caption(
+    charts.caption(
         figure,
         f"{lead}; {breakdowns.PROTOCOL_USED}, {n_users} users, {n_cases:,} cases, seen movies excluded;"
         " dashed: the movies rated next",
