@@ -158,6 +158,23 @@ def test_parse_names_what_is_wrong(tmp_path, form, message):
         parsed("ml-100k", tmp_path, form)
 
 
+@settings(max_examples=60)
+@given(
+    st.integers(0, len(RATINGS)),
+    st.integers(0, 4),
+    st.binary(max_size=4) | st.text('\n\t\r" 0.e-', max_size=4),
+)
+def test_damaged_text_is_refused_or_reads_as_it_stands(tmp_path_factory, start, n_lost, put):
+    put = put if isinstance(put, bytes) else put.encode()
+    content = RATINGS[:start] + put + RATINGS[start + n_lost :]
+    try:
+        ratings, _ = parsed("ml-100k", tmp_path_factory.mktemp("text"), as_files(content))
+    except StudyError:
+        return
+    rows = [line.split(b"\t") for line in content.removesuffix(b"\n").split(b"\n")]
+    assert ratings.to_numpy().tolist() == [[float(field) for field in row] for row in rows]
+
+
 STORED = zipped({"ml-100k/u.data": RATINGS, "ml-100k/u.item": U_ITEM}, zipfile.ZIP_STORED)
 
 

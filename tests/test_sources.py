@@ -3,7 +3,6 @@
 import dataclasses
 import http.server
 import importlib
-import json
 import shutil
 import socket
 import subprocess
@@ -134,43 +133,28 @@ def test_a_look_up_that_hangs_is_left_behind(monkeypatch):
     released.set()
 
 
-def test_files_already_fetched_need_no_source(cut_off, tiny_folder, monkeypatch):
-    sources.fetch("ml-100k")
-    shutil.rmtree(tiny_folder)
-    monkeypatch.delenv("DUALREC_DATA")
-    assert sources.fetch("ml-100k").source == "folder"
-
-
-def test_a_fetched_file_that_was_edited_is_fetched_again(cut_off, tiny_folder):
+def test_files_already_fetched_need_no_source_unless_they_were_edited(cut_off, tiny_folder, monkeypatch):
+    folder = config.raw_dir("ml-100k")
+    folder.mkdir(parents=True)
+    (folder / "old.csv").write_text("left by an earlier version")
     path = sources.fetch("ml-100k").paths[0]
+    assert sorted(other.name for other in folder.iterdir()) == ["source.json", "u.data", "u.item"]
     right = path.read_bytes()
     path.write_bytes(right + b"1\t1\t5\t880000000\n")
     assert sources.fetch("ml-100k").paths[0].read_bytes() == right
-
-
-def test_the_record_names_only_files_of_the_source(cut_off, tiny_folder):
-    stray = config.raw_dir("ml-100k") / "old.csv"
-    stray.parent.mkdir(parents=True)
-    stray.write_text("left by an earlier version")
-    sources.fetch("ml-100k")
-    names = sorted(path.name for path in config.raw_dir("ml-100k").iterdir())
-    assert names == ["source.json", "u.data", "u.item"]
-    assert json.loads((stray.parent / "source.json").read_text())["source"] == "folder"
+    shutil.rmtree(tiny_folder)
+    monkeypatch.delenv("DUALREC_DATA")
+    assert sources.fetch("ml-100k").source == "folder"
 
 
 @pytest.mark.parametrize(
     "record",
     [
         b"",
-        b"\xff",
-        b'{"source": "folder", "sha256": {"u.da',
         b"[]",
-        b"{}",
         b'{"source": "folder"}',
         b'{"source": "folder", "sha256": {}}',
-        b'{"source": "folder", "sha256": 3}',
         b'{"source": "folder", "sha256": ["u.data", "u.item"]}',
-        b'{"source": ["folder"], "sha256": {"u.data": "", "u.item": ""}}',
         b'{"source": "folder", "sha256": {"u.data": ""}}',
     ],
     ids=str,

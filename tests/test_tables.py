@@ -2,7 +2,6 @@
 
 import nbformat
 import pandas as pd
-import pytest
 
 from dualrec_utils.core import config
 from dualrec_utils.pipeline import export
@@ -109,15 +108,3 @@ def test_a_table_is_saved_where_its_stage_keeps_them(root):
     path = config.TABLES / "results" / "one.csv"
     assert path.read_text() == "system,value\na,0.5\n"
     pd.testing.assert_frame_equal(pd.read_csv(path), frame)
-
-
-def test_nothing_is_left_where_saving_fails(root):
-
-    class Broken(pd.DataFrame):
-        def to_csv(self, path, **_):
-            path.write_text("half")
-            raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        tables.save_table(Broken({"a": [1]}), "one", stage="results")
-    assert [path for path in root.rglob("*") if path.is_file()] == []

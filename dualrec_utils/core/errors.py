@@ -8,7 +8,7 @@ import re
 # What Python, and libraries that are not written in it, say of an error of the operating system.
 _NUMBER = re.compile(r"\[Errno (\d+)\] ?|\(os error (\d+)\)")
 _ADVICE = {
-    errno.ENOENT: "`dvc repro` makes what a stage has not written yet",
+    errno.ENOENT: "make it, or run the stage that writes it (`dvc repro`)",
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "the disk has no room left: free some"),
     errno.EFBIG: "a file may not grow that large here: lift the limit (`ulimit -f unlimited`)",
     **dict.fromkeys((errno.EACCES, errno.EPERM), "change whose it is and who may read and write it"),

@@ -164,10 +164,12 @@ def genre_shares(interactions: pd.DataFrame, items: pd.DataFrame, splits: pd.Dat
 
 def rating_counts(interactions: pd.DataFrame) -> pd.DataFrame:
     """`rating` (1 to 5), `n` and `share` of each value."""
-    counts = interactions[RATING].astype(float).value_counts().sort_index()
-    return pd.DataFrame(
-        {RATING: counts.index, "n": counts.to_numpy(), "share": counts.to_numpy() / counts.sum()}
-    )
+    return _shares(interactions[RATING].astype(float).value_counts().sort_index())
+
+
+def _shares(counts: pd.Series) -> pd.DataFrame:
+    """What was counted, `n` and `share`, in the order of the counts."""
+    return counts.rename("n").reset_index().assign(share=counts.to_numpy() / counts.sum())
 
 
 def weekly_counts(interactions: pd.DataFrame) -> pd.DataFrame:
@@ -198,10 +200,8 @@ def gaps(interactions: pd.DataFrame) -> pd.DataFrame:
 def gap_classes(user_gaps: pd.DataFrame) -> pd.DataFrame:
     """Share of gaps in each class of :data:`GAP_CLASSES`: `gap`, `n`, `share` (sums to 1)."""
     edges = [-1, *GAP_CLASSES.values()]
-    classes = pd.cut(user_gaps["seconds"], edges, labels=list(GAP_CLASSES))
-    counts = classes.value_counts().reindex(list(GAP_CLASSES))
-    return pd.DataFrame({"gap": counts.index.astype(str), "n": counts.to_numpy(),
-                         "share": counts.to_numpy() / counts.sum()})  # fmt: skip
+    classes = pd.cut(user_gaps["seconds"], edges, labels=list(GAP_CLASSES)).rename("gap")
+    return _shares(classes.value_counts(sort=False)).astype({"gap": "str"})
 
 
 def last_spans(interactions: pd.DataFrame, *, last: int) -> pd.DataFrame:

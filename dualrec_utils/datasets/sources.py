@@ -203,7 +203,7 @@ def _from_url(url: str, into: Path) -> list[Path]:
         path = pooch.retrieve(
             url, known_hash=None, path=into, fname=url.rsplit("/", 1)[1], downloader=downloader
         )
-    except (requests.RequestException, OSError) as error:
+    except requests.RequestException as error:
         raise _Unusable(f"{url} broke off: {type(error).__name__}") from error
     return [Path(path)]
 
