@@ -92,32 +92,41 @@ def test_movies_and_users_that_are_not_movielens_are_named(published_files, item
         nir_data.load(published_files, items, ratings)
 
 
-def test_files_come_from_a_folder_first_and_are_kept(root, published_files):
-    folder = nir_data.fetch(folder=published_files.parent, url="http://127.0.0.1:9/")
+@pytest.fixture
+def out_of_reach(published_files, monkeypatch):
+    """The published files lie in DUALREC_DATA, and nothing can be downloaded."""
+    monkeypatch.setattr(nir_data, "URL", "http://127.0.0.1:9/")
+    monkeypatch.setenv("DUALREC_DATA", str(published_files.parent))
+
+
+def test_files_come_from_a_folder_first_and_are_kept(root, published_files, out_of_reach):
+    folder = nir_data.fetch()
     assert folder == config.raw_dir(nir_data.DATASET)
     (published_files / nir_data.ANSWERS).unlink()
-    assert nir_data.fetch(folder=published_files.parent, url="http://127.0.0.1:9/") == folder
+    assert nir_data.fetch() == folder
+    (folder / nir_data.HISTORIES).write_text("cut", encoding="utf-8")
+    assert files.sha256(nir_data.fetch() / nir_data.HISTORIES) == nir_data.SHA256[nir_data.HISTORIES]
 
 
 def test_files_are_downloaded_and_verified(root, published_files, monkeypatch):
     handler = partial(SimpleHTTPRequestHandler, directory=str(published_files))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/"
-        folder = nir_data.fetch(url=url)
+        monkeypatch.setattr(nir_data, "URL", f"http://127.0.0.1:{server.server_port}/")
+        folder = nir_data.fetch()
         assert {path.name for path in folder.iterdir()} == set(nir_data.SHA256)
         (folder / nir_data.ANSWERS).unlink()
         monkeypatch.setitem(nir_data.SHA256, nir_data.ANSWERS, "0" * 64)
         with pytest.raises(StudyError, match=r"0{64}.*DUALREC_DATA=SOME_FOLDER"):
-            nir_data.fetch(url=url)
+            nir_data.fetch()
         server.shutdown()
     assert not (folder / nir_data.ANSWERS).exists()
 
 
-def test_out_of_reach_names_address_checksum_and_folder(root, published_files):
+def test_out_of_reach_names_address_checksum_and_folder(root, published_files, out_of_reach):
     (published_files / nir_data.HISTORIES).write_text("another file", encoding="utf-8")
     with pytest.raises(StudyError) as error:
-        nir_data.fetch(folder=published_files.parent, url="http://127.0.0.1:9/")
+        nir_data.fetch()
     for part in ("http://127.0.0.1:9/ml_100k.json", nir_data.SHA256[nir_data.HISTORIES], "is another file"):
         assert part in str(error.value)
 

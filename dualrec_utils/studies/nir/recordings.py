@@ -55,13 +55,10 @@ class Published:
     targets: pd.Series
 
 
-def fetch(*, folder: Path | None = None, url: str = URL) -> Path:
+def fetch() -> Path:
     """Put both files, verified, into `data/raw/nir-ml-100k`, or keep those already there.
 
-    Args:
-        folder: a folder holding `nir-ml-100k/...`, tried first; default: the environment variable
-            `DUALREC_DATA`.
-        url: where the files lie otherwise.
+    A folder that the environment variable `DUALREC_DATA` names, holding `nir-ml-100k/...`, is tried first.
 
     Returns:
         The folder of the two files.
@@ -69,57 +66,33 @@ def fetch(*, folder: Path | None = None, url: str = URL) -> Path:
     Raises:
         StudyError: when a file is to be had nowhere, with URL, checksum and the folder to put it in.
     """
-    target = config.raw_dir(DATASET)
-    if not _kept(target):
-        with sources.alone(target):
-            # Another process may have fetched them meanwhile.
-            if not _kept(target):
-                local = folder or os.environ.get("DUALREC_DATA")
-                with files.replacing_folder(target) as into:
-                    for name in SHA256:
-                        if _is_right(target / name):
-                            shutil.copyfile(target / name, into / name)
-                        else:
-                            _fetch_one(name, into, local=local, url=url)
+    # Imported late: only this function needs a network library.
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    target, local = config.raw_dir(DATASET), os.environ.get("DUALREC_DATA")
+    downloader = pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT_SECONDS)
+    with sources.alone(target):
+        for name, checksum in SHA256.items():
+            own = Path(local).expanduser() / DATASET / name if local else target / name
+            if not _is_right(target / name) and _is_right(own):
+                with files.replacing(target / name) as temporary:
+                    shutil.copyfile(own, temporary)
+            try:
+                # What has its checksum is kept.
+                pooch.retrieve(URL + name, checksum, fname=name, path=target, downloader=downloader)
+            except (OSError, ValueError) as error:  # requests' exceptions are OSErrors, pooch's ValueErrors
+                state = "is another file" if own.is_file() else "is not there"
+                raise StudyError(
+                    f"{name} could not be fetched: {own} {state}; {URL + name} did not deliver it"
+                    f" ({type(error).__name__}). Download {URL + name} (SHA-256 {checksum}) by hand, put it"
+                    f" at SOME_FOLDER/{DATASET}/{name} and run again with DUALREC_DATA=SOME_FOLDER"
+                ) from error
     return target
-
-
-def _kept(target: Path) -> bool:
-    return all(_is_right(target / name) for name in SHA256)
 
 
 def _is_right(path: Path) -> bool:
     return path.is_file() and files.sha256(path) == SHA256[path.name]
-
-
-def _fetch_one(name: str, into: Path, *, local: Path | str | None, url: str) -> None:
-    reasons = []
-    if local:
-        found = Path(os.path.expanduser(local)) / DATASET / name
-        if _is_right(found):
-            shutil.copyfile(found, into / name)
-            return
-        reasons.append(f"{found} is another file" if found.is_file() else f"there is no {found}")
-    try:
-        _download(url + name, SHA256[name], into)
-    except (OSError, ValueError) as error:  # requests' exceptions are OSErrors, pooch's ValueErrors
-        reasons.append(f"{url + name} did not deliver it ({type(error).__name__})")
-        raise StudyError(
-            f"{name} could not be fetched: {'; '.join(reasons)}. Download {url + name}"
-            f" (SHA-256 {SHA256[name]}) by hand, put it at SOME_FOLDER/{DATASET}/{name} and run again"
-            " with DUALREC_DATA=SOME_FOLDER"
-        ) from error
-
-
-def _download(address: str, checksum: str, into: Path) -> None:
-    # Imported late: a folder at hand needs no network library.
-    import pooch
-
-    pooch.get_logger().setLevel("WARNING")
-    downloader = pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT_SECONDS)
-    pooch.retrieve(
-        address, known_hash=checksum, path=into, fname=address.rsplit("/", 1)[1], downloader=downloader
-    )
 
 
 def load(folder: Path, items: pd.DataFrame, ratings: pd.DataFrame) -> Published:
