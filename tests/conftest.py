@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +22,6 @@ from dualrec_utils.models import handoff
 
 # numba would compile ranx for a minute, to compare metrics of lists that need a moment without.
 os.environ["NUMBA_DISABLE_JIT"] = "1"
-# nbformat's validator imports a parser of addresses that takes seconds to build and is not used.
-sys.modules["rfc3987_syntax"] = None
 
 # No deadline: a busy machine is no fault of the code. The same examples on every run.
 settings.register_profile("study", deadline=None, derandomize=True, max_examples=30)

@@ -6,30 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
+from test_leave_one_out import track
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.studies.leave_one_out import track as leave_one_out
-from dualrec_utils.studies.leave_one_out.track import Track
 from dualrec_utils.studies.peers import ours as peer_baselines, recbole, settings as peers
 
 FOLDER = peers.PARAMS.parent
 
 
-def track_of(histories):
-    """A track of user 10, 20, ... with these histories."""
-    return Track(
-        dataset="ml-100k",
-        source="made up",
-        order_sha256="",
-        item_ids=np.unique(np.concatenate(histories)),
-        user_ids=10 * np.arange(1, len(histories) + 1),
-        histories=tuple(np.array(history) for history in histories),
-    )
-
-
-TRACK = track_of([[5, 3, 9, 4], [9, 5, 3], [4, 9, 5, 3]])
+TRACK = track([[5, 3, 9, 4], [9, 5, 3], [4, 9, 5, 3]])
 HISTORIES = st.lists(
     st.lists(st.integers(1, 40), min_size=3, max_size=12, unique=True), min_size=1, max_size=6
 )
@@ -45,21 +33,21 @@ def read_back(path):
 
 @given(HISTORIES)
 def test_what_is_exported_is_read_back_in_order(tmp_path_factory, histories):
-    track = track_of(histories)
-    path = recbole.export(track, tmp_path_factory.mktemp("export") / "track.inter")
-    assert read_back(path) == dict(zip(track.user_ids.tolist(), histories, strict=True))
+    whole = track(histories)
+    path = recbole.export(whole, tmp_path_factory.mktemp("export") / "track.inter")
+    assert read_back(path) == dict(zip(whole.user_ids.tolist(), histories, strict=True))
 
 
 def test_an_exported_line_is_a_user_a_movie_and_its_position(tmp_path):
     path = recbole.export(TRACK, tmp_path / "track.inter")
     header, *lines = path.read_text(encoding="utf-8").splitlines()
     assert header == "user_id:token\titem_id:token\tposition:float"
-    assert lines[:4] == ["10\t5\t0", "10\t3\t1", "10\t9\t2", "10\t4\t3"]
+    assert lines[:4] == ["1\t5\t0", "1\t3\t1", "1\t9\t2", "1\t4\t3"]
 
 
 @given(HISTORIES)
 def test_no_target_is_in_training(histories):
-    split = peers.split(track_of(histories))
+    split = peers.split(track(histories))
     for part, history in zip(split.training, histories, strict=True):
         assert part.tolist() == history[:-2]
     assert split.validation.targets.tolist() == [history[-2] for history in histories]
@@ -192,7 +180,7 @@ def test_only_what_both_sides_have_finished_is_collected(tmp_path):
 def test_slim_is_asked_as_recbole_asks_it():
     """By the training items, which lack the validation item; other models get all that came before."""
     histories = [[5, 3, 9, 4], [5, 3, 4, 9], [9, 5, 3, 4], [3, 9, 4, 5]]
-    split = peers.split(track_of(histories))
+    split = peers.split(track(histories))
     hyperparameters = {"query_length": 100, "alpha": 0.001, "l1_share": 0.1}
     model = baselines.build("slim", split.item_ids, seed=1, **hyperparameters).fit(split.training)
     asked = []
@@ -211,7 +199,7 @@ def test_slim_is_asked_as_recbole_asks_it():
 @pytest.mark.usefixtures("one_thread")
 def test_a_run_of_ours_is_a_row(tmp_path):
     rng = np.random.default_rng(0)
-    split = peers.split(track_of([rng.permutation(12)[:9] + 1 for _ in range(30)]))
+    split = peers.split(track([rng.permutation(12)[:9] + 1 for _ in range(30)]))
     own = peers.read_settings()["models"]["gru4rec"]["ours"] | {"max_epochs": 2, "embedding_size": 4}
     found = peer_baselines.run("gru4rec", own, seed=1, split=split)
     assert set(peers.RUN_COLUMNS) <= set(found)

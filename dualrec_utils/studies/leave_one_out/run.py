@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from dualrec_utils.core import config, files
+from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.config import SEED
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
@@ -83,7 +83,7 @@ def run_seed(split: loo.Split, name: str, hyperparameters: dict, *, seed: int, b
     users = loo.evaluate(model.score, split.test, split.item_ids)
     scored = time.perf_counter()
     row: dict = {"model": name, SEED: seed}
-    for metric, values in loo.summarise(users, seed=bootstrap_seed).iterrows():
+    for metric, values in evaluation.summarise(users, columns=loo.METRICS, seed=bootstrap_seed).iterrows():
         row |= {metric: values["value"], f"{metric}_low": values["low"], f"{metric}_high": values["high"]}
     epochs = len(validation.found)
     return row | {

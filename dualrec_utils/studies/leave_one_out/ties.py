@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.core import config, files
+from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.config import ITEM, POSITION, TIMESTAMP, USER
 from dualrec_utils.datasets import movielens, sources
 from dualrec_utils.models import baselines
@@ -73,7 +73,8 @@ def compare(ratings: pd.DataFrame, *, dataset: str, n_validation: int, seed: int
         for name, hyperparameters in MODELS.items():
             model = baselines.build(name, split.item_ids, seed=seed, **hyperparameters)
             model.fit(split.training, user_ids=split.user_ids)
-            found = loo.summarise(loo.evaluate(model.score, split.test, split.item_ids), seed=seed)
+            users = loo.evaluate(model.score, split.test, split.item_ids)
+            found = evaluation.summarise(users, columns=SHOWN, seed=seed)
             cells = {m: tables.with_interval(*found.loc[m, ["value", "low", "high"]]) for m in SHOWN}
             rows.append({"ties": order, "targets_moved": np.mean(moved), "model": name, **cells})
     return pd.DataFrame(rows)

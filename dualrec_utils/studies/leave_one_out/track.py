@@ -7,9 +7,8 @@ duplicate titles are left as the field's files have them. Later ratings of other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -27,14 +26,8 @@ CUTOFFS = evaluation.CUTOFFS
 METRICS = tuple(f"{name}@{k}" for name in ("hit_rate", "ndcg") for k in CUTOFFS)
 # Users scored at once: bounds the memory of score matrices.
 _CHUNK = 512
-
-
-class Scorer(Protocol):
-    """Histories of item ids and whose they are -> scores (n_users, n_items), higher is better."""
-
-    def __call__(
-        self, histories: Sequence[np.ndarray], *, user_ids: Sequence[int] | None = None
-    ) -> np.ndarray: ...
+# Histories of item ids and `user_ids=` whose they are -> scores (n_users, n_items), higher is better.
+Scorer = Callable[..., np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -187,7 +180,7 @@ def evaluate(score: Scorer, cases: Cases, item_ids: np.ndarray) -> pd.DataFrame:
 
     Returns:
         One row a user: `user_id`, `first_hit` (the target's rank, from 1) and the columns of
-        :data:`METRICS`, each in [0, 1]. :func:`summarise` has mean and interval.
+        :data:`METRICS`, each in [0, 1].
 
     Raises:
         StudyError: when scores have another shape, or one is not a number.
@@ -235,12 +228,3 @@ class Validation:
         self._since = self._clock()
         self.seconds += self._since - asked
         return self.found[-1]
-
-
-def summarise(users: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Mean and 95% bootstrap interval over users of each of :data:`METRICS`, from :func:`evaluate`.
-
-    Returns:
-        Frame indexed by metric with `value`, `low`, `high`, `n_users`, `n_cases`.
-    """
-    return evaluation.summarise(users, seed=seed, columns=METRICS)

@@ -164,12 +164,11 @@ def unread_by_movielm(published: Published) -> set[int]:
 def only_users(result: Result, users: set[int]) -> Result:
     """The same result on some users."""
     chosen = result.scored[USER].isin(users).to_numpy()
-    return Result(
-        f"{result.system}_unread_users",
-        result.candidates_by,
-        result.scored[chosen],
-        np.asarray(result.reached)[chosen],
-        "only users whose histories movielm was not trained on",
+    return result._replace(
+        system=f"{result.system}_unread_users",
+        scored=result.scored[chosen],
+        reached=np.asarray(result.reached)[chosen],
+        remark="only users whose histories movielm was not trained on",
     )
 
 
@@ -184,11 +183,11 @@ def origin(
         sorted(", ".join(titles[own[case]])) == sorted(nir.listed_candidates(prompt))
         for case, prompt in zip(recorded[CASE], recorded["prompt_1"], strict=True)
     ]
-    interactions = _processed("interactions")
+    interactions, unread = _processed("interactions"), unread_by_movielm(published)
     read = {
         user: set(items.to_numpy()[:-WINDOW])
         for user, items in interactions.groupby(USER)[ITEM]
-        if user not in unread_by_movielm(published)
+        if user not in unread
     }
     movielens = published.items[MOVIELENS].to_numpy()
     leaked = [

@@ -90,7 +90,10 @@ def results(
             [watched[row] for row in rows], [published_titles[list(c)] for c in shown], words, answer=answer
         )
         told.insert(0, CASE, published.cases[CASE].to_numpy()[rows])
-        _save(told, f"{name}_{candidates_by.replace(' ', '_')}", about | {"parameters": parameters})
+        files.write_jsonl(
+            [row | about | {"parameters": parameters} for row in told.to_dict("records")],
+            config.generations_dir(DATASET, "nir") / f"{name}_{candidates_by.replace(' ', '_')}.jsonl",
+        )
         free = nir.read_answers(told["answer_3"], shown, published.items)
         named = np.mean([sum(item is not None for item in items) for items in free])
 
@@ -134,8 +137,3 @@ def _histories(published: Published, catalog: Catalog) -> list[str]:
         prompts.HEADER + "\n" + prompts.format_answer(names[history[-nir.N_WATCHED :]].tolist())
         for history in published.cases[HISTORY]
     ]
-
-
-def _save(told: pd.DataFrame, name: str, about: dict) -> Path:
-    rows = [{**row, **about} for row in told.to_dict("records")]
-    return files.write_jsonl(rows, config.generations_dir(DATASET, "nir") / f"{name}.jsonl")
