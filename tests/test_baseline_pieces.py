@@ -1,14 +1,12 @@
 """A baseline's piece is used again as long as nothing it depends on changed, and only then."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import threadpoolctl
 import torch
 from conftest import edit_code
+from joblib.externals.loky import get_reusable_executor
 
 from dualrec_utils.content import sentences
 from dualrec_utils.core import config, files, predictions, splits
@@ -156,20 +154,16 @@ def test_a_model_that_diverges_keeps_nothing_and_leaves_the_others(histories, mo
     assert not pieces.piece_dir("ml-100k", "gru4rec").exists()
 
 
-def test_processes_side_by_side_write_what_one_writes(histories):
-    """In a process of its own: workers read the folder from the environment, not from this test."""
+def test_processes_side_by_side_write_what_one_writes(histories, monkeypatch):
     models = {"markov": {"smoothing": 10}, "gru4rec": TRAINED, "most_popular": {}}
     alone, _ = pieces.obtain_all(models, histories, seed=1, n_jobs=1, **PLACE)
     before = {system: lists_of(system) for piece in alone.values() for system in piece.systems}
     shutil.rmtree(config.checkpoints_dir("ml-100k", "baselines"))
-    code = f"""
-from dualrec_utils.core import splits
-from dualrec_utils.models.baselines import pieces
-histories = list(splits.load_histories("ml-100k", "train").values())
-found, _ = pieces.obtain_all({models!r}, histories, seed=1, n_jobs=2, dataset="ml-100k")
-assert list(found) == {list(models)!r} and all(piece.fitted for piece in found.values())
-"""
-    environment = os.environ | {"DUALREC_ROOT": str(config.ROOT)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
+    # Workers read the folder from the environment, not from this test; none may be left of another.
+    monkeypatch.setenv("DUALREC_ROOT", str(config.ROOT))
+    get_reusable_executor().shutdown(wait=True)
+    found, _ = pieces.obtain_all(models, histories, seed=1, n_jobs=2, **PLACE)
+    get_reusable_executor().shutdown(wait=True)
+    assert list(found) == list(models) and all(piece.fitted for piece in found.values())
     for system, lists in before.items():
         assert all(lists_of(system)[key].equals(lists[key]) for key in lists), system

@@ -199,7 +199,8 @@ def test_values_worked_by_hand_and_chunks_change_nothing(monkeypatch):
     monkeypatch.setattr(loo, "_CHUNK", 2)
     pd.testing.assert_frame_equal(found, loo.evaluate(by_id, split.test, split.item_ids))
     score.fit(split.training, user_ids=split.user_ids)
-    assert loo.evaluate(score.score, split.test, split.item_ids)["first_hit"].tolist() == [1, 2, 3]
+    # Nobody in training has rated 6, 7 or 8: their order is drawn.
+    assert loo.evaluate(score.score, split.test, split.item_ids)["first_hit"].between(1, 3).all()
 
 
 SETTINGS = {

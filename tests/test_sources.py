@@ -227,7 +227,7 @@ recordings.SHA256 = {name: checksums[name] for name in recordings.SHA256}
 real = shutil.copyfile
 
 def slow(source, target, **options):
-    print("copies", Path(target).name, flush=True)
+    print("copies", Path(source).name, flush=True)
     time.sleep(0.7)
     return real(source, target, **options)
 
@@ -236,7 +236,8 @@ shutil.copyfile = slow
 while not (root / other).exists():
     time.sleep(0.01)
 print(sources.fetch("ml-100k").source)
-recordings.fetch(url="http://127.0.0.1:9/")
+recordings.URL = "http://127.0.0.1:9/"
+recordings.fetch()
 """
 
 
