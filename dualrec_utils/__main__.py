@@ -22,13 +22,15 @@ _DEFAULT_RUN = "of the default run, or of the profile in whose folder the comman
 def run(stage: str) -> int:
     """Run one stage as DVC does: alone, watched, timed."""
     from dualrec_utils.core import config
-    from dualrec_utils.pipeline import notebooks, params, running, stages
+    from dualrec_utils.pipeline import params, running, stages
 
     notebook = stages.find(stage).notebook
     whole = params.load()
     settings = params.settings(whole, stage)
     with running.supervised(stage):
         if notebook:
+            from dualrec_utils.pipeline import notebooks
+
             page = config.NOTEBOOK_REPORTS / notebook.replace(".ipynb", ".html")
             try:
                 notebooks.run(config.NOTEBOOKS / notebook, page=page, cwd=config.ROOT)
