@@ -1,14 +1,12 @@
 """Tests of audit.steps and audit.claims: intervals, differences, sentences."""
 
-import ast
-
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
 from dualrec_utils.audit import claims, steps
-from dualrec_utils.core import config, evaluation
+from dualrec_utils.core import evaluation
 from dualrec_utils.core.config import CASE, USER
 from dualrec_utils.core.errors import StudyError
 
@@ -238,38 +236,3 @@ def test_the_values_of_the_claims_have_flat_keys():
         "audit/share_first/honest": 0.5,
         "audit/share_first/leak": 0.25,
     }
-
-
-def importers_of_the_audit(package):
-    """Modules outside of `audit/` that import from it: it lets targets into a ranking."""
-    guilty = []
-    for path in sorted(package.rglob("*.py")):
-        if path.relative_to(package).parts[0] == "audit":
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            if any(f"{name}.".startswith("dualrec_utils.audit.") for name in names):
-                guilty.append(path.name)
-    return guilty
-
-
-def test_nothing_else_imports_the_audit():
-    assert importers_of_the_audit(config.PACKAGE_ROOT / "dualrec_utils") == []
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "from dualrec_utils import audit",
-        "from dualrec_utils.audit import rules",
-        "from dualrec_utils.audit.rules import leaking_similarities",
-        "import dualrec_utils.audit.rules",
-    ],
-)
-def test_an_import_of_the_audit_is_seen(tmp_path, line):
-    (tmp_path / "model.py").write_text(f"def fit():\n    {line}\n")
-    assert importers_of_the_audit(tmp_path) == ["model.py"]

@@ -38,9 +38,9 @@ TRAINING = {
     "patience": 100,
 }
 SHARED = TRAINING | {"max_length": 6, "dropout": 0.0}
-PREFIXES = SHARED | {"prefixes_per_user": 10}
+PREFIXES = SHARED | {"prefixes_per_user": 10, "max_epochs": 45}
 SETTINGS = {
-    "fpmc": TRAINING | {"embedding_size": 16, "max_epochs": 300},
+    "fpmc": TRAINING | {"embedding_size": 16, "learning_rate": 0.03, "max_epochs": 150},
     "gru4rec": SHARED | {"embedding_size": 16, "n_layers": 1},
     "sasrec": SHARED | {"embedding_size": 16, "n_layers": 2, "n_heads": 2},
     "bert4rec": SHARED
@@ -49,8 +49,8 @@ SETTINGS = {
         "n_layers": 1,
         "n_heads": 2,
         "mask_share": 0.3,
-        "learning_rate": 0.003,
-        "max_epochs": 250,
+        "learning_rate": 0.006,
+        "max_epochs": 120,
     },
     "narm": SHARED | {"embedding_size": 16, "hidden_size": 16, "embedding_dropout": 0.0},
     "stamp": SHARED | {"embedding_size": 16},
@@ -60,7 +60,7 @@ SETTINGS = {
     "hide": PREFIXES | {"embedding_size": 16, "n_intents": 2, "longest_window": 3},
     "unisrec": SHARED
     | {"embedding_size": 16, "n_layers": 1, "n_heads": 2, "n_experts": 2, "temperature": 0.1},
-    "lstm_tuned": SHARED,
+    "lstm_tuned": SHARED | {"max_epochs": 30},
 }
 DEFAULT_RUN = params.load(config.PACKAGE_ROOT / "params.yaml").baselines.models
 SEQUENCE_MODELS = [name for name in SETTINGS if name != "fpmc"]

@@ -38,14 +38,28 @@ class ItemFeatures:
 
 
 def item_features(catalog: Catalog, *, title_vocabulary: int, title_length: int) -> ItemFeatures:
-    """Features of every movie of a catalog.
+    """Features of every movie of a catalog: words of titles in lower case, without punctuation, and genres.
 
     Args:
-        title_vocabulary: most words kept, the two special tokens included (paper: 5,000).
+        title_vocabulary: most words kept, by frequency, padding (token 0) and the unknown word (1) included
+            (paper: 5,000).
         title_length: words of a title that count (paper: 10).
+
+    Raises:
+        StudyError: as :func:`genre_vectors`.
     """
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN_TOKEN))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Lowercase(), normalizers.Replace(_SEPARATORS, " ")]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=title_vocabulary, special_tokens=[PAD_TOKEN, UNKNOWN_TOKEN], show_progress=False
+    )
     titles = list(catalog.names.values())
-    tokenizer = title_tokenizer(titles, title_vocabulary=title_vocabulary, title_length=title_length)
+    tokenizer.train_from_iterator(titles, trainer)
+    tokenizer.enable_truncation(title_length)
+    tokenizer.enable_padding(length=title_length, pad_id=PADDING, pad_token=PAD_TOKEN)
     encoded = [encoding.ids for encoding in tokenizer.encode_batch(titles)]
     words = tokenizer.get_vocab()
     return ItemFeatures(
@@ -75,42 +89,17 @@ def described(rows: np.ndarray, catalog: Catalog, features: ItemFeatures) -> pd.
     )
 
 
-def title_tokenizer(titles: list[str], *, title_vocabulary: int, title_length: int) -> Tokenizer:
-    """A word tokenizer fitted on titles: lower case, punctuation dropped, most frequent words first.
-
-    Args:
-        titles: what the vocabulary is counted on.
-        title_vocabulary: most words kept, padding (token 0) and the unknown word (1) included.
-        title_length: every encoding is cut or padded to this many tokens.
-
-    Returns:
-        The tokenizer; its encodings have `title_length` ids each.
-    """
-    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN_TOKEN))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Lowercase(), normalizers.Replace(_SEPARATORS, " ")]
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trainer = trainers.WordLevelTrainer(
-        vocab_size=title_vocabulary, special_tokens=[PAD_TOKEN, UNKNOWN_TOKEN], show_progress=False
-    )
-    tokenizer.train_from_iterator(titles, trainer)
-    tokenizer.enable_truncation(title_length)
-    tokenizer.enable_padding(length=title_length, pad_id=PADDING, pad_token=PAD_TOKEN)
-    return tokenizer
-
-
 def genre_vectors(catalog: Catalog) -> np.ndarray:
-    """Multi-hot genres, shape (n_items, 18).
+    """Which movie has which genre: bool, shape (n_items, 18), columns as in :data:`core.config.GENRES`.
 
     Raises:
         StudyError: naming a genre that is not one of the 18.
     """
     place = {genre: column for column, genre in enumerate(GENRES)}
-    vectors = np.zeros((len(catalog), len(GENRES)), dtype=np.float32)
+    vectors = np.zeros((len(catalog), len(GENRES)), dtype=bool)
     for row, genres in enumerate(catalog.categories.values()):
         for genre in genres:
             if genre not in place:
                 raise StudyError(f"genre {genre!r} is unknown; allowed: {list(GENRES)}")
-            vectors[row, place[genre]] = 1.0
+            vectors[row, place[genre]] = True
     return vectors

@@ -44,20 +44,17 @@ def train_lstm(settings: dict, *, dataset: str, seed: int) -> Scorer:
     """
     # Only this model needs Keras.
     from dualrec_utils.content.features import item_features
-    from dualrec_utils.models.lstm.scores import train_on
-    from dualrec_utils.models.lstm.training import log_probabilities
+    from dualrec_utils.models.lstm.sequences import training_sequences
+    from dualrec_utils.models.lstm.training import log_probabilities, train
 
     catalog = load_catalog(dataset)
     words = {name: settings[name] for name in ("title_vocabulary", "title_length")}
     cut = {name: settings[name] for name in ("training", "chunk_length", "window")}
     learn = {name: settings[name] for name in ("epochs", "batch_size", "learning_rate", "dropout")}
     known = [catalog.rows(history) for history in splits.load_histories(dataset, "train").values()]
-    model = train_on(
-        known,
-        f"lstm, seed {seed}",
-        features=item_features(catalog, **words),
-        cut=cut,
-        learn=learn | {"seed": seed},
+    sequences = training_sequences(known, **cut)
+    model, _ = train(
+        item_features(catalog, **words), sequences, seed=seed, label=f"lstm, seed {seed}", **learn
     )
 
     def score(histories: list[np.ndarray]) -> np.ndarray:
@@ -171,7 +168,9 @@ def _digest(name: str, settings: dict, *, dataset: str, seed: int) -> str:
     The run's seed is part of it: it draws the split of users, which no count in the summary shows.
     """
     summary = files.read_json(config.processed_dir(dataset) / "summary.json")
-    module = "dualrec_utils.models.lstm.scores" if name == LSTM else baselines.model_class(name).__module__
+    module = (
+        "dualrec_utils.models.lstm.training" if name == LSTM else baselines.model_class(name).__module__
+    )
     source = f"import {module}\nimport {experiment.__name__}"
     code = sorted(closure.closure(source, without=frozenset({"models.baselines"}), by_name=False))
     hashes = {path: files.sha256(config.PACKAGE_ROOT / path) for path in code}

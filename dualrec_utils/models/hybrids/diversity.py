@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from sklearn.metrics import pairwise_distances
-from sklearn.preprocessing import MultiLabelBinarizer
 from tqdm import tqdm
 
+from dualrec_utils.content.features import genre_vectors
 from dualrec_utils.content.sentences import embed
 from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.catalog import Catalog
-from dualrec_utils.core.config import CASE, GENRES, HISTORY, ITEM, RANK, SCORE, USER
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Lists, Scope
 
@@ -45,18 +45,13 @@ def title_similarity(catalog: Catalog, *, sbert: str) -> np.ndarray:
     return np.clip(vectors @ vectors.T, -1, 1)
 
 
-def genre_matrix(catalog: Catalog) -> np.ndarray:
-    """Which movie has which genre: bool, shape (n_items, 18), columns as `config.GENRES`."""
-    return MultiLabelBinarizer(classes=GENRES).fit_transform(catalog.categories.values()).astype(bool)
-
-
 def genre_similarity(catalog: Catalog) -> np.ndarray:
     """Jaccard similarity of every two movies' genres; two movies without genres have 1.
 
     Returns:
         Shape (n_items, n_items), range [0, 1].
     """
-    return 1 - pairwise_distances(genre_matrix(catalog), metric="jaccard")
+    return 1 - pairwise_distances(genre_vectors(catalog), metric="jaccard")
 
 
 def _first_columns(lists: pd.DataFrame, catalog: Catalog, *, n: int = K) -> tuple[pd.Index, np.ndarray]:
@@ -102,7 +97,7 @@ def intra_list_similarity(lists: pd.DataFrame, similarity: np.ndarray, catalog: 
 def genre_coverage(lists: pd.DataFrame, catalog: Catalog) -> pd.Series:
     """Share of the 18 genres that a list's first five movies have between them: `case_id` -> [0, 1]."""
     cases, columns = _first_columns(lists, catalog)
-    own = genre_matrix(catalog)[columns] & (columns >= 0)[:, :, None]
+    own = genre_vectors(catalog)[columns] & (columns >= 0)[:, :, None]
     return pd.Series(own.any(axis=1).mean(axis=1), index=cases)
 
 
@@ -112,7 +107,7 @@ def history_genres(cases: pd.DataFrame, catalog: Catalog) -> np.ndarray:
     Returns:
         Shape (n_cases, 18), rows sum to 1 (0 where no movie of the history has a genre).
     """
-    genres = genre_matrix(catalog)
+    genres = genre_vectors(catalog)
     counts = np.stack([genres[catalog.columns(history)].sum(axis=0) for history in cases[HISTORY]])
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
@@ -164,7 +159,7 @@ def diversify(
     relevance = _relevance(lists, index, inside)
     wanted = cases.set_index(CASE).loc[index].reset_index()
     shares = history_genres(wanted, catalog)
-    genres = genre_matrix(catalog)[columns]
+    genres = genre_vectors(catalog)[columns]
     covered = np.zeros(shares.shape, dtype=bool)
     nearest = np.zeros(columns.shape)
     free, rows = inside.copy(), np.arange(len(columns))

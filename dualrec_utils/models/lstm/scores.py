@@ -14,7 +14,6 @@ import keras
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.content.features import ItemFeatures
 from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.catalog import Catalog, marked
 from dualrec_utils.core.config import HISTORY, ITEM, USER
@@ -22,7 +21,6 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.core.splits import WINDOW
 from dualrec_utils.models.lstm import training
-from dualrec_utils.models.lstm.sequences import training_sequences
 
 STAGE = MODEL = "lstm"
 IN_SAMPLE = "in_sample_item_id"
@@ -32,9 +30,7 @@ def save_model(model: keras.Model, *, dataset: str) -> Path:
     """Write the weights to `data/<dataset>/lstm/lstm.weights.h5`."""
     path = config.stage_dir(dataset, MODEL) / "lstm.weights.h5"
     with files.replacing(path) as temporary:
-        kept = temporary.with_name(f"{temporary.name}.weights.h5")  # Keras insists on this ending
-        model.save_weights(kept)
-        kept.replace(temporary)
+        model.save_weights(temporary)
     return path
 
 
@@ -88,19 +84,6 @@ def score_all(
             )
             predictions.write(lists, MODEL + suffix, scope)
     return predictions.with_seen_kept([MODEL])
-
-
-def train_on(
-    histories: list[np.ndarray], label: str, *, features: ItemFeatures, cut: dict, learn: dict
-) -> keras.Model:
-    """Train an LSTM on histories (rows of movies).
-
-    Args:
-        cut: arguments of :func:`models.lstm.sequences.training_sequences`.
-        learn: arguments of :func:`models.lstm.training.train`.
-    """
-    sequences = training_sequences(histories, **cut)
-    return training.train(features, sequences, label=label, **learn)[0]
 
 
 def assign_folds(user_ids: list[int], *, n_folds: int, seed: int) -> dict[int, int]:
