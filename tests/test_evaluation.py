@@ -223,8 +223,7 @@ def test_tables_and_mappings_become_flat_keys(tiny):
 
 
 @pytest.mark.parametrize(
-    "values",
-    [{"a/b": 1, "a": {"b": 1}}, {"a": pd.Series([1, 2], index=["b", "b"])}, {1: 2, "1": 2}],
+    "values", [{"a/b": 1, "a": {"b": 1}}, {"a": pd.Series([1, 2], index=["b", "b"])}, {1: 2, "1": 2}]
 )
 def test_a_metric_key_met_twice_is_refused(values):
     with pytest.raises(ValueError, match="two values have the metric key"):

@@ -16,12 +16,7 @@ from dualrec_utils.show import charts, paper
 
 ITEMS = [1, 2, 3, 4, 5, 6]
 # case -> (user, history, target); user 20 has one case more, so users and cases weigh differently.
-CASES = {
-    "10-0": (10, [1], 2),
-    "20-0": (20, [1], 3),
-    "20-1": (20, [1, 3], 4),
-    "20-2": (20, [1, 3, 4], 5),
-}
+CASES = {"10-0": (10, [1], 2), "20-0": (20, [1], 3), "20-1": (20, [1, 3], 4), "20-2": (20, [1, 3, 4], 5)}
 SETTINGS = {"seed": 1, "n_bootstrap": 200, "confidence": 0.9}
 # As for a run whose language model is movielm.
 COMPARED = SETTINGS | {"comparisons": plan.comparisons("movielm")}
@@ -74,41 +69,25 @@ def value(table, system, metric, protocol="next_item"):
 
 
 def test_systems_are_found_in_the_study_order_each_beside_its_seen_kept_twin(study):
+    with pytest.raises(StudyError, match="dvc repro"):
+        results.discover("ml-100k")
     write("zzz_new", PERFECT)
     write("lstm", PERFECT, stage="lstm")
     write("most_popular_seen_kept", PERFECT)
     write("most_popular", PERFECT)
     write("most_popular", PERFECT, protocol="window_of_five")
     found = results.discover("ml-100k")
-    rows = list(found.itertuples(index=False, name=None))
-    assert rows == [
+    assert list(found.itertuples(index=False, name=None)) == [
         ("next_item", "most_popular", "baselines"),
         ("next_item", "most_popular_seen_kept", "baselines"),
         ("next_item", "lstm", "lstm"),
         ("next_item", "zzz_new", "baselines"),
         ("window_of_five", "most_popular", "baselines"),
     ]
-
-
-def test_who_took_part_says_which_stage_wrote_what(study):
-    write("lstm", PERFECT, stage="lstm")
-    write("most_popular_seen_kept", PERFECT)
-    write("most_popular", PERFECT)
-    write("most_popular", PERFECT, protocol="window_of_five")
-    frame = results.overview(results.discover("ml-100k"))
-    assert frame.index.tolist() == ["most_popular", "lstm"]
-    assert frame["in words"].tolist() == ["Most popular", "LSTM alone (Stage 1)"]
-    assert frame["next_item"].tolist() == ["baselines", "lstm"]
-    assert frame["window_of_five"].tolist() == ["baselines", "not run"]
-
-
-def test_no_predictions_is_said_in_one_message(study):
-    with pytest.raises(StudyError, match="dvc repro"):
-        results.discover("ml-100k")
-
-
-def test_one_name_from_two_stages_is_refused(study):
-    write("lstm", PERFECT, stage="lstm")
+    assert results.overview(found).iloc[:2].reset_index().to_numpy().tolist() == [
+        ["most_popular", "Most popular", "baselines", "baselines"],
+        ["lstm", "LSTM alone (Stage 1)", "lstm", "not run"],
+    ]
     write("lstm", WRONG, stage="baselines")
     with pytest.raises(StudyError, match="'lstm' has predictions of two stages"):
         results.discover("ml-100k")
@@ -116,24 +95,14 @@ def test_one_name_from_two_stages_is_refused(study):
 
 def test_values_are_means_over_users_and_a_missing_list_is_a_miss(study):
     write("markov", MIXED)
-    _, table = evaluate()
+    cases, table = evaluate()
     # user 10: 1; user 20: (0 + 1 + 0) / 3.
     assert value(table, "markov", "hit_rate@1")["value"] == pytest.approx((1 + 1 / 3) / 2)
     assert value(table, "markov", "hit_rate@5")["value"] == pytest.approx((1 + 2 / 3) / 2)
     assert value(table, "markov", "hit_rate@1")["n_cases"] == 4
-
-
-def test_list_lengths_by_hand(study):
-    write("markov", MIXED)
-    cases, _ = evaluate()
     row = results.list_lengths(cases).iloc[0]
     assert (row["mean"], row["shortest"], row["longest"], row["empty"]) == (1.5, 0, 3, 0.25)
-
-
-def test_systems_scored_on_other_cases_are_found_out(study):
-    write("markov", MIXED)
-    write("lstm", PERFECT, stage="lstm")
-    _, table = evaluate()
+    # Systems scored on other cases are found out.
     assert results.same_cases(table).loc["next_item"].to_dict() == {"n_users": 2, "n_cases": 4}
     with pytest.raises(StudyError, match="different cases"):
         results.same_cases(table.assign(n_cases=range(len(table))))
@@ -190,12 +159,6 @@ def test_differences_by_hand(study):
     assert (at_1["difference"], at_1["low"], at_1["high"], at_1["excludes_zero"]) == (1, 1, 1, True)
     at_5 = table.query("metric == 'hit_rate@5'").iloc[0]
     assert (at_5["difference"], at_5["excludes_zero"]) == (0, False)
-
-
-def test_a_reversed_comparison_changes_sign(study):
-    write("lstm", PERFECT, stage="lstm")
-    write("most_popular", WRONG)
-    cases, _ = evaluate()
     back = results.compare(cases, **SETTINGS, comparisons=[("?", "most_popular", "lstm")])
     assert back.query("metric == 'hit_rate@1'")["difference"].item() == -1
     assert back.query("metric == 'hit_rate@1'")["excludes_zero"].item()
@@ -220,6 +183,9 @@ def test_figure_4_has_every_row_of_the_paper_and_none_borrows_a_number(study):
     # Nothing was written for the other protocol.
     other = counterparts.beside_paper(table, protocol="window_of_five", reasons={})
     assert set(other["ours ndcg@5"]) == {"not run"}
+    # Copied baselines are named as such.
+    copied = other[other["paper's values from"].str.contains("Xu et al")]
+    assert set(copied["system"]) == set(paper.figure_4().query("family == 'baseline'")["system"])
 
 
 def test_what_a_profile_could_not_run_says_why_and_what_it_ran_has_its_row(study, monkeypatch):
@@ -237,13 +203,6 @@ def test_what_a_profile_could_not_run_says_why_and_what_it_ran_has_its_row(study
     assert frame.loc["DUALRec – DS V3", "remark"] == "not run: no zero_shot_llm"
     assert frame.loc["DUALRec – Mistral 7B Finetuned", "remark"] == "not run: no lora_finetuning"
     assert frame.loc["DUALRec – DS Qwen Finetuned", "ours hit_rate@1"].startswith("1.000")
-
-
-def test_copied_baselines_are_named_as_such(study):
-    write("most_popular", MIXED)
-    frame = counterparts.beside_paper(evaluate()[1], protocol="next_item", reasons={})
-    copied = frame[frame["paper's values from"].str.contains("Xu et al")]
-    assert set(copied["system"]) == set(paper.figure_4().query("family == 'baseline'")["system"])
 
 
 def test_seen_kept_stands_beside_seen_excluded(study):
@@ -275,19 +234,14 @@ def test_flat_keys_hold_every_value_with_its_interval(study):
         pd.testing.assert_frame_equal(old, new)
 
 
-def test_a_verdict_follows_the_interval():
-    key = "next_item/difference/lstm-most_popular/hit_rate@5"
-    for low, high, word in (
-        (0.01, 0.03, "higher"),
-        (-0.03, -0.01, "lower"),
-        (-0.01, 0.01, "no difference"),
-    ):
-        flat = {key: (low + high) / 2, f"{key}/low": low, f"{key}/high": high}
-        assert verdict.reading(flat, key).startswith(word)
-    # An interval that touches zero does not exclude it.
-    assert verdict.reading({key: 0.01, f"{key}/low": 0.0, f"{key}/high": 0.02}, key).startswith(
-        "no difference"
-    )
+def test_a_verdict_follows_the_interval_and_one_that_touches_zero_does_not_exclude_it():
+    bounds = {"higher": (0.01, 0.03), "lower": (-0.03, -0.01)}
+    for word, (low, high) in [
+        *bounds.items(),
+        (verdict.NOT_SHOWN, (-0.01, 0.01)),
+        (verdict.NOT_SHOWN, (0, 1)),
+    ]:
+        assert verdict.reading({"d": (low + high) / 2, "d/low": low, "d/high": high}, "d") == word
 
 
 def test_the_verdict_of_a_small_study(study):

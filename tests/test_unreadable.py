@@ -112,7 +112,7 @@ def test_every_table_and_figure_of_such_a_model_is_made(counts, figures_closed):
     flat |= {"confidence": 0.95, "dataset": DATASET}
     assert verdict.summary(flat) and len(verdict.headline(flat)) > 1 and verdict.comparisons(flat)
     verdict.users_needed(flat)
-    assert walkthrough.missing(MODEL, dataset=DATASET)
+    assert walkthrough.follow(dataset=DATASET, seed=1, model=MODEL)["missing"]
     none = sample_size.table({}, [], rates=(0.2, 0.1), alpha=0.05, power=0.8)
     of_results.draw_power(none, metric="hit_rate@5", alpha=0.05, power=0.8, lead="")
     assert sample_size.medians(none).empty and verdict.users_needed({"power/higher": 0.2}) == ""

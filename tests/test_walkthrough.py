@@ -7,7 +7,7 @@ import pytest
 from dualrec_utils.core import files, predictions
 from dualrec_utils.core.config import CASE, ITEM, RANK, SCORE, SEED, TEXT
 from dualrec_utils.core.predictions import Scope
-from dualrec_utils.report import page as report, walkthrough
+from dualrec_utils.report import walkthrough
 
 NAMES = {1: "Heat (1995)", 2: "Fargo (1996)", 3: "Big (1988)", 4: "Alien (1979)"}
 
@@ -24,8 +24,7 @@ def test_the_draw_takes_a_case_with_two_movies_and_follows_the_seed():
     drawn = {walkthrough.draw(lists(rows), seed=seed) for seed in range(40)}
     assert drawn == {"c", "d", "e"}
     assert walkthrough.draw(lists(rows), seed=3) == walkthrough.draw(lists(rows[::-1]), seed=3)
-    with pytest.raises(ValueError, match="two movies"):
-        walkthrough.draw(lists(rows[:4]), seed=1)
+    assert walkthrough.draw(lists(rows[:4]), seed=1) is None
 
 
 def test_every_title_written_has_a_fate():
@@ -73,8 +72,8 @@ def run(tmp_path, monkeypatch):
 
 
 def test_the_steps_of_a_user_agree(run):
-    assert walkthrough.missing("m", dataset="ml-100k") == []
     told = walkthrough.follow(dataset="ml-100k", seed=1, model="m")
+    assert told["missing"] == []
     assert (told["n_rated"], told["recent"], told["hint"]) == (1, ["Alien (1979)"], "Big (1988)")
     assert (told["prompt"], told["answer"]) == ("Watched: Alien", "- Heat\n- Big\n- Heat")
     moves = [(row["title"], row["before"], row["after"]) for row in told["reranked"]]
@@ -87,12 +86,11 @@ def test_the_steps_of_a_user_agree(run):
 
 def test_what_was_not_run_is_named(run):
     (run / "data/ml-100k/rerank_ablation/predictions/next_item/test/dualrec_fusion.parquet").unlink()
-    assert walkthrough.missing("m", dataset="ml-100k") == ["dualrec_fusion"]
+    assert walkthrough.follow(dataset="ml-100k", seed=1, model="m") == {"missing": ["dualrec_fusion"]}
 
 
-def test_the_report_says_that_no_answer_can_be_followed(run):
-    """An answer with one movie twice leaves nothing to re-rank."""
+def test_an_answer_with_one_movie_twice_leaves_nothing_to_follow(run):
     path = run / "data/ml-100k/lora_finetuning/predictions/next_item/test/m_lora.parquet"
     files.write_parquet(lists([("a", 1, 1, 1.0, "Heat"), ("a", 2, 1, 0.5, "Heat")]), path)
-    told = report.follow_user({"language_model": "m"}, dataset="ml-100k", seed=1)
+    told = walkthrough.follow(dataset="ml-100k", seed=1, model="m")
     assert told == {"missing": ["no answer of m_lora names two movies that its user has not rated"]}

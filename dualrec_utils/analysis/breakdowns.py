@@ -110,11 +110,7 @@ def _part(by: str, cases: pd.Series, groups: pd.Series, *, order: Sequence[str])
 
 
 def by_group(
-    cases: Mapping[str, pd.DataFrame],
-    groups: pd.DataFrame,
-    *,
-    metric: str,
-    **intervals,
+    cases: Mapping[str, pd.DataFrame], groups: pd.DataFrame, *, metric: str, **intervals
 ) -> pd.DataFrame:
     """A metric of several systems within each group of cases, with an interval over users.
 
@@ -173,10 +169,7 @@ def self_information(counts: pd.Series, *, n_users: int) -> pd.Series:
 
 
 def coverage_and_novelty(
-    lists: Mapping[str, pd.DataFrame],
-    cases: pd.DataFrame,
-    information: pd.Series,
-    **intervals,
+    lists: Mapping[str, pd.DataFrame], cases: pd.DataFrame, information: pd.Series, **intervals
 ) -> pd.DataFrame:
     """What systems recommend, whether right or wrong.
 

@@ -140,10 +140,7 @@ def list_lengths(cases: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
 
 
 def compare(
-    cases: dict[tuple[str, str], pd.DataFrame],
-    *,
-    comparisons: Sequence[tuple[str, str, str]],
-    **intervals,
+    cases: dict[tuple[str, str], pd.DataFrame], *, comparisons: Sequence[tuple[str, str, str]], **intervals
 ) -> pd.DataFrame:
     """Paired differences on the same cases, with an interval over users.
 

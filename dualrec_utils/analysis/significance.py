@@ -82,12 +82,7 @@ def check_draws(n_pairs: int, *, n_permutations: int, alpha: float) -> None:
 
 
 def paired_tests(
-    values: pd.DataFrame,
-    pairs: Sequence[tuple[str, str]],
-    *,
-    seed: int,
-    n_permutations: int,
-    alpha: float,
+    values: pd.DataFrame, pairs: Sequence[tuple[str, str]], *, seed: int, n_permutations: int, alpha: float
 ) -> pd.DataFrame:
     """Test pairs of systems over users, as one family.
 
@@ -189,11 +184,7 @@ def _of_family(tests: pd.DataFrame, protocol: str, metric: str) -> pd.DataFrame:
 
 
 def all_pairs(
-    cases: Mapping[tuple[str, str], pd.DataFrame],
-    names: Sequence[str],
-    *,
-    metric: str,
-    **draws,
+    cases: Mapping[tuple[str, str], pd.DataFrame], names: Sequence[str], *, metric: str, **draws
 ) -> pd.DataFrame:
     """Every two of some systems, each pair once; the pairs of one protocol are a family.
 

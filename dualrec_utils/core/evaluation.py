@@ -21,10 +21,7 @@ from dualrec_utils.core.predictions import Scope
 
 CUTOFFS = (1, 5, 10)
 PAPER_METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@1", "ndcg@5")
-METRICS = (
-    *(f"{name}@{k}" for name in ("hit_rate", "ndcg", "mrr") for k in CUTOFFS),
-    "genre_jaccard",
-)
+METRICS = (*(f"{name}@{k}" for name in ("hit_rate", "ndcg", "mrr") for k in CUTOFFS), "genre_jaccard")
 
 
 _BOUNDS = {"difference": "value", "low": "low", "high": "high"}
@@ -149,11 +146,7 @@ def summarise(
 
 
 def paired_difference(
-    cases: pd.DataFrame,
-    others: pd.DataFrame,
-    *,
-    metric: str,
-    **intervals,
+    cases: pd.DataFrame, others: pd.DataFrame, *, metric: str, **intervals
 ) -> dict[str, float]:
     """Difference of two systems on the same cases, with an interval over users.
 

@@ -31,6 +31,18 @@ _OF_OTHERS = ("audit/ladder", "audit/stage_1", "report/figure_4", "lstm/figure_3
 _SHOWN_APART = ("deviations", "figure_4_next_item", "figure_4_window_of_five")
 
 
+def _told(flat: Mapping[str, Any], audit: Path) -> dict[str, Any]:
+    """What is told of every run alike, from its metrics and the tables of its audit."""
+    return {
+        "basis": basis(flat),
+        "summary": verdict.summary(flat),
+        "claims": verdict.claims(flat),
+        "comparisons": verdict.comparisons(flat),
+        "ladder": page_parts.read_ladder(audit),
+        "paper_claims": page_parts.read_claims(audit),
+    }
+
+
 def _other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What the page shows of other profiles, one section each."""
     found = []
@@ -41,45 +53,19 @@ def _other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, An
             {
                 "name": name,
                 "dataset": dataset,
-                "basis": basis(flat),
-                "summary": verdict.summary(flat),
-                "claims": verdict.claims(flat),
                 "stage_1": first_screen.stage_1(reports / "metrics", dataset),
                 "figures": [
                     page_parts.read_figure(path)
                     for stem in _OF_OTHERS
                     if (path := reports / "figures" / f"{stem}.png").is_file()
                 ],
-                "ladder": page_parts.read_ladder(reports / "tables" / "audit"),
-                "paper_claims": page_parts.read_claims(reports / "tables" / "audit"),
                 "page": f"../profiles/{name}/reports/index.html",
                 "results": results_table(flat, names=all_systems(flat)).to_dict("split"),
-                "comparisons": verdict.comparisons(flat),
                 "seeds": page_parts.read_tables(reports / "tables" / "seeds"),
             }
+            | _told(flat, reports / "tables" / "audit")
         )
     return found
-
-
-def _save_figure_4(flat: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Draw Figure 4 beside ours under `reports/figures/report/`; None without results."""
-    if not flat:
-        return None
-    figure, drawn = draw_figure_4(flat)
-    return page_parts.read_figure(save_figure(figure, drawn, "figure_4", stage="report"))
-
-
-def follow_user(flat: Mapping[str, Any], *, dataset: str, seed: int) -> dict[str, Any]:
-    """The user followed through the system, or `missing`, as :func:`walkthrough.missing` has it."""
-    model = verdict.model_of(flat)
-    missing = walkthrough.missing(model, dataset=dataset)
-    if missing:
-        return {"missing": missing}
-    return {
-        "missing": [],
-        "rule": walkthrough.RULE,
-        **walkthrough.follow(dataset=dataset, seed=seed, model=model),
-    }
 
 
 def page_context(
@@ -97,9 +83,6 @@ def page_context(
         "seed": seed,
         "trial": trial,
         "source": flat.get("source", "not fetched yet"),
-        "basis": basis(flat),
-        "summary": verdict.summary(flat),
-        "claims": verdict.claims(flat),
         "order_caveat": verdict.ORDER_CAVEAT,
         "reproduced": first_screen.reproduced(flat, others=others),
         "not_reproduced": first_screen.not_reproduced(flat, rows=figure_4["next_item"], others=others),
@@ -109,7 +92,6 @@ def page_context(
         "kept_minutes": first_screen.kept_minutes(config.TIMINGS),
         "verdicts": verdict.headline(flat),
         "caveats": [*reversed(verdict.caveats(flat)), verdict.PROTOCOL_CAVEAT],
-        "comparisons": verdict.comparisons(flat),
         "users_needed": verdict.users_needed(flat),
         "headline": results_table(flat).to_dict("split"),
         "full": full_table(flat),
@@ -119,8 +101,7 @@ def page_context(
         "deviations": saved.get("Deviations"),
         "statistics": page_parts.read_tables(config.TABLES / "results", without=_SHOWN_APART),
         "audit": rooms["audit"],
-        "paper_claims": page_parts.read_claims(config.TABLES / "audit"),
-        "ladder": page_parts.read_ladder(config.TABLES / "audit"),
+        **_told(flat, config.TABLES / "audit"),
         "questions": page_parts.read_questions(),
         "leave_one_out": page_parts.read_tables(config.study_dir("leave_one_out")),
         "peers": page_parts.read_tables(config.study_dir("peers"), without=("runs",)),
@@ -171,9 +152,10 @@ def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
             " run `dvc repro results` first"
         )
     context = page_context(flat, dataset=dataset, seed=seed, trial=trial)
+    picture = save_figure(*draw_figure_4(flat), "figure_4", stage="report") if flat else None
     context |= {
-        "picture_4": _save_figure_4(flat),
-        "user": follow_user(flat, dataset=dataset, seed=seed),
+        "picture_4": picture and page_parts.read_figure(picture),
+        "user": walkthrough.follow(dataset=dataset, seed=seed, model=verdict.model_of(flat)),
     }
     path = files.write_text(render(context), config.REPORTS / "index.html")
     if not trial:

@@ -133,9 +133,7 @@ def read_claims(folder: Path) -> list[tuple[str, str]]:
         folder: of the audit's tables.
     """
     path = folder / "conclusions.csv"
-    if not path.is_file():
-        return []
-    said = pd.read_csv(path, keep_default_na=False)["sentence"].astype(str)
+    said = pd.read_csv(path, keep_default_na=False)["sentence"].astype(str) if path.is_file() else []
     # The audit writes for a notebook: the judgement stands in front, between two pairs of asterisks.
     return [re.fullmatch(r"(?:\*\*(.*?)\*\* ?)?(.*)", line, re.S).groups(default="") for line in said]
 

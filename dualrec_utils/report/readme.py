@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from dualrec_utils.analysis import verdict
@@ -56,13 +55,13 @@ def with_block(readme: str, block: str) -> str:
     return f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"
 
 
-def update_readme(flat: Mapping[str, Any], path: Path | None = None) -> bool:
+def update_readme(flat: Mapping[str, Any]) -> bool:
     """Renew the README's block; the file is written only where its text changes.
 
     Returns:
         Whether it changed.
     """
-    path = path or config.ROOT / "README.md"
+    path = config.ROOT / "README.md"
     if not path.is_file():
         raise StudyError(f"there is no {path}; restore it with `git checkout README.md`")
     old = path.read_text(encoding="utf-8")

@@ -43,42 +43,15 @@ def _scope(dataset: str, stage: str) -> Scope:
     return Scope(dataset, stage, "next_item", "test")
 
 
-def missing(model: str, *, dataset: str) -> list[str]:
-    """What a user cannot be followed for want of; empty where one can.
-
-    These are the systems of :func:`sources` without predictions or, with all of them there, one sentence
-    that no answer meets :data:`RULE`.
-    """
-    absent = [
-        system
-        for stage, system in sources(model).values()
-        if not predictions.path_of(system, _scope(dataset, stage)).is_file()
-    ]
-    stage, system = sources(model)["kept"]
-    if not absent and not len(_eligible(predictions.read(system, _scope(dataset, stage)))):
-        return [f"no answer of {system} names two movies that its user has not rated"]
-    return absent
-
-
-def draw(kept: pd.DataFrame, *, seed: int) -> str:
-    """The case to follow, see :data:`RULE`.
+def draw(kept: pd.DataFrame, *, seed: int) -> str | None:
+    """The case to follow, see :data:`RULE`; None where no list names two movies.
 
     Args:
         kept: predictions of the language model, movies of the history left out; without targets.
-
-    Raises:
-        ValueError: when no list names two movies, as :func:`missing` says.
     """
-    eligible = _eligible(kept)
-    if not len(eligible):
-        raise ValueError("no answer names two movies that its user has not rated")
-    return str(np.random.default_rng(seed).choice(eligible))
-
-
-def _eligible(kept: pd.DataFrame) -> np.ndarray:
-    """Cases whose list names at least two movies, sorted."""
     named = kept.groupby(CASE)[ITEM].nunique()
-    return np.sort(named.index[named >= 2].to_numpy(dtype=str))
+    eligible = np.sort(named.index[named >= 2].to_numpy(dtype=str))
+    return str(np.random.default_rng(seed).choice(eligible)) if len(eligible) else None
 
 
 def fates(written: pd.DataFrame, history: np.ndarray, names: Mapping[int, str]) -> list[dict[str, str]]:
@@ -112,21 +85,27 @@ def follow(*, dataset: str, seed: int, model: str) -> dict[str, Any]:
         model: the language model that went through all stages.
 
     Returns:
-        `n_rated` (movies before the target), `recent` (last titles), `hint`, `prompt`, `answer`,
+        `rule`, `n_rated` (movies before the target), `recent` (last titles), `hint`, `prompt`, `answer`,
         `fates` (:func:`fates`), `reranked` (rows `title`, `similarity`, `before`, `after`), `rankings`
         (name -> rows `title`, `score`), `fused` (rows `title`, `lstm`, `language`: ranks there, None
         where the list does not go that far), `target`, `found` (step -> the target's rank, None for a
         miss).
-        Scores of the two models are probabilities, in [0, 1].
+        Scores of the two models are probabilities, in [0, 1]. `missing` is empty; or it stands alone and
+        names what a user cannot be followed for want of: systems without predictions, or an answer that
+        meets :data:`RULE`.
 
     Raises:
         StudyError: when a file is not there, naming the stage that writes it.
     """
-    lists = {
-        step: predictions.read(system, _scope(dataset, stage))
-        for step, (stage, system) in sources(model).items()
-    }
+    places = {step: (system, _scope(dataset, stage)) for step, (stage, system) in sources(model).items()}
+    absent = [place[0] for place in places.values() if not predictions.path_of(*place).is_file()]
+    if absent:
+        return {"missing": absent}
+    lists = {step: predictions.read(*place) for step, place in places.items()}
     case = draw(lists["kept"], seed=seed)
+    if case is None:
+        name = places["kept"][0]
+        return {"missing": [f"no answer of {name} names two movies that its user has not rated"]}
     own = {step: frame[frame[CASE] == case].sort_values(RANK) for step, frame in lists.items()}
     names = load_catalog(dataset).names
     scope = _scope(dataset, "lora_finetuning")
@@ -134,6 +113,8 @@ def follow(*, dataset: str, seed: int, model: str) -> dict[str, Any]:
     said = handoff.load_generations(f"{model}_lora", scope).loc[case]
     wanted = evaluation.load_targets(dataset, scope.protocol)[case]
     return {
+        "missing": [],
+        "rule": RULE,
         "n_rated": len(history),
         "recent": [names[item] for item in history[-_RECENT:]],
         "hint": names[handoff.load_hints(scope)[case]],
