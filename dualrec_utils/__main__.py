@@ -40,8 +40,7 @@ def run(stage: str) -> int:
         elif stage == "data":
             from dualrec_utils.datasets import prepare
 
-            prepare.prepare(**settings)
-            print(prepare.describe(settings["dataset"]), flush=True)
+            print(prepare.describe(settings["dataset"], prepare.prepare(**settings)), flush=True)
         elif stage == "movielm":
             from dualrec_utils.models.movielm import model
 

@@ -208,6 +208,10 @@ def test_metrics_say_where_the_data_came_from(tiny):
     assert files.read_json(path) == {
         "x": 1.5, "dataset": "ml-100k", "source": "folder", "order_sha256": tiny["order_sha256"]
     }  # fmt: skip
+    for broken in ("", '{"source": "folder"}', '{"source": 3, "order_sha256": ""}'):
+        summary = files.write_text(broken, config.processed_dir("ml-100k") / "summary.json")
+        with pytest.raises(StudyError, match=str(summary)):
+            evaluation.origin("ml-100k")
 
 
 def test_tables_and_mappings_become_flat_keys(tiny):

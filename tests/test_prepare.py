@@ -84,7 +84,7 @@ def test_targets_lie_in_files_of_their_own(tiny):
 
 
 def test_describe_says_what_there_is(tiny):
-    line = prepare.describe("ml-100k")
+    line = prepare.describe("ml-100k", tiny)
     assert f"{tiny['n_users']} users" in line
     assert f"{tiny['n_interactions']} interactions" in line
 

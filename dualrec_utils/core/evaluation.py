@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -321,7 +322,17 @@ def write_metrics(stage: str, values: Mapping[str, Any], *, dataset: str) -> Pat
     return files.write_json({**flat_keys(values), **origin(dataset)}, config.metrics_file(stage))
 
 
+@dataclass(frozen=True)
+class _Origin:
+    source: str
+    order_sha256: str
+
+
 def origin(dataset: str) -> dict[str, str]:
-    """`dataset`, `source` and `order_sha256`: where the data came from, and a hash of their order."""
-    summary = files.read_json(config.processed_dir(dataset) / "summary.json")
-    return {"dataset": dataset, "source": summary["source"], "order_sha256": summary["order_sha256"]}
+    """`dataset`, `source` and `order_sha256`: where the data came from, and a hash of their order.
+
+    Raises:
+        StudyError: when stage `data` left no summary that says so.
+    """
+    summary = files.read_json(config.processed_dir(dataset) / "summary.json", _Origin)
+    return {"dataset": dataset, **asdict(summary)}

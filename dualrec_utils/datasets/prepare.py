@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dualrec_utils.core import config, files, splits
 from dualrec_utils.core.config import ITEM, POSITION, RATING, SPLIT, TIMESTAMP, USER
 from dualrec_utils.datasets import known, movielens, sources
@@ -87,9 +90,8 @@ def prepare(
     return summary
 
 
-def describe(dataset: str) -> str:
-    """One line on what stage `data` wrote."""
-    summary = files.read_json(config.processed_dir(dataset) / "summary.json")
+def describe(dataset: str, summary: Mapping[str, Any]) -> str:
+    """One line on what :func:`prepare` wrote, from what it returned."""
     return (
         f"data: {dataset} from {summary['source']}: {summary['n_users']} users,"
         f" {summary['n_items']} movies, {summary['n_interactions']} interactions,"
