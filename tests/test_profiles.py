@@ -271,6 +271,8 @@ def order_folder(tmp_path, monkeypatch):
 
 def test_the_data_stage_of_ml_1m_reads_an_order_file(tmp_path, order_folder, monkeypatch):
     use_root(tmp_path / "root", monkeypatch)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DUALREC_DATA", "~/downloads")
     settings = params.section("data", config.PROFILES / "ml-1m/params.yaml")
     summary = prepare.prepare(**settings | {"n_items": 24})
     assert summary["source"] == "folder"

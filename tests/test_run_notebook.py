@@ -158,7 +158,10 @@ def test_what_a_user_can_act_on_comes_out_as_itself(tmp_path, source, message):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["01_tiny.ipynb"]
 
 
-def test_a_dead_kernel_is_said_to_be_one(tmp_path):
+@pytest.mark.parametrize("start", ["import os; os.kill(os.getpid(), 9)", ""], ids=["at once", "later"])
+def test_a_dead_kernel_is_said_to_be_one(tmp_path, monkeypatch, start):
+    (tmp_path / "sitecustomize.py").write_text(start)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(run_notebook.NotebookFailed, match=r"the kernel of 01_tiny.ipynb died"):
         run(tmp_path, notebook("import os\nos.kill(os.getpid(), 9)"))
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import nbformat
 import papermill
-from nbclient.exceptions import DeadKernelError
 
 from dualrec_utils.core import files
 from dualrec_utils.core.errors import StudyError, explained, number
@@ -83,5 +82,6 @@ def _execute(source: Path, executed: Path, cwd: Path) -> None:
         raise NotebookFailed(
             f"cell {error.cell_index + 1} of {source.name} (`{line}`) failed: {error.ename}: {error.evalue}"
         ) from None
-    except DeadKernelError:
+    except RuntimeError:
+        # As it starts, or later.
         raise NotebookFailed(f"the kernel of {source.name} died; it may have run out of memory") from None
