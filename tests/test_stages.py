@@ -25,15 +25,15 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
-def carry_out(name, work):
-    """Do `work` as the stage `name`, as the command does, and return the exit status."""
-    try:
-        with running.supervised(name):
-            work()
-    except StudyError as error:
-        print(f"dualrec: {name}: {error}", file=sys.stderr, flush=True)
-        return 2
-    return 0
+def carry_out(name, work=lambda: None):
+    with running.supervised(name):
+        work()
+
+
+def refused(name, match):
+    """The stage is refused before its work begins."""
+    with pytest.raises(StudyError, match=match):
+        carry_out(name, lambda: pytest.fail("began"))
 
 
 def wait_for(condition, seconds):
@@ -53,7 +53,7 @@ def alive(pid):
 
 
 def test_a_stage_is_timed_and_its_lock_let_go(root, capfd):
-    assert carry_out("eda", lambda: time.sleep(0.1)) == 0
+    carry_out("eda", lambda: time.sleep(0.1))
     timing = json.loads((root / "reports/timings/eda.json").read_text())
     assert 0.1 <= timing["seconds"] < 5
     assert timing["budget_seconds"] == stages.budget(stages.find("eda"))
@@ -62,7 +62,7 @@ def test_a_stage_is_timed_and_its_lock_let_go(root, capfd):
     out = capfd.readouterr().out
     assert out.startswith("[2/11] eda: budget 60 s, not run here before; at most about ")
     assert "eda: 0 s of 60 s, peak memory" in out
-    assert carry_out("eda", lambda: None) == 0
+    carry_out("eda")
 
 
 @pytest.mark.parametrize(("driver", "usable"), [(False, True), (True, False), (True, True)])
@@ -79,15 +79,6 @@ def test_memory_of_children_counts(root):
     own = psutil.Process().memory_info().rss / 2**20
     peak = json.loads((root / "reports/timings/eda.json").read_text())["peak_memory_mb"]
     assert peak > own + 250
-
-
-def test_a_study_error_is_one_line_and_status_two(root, capfd):
-    def work():
-        raise StudyError("movies.dat is empty; fetch it again")
-
-    assert carry_out("data", work) == 2
-    assert capfd.readouterr().err == "dualrec: data: movies.dat is empty; fetch it again\n"
-    assert not (root / "reports/timings/data.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -133,25 +124,24 @@ def test_a_profiles_own_budgets_stand_in_its_folder(root, monkeypatch, capfd):
     (root / "budgets.json").write_text('{"audit": 7000}')
     assert stages.budget(stages.find("audit")) == 7000 != usual
     assert stages.budget(stages.find("results")) < 7000
-    assert carry_out("audit", lambda: None) == 0
+    carry_out("audit")
     assert "audit: budget 7000 s" in capfd.readouterr().out
     assert json.loads((root / "reports/timings/audit.json").read_text())["budget_seconds"] == 7000
 
 
 def test_the_page_depends_on_the_times_and_leaves_none(root, capfd):
-    assert carry_out("report", lambda: None) == 0
+    carry_out("report")
     assert "report: " in capfd.readouterr().out
     assert not (root / "reports/timings/report.json").exists()
 
 
-def test_a_budget_of_no_stage_is_refused(root, monkeypatch, capfd):
+def test_a_budget_of_no_stage_is_refused(root, monkeypatch):
     monkeypatch.setattr(config, "ROOT", root)
     (root / "budgets.json").write_text('{"reprot": 70}')
-    assert carry_out("report", lambda: pytest.fail("began")) == 2
-    assert "there is no stage 'reprot'; stages: data, eda" in capfd.readouterr().err
+    refused("report", "there is no stage 'reprot'; stages: data, eda")
 
 
-def test_a_stage_held_by_a_live_process_is_refused_with_its_pid(root, monkeypatch, capfd):
+def test_a_stage_held_by_a_live_process_is_refused_with_its_pid(root, monkeypatch):
     monkeypatch.setattr(running, "LOCK_SECONDS", 0.2)
     code = f"""
         from pathlib import Path
@@ -165,28 +155,25 @@ def test_a_stage_held_by_a_live_process_is_refused_with_its_pid(root, monkeypatc
     other = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE)
     try:
         other.stdout.readline()
-        assert carry_out("lstm", lambda: pytest.fail("ran beside the other")) == 2
-        assert f"another process (pid {other.pid}) is running this stage" in capfd.readouterr().err
-        assert carry_out("eda", lambda: None) == 0  # another stage has another lock
+        refused("lstm", rf"another process \(pid {other.pid}\) is running this stage")
+        carry_out("eda")  # another stage has another lock
         # SIGTERM is a clean end; after it the stage is free.
         other.terminate()
         assert other.wait(timeout=10) == 128 + 15
-        assert carry_out("lstm", lambda: None) == 0
+        carry_out("lstm")
     finally:
         other.kill()
 
 
-def test_a_stage_whose_dvc_is_already_gone_does_not_begin(root, monkeypatch, capfd):
+def test_a_stage_whose_dvc_is_already_gone_does_not_begin(root, monkeypatch):
     monkeypatch.setenv("DVC_STAGE", "eda")
     # Nothing above the tests may pass for the pipeline (they may run under make).
     monkeypatch.setattr(running, "_is_pipeline", lambda process: False)
-    assert carry_out("eda", lambda: pytest.fail("began")) == 2
-    assert "the dvc that started this stage is gone" in capfd.readouterr().err
+    refused("eda", "the dvc that started this stage is gone")
 
 
-def test_an_unknown_stage_is_named(root, capfd):
-    assert carry_out("lsmt", lambda: None) == 2
-    assert "stages: data, eda, lstm" in capfd.readouterr().err
+def test_an_unknown_stage_is_named(root):
+    refused("lsmt", "stages: data, eda, lstm")
 
 
 def test_no_orphan_works_on_after_dvc_is_killed(tmp_path):
