@@ -92,16 +92,6 @@ def mean_over_draws(draws: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return stacked.groupby([CASE, USER], as_index=False).mean()
 
 
-def over_draws(draws: Sequence[pd.DataFrame]) -> dict[str, float]:
-    """Least and greatest mean over users among draws: `hit_rate@1/least`, `hit_rate@1/greatest`, ..."""
-    means = pd.DataFrame([_user_means(draw).mean() for draw in draws]).agg(["min", "max"])
-    return {
-        f"{metric}/{name}": float(means.loc[end, metric])
-        for metric in METRICS
-        for name, end in (("least", "min"), ("greatest", "max"))
-    }
-
-
 def _user_means(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.groupby(USER)[list(METRICS)].mean()
 
