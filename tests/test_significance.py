@@ -235,9 +235,9 @@ def test_the_table_scales_the_observed_variance_to_the_rates_asked_about():
     b = np.r_[np.ones(8), np.zeros(12), np.ones(2), np.zeros(18)]
     own = {("next_item", "a"): scored(a), ("next_item", "b"): scored(b)}
     asked = {"rates": (0.18, 0.16), "alpha": 0.05, "power": 0.8}
-    found = sample_size.table(own, [("a", "b"), ("a", "missing")], **asked, metrics=["hit_rate@5"])
-    assert len(found) == 1
-    row, correction = found.iloc[0], 40 / 39
+    found = sample_size.table(own, [("a", "b"), ("a", "missing")], **asked)
+    assert found["metric"].tolist() == ["hit_rate@1", "hit_rate@5"]
+    row, correction = found.iloc[1], 40 / 39
     correlation = 0.075 / np.sqrt(0.25 * 0.1875)
     assert row["correlation"] == pytest.approx(correlation)
     assert row["variance_paired"] == pytest.approx((0.4375 - 2 * 0.075) * correction)

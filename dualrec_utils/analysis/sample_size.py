@@ -58,7 +58,6 @@ def table(
     rates: Sequence[float],
     alpha: float,
     power: float,
-    metrics: Sequence[str] = METRICS,
 ) -> pd.DataFrame:
     """How many users tell two hit rates apart, given how users vary in this study.
 
@@ -80,7 +79,7 @@ def table(
         `smallest_difference`, `smallest_difference_paper`.
     """
     rows = []
-    for protocol, metric, pair in itertools.product(config.PROTOCOLS, metrics, pairs):
+    for protocol, metric, pair in itertools.product(config.PROTOCOLS, METRICS, pairs):
         own = {name: cases[protocol, name] for name in pair if (protocol, name) in cases}
         if len(own) < 2:
             continue

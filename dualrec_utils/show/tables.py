@@ -15,20 +15,18 @@ def with_interval(value: float, low: float, high: float) -> str:
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def by_system(
-    table: pd.DataFrame, *, protocol: str, metrics: Sequence[str], split: str = "test"
-) -> pd.DataFrame:
+def by_system(table: pd.DataFrame, *, protocol: str, metrics: Sequence[str]) -> pd.DataFrame:
     """One row a system, one column a metric, each cell a value with its interval.
 
     Args:
         table: long table from :func:`core.evaluation.evaluate_systems`.
-        protocol, split: the rows wanted.
+        protocol: the rows wanted, of test users.
         metrics: the columns wanted, in order.
 
     Returns:
         Frame indexed by system, in the order of `table`, with `n_users` and `n_cases` last.
     """
-    rows = table[(table["protocol"] == protocol) & (table["split"] == split)]
+    rows = table[(table["protocol"] == protocol) & (table["split"] == "test")]
     order = list(dict.fromkeys(rows["system"]))
     cells = rows.assign(
         cell=[with_interval(*v) for v in zip(rows["value"], rows["low"], rows["high"], strict=True)]

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dualrec_utils.analysis import results
+from dualrec_utils.analysis.figures.breakdowns import DOT
 from dualrec_utils.core import config, evaluation
 from dualrec_utils.core.config import PROTOCOL, SYSTEM
 from dualrec_utils.models import systems
@@ -34,20 +35,17 @@ def _sizes(rows: pd.DataFrame) -> str:
 
 
 @charts.study_style()
-def draw_systems(
-    table: pd.DataFrame, *, metric: str = "hit_rate@5", lead: str
-) -> tuple[Figure, pd.DataFrame]:
-    """Every system's value with interval under both protocols, seen movies excluded and kept.
+def draw_systems(table: pd.DataFrame, *, lead: str) -> tuple[Figure, pd.DataFrame]:
+    """HR@5 of every system with interval under both protocols, seen movies excluded and kept.
 
     Args:
         table: from `results.summarise`.
-        metric: which metric to draw.
         lead: begin of the caption: data set and interval.
 
     Returns:
         The figure and the rows it draws.
     """
-    rows = table[table["metric"] == metric]
+    rows = table[table["metric"] == "hit_rate@5"]
     drawn = rows.assign(
         setting=np.where(results.is_seen_kept(rows[SYSTEM]), "seen kept", "seen excluded"),
         name=results.headline_of(rows[SYSTEM]),
@@ -58,21 +56,12 @@ def draw_systems(
     panels = figure.subplots(1, len(config.PROTOCOLS), sharey=True)
     for axes, protocol in zip(panels, config.PROTOCOLS, strict=True):
         own = drawn[drawn[PROTOCOL] == protocol]
-        for setting, shift, face in (
-            ("seen excluded", -0.14, charts.COLORS["blue"]),
-            ("seen kept", 0.14, "white"),
-        ):
+        for setting, shift, face in (("seen excluded", -0.14, DOT["color"]), ("seen kept", 0.14, "white")):
             part = own[own["setting"] == setting]
             places = part["name"].map(place).to_numpy(float) + shift
-            look = {
-                "color": charts.COLORS["blue"],
-                "markerfacecolor": face,
-                "marker": "o",
-                "label": setting,
-            }
-            charts.intervals(axes, part, places, **look)
+            charts.intervals(axes, part, places, markerfacecolor=face, label=setting, **DOT)
         axes.set_title(protocol)
-        axes.set_xlabel(charts.SHORT.get(metric, metric))
+        axes.set_xlabel("HR@5")
         axes.set_xlim(left=0)
         charts.label_rows(axes, [systems.label(name) for name in order])
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
@@ -149,7 +138,7 @@ def draw_figure_5b(table: pd.DataFrame, *, names: Sequence[str], lead: str) -> t
     figure = charts.blank((9.0, 1.2 + 0.32 * len(names)))
     axes = figure.subplots()
     places = rows[SYSTEM].map(list(names).index).to_numpy(float)
-    charts.intervals(axes, rows, places, color=charts.COLORS["blue"], marker="o")
+    charts.intervals(axes, rows, places, **DOT)
     charts.label_rows(axes, [systems.label(name) for name in names])
     axes.set_xlim(0, 0.72)
     axes.set_xlabel("genre Jaccard similarity of the first recommendation")
