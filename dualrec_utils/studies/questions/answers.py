@@ -122,24 +122,23 @@ def _followed(lists: pd.DataFrame, said: pd.DataFrame, catalog: Catalog) -> pd.D
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(FOLLOWED))
 
 
-def summarise(values: pd.DataFrame, *, against: str = AS_IS, **stats) -> pd.DataFrame:
+def summarise(values: pd.DataFrame, **stats) -> pd.DataFrame:
     """Every kind's values with intervals over users, and its differences.
 
     Args:
         values: from :func:`judged`.
-        against: the kind that the values of :data:`QUALITY` are held against; those of :data:`FOLLOWED`
-            are held against the same model's answers without a suggestion.
         stats: `seed`, `n_bootstrap`, `confidence`.
 
     Returns:
-        One row a (kind, metric): `kind`, `metric`, `value`, `low`, `high`, `difference`,
-        `difference_low`, `difference_high` (missing for `against` itself), `n_users`, `n_cases`.
+        One row a (kind, metric): `kind`, `metric`, the numbers of :func:`settings.compared`, `n_users`,
+        `n_cases`. The values of :data:`QUALITY` are held against those of :data:`AS_IS`, the values of
+        :data:`FOLLOWED` against the same model's answers without a suggestion.
     """
-    rows, base = [], values[values[KIND] == against]
+    rows, base = [], values[values[KIND] == AS_IS]
     for kind, own in values.groupby(KIND, sort=False):
         sizes = {"n_users": own[USER].nunique(), "n_cases": len(own)}
         for metric in (*QUALITY, *FOLLOWED):
-            other = None if kind == against else base
+            other = None if kind == AS_IS else base
             if metric in FOLLOWED:
                 other = own[[CASE, USER]].assign(**{metric: own[f"{metric}_anyway"]})
             found = compared(own, metric, against=other, **stats)
