@@ -81,14 +81,6 @@ def check_params() -> int:
     return 0
 
 
-def results() -> int:
-    """Print the results table and where the report lies."""
-    from dualrec_utils.report import text
-
-    text.print_results()
-    return 0
-
-
 def verify(against_worktree: bool) -> int:
     """Does a forced rerun give the committed metrics again?"""
     from dualrec_utils.pipeline import verify as verifying
@@ -110,22 +102,6 @@ def finetune(models: list[str]) -> int:
     from dualrec_utils.pipeline import params
 
     adapters.train_all(params.section(adapters.STAGE), names=models)
-    return 0
-
-
-def bench(sections: list[str], short: bool) -> int:
-    """Measure what the study's shortcuts are worth, side by side."""
-    from dualrec_utils.studies.bench import lstm
-
-    lstm.run_sections(sections, short=short)
-    return 0
-
-
-def bench_gpu(dtype: str) -> int:
-    """Measure a randomly initialised 7B on this GPU."""
-    from dualrec_utils.studies.bench import gpu
-
-    gpu.run_bench(dtype)
     return 0
 
 
@@ -153,12 +129,12 @@ _GROUPS = {
 }
 
 
-def _study(target: str) -> Callable[..., int]:
-    """The command that calls `module:function` of the studies."""
+def _calling(target: str) -> Callable[..., int]:
+    """The command that calls `module:function` of the package."""
 
     def call(**arguments: Any) -> int:
         module, function = target.split(":")
-        return getattr(import_module(f"dualrec_utils.studies.{module}"), function)(**arguments) or 0
+        return getattr(import_module(f"dualrec_utils.{module}"), function)(**arguments) or 0
 
     return call
 
@@ -173,7 +149,7 @@ def _add_studies(commands: Any) -> None:
                 groups[word] = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
             place = groups[word]
         command = place.add_parser(words[-1], help=help_text)
-        command.set_defaults(function=_study(target), name=" ".join(words))
+        command.set_defaults(function=_calling(f"studies.{target}"), name=" ".join(words))
         for argument in arguments:
             command.add_argument(argument, nargs="+" if argument.endswith("s") else None)
 
@@ -186,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def add(name: str, function: Callable[..., int], help_text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help_text, description=function.__doc__)
+        command = commands.add_parser(name, help=help_text, description=function.__doc__ or help_text)
         command.set_defaults(function=function)
         if name != "run":
             command.set_defaults(name=name)
@@ -195,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("run", run, f"run one stage of the pipeline {_DEFAULT_RUN}")
     command.add_argument("stage", help="data, eda, lstm, baselines, ... as in dvc.yaml")
     add("params", check_params, f"check params.yaml {_DEFAULT_RUN}")
-    add("results", results, "print the results and where the report lies")
+    add("results", _calling("report.text:print_results"), "print the results and where the report lies")
     command = add("verify", verify, "run everything again and compare with the committed metrics")
     command.add_argument(
         "--against-worktree",
@@ -208,12 +184,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "models", nargs="*", metavar="MODEL", help="of lora_finetuning.models; default all"
     )
-    command = add("bench", bench, "measure speeds side by side (15 min)")
+    command = add(
+        "bench", _calling("studies.bench.lstm:run_sections"), "measure speeds side by side (15 min)"
+    )
     command.add_argument(
         "sections", nargs="*", metavar="SECTION", help="lstm, generation, ...; default all"
     )
     command.add_argument("--short", action="store_true", help="train the LSTM for one pass only")
-    command = add("bench-gpu", bench_gpu, "measure a 7B of random weights on this GPU")
+    command = add(
+        "bench-gpu", _calling("studies.bench.gpu:run_bench"), "measure a 7B of random weights on this GPU"
+    )
     command.add_argument("--dtype", default="bfloat16", help="of the weights; float16 on a T4 or V100")
     studies = commands.add_parser("study", help="run a study beside the pipeline")
     _add_studies(studies.add_subparsers(title="studies", metavar="STUDY", required=True))

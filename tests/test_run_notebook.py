@@ -113,8 +113,8 @@ def test_a_command_reads_no_settings_of_the_user(tmp_path, monkeypatch):
             keras_config = keras.backend.backend(), keras.config.floatx(), keras.config.epsilon()
             print(*keras_config, keras.config.max_epochs(), matplotlib.rcParams["timezone"])
 
-        command.results = draw
-        command.main(["results"])
+        command.check_params = draw
+        command.main(["params"])
     """
     code = [sys.executable, "-c", textwrap.dedent(script)]
     done = subprocess.run([*code, "there.png"], cwd=tmp_path, capture_output=True, text=True, check=True)
