@@ -170,7 +170,7 @@ def test_a_comparison_without_predictions_stands_in_the_table_as_not_run(cases):
         )
         for metric in significance.METRICS
     }
-    shown = significance.readable(found, protocol="window_of_five", metric="hit_rate@5")
+    shown = significance.readable(found, protocol="window_of_five", metrics=["hit_rate@5"])["HR@5"]
     assert shown["reading"].tolist() == ["not run", "no difference shown", "not run"]
     assert shown["users better / worse"].iloc[0] == ""
 

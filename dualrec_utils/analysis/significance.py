@@ -230,25 +230,26 @@ def seed_spread(table: pd.DataFrame, names: Sequence[str], *, metric: str) -> pd
     return pd.DataFrame(spread, columns=[SYSTEM, "value", "n_seeds", "mean", "sd", "remark"])
 
 
-def readable(tests: pd.DataFrame, *, protocol: str, metric: str) -> pd.DataFrame:
-    """One family of :func:`planned` as a reader sees it: names in words, differences in points."""
-    own = tests[(tests[PROTOCOL] == protocol) & (tests["metric"] == metric)]
-    users = zip(own["n_better"], own["n_worse"], strict=True)
-    shown = {
-        "question": own["question"],
-        "systems": own[SYSTEM].map(systems.label) + " − " + own["other"].map(systems.label),
-        "points": 100 * own["difference"],
-        "users better / worse": ["" if pd.isna(up) else f"{up} / {down}" for up, down in users],
-    }
+def readable(tests: pd.DataFrame, *, protocol: str, metrics: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Families of :func:`planned` as a reader sees them: names in words, differences in points.
+
+    Returns:
+        One table a metric, under its short name, such as HR@5.
+    """
     names = {"effect_size": "d_z", "p_t": "p (t)", "p_permutation": "p", "p_holm": "p (Holm)"}
-    return pd.DataFrame(shown).join(own[[*names, "reading"]].rename(columns=names))
-
-
-def readable_by_metric(
-    tests: pd.DataFrame, *, protocol: str, metrics: Sequence[str]
-) -> dict[str, pd.DataFrame]:
-    """:func:`readable` of several metrics, each under its short name, such as HR@5."""
-    return {verdict.short(metric): readable(tests, protocol=protocol, metric=metric) for metric in metrics}
+    families = {}
+    for metric in metrics:
+        own = tests[(tests[PROTOCOL] == protocol) & (tests["metric"] == metric)]
+        users = zip(own["n_better"], own["n_worse"], strict=True)
+        shown = {
+            "question": own["question"],
+            "systems": own[SYSTEM].map(systems.label) + " − " + own["other"].map(systems.label),
+            "points": 100 * own["difference"],
+            "users better / worse": ["" if pd.isna(up) else f"{up} / {down}" for up, down in users],
+        }
+        rest = own[[*names, "reading"]].rename(columns=names)
+        families[verdict.short(metric)] = pd.DataFrame(shown).join(rest)
+    return families
 
 
 def counts_in_words(tests: pd.DataFrame, *, alpha: float) -> str:
