@@ -83,11 +83,10 @@ def train_baseline(name: str, settings: dict, *, dataset: str, seed: int) -> Sco
 
 def measured(score: Scorer, *, dataset: str, seed: int) -> dict[str, float]:
     """:data:`METRICS` on the test cases of `next_item`, seen movies left out: means over users."""
-    cases = predictions.load_cases(Scope(dataset, STAGE, "next_item", "test"))
-    catalog = load_catalog(dataset)
-    lists = predictions.from_scores(score(list(cases[HISTORY])), cases, catalog.ids, seed=seed)
-    targets = evaluation.load_targets(dataset, "next_item")
-    return _means(evaluation.score_lists(lists, cases, targets, catalog))
+    scope = Scope(dataset, STAGE, "next_item", "test")
+    cases, ids = predictions.load_cases(scope), load_catalog(dataset).ids
+    lists = predictions.from_scores(score(list(cases[HISTORY])), cases, ids, seed=seed)
+    return _means(evaluation.score(lists, scope))
 
 
 def of_the_run(name: str, *, dataset: str) -> dict[str, float]:

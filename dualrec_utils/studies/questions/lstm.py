@@ -84,12 +84,13 @@ def fit(model: keras.Model, sequences: Sequences, *, validation: Sequences, sett
 
 def validation_cases(model: keras.Model, catalog: Catalog, *, dataset: str, settings: Mapping):
     """Per-case values under `next_item` on validation users, seen movies left out, as in notebook 02."""
-    cases = predictions.load_cases(Scope(dataset, STAGE, "next_item", "validation"))
+    scope = Scope(dataset, STAGE, "next_item", "validation")
+    cases = predictions.load_cases(scope)
     rows = [catalog.rows(history) for history in cases[HISTORY]]
     scores = training.log_probabilities(model, rows, max_history=settings["max_history"])
     # Ranked as notebook 02 saves them.
     lists = predictions.from_scores(scores.astype(np.float16), cases, catalog.ids, seed=settings["seed"])
-    return evaluation.score_lists(lists, cases, evaluation.load_targets(dataset, "next_item"), catalog)
+    return evaluation.score(lists, scope)
 
 
 def run(name: str, settings: Mapping, *, folder: Path, weights: Path | None = None) -> dict[str, float]:
