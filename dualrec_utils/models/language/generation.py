@@ -94,17 +94,16 @@ def generate(
         thoughts = follow(
             ids, max_new_tokens=max_thinking_tokens, label=f"{label}: thoughts", stop_token=stop
         )
-        for row, tokens in enumerate(thoughts):
-            text = _decode(tokenizer, tokens)
+        for row, (tokens, text) in enumerate(zip(thoughts, _texts(tokenizer, thoughts), strict=True)):
             if closing in text:
                 text = text.partition(closing)[0]
                 tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
             ids[row] = ids[row] + tokens + after
             beginnings[row] = f"{opening}\n{chat.close_thinking(text, closing)}{answer_prefix}"
     written = follow(ids, max_new_tokens=max_new_tokens, label=label, n_lines=n_lines)
+    texts = _texts(tokenizer, written)
     return [
-        beginning + _first_lines(_decode(tokenizer, tokens), n_lines)
-        for beginning, tokens in zip(beginnings, written, strict=True)
+        beginning + _first_lines(text, n_lines) for beginning, text in zip(beginnings, texts, strict=True)
     ]
 
 
@@ -268,16 +267,18 @@ def _line_counter(tokenizer: PreTrainedTokenizerBase, n_lines: int | None) -> Ca
     return enough
 
 
-def _decode(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> str:
-    """Text without special tokens, except tags around thoughts, which would read as an answer."""
-    tags = {tag for pair in chat.TAGS for tag in pair}
-    kept = {
-        number: token.content
-        for number, token in tokenizer.added_tokens_decoder.items()
-        if token.special and token.content in tags
-    }
-    runs = itertools.groupby(tokens, key=kept.get)
-    return "".join(tag or tokenizer.decode(list(run), skip_special_tokens=True) for tag, run in runs)
+def _texts(tokenizer: PreTrainedTokenizerBase, written: Sequence[list[int]]) -> list[str]:
+    """Texts without special tokens, except tags around thoughts, which would read as answers."""
+    tags = set(itertools.chain.from_iterable(chat.TAGS))
+    special = tokenizer.added_tokens_decoder.items()
+    kept = {number: one.content for number, one in special if one.special and one.content in tags}
+    return [
+        "".join(
+            tag or tokenizer.decode(list(run), skip_special_tokens=True)
+            for tag, run in itertools.groupby(tokens, key=kept.get)
+        )
+        for tokens in written
+    ]
 
 
 def context_length(settings: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:

@@ -12,7 +12,7 @@ _TAG = re.compile(
     rf"|[<\[◁](?:/|\|/?end_(?:of_)?){_KIND}|assistantfinal",
     re.IGNORECASE,
 )
-# How thoughts without tags begin, what announces the answer after them, and how they go on.
+# How thoughts without tags begin, which line announces the answer after them, and how they go on.
 _MUSING = re.compile(
     r"(?:(?:okay|ok|alright|hmm+|well|so|now|first)\b[\s,.!:]*)*(?:let me|let's|let us|we (?:need|have)"
     r"|i (?:need|should|have to|must|will|am|want)|i'(?:ll|m)|(?:the|this) user|user's|looking at|thinking"
@@ -25,16 +25,13 @@ _TITLE = re.compile(
     r"(?:.{1,80}[(\[]\d{4}[)\]]\s*(?:[(\[:–—-].*)?|[^\s.:]+(?: [^\s.:]+){0,6})$",
     re.IGNORECASE,
 )
-_ANNOUNCED = re.compile(
-    r"^(?:.*\bfinal answer\b\W*?:|\W*answer\W*?:"
-    r"|(?!.*\b(?:watch\w*|histor\w*|seen|rated|likes?|liked)\b)"
-    r".*\b(?:recommend\w*|suggest\w*|enjoy|final|here (?:are|is)|next)\b.*:\W*$)",
-    re.IGNORECASE | re.MULTILINE,
-)
+_ANSWER = re.compile(r"\bfinal answer\b|\A\W*answer\b", re.IGNORECASE)
+_OFFERS = re.compile(r"\b(?:recommend\w*|suggest\w*|enjoy|final|here (?:are|is)|next)\b", re.IGNORECASE)
+_RECALLS = re.compile(r"\b(?:watch\w*|histor\w*|seen|rated|likes?|liked)\b", re.IGNORECASE)
 # "Wait Until Dark (1967)" is a title.
 _GOES_ON = re.compile(
-    r"^\s*(?:but|wait|hmm+|however|actually|alternatively|let me|maybe|so,|i )\b(?!.*[(\[]\d{4}[)\]]\s*$)",
-    re.IGNORECASE | re.MULTILINE,
+    r"\s*(?:but|wait|hmm+|however|actually|alternatively|let me|maybe|so,|i )\b(?!.*[(\[]\d{4}[)\]]\s*\Z)",
+    re.IGNORECASE,
 )
 
 
@@ -58,12 +55,21 @@ def without_thoughts(answer: str) -> str:
         elif not thinking:
             text, thinking = text + answer[start : tag.start()], True
     text += "" if thinking else answer[start:]
-    first = text.lstrip("-* \n").partition("\n")[0].strip()
-    if _TITLE.match(first) or not _MUSING.match(first):
-        return text
-    ends = [match.end() for match in _ANNOUNCED.finditer(text)]
-    said = text[ends[-1] :] if ends else ""
-    return "" if _GOES_ON.search(said) else said
+    first = text.lstrip("-* \n").partition("\n")[0].strip()[:200]
+    return text if _TITLE.match(first) or not _MUSING.match(first) else _announced(text)
+
+
+def _announced(thoughts: str) -> str:
+    """What follows the last line that announces an answer; nothing where no line does or doubts follow."""
+    lines = thoughts.split("\n")
+    for number in reversed(range(len(lines))):
+        line = lines[number]
+        head, colon, tail = line.partition(":")
+        offers = line.rstrip(" *_").endswith(":") and _OFFERS.search(line) and not _RECALLS.search(line)
+        if offers or (colon and _ANSWER.search(head)):
+            said = lines[number + 1 :] if offers else [tail, *lines[number + 1 :]]
+            return "" if any(map(_GOES_ON.match, said)) else "\n".join(said)
+    return ""
 
 
 def only_thoughts(answer: str) -> bool:
