@@ -135,18 +135,18 @@ def test_the_hint_alone_is_a_list_of_one_for_every_case(world):
 def test_shares_are_of_titles_asked_for_and_of_test_cases():
     counts = pd.DataFrame(
         [
-            ("b", "test", 0, 1, 2, 0, 0, True),
-            ("b", "test", 3, 0, 0, 0, 0, False),
-            ("b", "validation", 3, 3, 3, 3, 3, True),
-            ("a", "test", 0, 0, 0, 1, 3, False),
+            ("b", "test", 0, 1, 2, 0, 0, True, False),
+            ("b", "test", 3, 0, 0, 0, 0, False, True),
+            ("b", "validation", 3, 3, 3, 3, 3, True, True),
+            ("a", "test", 0, 0, 0, 1, 3, False, False),
         ],
-        columns=["system", "split", *answers.PROBLEMS.values(), "copies_hint"],
+        columns=["system", "split", *answers.PROBLEMS.values(), "copies_hint", "is_capped"],
     )
     table = answers.shares(counts, n_titles=3)
     assert table.index.tolist() == ["b", "a"]
-    assert table.loc["b"].tolist() == pytest.approx([3 / 6, 1 / 6, 2 / 6, 0, 0, 1 / 2])
+    assert table.loc["b"].tolist() == pytest.approx([3 / 6, 1 / 6, 2 / 6, 0, 0, 1 / 2, 1 / 2])
     flat = answers.flat_shares(table)
-    assert len(flat) == 12
+    assert len(flat) == 14
     assert flat["answers/a/thoughts without an answer"] == 1
     assert flat["answers/a/said before"] == pytest.approx(1 / 3)
     assert flat["answers/b/names the LSTM's movie"] == 0.5

@@ -14,7 +14,7 @@ from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, TE
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.language.matching import TitleMatcher
-from dualrec_utils.models.language.parsing import parse_titles
+from dualrec_utils.models.language.parsing import is_capped, parse_titles
 from dualrec_utils.models.language.prompts import build_history_prompts, build_prompts
 from dualrec_utils.models.language.thoughts import only_thoughts
 
@@ -26,7 +26,7 @@ PROBLEMS = {
     "said before": "n_repeated",
     "thoughts without an answer": "n_cut",
 }
-NAMES_HINT = "names the LSTM's movie"
+NAMES_HINT, TOO_LONG = "names the LSTM's movie", "longer than is read"
 
 
 class Speaker(Protocol):
@@ -201,13 +201,12 @@ def shares(counts: pd.DataFrame, *, n_titles: int) -> pd.DataFrame:
 
     Returns:
         Indexed by system, in the order of `counts`: the share of the titles asked for that are no new
-        movie of the catalog, one column a reason (:data:`PROBLEMS`), and the share of cases whose list
-        names the LSTM's movie.
+        movie of the catalog, one column a reason (:data:`PROBLEMS`), and the shares of cases whose list
+        names the LSTM's movie, and whose answer is longer than is read of it.
     """
     test = counts[counts["split"] == "test"].groupby("system", sort=False)
     table = pd.DataFrame({name: test[column].mean() / n_titles for name, column in PROBLEMS.items()})
-    table[NAMES_HINT] = test["copies_hint"].mean()
-    return table
+    return table.assign(**{NAMES_HINT: test["copies_hint"].mean(), TOO_LONG: test["is_capped"].mean()})
 
 
 def flat_shares(table: pd.DataFrame) -> dict[str, float]:
@@ -242,7 +241,8 @@ def answers_to_predictions(
         repeated title keeps its place. Diagnostics have one row a case: `case_id`, `n_titles` read,
         `n_cut` (titles asked for where the model thought and gave no answer), `n_unparsable` (other titles
         asked for and not found in the answer), `n_unmatched`, `n_seen` (in the history), `n_repeated`
-        (matching a movie named before), `copies_hint` (names the suggested movie; False without hints).
+        (matching a movie named before), `copies_hint` (names the suggested movie; False without hints),
+        `is_capped` (the answer or a line of it is longer than is read).
 
     Raises:
         ValueError: when answers and cases are not equally many.
@@ -268,6 +268,7 @@ def answers_to_predictions(
                 "n_seen": sum(item in seen for item in matched),
                 "n_repeated": len(matched) - len(set(matched)),
                 "copies_hint": hints is not None and hints[case] in matched,
+                "is_capped": is_capped(answer),
             }
         )
     frame = pd.DataFrame(rows, columns=[CASE, RANK, ITEM, SCORE, TEXT, SEED])
