@@ -173,7 +173,7 @@ def quantized(quantization: str) -> bool:
 
 def _gguf_file(path: Path) -> Path | None:
     """The GGUF file that is meant: this one, or the only one of a folder without other weights."""
-    if path.suffix == ".gguf" and path.is_file():
+    if path.suffix.lower() == ".gguf" and path.is_file():
         files_there = [path]
     else:
         files_there = sorted(path.glob("*.gguf")) if not list(path.glob("*.safetensors")) else []
