@@ -77,6 +77,7 @@ def test_every_title_of_the_catalog_is_matched_to_itself(item):
         ("Fantasia (2000)", "Fantasia 2000 (1999)"),
         # Articles.
         ("Usual Suspects (1995)", "Usual Suspects, The (1995)"),
+        ("Usual Suspects", "Usual Suspects, The (1995)"),
         # A part, or more.
         ("Doctor Strangelove (1964)", ROWS[21]),
         ("E.T. (1982)", "E.T. the Extra-Terrestrial (1982)"),

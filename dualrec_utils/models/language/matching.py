@@ -178,7 +178,8 @@ class TitleMatcher:
         The first rule that fits decides:
 
         1. The normal form, spaces aside, is that of a catalog title or of its alternative title in
-           brackets. Without a year in the text, this is the only rule.
+           brackets. Without a year in the text, this is the only rule, but for an article in front that
+           may be left out: `Time to Kill`.
         2. The year belongs to the title: `Fantasia (2000)` for the film `Fantasia 2000`.
         3. The names differ in articles or "and" only, and the year is the same: `Usual Suspects (1995)`.
         4. The text is a part of the title, cut where titles are cut (at a colon, a dash, "or", "and the",
@@ -208,8 +209,14 @@ class TitleMatcher:
             rows = [row for row in self._names.get(_letters(name), ()) if _agrees(row, year)]
             if rows:
                 return min(rows, key=lambda row: (_distance(row, year), row.place, row.item)).item
-        if not names or year is None:
+        if not names:
             return None
+        if year is None:
+            articles = [f"{article} {names[0]}" for article in ("the", "a", "an")]
+            rows = [
+                row for name in articles for row in self._names.get(_letters(name), ()) if row.place < 2
+            ]
+            return _only(rows, names[0], None)
         if rows := self._names.get(_letters(f"{names[0]} {year}")):
             return rows[0].item
         content = _content(names[0])
@@ -257,7 +264,7 @@ def _agrees(row: _Row, year: int | None) -> bool:
     return _distance(row, year) <= row.tolerance
 
 
-def _only(rows: Sequence[_Row], name: str, year: int) -> int | None:
+def _only(rows: Sequence[_Row], name: str, year: int | None) -> int | None:
     """The one movie of some rows that agrees with year and numbers; of several that of the nearest year."""
     fitting = [row for row in rows if _agrees(row, year) and _same_numbers(name, row.name)]
     nearest = min((_distance(row, year) for row in fitting), default=0)

@@ -112,7 +112,7 @@ def recorded_results(
             FILTERS[0],
             nir.measure(ranked, published),
             reached,
-            "the ten movies recommended, equal normal forms",
+            "the ten movies recommended, equal normal forms, an article in front aside",
         ),
     ]
 
