@@ -121,6 +121,11 @@ def test_near_names_are_refused(text):
     assert MATCHER.match(text) is None
 
 
+def test_the_first_film_of_a_series_is_not_the_next_years_second():
+    sequel = matching.TitleMatcher(catalog((1, "Air Bud: Golden Receiver", 1998)))
+    assert [sequel.match(f"Air Bud ({year})") for year in (1997, 1998)] == [None, 1]
+
+
 def test_of_equal_names_a_title_comes_before_an_alternative_one():
     items = catalog((1, "Maybe, Maybe Not (Bewegte Mann, Der)", 1994), (2, "Bewegte Mann, Der", 1994))
     assert matching.TitleMatcher(items).match("Der bewegte Mann (1994)") == 2

@@ -49,6 +49,7 @@ _ROMAN_NUMERALS = {numeral: n for n, numeral in enumerate(_ROMAN.split(), start=
 _AFTER_NAME = re.compile(
     r"\s*:\s+|\s+[-–—]\s+|,?\s+or,?:?\s+|(?<! and),?\s+(?=(?:the|an?)\s)", re.IGNORECASE
 )
+_OR = re.compile(r"\bor\b", re.IGNORECASE)
 _AFTER_SERIES = re.compile(r"\s*:\s+|\s+[-–—]\s+")
 _AFTER_HERO = re.compile(r"\s+and\s+the\s+", re.IGNORECASE)
 _AUTHOR = re.compile(r"^(?!(?:the|an?|my|our|your|his|her|their)\s)[^\s:]+ [^\s:]+['’]s\s+", re.IGNORECASE)
@@ -122,14 +123,16 @@ def _content(name: str) -> tuple[str, ...]:
 def _parts(title: str) -> dict[str, int]:
     """Normal forms of the parts by which a title is known -> by how many years a text may be off."""
     title = named_as(title)[0]
-    beginnings = [title[: cut.start()] for cut in _AFTER_NAME.finditer(title)]
+    beginnings = [(title[: cut.start()], _OR.search(cut[0])) for cut in _AFTER_NAME.finditer(title)]
     others = [title[cut.end() :] for cut in _AFTER_SERIES.finditer(title)]
     others += [_AUTHOR.sub("", title), _EPISODE.sub("", title)]
     # After "and the" one word says too little: "Beauty and the Beast" is not "The Beast".
     last = _AFTER_HERO.split(title)[-1]
     others += [last] if len(_content(spelt(last))) > 1 else []
     names = {spelt(part): 0 for part in others if part != title}
-    names |= {spelt(part): YEAR_TOLERANCE for part in beginnings}
+    # Before "or" stands the film's own name; before a colon perhaps that of a series, whose first film may
+    # be a year older: "Air Bud" is not "Air Bud: Golden Receiver".
+    names |= {spelt(part): YEAR_TOLERANCE if alternative else 0 for part, alternative in beginnings}
     return {name: tolerance for name, tolerance in names.items() if name}
 
 
