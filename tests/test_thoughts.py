@@ -27,6 +27,10 @@ ANSWER = "- Fargo (1996)\n- Wait Until Dark (1967)\n"
         "Okay, let me think. They have seen:\n- Heat (1995)\n\n**Final answer:**\n",
         "The user watched Heat (1995) and Alien (1979).\n\nHere are three more movies:\n",
         "Okay, here are three movies:\n",
+        "<|channel|>analysis<|message|>Heat (1995)<|end|><|start|>assistant<|channel|>final<|message|>",
+        "<|channel>thought\nHeat (1995)<channel|>",
+        "Thinking...\nHeat (1995)\n...done thinking.\n",
+        "<think>Heat (1995)</think><answer>",
         "",
     ],
 )
@@ -44,6 +48,9 @@ def test_the_answer_after_thoughts_is_read(before):
         "Okay, the user watched Pulp Fiction (1994) and Heat (1995). Perhaps Fargo (1996)",
         "- Okay, so the user watched:\n- Pulp Fiction (1994)\n- Heat (1995)\nMaybe Alien (1979)",
         "First, I need to recall.\nI would recommend:\n- Fargo (1996)\nBut wait, they saw Fargo. So",
+        "<|channel|>analysis<|message|>Heat (1995)",
+        "We need three movies. History: Heat (1995). Maybe Fargo (1996)",
+        "They have seen Heat (1995), Alien (1979). So next would be",
         "analysisThe user likes Heat (1995)",
     ],
 )

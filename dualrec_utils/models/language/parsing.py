@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
 import math
 import re
+import warnings
 from typing import Any
 
 from dualrec_utils.core.config import GENRES
@@ -17,20 +20,23 @@ MAX_WITH_THOUGHTS = 1_000_000
 
 # "（１９９５）" -> "(1995)"
 _FULL_WIDTH = {code: code - 0xFEE0 for code in (*range(0xFF01, 0xFF21), 0xFF3B, 0xFF3D)} | {
-    ord("【"): "[",
-    ord("】"): "]",
+    ord(wide): narrow for wide, narrow in zip("【】〔〕", "[][]", strict=True)
 }
 _MARKUP = re.compile(r"\*\*|__(?=\S)|(?<=\S)__|`|</?(?:b|i|em|strong|li|ol|ul|p|u|br)\s?/?>", re.IGNORECASE)
+_NEW_LINE = re.compile(r"<(?:br|li|p|tr|answer|output|response|solution)\b[^<>]{0,40}>", re.IGNORECASE)
 _LINK = re.compile(r"\[([^\[\]]*)\]\([^()\s]*\)")
 # "(500) Days of Summer" and "8 1/2" begin with no number of a list.
 _BULLET = re.compile(
-    r"[-+*>•‣▪◦·–—→►★]+\s*|#?\(?\d{1,2}[.)\]:](?=[\s《「\"“])\s*|\d{3}\.(?=\s)\s*|\d{1,2}、"
-    r"|\d\ufe0f?\u20e3\s*|\[[ xX\d]{1,2}\]\s+"
+    r"[-+*>•‣▪◦·–—→►★]+\s*|(?:#|no\. ?)?\(?\d{1,2}[.)\]:](?=[\s《「\"“]|[^\W\d_])\s*|\d{3}\.(?=\s)\s*"
+    r"|\d{1,2}、|\d\ufe0f?\u20e3\s*|\[[ xX\d]{1,2}\]\s+|#\d{1,2}\s+|\d{1,2}\s[-–—]\s+|[①-⑳]\s*"
+    r"|\(?(?:[a-e]\)|(?:i{1,3}|iv)[.)])\s+",
+    re.IGNORECASE,
 )
 _OPENING_QUOTES = "\"'“„«‘「『《"
 _LABEL = re.compile(
-    r"(?:(?:movie|film|recommended|full)\s+)?(?:titles?|movies?|films?|names?|recommendations?|suggestions?"
-    r"|options?|picks?)(?:\s*\([^()]{1,30}\))?\s*#?\d{0,2}[\"']?\s*(?::|(?<=\d)\s-)\s*",
+    r"(?:(?:(?:movie|film|recommended|full|first|second|third|1st|2nd|3rd|next)\s+)?(?:titles?|movies?|films?"
+    r"|names?|recommendations?|suggestions?|options?|choices?|picks?|answers?)(?:\s*\([^()]{1,30}\))?"
+    r"\s*#?(?:\d{0,2}|[A-E]|one|two|three)|first|second|third|1st|2nd|3rd|next)[\"']?\s*(?::|(?<=\d)\s-)\s*",
     re.IGNORECASE,
 )
 # Lines that say something else of the movie before them.
@@ -51,6 +57,7 @@ _TALK = re.compile(
     r"|believe|cannot|can['’]t))\b"
     r"|(?:these|those|the following|all|each|my|some|three|more|other|additional|top|a few)\b.*\b(?:movies"
     r"|films|titles|recommendations|suggestions|picks)\b"
+    r"|below (?:are|is)\b|in light of\b|(?:movies|films|titles) (?:that |for )?you\b"
     r"|let me know|enjoy\b|happy watching|hope|feel free"
     r"|if you(?:['’]d|\s(?:would|want|need|liked?|enjoy(?:ed)?|have))\b"
     r"|as an? (?:helpful|ai)|the user|this user"
@@ -61,6 +68,13 @@ _TALK = re.compile(
 _TOPIC = re.compile(
     r"\b(?:you|your|user|movies?|films?|titles?|recommend\w*|suggest\w*|enjoy\w*|watching|tastes?)\b",
     re.I,
+)
+# What may stand before a movie in the same sentence.
+_OFFER = re.compile(
+    r"^(?:i(?:['’]d|\s(?:would|can|will|also|highly)){0,3}\s(?:recommend|suggest)"
+    r"|you (?:should|might|may|could|would)(?: also)? (?:watch|see|try|like|love|enjoy))"
+    r"(?: watching)?:?\s+(?=(?-i:[A-Z0-9\"“]))",
+    re.IGNORECASE,
 )
 _YEAR = re.compile(r"[(\[]\s*((?:18|19|20)\d\d)\s*[)\]]")
 _YEAR_AMONG_WORDS = re.compile(r"[(\[][^()\[\]]*?\b((?:18|19|20)\d\d)\b[^()\[\]]*[)\]]")
@@ -75,13 +89,13 @@ _GENRE_TAIL = re.compile(
     re.IGNORECASE,
 )
 _LOOSE_YEAR = re.compile(
-    rf"(?<=[\w.!?)'’\"”」』》])\s*[\s,–—-]\s*(?:\(?(?:year\s?:|released(?: in)?:?)\s*)?((?:18|19|20)\d\d)"
-    rf"(?=\s*(?:$|[;|(\[–—-]|,(?!\s(?:The|An?)\b)|(?:{_GENRE})\b))",
+    rf"(?<=[\w.!?)'’\"”」』》*])\s*[\s,:|–—-]\s*\(?(?:(?:year\s?:|released(?: in)?:?)\s*)?"
+    rf"((?:18|19|20)\d\d)(?=\s*(?:[.)]?$|[;|(\[–—-]|,(?!\s(?:The|An?)\b)|(?:{_GENRE})\b))",
     re.IGNORECASE,
 )
-_BETWEEN = re.compile(r"(?:\s*\([^()]*\))?\s*(?:[,;]\s*(?:and\s+|&\s*)?|and\s+|\d{1,2}[.)]\s+)")
+_BETWEEN = re.compile(r"(?:\s*\([^()]*\))?\s*(?:[,;|/]\s*(?:(?:and|then)\s+|&\s*)?|and\s+|\d{1,2}[.)]\s+)")
 # Quotes, markup and loose punctuation around a title; pictures before it. "Gone Fishin'" ends with its own.
-_EDGES = ' \t,;:–—-*_#"“”„«»「」『』《》|'
+_EDGES = ' \t,;:–—-*_#"“”„«»「」『』《》〈〉|'
 _BEFORE_TITLE = re.compile(r"^[^\w\s(\[$'’‘.¡¿@&]+\s*")
 
 
@@ -126,19 +140,29 @@ def _json_titles(text: str) -> list[str] | None:
     """The titles of a JSON list or of JSON objects, one line each; None where there is no JSON."""
     start, end = text.find("["), text.rfind("]") + 1
     entries = _json(text[start:end])
-    if isinstance(entries, list) and not _YEAR.search(text[:start] + text[end:]):
+    if entries and isinstance(entries, list | tuple) and not _YEAR.search(text[:start] + text[end:]):
         lines = list(map(_line_of, entries))
         if lines and all(lines):
             return lines
-    objects = map(_json, re.findall(r"\{[^{}]*\}", text))
-    return [line for entry in objects if isinstance(entry, dict) and (line := _line_of(entry))] or None
+    objects = [entry for entry in map(_json, re.findall(r"\{[^{}]*\}", text)) if isinstance(entry, dict)]
+    return [line for entry in objects for line in _lines_of(entry) if line] or None
 
 
 def _json(text: str) -> Any:
-    try:
+    """What a text holds as JSON or, with single quotes or a comma too many, as Python; None if nothing."""
+    with contextlib.suppress(ValueError, RecursionError):
         return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+    no_python = contextlib.suppress(ValueError, RecursionError, SyntaxError, MemoryError, TypeError)
+    with warnings.catch_warnings(action="ignore"), no_python:
+        return ast.literal_eval(text)
+    return None
+
+
+def _lines_of(entry: dict) -> list[str]:
+    # {"1": ..., "2": ...}, {"movie_1": ..., "movie_2": ...}
+    if len(entry) > 1 and len({re.sub(r"[\W\d_]", "", str(key)) for key in entry}) == 1:
+        return list(map(_line_of, entry.values()))
+    return [_line_of(entry)]
 
 
 def _line_of(entry: Any) -> str:
@@ -163,7 +187,7 @@ def _list_lines(text: str) -> list[str]:
     """The lines of an answer that may be titles, without their bullets."""
     lines: list[tuple[bool, int, str]] = []  # has it a bullet; how deep it stands; without bullets
     header: list[str] = []
-    for raw in text.splitlines():
+    for raw in _NEW_LINE.sub("\n", text).splitlines():
         if not any(map(str.isalnum, raw[:MAX_LINE])) or raw.lstrip().startswith(("```", "~~~")):
             continue
         line = _LINK.sub(r"\1", _MARKUP.sub("", raw[:MAX_LINE].strip()))
@@ -203,7 +227,10 @@ def _without_bullets(line: str) -> str:
 def _without_talk(line: str) -> str:
     """A line, or what stands behind its introduction; nothing of "Here are three movies:" and "Enjoy!"."""
     year = _year_of(line)
-    if re.match(r"(?:enjoy|happy watching)\W*$", line, re.IGNORECASE) or (line.endswith(":") and not year):
+    line = _OFFER.sub("", line) if year else line
+    if re.match(r"(?:enjoy|happy watching|next up)\W*$", line, re.IGNORECASE) or (
+        line.endswith(":") and not year
+    ):
         return ""
     if not _TALK.match(line) or not _TOPIC.search(line):
         return line

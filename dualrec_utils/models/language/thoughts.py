@@ -8,20 +8,23 @@ import re
 # instead. Some chat templates open the thoughts in the prompt: an answer then holds their end alone.
 _KIND = r"(?:\w{1,20}:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|reflection|scratchpad)\|?[>\]▷]"
 _TAG = re.compile(
-    rf"(?P<open>[<\[◁]\|?(?:begin_of_|start_)?{_KIND}|\Aanalysis(?=(?-i:[A-Z])))"
-    rf"|[<\[◁](?:/|\|/?end_(?:of_)?){_KIND}|assistantfinal",
+    rf"(?P<open>[<\[◁]\|?(?:begin_of_|start_)?{_KIND}|<\|channel\|?>(?:analysis|commentary|thought)"
+    rf"|\Aanalysis(?=(?-i:[A-Z])))"
+    rf"|[<\[◁](?:/|\|/?end_(?:of_)?){_KIND}|assistantfinal|<\|channel\|>final<\|message\|>|<channel\|>"
+    r"|\.\.\.done thinking\.",
     re.IGNORECASE,
 )
 # How thoughts without tags begin, which line announces the answer after them, and how they go on.
 _MUSING = re.compile(
     r"(?:(?:okay|ok|alright|hmm+|well|so|now|first)\b[\s,.!:]*)*(?:let me|let's|let us|we (?:need|have)"
     r"|i (?:need|should|have to|must|will|am|want)|i'(?:ll|m)|(?:the|this) user|user's|looking at|thinking"
-    r"|thoughts?|analysis|my (?:task|goal|job)|the (?:task|question|prompt))\b",
+    r"|they(?: have|'ve) (?:seen|watched)|thoughts?|analysis|my (?:task|goal|job)"
+    r"|the (?:task|question|prompt))\b",
     re.IGNORECASE,
 )
 # "I Am Legend (2007)" and "Looking for Richard" are titles.
 _TITLE = re.compile(
-    r"(?!ok|alright|hmm|.*\buser\b)"
+    r"(?!ok|alright|hmm|.*\buser\b|.*[(\[]\d{4}[)\]]\. )"
     r"(?:.{1,80}[(\[]\d{4}[)\]]\s*(?:[(\[:–—-].*)?|[^\s.:]+(?: [^\s.:]+){0,6})$",
     re.IGNORECASE,
 )
