@@ -292,6 +292,7 @@ def test_answers_become_lists_and_counts():
             "n_seen": [1, 0, 0],
             "n_repeated": [0, 1, 0],
             "copies_hint": [True, False, False],
+            "is_capped": [False, False, False],
         }
     )
     pd.testing.assert_frame_equal(counts, wanted)
