@@ -32,6 +32,7 @@ People vs. Larry Flynt, The (1996)|Malcolm X (1992)|Rocky IV (1985)|Three Colors
 Three Colors: White (1994)|Aladdin and the King of Thieves (1996)|Alien 3 (1992)|Sunset Blvd. (1950)
 20,000 Leagues Under the Sea (1954)|Preacher's Wife, The (1996)|Home Alone (1990)
 (500) Days of Summer (2009)
+Star Trek: The Wrath of Khan (1982)|Professional, The (a.k.a. Leon: The Professional) (1994)
 """
 ROWS = [
     (item, *matching.split_year(title))
@@ -85,6 +86,9 @@ def test_every_title_of_the_catalog_is_matched_to_itself(item):
         ("Terminator 2 (1991)", "Terminator 2: Judgment Day (1991)"),
         ("Star Wars: Episode IV - A New Hope (1977)", "Star Wars (1977)"),
         ("Star Wars: Episode V - The Empire Strikes Back (1980)", "Empire Strikes Back, The (1980)"),
+        ("Star Wars Episode 4: A New Hope (1977)", "Star Wars (1977)"),
+        ("Star Trek II: The Wrath of Khan (1982)", "Star Trek: The Wrath of Khan (1982)"),
+        ("Léon (1994)", "Professional, The (a.k.a. Leon: The Professional) (1994)"),
         ("Indiana Jones and the Raiders of the Lost Ark (1981)", "Raiders of the Lost Ark (1981)"),
         # A slip.
         ("Pulp Fictoin (1994)", "Pulp Fiction (1994)"),
@@ -102,6 +106,7 @@ def test_usual_names_are_matched(text, name):
         # Another numeral or part, also in the year of the film.
         *("Godfather Part III", "Godfather: Part III, The (1974)", "Toy Story 2", "Toy Story II (1995)"),
         *("Toy Story: Part 2 (1995)", "Rocky V (1985)", "Star Wars: Episode II (1977)", "Godfather (1974)"),
+        *("Star Trek II: The Wrath of Khan (1983)", "Star Wars Episode 5: A New Hope II (1977)"),
         *("Terminator 3: Judgment Day (1991)", "12 Monkeys 2 (1995)", "Malcolm II (1992)"),
         # A content word more or another one.
         *("I Still Know What You Did Last Summer (1998)", "I Know What You Did Last Winter (1997)"),

@@ -1,6 +1,6 @@
 """From a title as text to a movie of the catalog.
 
-A text is brought to a normal form and must name a movie by one of five rules, tried in order (see
+A text is brought to a normal form and must name a movie by one of six rules, tried in order (see
 :meth:`TitleMatcher.match`). There is no score of likeness: sequels and remakes differ by a letter or a
 digit, and a wrong match invents a recommendation. A year, where the text gives one, must agree within
 one: release dates differ by country.
@@ -47,9 +47,12 @@ _ROMAN_NUMERALS = {numeral: n for n, numeral in enumerate(_ROMAN.split(), start=
 
 # Where a title is cut: behind a name (colon, dash, "or", apposition), behind a series, a hero, an author.
 _AFTER_NAME = re.compile(
-    r"\s*:\s+|\s+[-–—]\s+|,?\s+or,?:?\s+|(?<! and),?\s+(?=(?:the|an?)\s)", re.IGNORECASE
+    r"\s*:\s+|\s+[-–—]\s+|,?\s+or,?:?\s+|(?<! and),?\s+(?=(?:the|an?)\s|episode\s\w+\s*[:–-])",
+    re.IGNORECASE,
 )
 _OR = re.compile(r"\bor\b", re.IGNORECASE)
+# "Star Trek II: The Wrath of Khan" for "Star Trek: The Wrath of Khan".
+_SERIES_NUMBER = re.compile(r"\s+(?:\d|[ivx]+)(?=:\s)", re.IGNORECASE)
 _AFTER_SERIES = re.compile(r"\s*:\s+|\s+[-–—]\s+")
 _AFTER_HERO = re.compile(r"\s+and\s+the\s+", re.IGNORECASE)
 _AUTHOR = re.compile(r"^(?!(?:the|an?|my|our|your|his|her|their)\s)[^\s:]+ [^\s:]+['’]s\s+", re.IGNORECASE)
@@ -170,7 +173,7 @@ class TitleMatcher:
                 row = _Row(int(item), None if pd.isna(year) else int(year), name, place, YEAR_TOLERANCE)
                 self._names[_letters(name)].append(row)
                 self._content[_content(name)].append(row._replace(tolerance=0))
-            for name, tolerance in _parts(title).items():
+            for name, tolerance in (pair for known in named_as(title) for pair in _parts(known).items()):
                 self._part[_content(name)].append(row._replace(name=names[0], tolerance=tolerance))
         self._by_text = {" ".join(words): words for words in self._content}
         self._words = {word for words in self._content for word in words}
@@ -191,6 +194,9 @@ class TitleMatcher:
         5. One letter of one long word is missing, doubled, exchanged or out of place in a title of
            several words, the slip is no word of another title, and the year is the same:
            `Pulp Fictoin (1994)`.
+
+        6. The text numbers a film whose title has a subtitle alone, and the year is the same:
+           `Star Trek II: The Wrath of Khan (1982)`.
 
         By rules 3 to 5 numbers must be the same (another part is another film), and one film alone must
         fit.
@@ -232,7 +238,8 @@ class TitleMatcher:
         ):
             if (item := _only(rows, names[0], year)) is not None:
                 return item
-        return None
+        unnumbered = spelt(_SERIES_NUMBER.sub("", title))
+        return _only(self._content.get(_content(unnumbered), ()), unnumbered, year)
 
     def _slips(self, words: tuple[str, ...]) -> list[_Row]:
         """Catalog titles from which the words of a text differ by a slip (rule 5)."""
