@@ -595,7 +595,8 @@ def test_proxies_and_certificates_that_cannot_be_used_end_in_one_message(
 @pytest.mark.parametrize(
     "address",
     ["", "openrouter.ai/api/v1", "http://openrouter.ai/api/v1", "https://user:pw@openrouter.ai/api/v1",
-     "https://", "https://[::1", "ftp://localhost/v1", "https://a..b/v1", "https://localhost:99999/v1"],
+     "https://", "https://[::1", "ftp://localhost/v1", "https://a..b/v1", "https://localhost:99999/v1",
+     "https://openrouter.ai/api/v1?key=pw"],
 )  # fmt: skip
 def test_an_address_that_would_not_keep_the_key_safe_is_refused(settings, address):
     with pytest.raises(StudyError, match="base_url must be an https address"):

@@ -327,6 +327,8 @@ HOSTILE = {
     "two documents": "seed: 1\n---\nseed: 2",
     "a control character": "seed: \x07",
     "half a character": 'dataset: "\\ud800"',
+    "more than a character": 'dataset: "\\Uffffffff"',
+    "a key in an address": changed("/api/v1", "/api/v1?key=secret"),
     "another encoding": TEXT.encode("utf-16"),
     "a tab": "data:\n\tn_items: 10",
 }

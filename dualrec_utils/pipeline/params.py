@@ -127,7 +127,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise StudyError(
             f"{path} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8"
         ) from None
-    except (YAMLError, ValueError, LookupError) as error:
+    except (YAMLError, ValueError, LookupError, ArithmeticError) as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else "unknown"
         what = _shortened(getattr(error, "problem", None) or str(error))

@@ -19,7 +19,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 # The name of a language model begins the names of its systems.
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 # Nothing goes to another machine in clear text, nor with a password that every message would show.
-_ADDRESS = re.compile(r"(https://[^\s/@]+|http://(localhost|127\.0\.0\.1|\[::1])(:\d+)?)(/[^\s@]*)?")
+_ADDRESS = re.compile(r"(https://[^\s/@?#]+|http://(localhost|127\.0\.0\.1|\[::1])(:\d+)?)(/[^\s@?#]*)?")
 # Tokens of a longest title and of the words around all titles, as movielm's usual vocabulary cuts them.
 _LINE_TOKENS, _REQUEST_TOKENS = 24, 96
 
@@ -159,8 +159,8 @@ class Hosted(Section):
     def _faults(self) -> Iterator[str]:
         if not _ADDRESS.fullmatch(self.base_url):
             yield (
-                "base_url must be an https address without user and password (http only for localhost),"
-                " such as https://openrouter.ai/api/v1"
+                "base_url must be an https address without user, password and query (http only for"
+                " localhost), such as https://openrouter.ai/api/v1"
             )
         if self.extra_body.keys() & {"model", "messages", "stream"}:
             yield "extra_body: model, messages and stream are the study's to send"

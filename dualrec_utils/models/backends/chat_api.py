@@ -160,7 +160,7 @@ def host_of(base_url: str) -> str:
     """The host of an API's address, with its port where one is given, as a folder name.
 
     Raises:
-        StudyError: unless it is an https address (http on this machine) without user and password.
+        StudyError: unless it is an https address (http on this machine) without user, password and query.
     """
     try:
         url = httpx2.URL(base_url)
@@ -168,10 +168,10 @@ def host_of(base_url: str) -> str:
     except (httpx2.InvalidURL, UnicodeError):
         url = httpx2.URL()
     kept_safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(base_url))
-    if not kept_safe or not url.host or url.userinfo or (url.port or 0) > 65535:
+    if not kept_safe or not url.host or url.userinfo or url.query or (url.port or 0) > 65535:
         raise StudyError(
-            "base_url must be an https address without user and password (http only for localhost), such"
-            " as https://openrouter.ai/api/v1"
+            "base_url must be an https address without user, password and query (http only for"
+            " localhost), such as https://openrouter.ai/api/v1"
         )
     return re.sub(r"[^\w.-]", "_", url.host if url.port is None else f"{url.host}_{url.port}")
 
