@@ -57,14 +57,8 @@ def test_it_is_valid_and_committed_without_outputs(path):
 def test_it_has_at_least_as_many_words_as_code_and_short_cells(path):
     counts = Counter(cell.cell_type for cell in read(path).cells)
     assert counts["markdown"] >= counts["code"]
-    for cell, tree in zip(code_cells(path), trees(path), strict=True):
-        # Parameters are one cell, however many a stage has.
-        if "parameters" in cell.metadata.get("tags", []):
-            continue
-        lines = cell.source.splitlines()
-        imports = [node for node in ast.walk(tree) if is_import(node)]
-        n_importing = sum(node.end_lineno - node.lineno + 1 for node in imports)
-        assert len(lines) - n_importing <= LONGEST_CELL, f"a long cell:\n{cell.source}"
+    for cell in code_cells(path):
+        assert len(cell.source.splitlines()) <= LONGEST_CELL, f"a long cell:\n{cell.source}"
 
 
 @every
@@ -125,9 +119,9 @@ def test_it_uses_every_setting_and_no_other(path):
 
 
 @numbered
-def test_its_imports_stand_in_one_early_cell(path):
+def test_its_imports_stand_in_one_early_cell_or_two(path):
     with_imports = [n for n, tree in enumerate(trees(path)) if any(is_import(x) for x in ast.walk(tree))]
-    assert len(with_imports) == 1 and with_imports[0] <= 2
+    assert 1 <= len(with_imports) <= 2 and with_imports[-1] <= 2
 
 
 @every
