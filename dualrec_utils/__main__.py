@@ -64,6 +64,7 @@ def check_params() -> int:
     import numpy as np
 
     from dualrec_utils.analysis import plan, significance
+    from dualrec_utils.core import config
     from dualrec_utils.models import baselines
 
     significance.check_draws(
@@ -76,7 +77,7 @@ def check_params() -> int:
             baselines.build(name, np.array([1]), seed=0, **hyperparameters)
         except StudyError as error:
             raise StudyError(
-                f"params.yaml has values that cannot be used: baselines.models: {error}"
+                f"{config.PARAMS_FILE} has values that cannot be used: baselines.models.{name}: {error}"
             ) from None
     return 0
 

@@ -77,10 +77,14 @@ def load(
 def _read_whole(path: Path) -> dict[str, Any]:
     """All values of a parameters file, a profile's differences laid over the default run's; not checked."""
     values = read_yaml(path)
-    if values.get(REPOSITORY) != UP:
+    in_profile = path.resolve().parent.parent == config.PROFILES
+    if values.get(REPOSITORY) != UP and not in_profile:
         return values
     # DVC looks for each section in the profile's own file.
-    if absent := [name for name in ("dataset", "seed", *SECTIONS) if name not in values]:
+    absent = [name for name in ("dataset", "seed", *SECTIONS) if name not in values]
+    if values.get(REPOSITORY) != UP:
+        absent.insert(0, f"the line `{REPOSITORY}: {UP}`")
+    if absent:
         raise StudyError(f"{path} lacks {', '.join(absent)}; a section without differences is `name: {{}}`")
     return overlay(read_yaml(path.parent / UP / path.name), values)
 
@@ -216,7 +220,7 @@ def _explain(problem: Mapping[str, Any]) -> str:
             f"{place} is not a known name; {_nearest(str(problem['loc'][-1]), _names_at(problem['loc']))}"
         )
     if problem["type"] == "missing":
-        return f"{place} is missing; params.yaml of the repository shows it"
+        return f"{place} is missing; the committed params.yaml shows it"
     if problem["type"] == "value_error":
         return f"{place}: {problem['ctx']['error']}".removeprefix(": ")
     # Where a key or a password is asked for by mistake, it is not printed.
