@@ -55,6 +55,11 @@ def test_lines_are_written_as_the_files_have_them():
         "1\t2\t4\t101",
     ]
     assert contamination.rating_lines(RATINGS.head(1), line_format=FORMATS["ml-1m"]) == ["3::1::4::100"]
+    halves = RATINGS.head(2).assign(rating=[0.5, 4.0])
+    assert contamination.rating_lines(halves, line_format=FORMATS["ml-1m"]) == [
+        "3::1::0.5::100",
+        "1::2::4.0::101",
+    ]
 
 
 def test_missing_values_and_short_files_are_refused():

@@ -1,5 +1,6 @@
 """Parsing, on files written by hand; merging, ordering and the frequency cut."""
 
+import dataclasses
 import gzip
 import io
 import zipfile
@@ -13,6 +14,7 @@ from hypothesis import given, settings, strategies as st
 from dualrec_utils.core.config import GENRE_LIST, ITEM, POSITION, RATING, TIMESTAMP, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import known, movielens
+from dualrec_utils.datasets.sets import ml_100k
 
 RATINGS = b"1\t3\t5\t881250949\n2\t4\t1\t881250950\n2\t5\t4\t881250950\n"
 U_ITEM = "\n".join(
@@ -156,6 +158,21 @@ ROW = b"2\t1\t3\t881250999\n"
 def test_parse_names_what_is_wrong(tmp_path, form, message):
     with pytest.raises(StudyError, match=message):
         parsed("ml-100k", tmp_path, form)
+
+
+def test_a_newer_data_set_says_its_stars_and_years(tmp_path, monkeypatch):
+    newer = dataclasses.replace(known.find("ml-100k"), stars=(0.5, 3, 5), years=(1995, 2018))
+    monkeypatch.setattr(ml_100k, "DATASET", newer)
+    items = U_ITEM + b"\n" + item_line(6, "Late (2018)", set()).encode()
+
+    def lines(*rows):
+        return as_files("".join(f"{row}\n" for row in rows).encode(), items)
+
+    ratings, movies = parsed("ml-100k", tmp_path, lines("1\t6\t0.5\t1546300799"))
+    assert (ratings[RATING][0], movies[YEAR].max()) == (0.5, 2018)
+    for row, message in (("1\t6\t4\t1546300799", "rating"), ("1\t6\t5\t1546300801", "timestamp")):
+        with pytest.raises(StudyError, match=f"ratings line 1: column '{message}'"):
+            parsed("ml-100k", tmp_path, lines(row))
 
 
 @settings(max_examples=60)

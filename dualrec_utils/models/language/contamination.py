@@ -87,7 +87,11 @@ def rating_lines(ratings: pd.DataFrame, *, line_format: LineFormat) -> list[str]
             "the ratings lack stars or times, so their file cannot be written out: leave the ratings out of"
             " the probe, or use the original ratings file"
         )
-    return [separator.join(row) for row in columns.astype("int64").astype(str).itertuples(index=False)]
+    # Where there are half stars, MovieLens writes whole ones as 4.0.
+    stars = columns[RATING].astype(float)
+    text = columns.drop(columns=RATING).astype("int64").astype(str)
+    text[RATING] = stars.map("{:.0f}".format if (stars % 1 == 0).all() else "{:.1f}".format)
+    return [separator.join(row) for row in text[list(columns)].itertuples(index=False)]
 
 
 def with_permuted_ids(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
