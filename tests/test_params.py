@@ -167,7 +167,7 @@ def test_a_profile_names_every_section(tmp_path):
 def test_a_profile_names_the_repository(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "PROFILES", tmp_path / "profiles")
     text = PROFILE.replace("repository: ../../\n", "")
-    with pytest.raises(StudyError, match=r"lacks the line `repository: \.\./\.\./`, data; a section without"):
+    with pytest.raises(StudyError, match=r"lacks the line `repository: \.\./\.\./`, data; "):
         params.load(written(tmp_path / "profiles/p", text))
 
 

@@ -18,16 +18,16 @@ from dualrec_utils.studies.questions import settings as questions
 ROOT = config.PACKAGE_ROOT
 PIPELINE = ROOT / "dvc.yaml"
 PACKAGE = "dualrec_utils"
-# The rooms that start stages: they change no result.
+# The parts that start stages: they change no result.
 STARTERS = ("pipeline", "__main__", "__init__")
-# Rooms on which a stage that trains need not depend: an edit there changes figures and tables alone.
+# Parts on which a stage that trains need not depend: an edit there changes figures and tables alone.
 DRAWING = ("show",)
 # What the command calls for the stages without a notebook.
 ENTRIES = {"data": "datasets.prepare", "movielm": "models.movielm.model", "report": "report.page"}
 
 
 def modules_under(*rooms, root=ROOT):
-    """Names of all modules of some rooms, without the package's."""
+    """Names of all modules of some folders, without the package's."""
     folder = root / PACKAGE
     paths = [path for room in rooms for path in [folder / f"{room}.py", *(folder / room).rglob("*.py")]]
     names = [".".join(path.relative_to(folder).with_suffix("").parts) for path in paths if path.is_file()]
@@ -57,7 +57,7 @@ def code_deps(stage):
 
 
 def files_of(dep):
-    """The modules that a dependency stands for: itself, or all of a room."""
+    """The modules that a dependency stands for: itself, or all of a folder."""
     path = ROOT / dep
     paths = path.rglob("*.py") if path.is_dir() else [path]
     return {str(one.relative_to(ROOT)) for one in paths if one.read_text(encoding="utf-8").strip()}
