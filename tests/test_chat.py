@@ -107,6 +107,7 @@ def test_templates_print_one_fixed_date(tokenizers, before, wanted):
         "{{ raise_exception('Conversations must begin with the system') }}",
         "{{ messages[0]['content'] ",
         "{{ messages[7]['content'].upper() }}",
+        *("", "{{ messages[0]['role'] }}", 5),
         {"tool_use": TURNS + "{% endif %}", "rag": TURNS + "{% endif %}"},
     ],
 )

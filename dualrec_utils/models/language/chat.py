@@ -62,7 +62,8 @@ def render(
         Text that holds its special tokens where a chat template wrote it, and none elsewhere.
 
     Raises:
-        StudyError: when the chat template fails, or there are several and none is the default.
+        StudyError: when the chat template fails or leaves the prompt out, or there are several and none is
+            the default.
     """
     if tokenizer.chat_template is None:
         return prompt + prefix
@@ -111,6 +112,9 @@ def close_thinking(thoughts: str, closing: str) -> str:
 @lru_cache
 def _tags_of(template: str) -> tuple[str, str] | None:
     written = "".join(_fill(template, "Hello", thinking=thinking) for thinking in (None, True, False))
+    with _template_errors():
+        if "Hello" not in written:
+            raise ValueError("it leaves out what the user says")
     for opening, closing in TAGS:
         if opening in written or closing in written:
             return opening, closing
@@ -140,7 +144,7 @@ def _template(tokenizer: PreTrainedTokenizerBase) -> str:
     """The chat template, in which every date is :data:`DATE`."""
     with _template_errors():
         template = tokenizer.get_chat_template()
-    return _CALENDAR + template if "strftime_now" in template else template
+        return _CALENDAR + template if "strftime_now" in template else template
 
 
 @contextmanager
