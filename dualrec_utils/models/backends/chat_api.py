@@ -243,11 +243,12 @@ class ChatApi:
         host_of(base_url)
         loopback = is_loopback(base_url)
         self._timeout = timeout
-        self._key_pattern = _key_pattern(read_key(key_variable, loopback=loopback), loopback=loopback)
+        key = read_key(key_variable, loopback=loopback)
+        self._key_pattern = _key_pattern(key, loopback=loopback)
         try:
             self._client = httpx2.Client(
                 base_url=base_url,
-                headers={"Authorization": f"Bearer {read_key(key_variable, loopback=loopback)}"},
+                headers={"Authorization": f"Bearer {key}"},
                 timeout=timeout,
                 # A redirect would carry the prompts to an address that nobody named.
                 follow_redirects=False,
