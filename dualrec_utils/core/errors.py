@@ -40,3 +40,8 @@ def explained(error: object) -> str:
     text = " ".join(_NUMBER.sub("", str(error)).split())
     advice = _ADVICE.get(number(error), "the file, disk or connection that it names does not work")
     return f"{text}: {advice}, then run the same command again"
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -18,7 +18,7 @@ from functools import lru_cache
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.errors import StudyError, first_line
 from dualrec_utils.models.language.prompts import ANSWER_PREFIX
 
 # The day that templates with a date print: prompts and scores are the same on every day.
@@ -153,7 +153,7 @@ def _template_errors() -> Iterator[None]:
         yield
     # A template is a stranger's program, and fails as programs do.
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise StudyError(
             f"the model's chat template cannot write a user's turn: {reason}. Correct chat_template in the"
             " model's folder (one template, or one named default), or remove it to ask in plain text"

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from dualrec_utils.core import config, files
-from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.errors import StudyError, first_line
 from dualrec_utils.models.language import chat
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -275,7 +275,7 @@ def _loading_errors(path_or_id: str | Path, revision: str | None) -> Iterator[No
         raise
     # Every file format and architecture fails in its own way.
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise StudyError(
             f"no language model {str(path_or_id)!r} (revision {revision}): {reason}. Give a folder that"
             " holds model and tokenizer, or the id of a model on the Hugging Face Hub while online"
