@@ -155,4 +155,4 @@ def test_a_writer_that_does_not_say_why_it_failed(tmp_path):
 
 def test_an_error_without_words_goes_by_its_type():
     assert errors.first_line(KeyError()) == "KeyError"
-    assert errors.first_line(ValueError("\n first \n second")) == "first"
+    assert errors.first_line(ValueError("\nfirst\nsecond")) == "first"
