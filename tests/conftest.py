@@ -31,6 +31,7 @@ settings.load_profile("study")
 TINY = {
     "dataset": "ml-100k",
     "seed": 7,
+    "order_seed": 0,
     "n_items": 24,
     "min_interactions": 9,
     "train_share": 0.7,
@@ -147,11 +148,12 @@ def lora_section(tiny: dict, tmp_path: Path) -> dict:
     import tiny_models
 
     first, second, third = load_catalog("ml-100k").ids[:3]
-    hints = pd.DataFrame({USER: sorted(splits.load_histories("ml-100k", "train"))})
-    hints = hints.assign(**{ITEM: first, handoff.IN_SAMPLE: second})
-    files.write_parquet(hints, config.handoff_dir("ml-100k", "lstm") / "hints_lora_train.parquet")
-    scope = Scope("ml-100k", "lstm", "window_of_five", "validation")
-    write_hints(dict.fromkeys(predictions.load_cases(scope)[CASE], third), scope)
+    for split, named in (
+        ("train", {ITEM: first, handoff.IN_SAMPLE: second}),
+        ("validation", {ITEM: third}),
+    ):
+        hints = pd.DataFrame({USER: sorted(splits.load_earlier("ml-100k", split))}).assign(**named)
+        files.write_parquet(hints, config.handoff_dir("ml-100k", "lstm") / f"hints_lora_{split}.parquet")
     base = str(tiny_models.tiny_mistral(tmp_path / "base", chat=True, n_layers=1))
     model = {"model": base, "revision": None, "dtype": "float32", "quantization": "none"}
     schedule = {"n_epochs": 1, "batch_size": 2, "accumulation": 4, "learning_rate": 0.01}

@@ -156,14 +156,14 @@ def test_candidates_sessions_and_chance(data):
     assert track["HR@5 in the paper"].notna().to_dict() == {"Most popular": True, "Markov chain": False}
 
 
-def test_without_times_there_are_no_days_and_no_ties(data):
+def test_without_times_there_are_no_days(data):
     untimed = data.interactions.drop(columns="timestamp")
     bare = material.Material(**vars(data) | {"interactions": untimed})
-    assert measure.sessions(bare, {7: None}, n_sessions=4) == {} == measure.tie_order(bare, ["markov"])
+    assert measure.sessions(bare, {7: None}, n_sessions=4) == {}
     with_times = measure.not_run(data, untrained=["lora_loss"])["step"].tolist()
     assert with_times == ["candidates: movielm", "lora_loss", "lstm_targets"]
     without = measure.not_run(bare, untrained=["lora_loss"])["step"].tolist()
-    assert without == ["candidates: movielm", "training_sessions", "tie_order", "lora_loss", "lstm_targets"]
+    assert without == ["candidates: movielm", "training_sessions", "lora_loss", "lstm_targets"]
 
 
 def test_the_leak_moves_order_alone_and_every_hit_to_the_head_unless_the_hint_is_there(data):
@@ -228,19 +228,3 @@ def test_the_ladder_has_both_systems_on_every_rung(data):
     )
     expected = data.judged(ordered).groupby("user_id")["hit_rate@1"].mean().mean()
     assert strict["movielm_lora_reranked", "hit_rate@1"] == expected
-
-
-def test_other_orders_of_one_second_cut_other_cases(data, monkeypatch):
-    monkeypatch.setattr(
-        measure.protocols, "lstm_scores", lambda cases, dataset: np.zeros((len(cases), len(data.catalog)))
-    )
-    measured = measure.tie_order(data, ["markov"])
-    assert [(key.system, key.setting) for key in measured][:2] == [
-        ("lstm", "by item id"),
-        ("markov", "by item id"),
-    ]
-    first, reverse = (
-        measured[steps.Key("tie_order", "markov", order, "next_item")]
-        for order in measure.protocols.ORDERS[:2]
-    )
-    assert first["first_hit"].tolist() != reverse["first_hit"].tolist()

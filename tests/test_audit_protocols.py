@@ -103,39 +103,11 @@ def test_sessions_are_days_of_training_users_with_two_movies_at_least():
         protocols.drawn_sessions(sessions, n_sessions=3, seed=0)
 
 
-def test_other_orders_move_ties_and_nothing_else():
-    frame = interactions()
-    own = protocols.reordered(frame, "by item id", seed=0)
-    assert own["item_id"].tolist() == frame["item_id"].tolist()
-    reverse = protocols.reordered(frame.sample(frac=1, random_state=1), "by item id, reversed", seed=0)
-    assert reverse["item_id"].tolist() == [11, 12, 13, 21, 23, 22, 24, 31, 32]
-    assert reverse["position"].tolist() == [0, 1, 2, 0, 1, 2, 3, 0, 1]
-    drawn = [protocols.reordered(frame, "drawn by the seed", seed=n)["item_id"].tolist() for n in range(9)]
-    assert {tuple(order) for order in drawn} == {tuple(own["item_id"]), tuple(reverse["item_id"])}
-    with pytest.raises(StudyError, match="no order 'by title'"):
-        protocols.reordered(frame, "by title", seed=0)
-
-
 def test_times_are_there_or_not():
     frame = interactions()
     assert protocols.share_untimed(frame) == 0
     assert protocols.share_untimed(frame.astype({"timestamp": "Int64"}).assign(timestamp=pd.NA)) == 1
     assert protocols.share_untimed(frame.drop(columns="timestamp")) == 1
-    assert protocols.tied_share(frame) == 0
-    assert protocols.tied_share(frame[frame["item_id"] != 24]) == pytest.approx(1 / 3)
-
-
-def test_the_studys_own_order_cuts_the_studys_own_cases(tiny):
-    frame, user_splits = protocols.load_interactions("ml-100k"), splits.load_splits("ml-100k")
-    own = protocols.reordered(frame, "by item id", seed=0)
-    histories, cases, targets = protocols.recut(own, user_splits, cases_per_user=3)
-    expected = predictions.load_cases(TEST)
-    assert cases["case_id"].tolist() == expected["case_id"].tolist()
-    assert all((a == b).all() for a, b in zip(cases["history"], expected["history"], strict=True))
-    stored = evaluation.load_targets("ml-100k", "next_item")
-    assert targets[cases["case_id"]].tolist() == stored[cases["case_id"]].tolist()
-    known = splits.load_histories("ml-100k", "train").values()
-    assert all((a == b).all() for a, b in zip(histories, known, strict=True))
 
 
 def test_an_lstm_that_was_not_trained_is_named(tiny):

@@ -25,7 +25,7 @@ def test_lessons_differ_in_what_their_name_says(lora_section):
     assert list(taught) == ["lora", "lora_permuted", "lora_no_hint"]
     lora, permuted, no_hint = taught.values()
     for split in ("train", "validation"):
-        assert lora[split][USER].tolist() == sorted(splits.load_histories("ml-100k", split))
+        assert lora[split][USER].tolist() == sorted(splits.load_earlier("ml-100k", split))
         assert lora[split]["prompt"].str.contains("LSTM").all()
         assert not no_hint[split]["prompt"].str.contains("LSTM").any()
         assert no_hint[split]["answer"].tolist() == lora[split]["answer"].tolist()
@@ -54,8 +54,9 @@ def test_hints_are_right_where_they_name_one_of_the_last_five(lora_section):
     """The fixture's hints are one movie each: three hit rates that can be counted."""
     ids, rates = load_catalog("ml-100k").ids, adapters.right_hints("ml-100k")
     for share, split, item in zip(rates, ("train", "train", "validation"), ids[:3], strict=True):
-        histories = splits.load_histories("ml-100k", split).values()
-        assert share == sum(item in history[-5:] for history in histories) / len(histories)
+        histories = splits.load_histories("ml-100k", split)
+        asked = splits.load_earlier("ml-100k", split)
+        assert share == sum(item in histories[user][-5:] for user in asked) / len(asked)
 
 
 def test_adapters_are_saved_by_name_and_answer_when_loaded(lora_section):

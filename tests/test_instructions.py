@@ -33,9 +33,13 @@ SPLITS = pd.DataFrame({"user_id": range(1, 15), "split": ["train"] * 12 + ["vali
 
 
 def examples(**changed) -> pd.DataFrame:
-    return instructions.instruction_data(
-        HISTORIES, CATALOG, SPLITS, **{"hints": HINTS, "seed": 5, **changed}
-    )
+    return made(HISTORIES, **{"hints": HINTS, **changed})
+
+
+def made(histories, *, earlier=None, **changed):
+    """Examples where no two movies share a second, unless `earlier` says otherwise."""
+    before = {user: history[:-5] for user, history in histories.items()} if earlier is None else earlier
+    return instructions.instruction_data(histories, before, CATALOG, SPLITS, **{"seed": 5, **changed})
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,7 @@ def test_prompts_show_the_five_movies_before_the_window_and_the_hint():
 
 def test_the_draw_hangs_on_seed_and_user_alone():
     few = {user: HISTORIES[user] for user in (3, 7)}
-    alone = instructions.instruction_data(few, CATALOG, SPLITS, hints=HINTS, seed=5)
+    alone = made(few, hints=HINTS)
     among = examples().set_index("user_id").loc[[3, 7]].reset_index()
     pd.testing.assert_frame_equal(alone, among)
     window = HISTORIES[3][-5:].tolist()
@@ -76,13 +80,17 @@ def test_a_planted_leak_is_found():
     for stranger in (13, 14):
         leaking = HISTORIES | {stranger: HISTORIES[1]}
         with pytest.raises(StudyError, match=f"leak: user {stranger}"):
-            instructions.instruction_data(leaking, CATALOG, SPLITS, hints=None, seed=5)
+            made(leaking, hints=None)
     with pytest.raises(StudyError, match="'test'"):
-        instructions.instruction_data({14: HISTORIES[1]}, CATALOG, SPLITS, hints=None, seed=5, split="test")
+        made({14: HISTORIES[1]}, hints=None, split="test")
     with pytest.raises(StudyError, match="has no hint"):
         examples(hints=HINTS.drop(4))
-    with pytest.raises(StudyError, match="user 2 has no movie before"):
-        instructions.instruction_data({2: HISTORIES[2][:5]}, CATALOG, SPLITS, hints=None, seed=5)
+    with pytest.raises(StudyError, match=r"user 2: the prompt's history must hold .* it holds 8 of 12"):
+        made(HISTORIES, earlier={2: HISTORIES[2][:8]}, hints=None)
+
+
+def test_a_user_of_one_second_gives_no_example():
+    assert made(HISTORIES, earlier={3: HISTORIES[3][:4]}, hints=HINTS)["user_id"].tolist() == [3]
 
 
 @given(n=st.integers(2, 12), seed=st.integers(0, 10_000))
@@ -100,7 +108,7 @@ def test_permuted_answers_go_round_and_nobody_keeps_their_own(n, seed):
 
 def test_missing_hints_name_the_stage_that_writes_them():
     with pytest.raises(StudyError, match="dvc repro lstm"):
-        handoff.load_training_hints("no-such-data-set")
+        handoff.load_example_hints("no-such-data-set", "train")
 
 
 def test_one_example_cannot_be_permuted():

@@ -283,15 +283,17 @@ def test_hints_for_training_users_come_from_models_that_never_saw_them(model, ca
         trained.append({tuple(row) for row in rows})
         return model
 
-    found = lstm_scores.training_hints(model, known, catalog, fit=fit, n_folds=3, max_history=30, seed=1)
-    assert found["user_id"].tolist() == list(known)
+    earlier = {user: history[:3] for user, history in known.items() if user != 4}
+    folds = {"n_folds": 3, "max_history": 30, "seed": 1}
+    found = lstm_scores.training_hints(model, known, earlier, catalog, fit=fit, **folds)
+    assert found["user_id"].tolist() == [1, 2, 3, 5, 6, 7]
     for history in known.values():
         own = tuple(catalog.rows(history))
         assert sum(own not in fold for fold in trained) == 1
     # One model in every fold: then both kinds of hints agree, and none stands in what was read.
     assert (found["item_id"] == found["in_sample_item_id"]).all()
     for user, hint in zip(found["user_id"], found["item_id"], strict=True):
-        assert hint not in known[user][:-5]
+        assert hint not in earlier[user]
 
 
 def test_a_planted_leak_between_folds_is_named():

@@ -1,13 +1,14 @@
 """Stage `data` from end to end, on the tiny data set."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY, tiny_files, use_root
 
-from dualrec_utils.core import config, evaluation, files, splits
-from dualrec_utils.core.config import CASE, HISTORY, ITEM, POSITION, SPLIT, TIMESTAMP, USER
+from dualrec_utils.core import config, evaluation, files, order, splits
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, POSITION, SECOND, SPLIT, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.datasets import known, movielens, prepare
+from dualrec_utils.datasets import known, prepare
 
 
 def written():
@@ -46,7 +47,7 @@ def test_what_the_summary_says_is_what_the_files_hold(tiny):
     assert tiny["n_interactions"] == len(interactions)
     assert tiny["n_items"] == len(items) == TINY["n_items"]
     assert tiny["n_users"] == len(users) == interactions[USER].nunique()
-    assert tiny["order_sha256"] == movielens.order_hash(interactions)
+    assert tiny["order_sha256"] == order.order_hash(interactions)
     assert tiny["n_movies_merged"] == 1
     assert tiny["n_users_train"] + tiny["n_users_validation"] + tiny["n_users_test"] == tiny["n_users"]
     assert interactions[USER].value_counts().min() >= TINY["min_interactions"]
@@ -56,8 +57,8 @@ def test_what_the_summary_says_is_what_the_files_hold(tiny):
 
 def test_interactions_are_in_order_with_positions_from_zero(tiny):
     interactions = read("interactions")
-    keys = interactions[[USER, TIMESTAMP, ITEM]]
-    assert keys.equals(keys.sort_values([USER, TIMESTAMP, ITEM], ignore_index=True))
+    again = order.in_order(interactions.drop(columns=[SECOND, POSITION]), order_seed=TINY["order_seed"])
+    pd.testing.assert_frame_equal(interactions.drop(columns=POSITION), again)
     for _, positions in interactions.groupby(USER)[POSITION]:
         assert positions.tolist() == list(range(len(positions)))
 
@@ -68,13 +69,16 @@ def test_cases_are_cut_from_the_end_of_held_out_histories(tiny):
     for protocol, n_cases in {"next_item": TINY["cases_per_user"], "window_of_five": 1}.items():
         cases, targets = read(f"cases_{protocol}"), evaluation.load_targets("ml-100k", protocol)
         held_out = users[users[SPLIT].isin(config.HELDOUT_SPLITS)]
-        assert len(cases) == n_cases * len(held_out)
+        seconds = interactions.groupby(USER)[SECOND].nunique()[held_out[USER]]
+        most = seconds.clip(upper=n_cases + 1) - 1 if protocol == "next_item" else 1
+        assert len(cases) == np.broadcast_to(most, len(held_out)).sum()
         for case, user, history in zip(cases[CASE], cases[USER], cases[HISTORY], strict=True):
             both = [*history, *targets[case]]
             assert both == whole[user][: len(both)]
-        last = cases.groupby(USER)[CASE].max()
-        for user, case in last.items():
-            assert targets[case][-1] == whole[user][-1]
+        last = interactions.groupby(USER)[SECOND].agg(lambda own: own.searchsorted(own.iloc[-1]))
+        if protocol == "next_item":
+            for user, history in cases.groupby(USER)[HISTORY].agg("last").items():
+                assert len(history) == last[user]
 
 
 def test_targets_lie_in_files_of_their_own(tiny):

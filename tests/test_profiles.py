@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from conftest import tiny_files, use_downloads, use_root
 
-from dualrec_utils.core import config, files
+from dualrec_utils.core import config, files, order
 from dualrec_utils.core.config import HISTORY, ITEM, POSITION, RATING, TIMESTAMP, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.datasets import eda, movielens, prepare
+from dualrec_utils.datasets import eda, prepare
 from dualrec_utils.pipeline import params, profiles, stages
 from dualrec_utils.studies.baseline_search import search as baseline_search
 
@@ -298,4 +298,4 @@ def test_the_data_stage_of_ml_1m_reads_an_order_file(tmp_path, order_folder, mon
     assert eda.has_values(data["interactions"], RATING)
     assert not eda.has_values(data["interactions"], TIMESTAMP)
     assert data["interactions"][TIMESTAMP].notna().any()
-    assert movielens.order_hash(data["interactions"]) == summary["order_sha256"]
+    assert order.order_hash(data["interactions"]) == summary["order_sha256"]

@@ -6,16 +6,22 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dualrec_utils.core import files, splits
-from dualrec_utils.core.config import CASE, HISTORY, ITEM, SPLIT, USER, processed_dir
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, SECOND, SPLIT, USER, processed_dir
 from dualrec_utils.core.errors import StudyError
 
 SHARES = {"train_share": 0.7, "validation_share": 0.15}
 
 
 def sequences(lengths):
-    """Users 1, 2, ... who rate items 100 * user, 100 * user + 1, ... in this order."""
-    rows = [(user, 100 * user + i) for user, n in lengths.items() for i in range(n)]
-    return pd.DataFrame(rows, columns=[USER, ITEM])
+    """Users 1, 2, ... who rate items 100 * user, 100 * user + 1, ... in this order, a second each."""
+    rows = [(user, 100 * user + i, i) for user, n in lengths.items() for i in range(n)]
+    return pd.DataFrame(rows, columns=[USER, ITEM, SECOND])
+
+
+def tied(seconds):
+    """As :func:`sequences`, from the second of each movie of each user."""
+    frame = sequences({user: len(own) for user, own in seconds.items()})
+    return frame.assign(**{SECOND: [second for own in seconds.values() for second in own]})
 
 
 def sides(**parts):
@@ -67,6 +73,33 @@ def test_cases_of_next_item_by_hand():
     assert HISTORY not in targets and ITEM not in cases
 
 
+def test_a_second_gives_one_case_whose_history_is_older():
+    # User 2 has the seconds 0 0 1 2 2 2: the first is never asked for; user 3 has one second and no case.
+    interactions, users = tied({2: [0, 0, 1, 2, 2, 2], 3: [0] * 6}), sides(test=[2, 3])
+    cases, targets = splits.make_cases(interactions, users, protocol="next_item", cases_per_user=8)
+    assert cases[CASE].tolist() == ["u00002_p0002", "u00002_p0003"]
+    assert [list(history) for history in cases[HISTORY]] == [[200, 201], [200, 201, 202]]
+    assert targets[ITEM].tolist() == [202, 203]
+    splits.check_cases(cases, targets, interactions, users, within_second=False)
+    last, _ = splits.make_cases(interactions, users, protocol="next_item", cases_per_user=1)
+    assert last[CASE].tolist() == ["u00002_p0003"]
+
+
+@given(st.lists(st.integers(0, 3), min_size=6, max_size=20).map(sorted), st.integers(1, 5))
+def test_there_are_as_many_cases_as_later_seconds_allow(seconds, most):
+    interactions, users = tied({2: seconds}), sides(test=[2])
+    cases, _ = splits.make_cases(interactions, users, protocol="next_item", cases_per_user=most)
+    assert len(cases) == min(most, len(set(seconds)) - 1)
+
+
+def test_a_history_with_a_movie_of_its_targets_second_is_caught():
+    interactions, users = tied({2: [0, 0, 1, 2, 2, 2]}), sides(test=[2])
+    cases, targets = splits.cut(interactions, users, starts=lambda seconds: [4])
+    splits.check_cases(cases, targets, interactions, users, within_second=True)
+    with pytest.raises(StudyError, match="case u00002_p0004: its history holds a movie of its target's"):
+        splits.check_cases(cases, targets, interactions, users, within_second=False)
+
+
 def test_cases_of_window_of_five_by_hand():
     cases, targets = splits.make_cases(
         sequences({2: 7}), sides(test=[2]), protocol="window_of_five", cases_per_user=3
@@ -85,7 +118,9 @@ def test_an_unknown_protocol_is_refused():
 def honest():
     interactions, users = sequences({1: 9, 2: 9, 3: 9}), sides(train=[1], validation=[2], test=[3])
     cases, targets = splits.make_cases(interactions, users, protocol="next_item", cases_per_user=2)
-    return {"cases": cases, "targets": targets, "interactions": interactions, "splits": users}
+    return {"cases": cases, "targets": targets, "interactions": interactions, "splits": users} | {
+        "within_second": False
+    }
 
 
 def test_honest_cases_pass(honest):
@@ -150,6 +185,23 @@ def test_histories_are_those_of_the_part_asked_for(tiny):
         histories = splits.load_histories("ml-100k", part)
         assert list(histories) == users.loc[users[SPLIT] == part, USER].tolist()
         assert all(len(items) == len(set(items)) for items in histories.values())
+
+
+def test_earlier_histories_end_before_the_second_of_the_last_five(root):
+    users = sides(train=[1, 2, 3], validation=[4], test=[5])
+    rows = {1: [0, 1, 2, 3, 3, 4, 5, 6], 2: [0] * 7, 3: [0, 0, 1, 2, 3, 4, 5], 4: range(7), 5: range(7)}
+    files.write_parquet(tied(rows), processed_dir("ml-100k") / "interactions.parquet")
+    files.write_parquet(users, processed_dir("ml-100k") / "splits.parquet")
+    earlier = splits.load_earlier("ml-100k", "train")
+    # The fifth last movie of user 1 is the first of two of its second, of user 3 a second of its own.
+    assert {user: list(items) for user, items in earlier.items()} == {1: [100, 101, 102], 3: [300, 301]}
+    # A cut within a second: the movie before the fifth last shares its second and goes.
+    files.write_parquet(
+        tied(rows | {1: [0, 1, 2, 2, 3, 4, 5, 6]}), processed_dir("ml-100k") / "interactions.parquet"
+    )
+    assert list(splits.load_earlier("ml-100k", "train")[1]) == [100, 101]
+    with pytest.raises(StudyError, match="histories of split 'test' are not for models"):
+        splits.load_earlier("ml-100k", "test")
 
 
 def test_histories_of_test_users_are_refused(tiny):

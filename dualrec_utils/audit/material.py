@@ -184,7 +184,7 @@ def load(dataset: str, *, model: str, baselines: Sequence[str], seed: int) -> Ma
         tuning=tuning,
         matcher=TitleMatcher(catalog.items),
         catalog=catalog,
-        interactions=protocols.load_interactions(dataset),
+        interactions=splits.load_interactions(dataset),
         user_splits=splits.load_splits(dataset),
         scopes=test,
         cases={protocol: predictions.load_cases(scope) for protocol, scope in test.items()},

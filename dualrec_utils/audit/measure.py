@@ -312,32 +312,6 @@ def shares_counted(measured: Measured) -> str:
     )
 
 
-def tie_order(data: Material, names: Sequence[str]) -> Measured:
-    """Ratings of one second in another order: histories, cases and targets cut anew.
-
-    The LSTM keeps its weights and reads the new cases; baselines are fitted again.
-
-    Returns:
-        Empty where ratings lack their times.
-    """
-    measured, per_user = {}, data.cases["next_item"].groupby(USER).size().max()
-    for order in protocols.ORDERS if data.timed else ():
-        interactions = protocols.reordered(data.interactions, order, seed=data.seed)
-        histories, cases, targets = protocols.recut(interactions, data.user_splits, cases_per_user=per_user)
-        scores = {"lstm": protocols.lstm_scores(cases, dataset=data.dataset)}
-        scores |= {name: _fitted(data, name, histories, cases) for name in names}
-        for name, matrix in scores.items():
-            frame = protocols.full_ranking(matrix, cases, targets, data.catalog.ids, seed=data.seed)
-            measured[Key("tie_order", name, order, "next_item")] = frame
-    return measured
-
-
-def tied_in_words(data: Material) -> str:
-    """How many users' very last movie depends on the order inside one second."""
-    share = f"{protocols.tied_share(data.interactions):.0%} of all users" if data.timed else "unknown"
-    return f"Users whose last movie shares its second with the one before: {share}."
-
-
 def lstm_targets() -> tuple[dict[str, float], int]:
     """What an LSTM trained on a target a window gains over one with a target at every position.
 
@@ -371,7 +345,6 @@ def not_run(data: Material, *, untrained: Sequence[str]) -> pd.DataFrame:
     if not data.timed:
         untimed = f"{protocols.share_untimed(data.interactions):.0%} of the ratings at hand have no time"
         reasons["training_sessions"] = f"{untimed}, so there are no days"
-        reasons["tie_order"] = f"{untimed}: the file has an order"
     for step in untrained:
         reasons[step] = "this profile does not train this variant (audit.adapters)"
     reasons["lstm_targets"] = (

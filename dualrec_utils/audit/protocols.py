@@ -1,4 +1,4 @@
-"""The audit's other protocols: 20 candidates, day sessions as training data, other orders of equal times.
+"""The audit's other protocols: 20 candidates, day sessions as training data.
 
 The models here see histories alone. What is theirs to answer and what the answers are stays apart: cases
 go to the scorers, targets to the ranking of 20, which only looks up scores.
@@ -13,9 +13,9 @@ import pandas as pd
 
 from dualrec_utils.audit import steps
 from dualrec_utils.content.features import item_features
-from dualrec_utils.core import config, files, predictions, splits
+from dualrec_utils.core import config, predictions, splits
 from dualrec_utils.core.catalog import Catalog, columns_of, load_catalog
-from dualrec_utils.core.config import CASE, HISTORY, ITEM, POSITION, SPLIT, TIMESTAMP, USER
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, SPLIT, TIMESTAMP, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
@@ -23,12 +23,6 @@ from dualrec_utils.pipeline import params
 
 _DAY = 86_400
 _DECIMALS = 12
-ORDERS = ("by item id", "by item id, reversed", "drawn by the seed")
-
-
-def load_interactions(dataset: str) -> pd.DataFrame:
-    """All interactions of the data set, in the study's order."""
-    return files.read_parquet_of("data", config.processed_dir(dataset) / "interactions.parquet")
 
 
 def share_untimed(interactions: pd.DataFrame) -> float:
@@ -169,59 +163,6 @@ def full_ranking(
     return steps.per_case(
         cases, predictions.target_ranks(scores, cases[HISTORY], answers, item_ids, **draw)
     )
-
-
-def reordered(interactions: pd.DataFrame, order: str, *, seed: int) -> pd.DataFrame:
-    """The interactions with ties of a user's timestamps broken otherwise.
-
-    Args:
-        interactions: with timestamps.
-        order: one of :data:`ORDERS`; the first is the study's own of ml-100k.
-        seed: of the drawn one.
-
-    Returns:
-        The same rows in the new order, `position` counted anew.
-
-    Raises:
-        StudyError: on another order.
-    """
-    if order not in ORDERS:
-        raise StudyError(f"there is no order {order!r}; known: {', '.join(ORDERS)}")
-    by_id = interactions.sort_values([USER, TIMESTAMP, ITEM], ignore_index=True)
-    keys = {
-        "by item id": by_id[ITEM],
-        "by item id, reversed": -by_id[ITEM],
-        "drawn by the seed": np.random.default_rng(seed).permutation(len(by_id)),
-    }
-    ordered = by_id.assign(key=keys[order]).sort_values([USER, TIMESTAMP, "key"], ignore_index=True)
-    ordered[POSITION] = ordered.groupby(USER).cumcount()
-    return ordered.drop(columns="key")
-
-
-def recut(
-    interactions: pd.DataFrame, user_splits: pd.DataFrame, *, cases_per_user: int
-) -> tuple[list[np.ndarray], pd.DataFrame, pd.Series]:
-    """Training histories and test cases of `next_item` cut from another order.
-
-    Returns:
-        (histories of the training users, test cases as from :func:`predictions.load_cases`, targets as
-        from :func:`evaluation.load_targets`).
-    """
-    cases, answers = splits.make_cases(
-        interactions, user_splits, protocol="next_item", cases_per_user=cases_per_user
-    )
-    splits.check_cases(cases, answers, interactions, user_splits)
-    training = user_splits.loc[user_splits[SPLIT] == "train", USER]
-    rated = interactions[interactions[USER].isin(training)]
-    histories = [items.to_numpy() for _, items in rated.groupby(USER, sort=True)[ITEM]]
-    test = cases[cases[SPLIT] == "test"].sort_values(CASE, ignore_index=True)
-    return histories, test, answers.groupby(CASE)[ITEM].agg(list)
-
-
-def tied_share(interactions: pd.DataFrame) -> float:
-    """Share of users whose last movie has the time of the one before."""
-    last = interactions.groupby(USER)[TIMESTAMP].agg(lambda times: times.iloc[-1] == times.iloc[-2])
-    return float(last.mean())
 
 
 def lstm_scores(cases: pd.DataFrame, *, dataset: str) -> np.ndarray:

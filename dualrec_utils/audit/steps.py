@@ -40,7 +40,6 @@ STEPS = {
     "lora_modules": "LoRA on four projections, or on q_proj and v_proj?",
     "lora_hints": "Hints out of sample, or in sample?",
     "lora_loss": "Loss on the answer, or on prompt and padding too?",
-    "tie_order": "Ratings of one second: which order?",
     "lstm_targets": "A target at every position, or one a window?",
 }
 

@@ -29,7 +29,8 @@ _AT_ONCE = 20_000
 
 
 def positions(interactions: pd.DataFrame, user_splits: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
-    """Every movie of the test users but their first as a case of its own.
+    """Every movie of the test users but their first as a case of its own, in the drawn order: a history may
+    hold movies of its target's second, as the windows of the paper do.
 
     Args:
         interactions: rows in order within each user.
@@ -42,11 +43,7 @@ def positions(interactions: pd.DataFrame, user_splits: pd.DataFrame) -> tuple[pd
     users = user_splits.loc[user_splits[SPLIT] == "test", USER]
     rated = interactions[interactions[USER].isin(users)]
     splits.check_apart(rated[USER].unique(), user_splits, split="test")
-    cut = [
-        splits.make_cases(one, user_splits, protocol="next_item", cases_per_user=len(one) - 1)
-        for _, one in rated.groupby(USER, sort=True)
-    ]
-    cases, answers = (pd.concat(part, ignore_index=True) for part in zip(*cut, strict=True))
+    cases, answers = splits.cut(rated, user_splits, starts=lambda seconds: range(1, len(seconds)))
     known, last = cases[HISTORY].map(len), ~cases[USER].duplicated(keep="last")
     return cases.assign(**{KNOWN: known, LAST: last}), answers.set_index(CASE)[ITEM]
 

@@ -64,6 +64,8 @@ ITEM = "item_id"
 RATING = "rating"
 TIMESTAMP = "timestamp"
 POSITION = "position"
+# Which of a user's distinct seconds, from 0.
+SECOND = "second"
 TITLE = "title"
 YEAR = "year"
 GENRE_LIST = "genres"

@@ -1,17 +1,21 @@
 """Split users once, write the cases and their targets, and prove that nothing leaks.
 
-Definitions (design): users are split 70/15/15 as a whole. `next_item`: the last `cases_per_user`
-positions of each held-out user, everything before as history, one target. `window_of_five`: all but
-the last five movies as history, the five as targets.
+Definitions: users are split 70/15/15 as a whole. `next_item`: one case for each of the last
+`cases_per_user` distinct seconds of a held-out user, never the first; the history is everything of
+earlier seconds, the target the first movie of the second in the drawn order (:mod:`core.order`).
+`window_of_five`: all but the last five movies as history, the five as targets; its cut may fall within
+a second, as in the released code.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import config, files
-from dualrec_utils.core.config import CASE, HELDOUT_SPLITS, HISTORY, ITEM, SPLIT, SPLITS, USER
+from dualrec_utils.core.config import CASE, HELDOUT_SPLITS, HISTORY, ITEM, SECOND, SPLIT, SPLITS, USER
 from dualrec_utils.core.errors import StudyError
 
 WINDOW = 5
@@ -48,10 +52,51 @@ def make_cases(
     """Cut the cases of one protocol for the held-out users.
 
     Args:
-        interactions: rows in order within each user.
+        interactions: rows in order within each user, with `second`.
         splits: frame `user_id`, `split`.
         protocol: `next_item` or `window_of_five`.
-        cases_per_user: cases of each user under `next_item`; `window_of_five` has one.
+        cases_per_user: most cases of a user under `next_item`: a user of n distinct seconds has n - 1 at
+            most. `window_of_five` has one.
+
+    Returns:
+        As :func:`cut`.
+    """
+    if protocol == "next_item":
+        return cut(interactions, splits, starts=lambda seconds: last_seconds(seconds, n=cases_per_user))
+    if protocol == "window_of_five":
+        return cut(interactions, splits, starts=lambda seconds: [len(seconds) - WINDOW], width=WINDOW)
+    raise StudyError(f"unknown protocol {protocol!r}; known: {list(config.PROTOCOLS)}")
+
+
+def last_seconds(seconds: np.ndarray, *, n: int) -> np.ndarray:
+    """Where the last `n` distinct seconds of a user begin, the user's first second left out.
+
+    Args:
+        seconds: the second of each movie, shape (n_movies,), ascending.
+
+    Returns:
+        Places from 1, ascending, at most `n`.
+
+    >>> last_seconds(np.array([0, 0, 1, 2, 2]), n=8)
+    array([2, 3])
+    """
+    return (1 + np.flatnonzero(np.diff(seconds)))[-n:]
+
+
+def cut(
+    interactions: pd.DataFrame,
+    splits: pd.DataFrame,
+    *,
+    starts: Callable[[np.ndarray], Iterable[int]],
+    width: int = 1,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Cut the histories of held-out users at some places: what comes before is history.
+
+    Args:
+        interactions: rows in order within each user, with `second`.
+        splits: frame `user_id`, `split`.
+        starts: from the second of each movie of a user to the places where targets begin.
+        width: movies from there on that are targets.
 
     Returns:
         (cases, targets): cases hold `case_id`, `user_id`, `split`, `history`; targets hold
@@ -59,18 +104,11 @@ def make_cases(
     """
     side = splits.set_index(USER)[SPLIT]
     cases, targets = [], []
-    for user, sequence in interactions.groupby(USER, sort=True)[ITEM]:
+    for user, rows in interactions.groupby(USER, sort=True):
         if side.get(user) not in HELDOUT_SPLITS:
             continue
-        items = sequence.to_numpy()
-        if protocol == "next_item":
-            starts = range(len(items) - cases_per_user, len(items))
-            width = 1
-        elif protocol == "window_of_five":
-            starts, width = [len(items) - WINDOW], WINDOW
-        else:
-            raise StudyError(f"unknown protocol {protocol!r}; known: {list(config.PROTOCOLS)}")
-        for start in starts:
+        items = rows[ITEM].to_numpy()
+        for start in starts(rows[SECOND].to_numpy()):
             case = f"u{user:05d}_p{start:04d}"
             cases.append((case, user, side[user], items[:start]))
             targets += [(case, item, i) for i, item in enumerate(items[start : start + width])]
@@ -85,6 +123,12 @@ def load_splits(dataset: str) -> pd.DataFrame:
     return files.read_parquet_of("data", config.processed_dir(dataset) / "splits.parquet")
 
 
+def load_interactions(dataset: str) -> pd.DataFrame:
+    """What stage `data` wrote, in order: `user_id`, `item_id`, `rating`, `timestamp`; `second` and
+    `position`, counted from 0 in each user."""
+    return files.read_parquet_of("data", config.processed_dir(dataset) / "interactions.parquet")
+
+
 def load_histories(dataset: str, split: str) -> dict[int, np.ndarray]:
     """Whole histories (item ids, oldest first) of the training or validation users.
 
@@ -95,15 +139,35 @@ def load_histories(dataset: str, split: str) -> dict[int, np.ndarray]:
     Returns:
         user id -> items, in ascending order of users.
     """
+    rows = _of_models(dataset, split)
+    return {int(user): items.to_numpy() for user, items in rows.groupby(USER, sort=True)[ITEM]}
+
+
+def load_earlier(dataset: str, split: str) -> dict[int, np.ndarray]:
+    """Histories up to the second in which the last :data:`WINDOW` movies begin, that second left out.
+
+    What these five are asked for, or taught as an answer to, must not show a movie of their own second.
+
+    Args:
+        split: as :func:`load_histories`.
+
+    Returns:
+        user id -> items, oldest first; without the users of whom nothing is left.
+    """
+    rows = _of_models(dataset, split)
+    kept = rows[rows[SECOND] < rows.groupby(USER)[SECOND].transform(lambda seconds: seconds.iloc[-WINDOW])]
+    return {int(user): items.to_numpy() for user, items in kept.groupby(USER, sort=True)[ITEM]}
+
+
+def _of_models(dataset: str, split: str) -> pd.DataFrame:
+    """Interactions of one part, proven to be of that part, which models may see."""
     if split not in ("train", "validation"):
         raise StudyError(f"histories of split {split!r} are not for models; use its cases instead")
     splits = load_splits(dataset)
-    users = splits.loc[splits[SPLIT] == split, USER]
-    interactions = files.read_parquet_of("data", config.processed_dir(dataset) / "interactions.parquet")
-    own = interactions[interactions[USER].isin(users)]
-    histories = {int(user): items.to_numpy() for user, items in own.groupby(USER, sort=True)[ITEM]}
-    check_apart(histories, splits, split=split)
-    return histories
+    interactions = load_interactions(dataset)
+    rows = interactions[interactions[USER].isin(splits.loc[splits[SPLIT] == split, USER])]
+    check_apart(rows[USER].unique(), splits, split=split)
+    return rows
 
 
 def check_apart(user_ids, splits: pd.DataFrame, *, split: str = "train") -> None:
@@ -127,9 +191,17 @@ def check_apart(user_ids, splits: pd.DataFrame, *, split: str = "train") -> None
 
 
 def check_cases(
-    cases: pd.DataFrame, targets: pd.DataFrame, interactions: pd.DataFrame, splits: pd.DataFrame
+    cases: pd.DataFrame,
+    targets: pd.DataFrame,
+    interactions: pd.DataFrame,
+    splits: pd.DataFrame,
+    *,
+    within_second: bool,
 ) -> None:
-    """Prove that cases are honest: held-out users only, history before target, no target in it.
+    """Prove what cases promise: held-out users only, history before target, no target in it.
+
+    Args:
+        within_second: whether a history may hold movies of its target's second.
 
     Raises:
         StudyError: naming the first case that fails.
@@ -137,6 +209,7 @@ def check_cases(
     for split in HELDOUT_SPLITS:
         check_apart(cases.loc[cases[SPLIT] == split, USER].unique(), splits, split=split)
     sequences = {user: items.to_numpy() for user, items in interactions.groupby(USER)[ITEM]}
+    seconds = {user: values.to_numpy() for user, values in interactions.groupby(USER)[SECOND]}
     answers = targets.sort_values("target_order").groupby(CASE)[ITEM].agg(list)
     for case, user, history in zip(cases[CASE], cases[USER], cases[HISTORY], strict=True):
         both = [*history, *answers[case]]
@@ -144,3 +217,6 @@ def check_cases(
             raise StudyError(f"case {case}: history and target are not consecutive in user {user}'s order")
         if set(history) & set(answers[case]):
             raise StudyError(f"case {case}: a target stands in its own history")
+        at = len(history)
+        if not within_second and seconds[user][at - 1] == seconds[user][at]:
+            raise StudyError(f"case {case}: its history holds a movie of its target's second")

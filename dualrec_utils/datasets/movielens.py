@@ -8,7 +8,6 @@ Items: `item_id`, `title`, `year` (nullable), `genres` (list of str).
 from __future__ import annotations
 
 import calendar
-import hashlib
 import io
 import re
 import reprlib
@@ -246,7 +245,7 @@ def merge_duplicates(
     normal form. A user who rated both keeps the earlier rating.
 
     Returns:
-        (ratings in order, items, merged): `merged` lists each item that went (`item_id`) and the
+        (ratings, items, merged): `merged` lists each item that went (`item_id`) and the
         one it went into (`into`).
     """
     parts = [[normal_form(name) or name for name in named_as(title)] for title in items[TITLE]]
@@ -263,22 +262,10 @@ def merge_duplicates(
     _, groups = connected_components(coo_array(edges, shape=(len(items),) * 2), directed=False)
     into = dict(zip(items[ITEM], items.groupby(groups)[ITEM].transform("min"), strict=True))
     merged = pd.DataFrame([(old, new) for old, new in into.items() if old != new], columns=[ITEM, "into"])
-    renamed = in_order(ratings.assign(**{ITEM: ratings[ITEM].map(into)}))
-    renamed = renamed.drop_duplicates([USER, ITEM], keep="first", ignore_index=True)
-    return renamed, items[~items[ITEM].isin(merged[ITEM])].reset_index(drop=True), merged
-
-
-def in_order(ratings: pd.DataFrame) -> pd.DataFrame:
-    """Sort by user and time, inside one second by `file_row` where there is one (ml-1m), else by item id.
-
-    This alone decides the order of a data set, whichever source it came from: `position`, which one source
-    of ml-1m gives, is the order by time and `file_row` and places ratings without a time too.
-    """
-    if POSITION in ratings:
-        keys = [USER, POSITION]
-    else:
-        keys = [USER, TIMESTAMP, FILE_ROW if FILE_ROW in ratings else ITEM]
-    return ratings.sort_values(keys, ignore_index=True)
+    renamed = ratings.assign(**{ITEM: ratings[ITEM].map(into)})
+    earliest = renamed.sort_values([USER, POSITION if POSITION in renamed else TIMESTAMP], kind="stable")
+    kept = earliest.drop_duplicates([USER, ITEM], keep="first", ignore_index=True)
+    return kept, items[~items[ITEM].isin(merged[ITEM])].reset_index(drop=True), merged
 
 
 def most_frequent(ratings: pd.DataFrame, n_items: int) -> np.ndarray:
@@ -292,9 +279,3 @@ def most_frequent(ratings: pd.DataFrame, n_items: int) -> np.ndarray:
         raise StudyError(f"data.n_items is {n_items}, but only {len(counts)} movies have ratings")
     best = counts.sort_values(["n", ITEM], ascending=[False, True]).head(n_items)
     return np.sort(best[ITEM].to_numpy())
-
-
-def order_hash(interactions: pd.DataFrame) -> str:
-    """SHA-256 of the (user, item) pairs in order: other tie orders give other numbers."""
-    pairs = interactions[[USER, ITEM]].to_numpy(dtype="<i8")
-    return hashlib.sha256(np.ascontiguousarray(pairs).tobytes()).hexdigest()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dualrec_utils.core import config, files, splits
-from dualrec_utils.core.config import ITEM, POSITION, RATING, SPLIT, TIMESTAMP, USER
+from dualrec_utils.core import config, files, order, splits
+from dualrec_utils.core.config import ITEM, POSITION, RATING, SECOND, SPLIT, TIMESTAMP, USER
 from dualrec_utils.datasets import known, movielens, sources
 
 
@@ -14,6 +14,7 @@ def prepare(
     *,
     dataset: str,
     seed: int,
+    order_seed: int,
     n_items: int,
     min_interactions: int,
     train_share: float,
@@ -25,10 +26,11 @@ def prepare(
     Args:
         dataset: the name of one of :mod:`datasets.known`.
         seed: of the user split.
+        order_seed: of the order inside one second.
         n_items: size of the catalog (paper section 3: 1,000).
         min_interactions: users with fewer catalog interactions are dropped.
         train_share, validation_share: parts of the users; the rest is test.
-        cases_per_user: `next_item` cases of each held-out user.
+        cases_per_user: most `next_item` cases of a held-out user.
 
     Returns:
         What `summary.json` says: counts at each step, the source and the order's hash.
@@ -37,12 +39,13 @@ def prepare(
         StudyError: on bad data or settings; nothing is half written.
     """
     source, raw_ratings, raw_items = sources.load(dataset)
-    ratings, items, merged = movielens.merge_duplicates(raw_ratings, raw_items)
+    kept, items, merged = movielens.merge_duplicates(raw_ratings, raw_items)
+    ratings = order.in_order(kept, order_seed=order_seed)
     catalog = movielens.most_frequent(ratings, n_items)
     filtered = ratings[ratings[ITEM].isin(catalog)]
     lengths = filtered[USER].value_counts()
     users = lengths[lengths >= min_interactions].index
-    interactions = filtered[filtered[USER].isin(users)].reset_index(drop=True)
+    interactions = order.count_seconds(filtered[filtered[USER].isin(users)].reset_index(drop=True))
     interactions[POSITION] = interactions.groupby(USER).cumcount()
     catalog_items = items[items[ITEM].isin(catalog)].sort_values(ITEM, ignore_index=True)
     user_split = splits.split_users(
@@ -50,7 +53,7 @@ def prepare(
     )
     summary = {
         "source": source,
-        "order_sha256": movielens.order_hash(interactions),
+        "order_sha256": order.order_hash(interactions),
         "n_ratings_raw": len(raw_ratings),
         "n_items_raw": len(raw_items),
         "n_movies_merged": len(merged),
@@ -64,14 +67,16 @@ def prepare(
         **{f"n_users_{name}": int(n) for name, n in user_split[SPLIT].value_counts().items()},
     }
     columns = [USER, ITEM, RATING, TIMESTAMP]
+    # The file's own order is a row of the order study.
+    more = [movielens.FILE_ROW] if movielens.FILE_ROW in interactions else []
     frames = {
         # Before filtering, for notebook 01 and the question whether a language model has read the files.
         "ratings_as_fetched": raw_ratings[columns],
-        "ratings_raw": movielens.in_order(raw_ratings)[columns],
+        "ratings_raw": order.in_order(raw_ratings, order_seed=order_seed)[columns],
         "ratings_merged": ratings[columns],
         "items_raw": raw_items,
         "merged": merged,
-        "interactions": interactions[[*columns, POSITION]],
+        "interactions": interactions[[*columns, SECOND, POSITION, *more]],
         "items": catalog_items,
         "splits": user_split,
     }
@@ -79,9 +84,15 @@ def prepare(
         cases, targets = splits.make_cases(
             interactions, user_split, protocol=protocol, cases_per_user=cases_per_user
         )
-        splits.check_cases(cases, targets, interactions, user_split)
+        within = protocol == "window_of_five"
+        splits.check_cases(cases, targets, interactions, user_split, within_second=within)
         summary[f"n_cases_{protocol}"] = cases[SPLIT].value_counts().to_dict()
         frames |= {f"cases_{protocol}": cases, f"targets_{protocol}": targets}
+    heldout = user_split[user_split[SPLIT] != "train"]
+    n_cases = frames["cases_next_item"][USER].value_counts().reindex(heldout[USER], fill_value=0)
+    fewer = (n_cases < cases_per_user).groupby(heldout.set_index(USER)[SPLIT]).sum()
+    summary["n_users_with_fewer_cases"] = fewer.to_dict()
+    summary["n_users_without_case"] = int((n_cases == 0).sum())
     folder = config.processed_dir(dataset)
     for name, frame in frames.items():
         files.write_parquet(frame, folder / f"{name}.parquet")
@@ -95,5 +106,6 @@ def describe(dataset: str, summary: Mapping[str, Any]) -> str:
     return (
         f"data: {dataset} from {summary['source']}: {summary['n_users']} users,"
         f" {summary['n_items']} movies, {summary['n_interactions']} interactions,"
-        f" next_item cases {summary['n_cases_next_item']}"
+        f" next_item cases {summary['n_cases_next_item']}; users with fewer than they might have (few"
+        f" distinct seconds): {summary['n_users_with_fewer_cases']}"
     )

@@ -148,15 +148,19 @@ def _generations_of(system: str, scope: Scope) -> Path:
     return config.generations_dir(scope.dataset, scope.stage) / f"{system}_{scope.label}.jsonl"
 
 
-def load_training_hints(dataset: str) -> pd.DataFrame:
-    """The LSTM's best unseen movie for every training user, given the history without its last five.
+def load_example_hints(dataset: str, split: str) -> pd.DataFrame:
+    """The LSTM's best unseen movie for the users that fine-tuning's examples are made of, given what comes
+    before the second of their last five movies.
+
+    Args:
+        split: `train` or `validation`.
 
     Returns:
         Frame indexed by user: `item_id` from an LSTM that was not trained on that user (at test time it
-        is not, either), `in_sample_item_id` from the one that was.
+        is not, either); of training users also `in_sample_item_id`, from the one that was.
 
     Raises:
         StudyError: when the LSTM has not written them.
     """
-    path = config.handoff_dir(dataset, "lstm") / "hints_lora_train.parquet"
+    path = config.handoff_dir(dataset, "lstm") / f"hints_lora_{split}.parquet"
     return files.read_parquet_of("lstm", path).set_index(USER)

@@ -94,7 +94,8 @@ def begin(
         raise StudyError(
             f"notebook {stage} has no setting {', '.join(unknown)}; it has {', '.join(values)}"
         )
-    values = {**values, **overrides}
+    else:
+        values = {**values, **overrides}
     by_hand = os.environ.get(RUN_BY_PIPELINE) != stage
     if by_hand:
         os.environ[config.BY_HAND] = stage
@@ -114,7 +115,7 @@ def begin(
     return Settings(
         stage=stage,
         intervals={
-            "seed": values["seed"],
+            "seed": whole.seed,
             **{key: statistics[key] for key in ("n_bootstrap", "confidence")},
         },
         **values,

@@ -32,6 +32,8 @@ SECTIONS: dict[str, type[Section]] = {
     and issubclass(field.annotation, Section)
     and field.annotation is not Intervals
 }
+# Values that stand above the sections.
+EVERYWHERE = ("dataset", "seed", "order_seed", "model_seed")
 REPOSITORY, UP = "repository", "../../"
 # No settings are as large: a file that is would keep the reader busy for minutes, or fill the screen.
 _MOST_BYTES, _MOST_VALUES, _DEEPEST, _LONGEST = 200_000, 10_000, 20, 1_000
@@ -49,7 +51,7 @@ def load(
     Args:
         path: the file; default `params.yaml` at :data:`core.config.ROOT`.
         section: that `overrides` are of.
-        overrides: values in place of the file's, of that section, `dataset` or `seed`.
+        overrides: values in place of the file's, of that section or :data:`EVERYWHERE`.
 
     Raises:
         StudyError: on a missing file, broken YAML, an unknown section, or any value that is misspelt,
@@ -62,7 +64,7 @@ def load(
         )
     values = _read_whole(path)
     if overrides:
-        everywhere = {key: value for key, value in overrides.items() if key in ("dataset", "seed")}
+        everywhere = {key: value for key, value in overrides.items() if key in EVERYWHERE}
         here = {key: value for key, value in overrides.items() if key not in everywhere}
         values = overlay(values, everywhere | {section: here})
     try:
@@ -81,7 +83,7 @@ def _read_whole(path: Path) -> dict[str, Any]:
     if values.get(REPOSITORY) != UP and not in_profile:
         return values
     # DVC looks for each section in the profile's own file.
-    absent = [name for name in ("dataset", "seed", *SECTIONS) if name not in values]
+    absent = [name for name in (*EVERYWHERE, *SECTIONS) if name not in values]
     if values.get(REPOSITORY) != UP:
         absent.insert(0, f"the line `{REPOSITORY}: {UP}`")
     if absent:
@@ -190,8 +192,14 @@ def section(
 
 
 def settings(params: Params, name: str) -> dict[str, Any]:
-    """`dataset`, `seed` and the keys of one section."""
-    return {"dataset": params.dataset, "seed": params.seed, **getattr(params, name).model_dump()}
+    """`dataset`, `seed` and the keys of one section.
+
+    `seed` is what the stage draws with: stage `data` splits users by the file's `seed` and orders by
+    `order_seed`, which it gets too; everything else that is trained or drawn depends on `model_seed`.
+    """
+    of_data = {"seed": params.seed, "order_seed": params.order_seed}
+    seeds = of_data if name == "data" else {"seed": params.model_seed}
+    return {"dataset": params.dataset, **seeds, **getattr(params, name).model_dump()}
 
 
 def comments(name: str, path: Path | None = None) -> dict[str, str]:

@@ -13,11 +13,10 @@ import pandas as pd
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from dualrec_utils.core import config, predictions, splits
+from dualrec_utils.core import config, splits
 from dualrec_utils.core.catalog import load_catalog
-from dualrec_utils.core.config import CASE, ITEM, USER
+from dualrec_utils.core.config import ITEM
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
 from dualrec_utils.models.finetuning import checkpoints, examples, lora, training
 from dualrec_utils.models.language import chat, loading
@@ -41,20 +40,21 @@ def lessons(
     Args:
         dataset: with the products of the stages `data` and `lstm`.
         seed, n_recent, n_titles: as :func:`models.finetuning.examples.instruction_data`.
-        training_hints: column of :func:`models.handoff.load_training_hints`.
+        training_hints: column of :func:`models.handoff.load_example_hints`.
 
     Raises:
         StudyError: when a stage before has not run, or an example's user is not of its split.
     """
     catalog, user_splits = load_catalog(dataset), splits.load_splits(dataset)
     hints = {
-        TRAIN: handoff.load_training_hints(dataset)[training_hints],
-        VALIDATION: _validation_hints(dataset),
+        TRAIN: handoff.load_example_hints(dataset, TRAIN)[training_hints],
+        VALIDATION: handoff.load_example_hints(dataset, VALIDATION)[ITEM],
     }
 
     def made(split: str, *, hinted: bool) -> pd.DataFrame:
         return examples.instruction_data(
             splits.load_histories(dataset, split),
+            splits.load_earlier(dataset, split),
             catalog,
             user_splits,
             hints=hints[split] if hinted else None,
@@ -72,12 +72,6 @@ def lessons(
     }
 
 
-def _validation_hints(dataset: str) -> pd.Series:
-    """The LSTM's movie for each validation user, given the history without its last five."""
-    scope = Scope(dataset, STAGE, "window_of_five", VALIDATION)
-    return predictions.load_cases(scope).set_index(USER)[CASE].map(handoff.load_hints(scope))
-
-
 def right_hints(dataset: str) -> pd.Series:
     """How often the LSTM's hint is one of the next five movies, for those who are trained on and validated.
 
@@ -88,15 +82,15 @@ def right_hints(dataset: str) -> pd.Series:
     Raises:
         StudyError: when a stage before has not run.
     """
-    given = handoff.load_training_hints(dataset)
+    given, checked = (handoff.load_example_hints(dataset, split) for split in (TRAIN, VALIDATION))
     hints = {
         "training users, cross-fitted (used here)": (TRAIN, given[ITEM]),
         "training users, in sample (not used)": (TRAIN, given[handoff.IN_SAMPLE]),
-        "validation users": (VALIDATION, _validation_hints(dataset)),
+        "validation users": (VALIDATION, checked[ITEM]),
     }
     histories = {split: splits.load_histories(dataset, split) for split in (TRAIN, VALIDATION)}
     shares = {
-        name: np.mean([hint[user] in movies[-splits.WINDOW :] for user, movies in histories[split].items()])
+        name: np.mean([item in histories[split][user][-splits.WINDOW :] for user, item in hint.items()])
         for name, (split, hint) in hints.items()
     }
     return pd.Series(shares, name="hint is among the next five").rename_axis("hints")

@@ -1,7 +1,7 @@
 """What LoRA teaches: one instruction example a user, made as in the paper's section 4.2.3.
 
-The prompt is that of Stage 2, made from the history without its last five movies; the answer is three of
-those five. Loss is taken on the answer alone, as the paper describes its objective.
+The prompt is that of Stage 2, made from the history before the second in which its last five movies begin;
+the answer is three of those five. Loss is taken on the answer alone, as the paper describes its objective.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ IGNORED = -100
 
 def instruction_data(
     histories: Mapping[int, np.ndarray],
+    earlier: Mapping[int, np.ndarray],
     catalog: Catalog,
     splits: pd.DataFrame,
     *,
@@ -43,14 +44,16 @@ def instruction_data(
 
     Args:
         histories: user -> item ids, oldest first, from :func:`core.splits.load_histories`.
-        hints: user -> the LSTM's movie for the history without its last five; None leaves the line out.
+        earlier: what of them the prompt may show, from :func:`core.splits.load_earlier`. A user that it
+            lacks rated everything in one second and gives no example.
+        hints: user -> the LSTM's movie for `earlier`; None leaves the line out.
         seed: of the draw; a user's draw depends on seed and user alone.
         n_recent: movies of the history in the prompt. n_titles: movies of the answer, 1 to 5.
         split: the part that all users must belong to, `train` or `validation`.
 
     Returns:
-        Frame sorted by user: `user_id`, `prompt`, `answer`, `answer_items`, `answer_of_user` (the same
-        user here, another one after :func:`permute_answers`).
+        Frame sorted by user of `earlier`: `user_id`, `prompt`, `answer`, `answer_items`, `answer_of_user`
+        (the same user here, another one after :func:`permute_answers`).
 
     Raises:
         StudyError: when a user belongs to another part, the part is test, or a hint is missing.
@@ -58,11 +61,14 @@ def instruction_data(
     if split == "test":
         raise StudyError("examples of split 'test' would show a model the answers; use its cases")
     check_apart(histories, splits, split=split)
-    users = sorted(histories)
-    short = [user for user in users if len(histories[user]) <= WINDOW]
-    if short:
-        raise StudyError(f"user {short[0]} has no movie before the last {WINDOW}: raise min_interactions")
-    contexts = pd.DataFrame({CASE: users, HISTORY: [histories[user][:-WINDOW] for user in users]})
+    users = sorted(earlier)
+    for user in users:
+        if not 0 < len(earlier[user]) <= len(histories[user]) - WINDOW:
+            raise StudyError(
+                f"user {user}: the prompt's history must hold at least one movie and none of the last"
+                f" {WINDOW}; it holds {len(earlier[user])} of {len(histories[user])}"
+            )
+    contexts = pd.DataFrame({CASE: users, HISTORY: [earlier[user] for user in users]})
     names, answers = catalog.names, []
     for user in users:
         chosen = np.random.default_rng([seed, user]).choice(WINDOW, size=n_titles, replace=False)

@@ -102,6 +102,7 @@ def assign_folds(user_ids: list[int], *, n_folds: int, seed: int) -> dict[int, i
 def training_hints(
     model: keras.Model,
     histories: Mapping[int, np.ndarray],
+    earlier: Mapping[int, np.ndarray],
     catalog: Catalog,
     *,
     fit: Callable[[list[np.ndarray], str], keras.Model],
@@ -109,11 +110,13 @@ def training_hints(
     max_history: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Hints for the training users, given all but their last five movies.
+    """Hints for the training users, given what comes before the second of their last five movies.
 
     Args:
         model: the main LSTM, trained on all of these users.
-        histories: user id -> item ids, oldest first.
+        histories: user id -> item ids, oldest first: what is trained on.
+        earlier: the same users' histories that a hint is given for, from :func:`core.splits.load_earlier`;
+            users that it lacks get none.
         fit: trains an LSTM anew on histories (rows of movies); the text labels its progress bar.
         n_folds: models trained; each scores the users it has not seen.
         max_history: movies read of each history.
@@ -127,24 +130,40 @@ def training_hints(
     folds = assign_folds(users, n_folds=n_folds, seed=seed)
 
     def best(scorer: keras.Model, some: list[int], label: str) -> np.ndarray:
-        known = [rows[user][:-WINDOW] for user in some]
-        scores = training.log_probabilities(scorer, known, max_history=max_history, label=label)
-        return hints(scores, [histories[user][:-WINDOW] for user in some], catalog, names=some, seed=seed)
+        known = {user: earlier[user] for user in some}
+        return best_unseen(scorer, known, catalog, max_history=max_history, seed=seed, label=label)
 
     crossed = {}
     for fold in range(n_folds):
-        held_out = [user for user in users if folds[user] == fold]
+        held_out = [user for user in users if folds[user] == fold and user in earlier]
         inside = [user for user in users if folds[user] != fold]
         check_folds_apart(inside, held_out)
         scorer = fit([rows[user] for user in inside], f"fold {fold + 1} of {n_folds}")
         crossed |= dict(zip(held_out, best(scorer, held_out, "its hints"), strict=True))
+    asked_for = [user for user in users if user in earlier]
     return pd.DataFrame(
         {
-            USER: users,
-            ITEM: [crossed[user] for user in users],
-            IN_SAMPLE: best(model, users, "in-sample hints"),
+            USER: asked_for,
+            ITEM: [crossed[user] for user in asked_for],
+            IN_SAMPLE: best(model, asked_for, "in-sample hints"),
         }
     )
+
+
+def best_unseen(
+    model: keras.Model,
+    histories: Mapping[int, np.ndarray],
+    catalog: Catalog,
+    *,
+    max_history: int,
+    seed: int,
+    label: str = "hints",
+) -> np.ndarray:
+    """The model's best movie for each user that the user's history does not hold: shape (n_users,)."""
+    users, items = list(histories), list(histories.values())
+    rows = [catalog.rows(history) for history in items]
+    scores = training.log_probabilities(model, rows, max_history=max_history, label=label)
+    return hints(scores, items, catalog, names=users, seed=seed)
 
 
 def check_folds_apart(trained_on: list[int], scored: list[int]) -> None:
@@ -172,9 +191,19 @@ def hint_hits(hint_frame: pd.DataFrame, histories: Mapping[int, np.ndarray]) -> 
     return pd.DataFrame(rows, columns=["hints", "hit_rate", "n_users"])
 
 
-def write_training_hints(hint_frame: pd.DataFrame, *, dataset: str) -> Path:
-    """Write `hints_lora_train.parquet` into the model's folder."""
-    return files.write_parquet(hint_frame, config.handoff_dir(dataset, MODEL) / "hints_lora_train.parquet")
+def write_hints(
+    training: pd.DataFrame, validation: Mapping[int, np.ndarray], best: np.ndarray, *, dataset: str
+) -> None:
+    """Write what the examples of fine-tuning name: `hints_lora_<split>.parquet` in the model's folder.
+
+    Args:
+        training: from :func:`training_hints`.
+        validation: histories of validation users, from :func:`core.splits.load_earlier`.
+        best: of these users, from :func:`best_unseen`; the model has not seen them.
+    """
+    of_validation = pd.DataFrame({USER: list(validation), ITEM: best})
+    for split, frame in (("train", training), ("validation", of_validation)):
+        files.write_parquet(frame, config.handoff_dir(dataset, MODEL) / f"hints_lora_{split}.parquet")
 
 
 def next_titles(

@@ -24,7 +24,7 @@ from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.reproducible import reproducible
-from dualrec_utils.core.splits import WINDOW, load_histories
+from dualrec_utils.core.splits import load_earlier, load_histories
 from dualrec_utils.models.movielm.documents import IGNORED, Documents, batches, padded, train_tokenizer
 
 STAGE = "movielm"
@@ -259,7 +259,7 @@ def train_stage(dataset: str, seed: int, **section) -> Path:
         The folder of model, tokenizer and training curve.
     """
     catalog = load_catalog(dataset)
-    histories = {user: own[:-WINDOW] for user, own in load_histories(dataset, "train").items()}
+    histories = load_earlier(dataset, "train")
     validation = load_histories(dataset, "validation")
     model, tokenizer, curve = train(histories, validation, catalog, seed=seed, **section)
     folder = save(model, tokenizer, curve, config.stage_dir(dataset, STAGE))

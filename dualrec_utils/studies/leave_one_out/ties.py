@@ -11,7 +11,7 @@ import pandas as pd
 
 from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.config import ITEM, POSITION, TIMESTAMP, USER
-from dualrec_utils.datasets import movielens, sources
+from dualrec_utils.datasets import sources
 from dualrec_utils.models import baselines
 from dualrec_utils.show import tables
 from dualrec_utils.studies.leave_one_out import track as loo
@@ -30,7 +30,7 @@ def reorder(ratings: pd.DataFrame, order: str, *, seed: int) -> pd.DataFrame:
     """Put ratings of a user that share a known timestamp into another order; all others keep their place.
 
     Args:
-        ratings: of :func:`movielens.in_order`.
+        ratings: of :func:`loo.published_order`.
         order: one of :data:`ORDERS`.
         seed: of the random one.
 
@@ -64,7 +64,7 @@ def compare(ratings: pd.DataFrame, *, dataset: str, n_validation: int, seed: int
     """
     track = loo.make_track(ratings, dataset=dataset, source="")
     of_track = ratings[ratings[USER].isin(track.user_ids) & ratings[ITEM].isin(track.item_ids)]
-    ordered = movielens.in_order(of_track)
+    ordered = loo.published_order(of_track)
     rows = []
     for order in ORDERS:
         own = loo.as_track(reorder(ordered, order, seed=seed), dataset=dataset, source="")

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import evaluation, metrics, predictions
-from dualrec_utils.core.config import ITEM, USER
+from dualrec_utils.core.config import ITEM, POSITION, TIMESTAMP, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.datasets import movielens, sources
+from dualrec_utils.core.order import order_hash
+from dualrec_utils.datasets import sources
+from dualrec_utils.datasets.movielens import FILE_ROW
 
 STUDY = "leave_one_out"
 # Users and items with fewer ratings are dropped, as in the file published with SASRec (Kang and McAuley,
@@ -107,7 +109,20 @@ def make_track(ratings: pd.DataFrame, *, dataset: str, source: str) -> Track:
     """
     of_users, of_items = (ratings.groupby(key)[key].transform("size") for key in (USER, ITEM))
     enough = (of_users >= MIN_RATINGS) & (of_items >= MIN_RATINGS)
-    return as_track(movielens.in_order(ratings[enough]), dataset=dataset, source=source)
+    return as_track(published_order(ratings[enough]), dataset=dataset, source=source)
+
+
+def published_order(ratings: pd.DataFrame) -> pd.DataFrame:
+    """By user and time, inside one second as the source has it (ml-1m: the file's order), else by item id.
+
+    This track stands beside published figures, whose data have that order; all other parts of the study
+    draw it (:mod:`core.order`). `dualrec study loo ties` says what it is worth.
+    """
+    if POSITION in ratings:
+        keys = [USER, POSITION]
+    else:
+        keys = [USER, TIMESTAMP, FILE_ROW if FILE_ROW in ratings else ITEM]
+    return ratings.sort_values(keys, ignore_index=True)
 
 
 def as_track(ordered: pd.DataFrame, *, dataset: str, source: str) -> Track:
@@ -128,7 +143,7 @@ def as_track(ordered: pd.DataFrame, *, dataset: str, source: str) -> Track:
     return Track(
         dataset=dataset,
         source=source,
-        order_sha256=movielens.order_hash(ordered),
+        order_sha256=order_hash(ordered),
         item_ids=np.unique(ordered[ITEM].to_numpy()),
         user_ids=histories.index.to_numpy(),
         histories=tuple(histories),

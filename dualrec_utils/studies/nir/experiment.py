@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import config, evaluation, files
-from dualrec_utils.core.config import CASE, HISTORY, ITEM, SPLIT, USER
+from dualrec_utils.core.config import CASE, HISTORY, SPLIT, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.core.splits import WINDOW, load_splits
+from dualrec_utils.core.splits import load_earlier, load_splits
 from dualrec_utils.models.baselines.item_knn import ItemKNN
 from dualrec_utils.pipeline import params
 from dualrec_utils.show import tables
@@ -183,12 +183,8 @@ def origin(
         sorted(", ".join(titles[own[case]])) == sorted(nir.listed_candidates(prompt))
         for case, prompt in zip(recorded[CASE], recorded["prompt_1"], strict=True)
     ]
-    interactions, unread = _processed("interactions"), unread_by_movielm(published)
-    read = {
-        user: set(items.to_numpy()[:-WINDOW])
-        for user, items in interactions.groupby(USER)[ITEM]
-        if user not in unread
-    }
+    histories = load_earlier(MOVIES, "train")
+    read = {user: set(history) for user, history in histories.items()}
     movielens = published.items[MOVIELENS].to_numpy()
     leaked = [
         movielens[target] in read.get(user, ())

@@ -53,9 +53,7 @@ def trained(settings: Mapping, *, folder: Path) -> Path:
     at_hand = config.stage_dir(dataset, movielm.STAGE)
     if files.read_json(at_hand / "section.json") == section:
         return at_hand
-    histories = {
-        user: own[: -splits.WINDOW] for user, own in splits.load_histories(dataset, "train").items()
-    }
+    histories = splits.load_earlier(dataset, "train")
     validation = splits.load_histories(dataset, "validation")
     catalog = load_catalog(dataset)
     found = movielm.train(histories, validation, catalog, seed=settings["seed"], **section)
