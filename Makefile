@@ -33,7 +33,7 @@ override export DUALREC_DATA := $(CURDIR)/$(value DUALREC_DATA)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help profile setup repro test pipeline lint strip lab report bench verify nir search peers loo questions seeds lock clean
+.PHONY: help profile setup repro test pipeline lint strip lab report bench verify nir search peers loo questions seeds order lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -129,8 +129,11 @@ loo: $(INSTALLED)  ## run baselines on the field's leave-one-out track, beside p
 questions: $(INSTALLED)  ## answer questions the paper leaves open (notebook 09); after repro, an hour
 	@cd dualrec_utils/studies/questions && dvc repro
 
-seeds: profile $(INSTALLED)  ## train LSTM and GRU4Rec again from two more seeds; after repro, 15 min; PROFILE as above
-	@$(IN_FOLDER) && dualrec study seeds lstm gru4rec
+seeds: profile $(INSTALLED)  ## run again from other seeds of order and training; after repro, 20 min a seed; PROFILE as above
+	@$(IN_FOLDER) && dualrec study seeds
+
+order: profile $(INSTALLED)  ## measure what the order of ratings of one second does; after repro, an hour or two; PROFILE as above
+	@$(IN_FOLDER) && dualrec study order
 
 # uv resolves for every platform and Python version at once, in an environment of its own. Versions
 # already in requirements.txt are kept where requirements.in allows them. What torch alone pulls in

@@ -110,7 +110,9 @@ def finetune(models: list[str]) -> int:
 # ends in `s` takes one value or more.
 _STUDIES = {
     ("search",): ("baseline_search.search:run_all", "search baselines' hyperparameters", ("models",)),
-    ("seeds",): ("seeds:run_all", "train models again from other seeds", ("models",)),
+    ("seeds",): ("seeds:run_all", "run again from other seeds of order and training", ()),
+    ("seed-values",): ("seeds:write_values", "write a seed's values, user by user", ()),
+    ("order",): ("order:run_all", "measure what the order inside a second does", ("models",)),
     ("nir",): ("nir.experiment:run_study", "reproduce NIR", ()),
     ("peers", "export"): ("peers.recbole:export_data", "write the data for RecBole", ()),
     ("peers", "ours"): ("peers.ours:run_seeds", "run one baseline of ours with every seed", ("model",)),
@@ -152,7 +154,9 @@ def _add_studies(commands: Any) -> None:
         command = place.add_parser(words[-1], help=help_text)
         command.set_defaults(function=_calling(f"studies.{target}"), name=" ".join(words))
         for argument in arguments:
-            command.add_argument(argument, nargs="+" if argument.endswith("s") else None)
+            # What is left out is all there is.
+            several = "*" if words == ("order",) else "+"
+            command.add_argument(argument, nargs=several if argument.endswith("s") else None)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,137 +1,76 @@
-"""Training again from other seeds: the run's own seed gives the run's own numbers, the others differ."""
-
-import shutil
+"""Runs from other seeds: what they are asked to do, and how their values come together."""
 
 import pandas as pd
 import pytest
-from conftest import TINY
-from test_baseline_pieces import PLACE, TRAINED
+from conftest import write_hints
 
-from dualrec_utils.core import config, evaluation, files, splits
-from dualrec_utils.core.config import USER
+from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.config import CASE, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
-from dualrec_utils.datasets import prepare
-from dualrec_utils.models.baselines import pieces
-from dualrec_utils.pipeline import params, stages
+from dualrec_utils.pipeline import params, profiles
 from dualrec_utils.studies import seeds
 
-OWN = {"dataset": "ml-100k", "seed": TINY["seed"]}
-LSTM = params.section("lstm", config.PACKAGE_ROOT / "params.yaml") | {"epochs": 1, "batch_size": 8} | OWN
-pytestmark = pytest.mark.usefixtures("one_thread")
+SCOPE = Scope("ml-100k", "lstm", "next_item", "test")
 
 
 @pytest.fixture
-def sections(tiny, monkeypatch):
-    """Sections of the tiny data set's run, to be changed by a test."""
-    given = {"lstm": LSTM, "baselines": {"models": {"gru4rec": TRAINED, "ease": {"l2": 1}}} | OWN}
-    monkeypatch.setattr(params, "section", lambda name: dict(given[name]))
-    return given
+def placed(tmp_path, monkeypatch):
+    """A copy of the profiles, to which the folders of seeds are added."""
+    for profile in ("", "profiles/ml-1m"):
+        text = (config.PACKAGE_ROOT / profile / "params.yaml").read_text(encoding="utf-8")
+        files.write_text(text, tmp_path / profile / "params.yaml")
+    monkeypatch.setattr(config, "PROFILES", tmp_path / "profiles")
+
+    def at(profile):
+        monkeypatch.setattr(config, "ROOT", tmp_path / profile)
+        monkeypatch.setattr(config, "PARAMS_FILE", tmp_path / profile / "params.yaml")
+
+    return at
 
 
-@pytest.fixture
-def run_before(sections, tiny):
-    """The run's own predictions of `gru4rec`; the fixture is the summary of the data."""
-    histories = list(splits.load_histories("ml-100k", "train").values())
-    pieces.obtain("gru4rec", TRAINED, histories, seed=TINY["seed"], **PLACE)
-    return tiny
+@pytest.mark.parametrize("profile", ["", "profiles/ml-1m"])
+def test_a_seed_runs_the_values_at_hand_but_for_its_seeds_and_fewer_baselines(placed, profile):
+    placed(profile)
+    path = seeds.folder_of(3) / "params.yaml"
+    files.write_json(seeds.differences(3, best="narm"), path)
+    given, run = params.load(path), params.load()
+    assert (given.order_seed, given.model_seed, given.seed) == (3, 3, run.seed)
+    expected = {"random", "most_popular", "ease", "gru4rec", "sasrec", "narm"}
+    assert given.baselines.models == {name: run.baselines.models[name] for name in expected}
+    for section in ("data", "lstm", "movielm", "lora_finetuning", "rerank_ablation", "intervals"):
+        assert getattr(given, section) == getattr(run, section)
 
 
-def test_the_first_row_is_the_runs_own(run_before):
-    found = evaluation.per_case("gru4rec", Scope("ml-100k", "baselines", "next_item", "test"))
-    table = seeds.run("gru4rec", n_more=1)
-    assert table["seed"].tolist() == [7, 8]
-    for metric in seeds.METRICS:
-        assert table[metric].iloc[0] == pytest.approx(found.groupby(USER)[metric].mean().mean(), abs=1e-12)
-    assert table["seconds"].isna().tolist() == [True, False]
-    spread = seeds.spread(table).set_index("metric")
-    assert spread.loc["ndcg@5", "n_seeds"] == 2
-    low, high = sorted(table["ndcg@5"])
-    # Of two values, the standard deviation (n - 1) is their distance over the root of two.
-    assert spread.loc["ndcg@5", "std"] == pytest.approx((high - low) / 2**0.5)
-    assert low < high
+def test_the_folder_of_a_seed_is_no_profile(placed):
+    placed("profiles/ml-1m")
+    files.write_json({}, seeds.folder_of(1) / "params.yaml")
+    assert seeds.folder_of(1).name == "ml-1m-seed-1"
+    assert profiles.names() == ["ml-1m"]
 
 
-def test_the_runs_own_seed_would_give_the_runs_numbers_again(run_before):
-    score = seeds.train_baseline("gru4rec", TRAINED, dataset="ml-100k", seed=7)
-    again = seeds.measured(score, dataset="ml-100k", seed=7)
-    assert again == pytest.approx(seeds.of_the_run("gru4rec", dataset="ml-100k"), abs=1e-12)
+def test_values_are_means_over_the_cases_of_each_user(tiny, monkeypatch):
+    cases = predictions.load_cases(SCOPE)
+    targets = pd.read_parquet(config.processed_dir("ml-100k") / "targets_next_item.parquet")
+    right = targets.set_index(CASE)["item_id"]
+    # Each user's first case has its target on top, the others have no list.
+    first = cases.drop_duplicates(USER)
+    write_hints({case: right[case] for case in first[CASE]}, SCOPE)
+    values = seeds.user_means("lstm", SCOPE)
+    expected = 1 / cases.groupby(USER).size()
+    assert values["hit_rate@1"].to_dict() == pytest.approx(expected.to_dict())
 
 
-def test_before_the_run_there_is_nothing_to_train_again(sections):
-    with pytest.raises(StudyError, match="gru4rec"):
-        seeds.run("gru4rec", n_more=1)
-    assert not (config.TABLES / "seeds/gru4rec.csv").exists()
+def test_only_systems_of_every_seed_have_a_table():
+    def frame(*systems):
+        rows = [(user, 0.5, 0.5, 0.25, system) for system in systems for user in (2, 1)]
+        return pd.DataFrame(rows, columns=[USER, *seeds.METRICS, "system"])
+
+    tables = seeds.tabulated({1: frame("lstm", "ease"), 2: frame("lstm")})
+    assert list(tables) == ["lstm"]
+    assert tables["lstm"][["seed", USER]].to_numpy().tolist() == [[1, 1], [1, 2], [2, 1], [2, 2]]
 
 
-def test_the_networks_weights_follow_the_seed(sections):
-    cases = splits.load_histories("ml-100k", "validation").values()
-    first, other, again = (
-        seeds.train_lstm(LSTM, dataset="ml-100k", seed=n)(list(cases)) for n in (7, 8, 7)
-    )
-    assert (first == again).all()
-    assert (first != other).any()
-
-
-def test_what_is_there_is_kept_until_settings_change(sections, run_before, monkeypatch):
-    seeds.run("gru4rec", n_more=1)
-    trained = []
-    whole = seeds.train_baseline
-
-    def counted(name, settings, **about):
-        trained.append(about["seed"])
-        return whole(name, settings, **about)
-
-    monkeypatch.setattr(seeds, "train_baseline", counted)
-    table = seeds.run("gru4rec", n_more=2)
-    assert trained == [9]
-    assert files.sha256(config.TABLES / "seeds/gru4rec.csv") and len(table) == 3
-    sections["baselines"]["models"]["gru4rec"] = TRAINED | {"embedding_size": 4}
-    seeds.run("gru4rec", n_more=1)
-    assert trained == [9, 8]
-
-
-def test_another_split_of_users_trains_again(run_before, monkeypatch):
-    seeds.run("gru4rec", n_more=2)
-    before = pd.read_csv(config.TABLES / "seeds/gru4rec.csv").set_index("seed")["ndcg@5"]
-    # The same counts in every part, other users in them.
-    assert prepare.prepare(**TINY | {"seed": 8}) == run_before
-    changed = {"models": {"gru4rec": TRAINED}, "dataset": "ml-100k", "seed": 8}
-    monkeypatch.setattr(params, "section", lambda name: dict(changed))
-    histories = list(splits.load_histories("ml-100k", "train").values())
-    pieces.obtain("gru4rec", TRAINED, histories, seed=8, **PLACE)
-    again = seeds.run("gru4rec", n_more=1).set_index("seed")["ndcg@5"]
-    assert again.index.tolist() == [8, 9] and again[9] != before[9]
-
-
-def test_other_code_trains_again(run_before, tmp_path, monkeypatch):
-    before = seeds.run("gru4rec", n_more=1)["made_from"].iloc[0]
-    package = tmp_path / "code" / "dualrec_utils"
-    shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package, symlinks=True)
-    monkeypatch.setattr(config, "PACKAGE_ROOT", package.parent)
-    for name, is_new in (("ease", False), ("gru4rec", True)):
-        changed = package / "models/baselines" / f"{name}.py"
-        changed.write_text(changed.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
-        table = seeds.run("gru4rec", n_more=1)
-        assert (set(table["made_from"]) != {before}) == is_new
-
-
-def test_the_device_is_the_gpu_where_there_is_one(run_before, monkeypatch):
-    here = stages.machine()
-    monkeypatch.setattr(stages, "machine", lambda: here | {"gpu": "Test GPU"})
-    assert seeds.run("gru4rec", n_more=1)["device"].iloc[1] == "Test GPU"
-
-
-def test_the_table_has_the_runs_value_of_today(run_before, monkeypatch):
-    first = seeds.run("gru4rec", n_more=1)
-    monkeypatch.setattr(seeds, "of_the_run", lambda name, **_: dict.fromkeys(seeds.METRICS, 0.1))
-    monkeypatch.setattr(seeds, "train_baseline", None)
-    again = seeds.run("gru4rec", n_more=1)
-    saved = pd.read_csv(config.TABLES / "seeds/gru4rec.csv")
-    assert saved["ndcg@5"].tolist() == again["ndcg@5"].tolist() == [0.1, first["ndcg@5"].iloc[1]]
-
-
-@pytest.mark.parametrize("name", ["ease", "gru5rec"])
-def test_a_model_that_no_seed_touches_is_refused(sections, name):
-    with pytest.raises(StudyError, match=f"no seed touches '{name}' in this run; models: lstm, gru4rec"):
-        seeds.run(name)
+def test_before_the_run_it_says_what_to_do(tiny):
+    with pytest.raises(StudyError, match="make repro"):
+        seeds.best_baseline("ml-100k")

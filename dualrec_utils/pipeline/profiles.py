@@ -19,16 +19,19 @@ from dualrec_utils.core.errors import StudyError
 _DVC_FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore")
 # Stage `results` depends on this folder, which the seeds study fills.
 _SEEDS = "reports/tables/seeds/README.md"
+# In the name of a folder that `make seeds` runs another seed in.
+SEED_MARK = "-seed-"
 _LINKS = ("dvc.yaml", "dualrec_utils", "notebooks", "reports/studies")
 
 
 # What DVC must be told where there is no git. Its own file for one copy's settings: git ignores it.
-_NO_GIT = "[core]\n    no_scm = true\n"
+NO_GIT = "[core]\n    no_scm = true\n"
 
 
 def names() -> list[str]:
-    """Names of all profiles besides the default one, sorted."""
-    return sorted(path.parent.name for path in config.PROFILES.glob("*/params.yaml"))
+    """Names of all profiles besides the default one, sorted; without the folders of `make seeds`."""
+    there = (path.parent.name for path in config.PROFILES.glob("*/params.yaml"))
+    return sorted(name for name in there if SEED_MARK not in name)
 
 
 def set_up(name: str) -> Path:
@@ -88,7 +91,7 @@ def tell_dvc_of_git() -> None:
     for project in (config.ROOT, *(config.PACKAGE_ROOT / "dualrec_utils/studies").glob("*/")):
         local = project / ".dvc" / "config.local"
         if any((folder / ".git").exists() for folder in (project, *project.parents)):
-            if local.is_file() and local.read_text(encoding="utf-8") == _NO_GIT:
+            if local.is_file() and local.read_text(encoding="utf-8") == NO_GIT:
                 local.unlink()
         elif local.parent.is_dir() and not local.exists():
-            files.write_text(_NO_GIT, local)
+            files.write_text(NO_GIT, local)
