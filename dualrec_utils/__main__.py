@@ -60,15 +60,15 @@ def check_params() -> int:
     for line in old_layout.tidy():
         print(f"dualrec: {line}", flush=True)
     values = params.load()
-    # Baselines know what their hyperparameters may be, the analysis how much it compares.
+    # Baselines know what their hyperparameters may be, the analysis how much it claims.
     import numpy as np
 
-    from dualrec_utils.analysis import plan, significance
+    from dualrec_utils.analysis import claims, significance
     from dualrec_utils.core import config
     from dualrec_utils.models import baselines
 
     significance.check_draws(
-        plan.largest_family(values.rerank_ablation.model, baselines=values.baselines.models),
+        claims.LARGEST_FAMILY,
         n_permutations=values.intervals.n_permutations,
         alpha=1 - values.intervals.confidence,
     )

@@ -1,10 +1,11 @@
-"""What the study compares: the systems of the headline table, and pairs in the order of its questions."""
+"""What the study shows: the systems of the headline table, and pairs in the order of its questions.
+
+The pairs are shown with intervals, as a description; what is claimed stands in :mod:`analysis.claims`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from dualrec_utils.models.systems import BASELINES, rivals
+from dualrec_utils.models.systems import rivals
 
 # The strongest published recommenders of sequences and of items among them.
 TRAINED_RIVALS = ("ease", "gru4rec", "sasrec")
@@ -15,19 +16,6 @@ def headline(model: str) -> tuple[str, ...]:
     kinds = ("zero_shot", "lora", "lora_reranked", "lora_lstm_first", "lora_constrained")
     of_model = [f"{model}_{kind}" for kind in (*kinds, "history_constrained")]
     return ("most_popular", "item_knn", *TRAINED_RIVALS, "lstm", *of_model, "dualrec_fusion")
-
-
-def pairwise(model: str) -> list[str]:
-    """The systems of which every two are compared: a random order, the headline's, all baselines."""
-    return list(dict.fromkeys(["random", *headline(model), *rivals()]))
-
-
-def largest_family(model: str, *, baselines: Collection[str]) -> int:
-    """Comparisons that are corrected together, at most, where these baselines run."""
-    absent = set(BASELINES) - set(baselines)
-    n_systems = len(set(pairwise(model)) - absent)
-    planned = [pair for pair in comparisons(model) if not absent & set(pair)]
-    return max(n_systems * (n_systems - 1) // 2, len(planned))
 
 
 def by_genre(model: str, *, rival: str) -> list[str]:
@@ -47,7 +35,7 @@ def variants(model: str) -> list[str]:
 
 
 def comparisons(model: str) -> tuple[tuple[str, str, str], ...]:
-    """(question, system, other) of the planned comparisons: the difference is system minus other."""
+    """(question, system, other) of the pairs shown: the difference is system minus other."""
     return (
         ("Is the LSTM better than popularity?", "lstm", "most_popular"),
         *(("Is the LSTM better than this baseline?", "lstm", name) for name in rivals()),

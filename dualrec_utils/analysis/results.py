@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 from tqdm import tqdm
 
+from dualrec_utils.analysis import seeds
 from dualrec_utils.core import config, evaluation, predictions
-from dualrec_utils.core.config import PROTOCOL, SYSTEM, USER
+from dualrec_utils.core.config import PROTOCOL, SYSTEM
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope, scopes
 from dualrec_utils.models import systems
@@ -69,22 +70,6 @@ def overview(found: pd.DataFrame) -> pd.DataFrame:
     return wide
 
 
-def best_on_validation(dataset: str) -> str:
-    """The baseline with the highest NDCG@5 on validation users, among those that look at the history.
-
-    Chosen there and compared on test users: the best of twenty on the test users themselves would owe
-    some of its place to luck. Empty where none was run.
-    """
-    scope = Scope(dataset, "baselines", "next_item", "validation")
-    ran = set(predictions.systems(scope))
-    values = {
-        name: evaluation.per_case(name, scope).groupby(USER)["ndcg@5"].mean().mean()
-        for name in systems.rivals()
-        if name in ran
-    }
-    return max(values, key=values.get, default="")
-
-
 def is_seen_kept(names: pd.Series) -> pd.Series:
     """True where a system's list keeps the movies of the history."""
     return names.str.endswith(predictions.SEEN_KEPT)
@@ -118,12 +103,12 @@ def summarise(cases: dict[tuple[str, str], pd.DataFrame], **intervals) -> pd.Dat
         intervals: `seed`, `n_bootstrap`, `confidence` of `evaluation.summarise`.
 
     Returns:
-        Frame with `split`, `protocol`, `system`, `metric`, `value`, `low`, `high`, `n_users`, `n_cases`.
+        Frame with `split`, `protocol`, `system`, `metric`, `value`, `low`, `high`, `n_users`, `n_cases`,
+        `n_seeds`: means over seeds, where there are several (`seeds.with_seeds`).
     """
     place = {protocol: Scope("", "results", protocol, "test") for protocol in config.PROTOCOLS}
-    return evaluation.tabulate({(place[at], name): own for (at, name), own in cases.items()}, **intervals)[
-        0
-    ]
+    placed = {(place[at], name): own for (at, name), own in cases.items()}
+    return seeds.with_seeds(evaluation.tabulate(placed, **intervals)[0], cases, **intervals)
 
 
 def list_lengths(cases: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
@@ -142,7 +127,7 @@ def list_lengths(cases: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
 def compare(
     cases: dict[tuple[str, str], pd.DataFrame], *, comparisons: Sequence[tuple[str, str, str]], **intervals
 ) -> pd.DataFrame:
-    """Paired differences on the same cases, with an interval over users.
+    """Paired differences on the same cases of the run's own seed, with an interval over users.
 
     Args:
         cases: from :func:`per_case`.
@@ -241,13 +226,16 @@ def flatten(
 ) -> dict[str, float | str]:
     """All values of the notebook under flat keys.
 
-    `next_item/lstm/hit_rate@5`, `next_item/lstm/list_length` (mean) and `.../list_length_max`,
+    `next_item/lstm/hit_rate@5`, `next_item/lstm/n_seeds`, `next_item/lstm/list_length` (mean) and
+    `.../list_length_max`,
     `next_item/difference/lstm-most_popular/hit_rate@5`; `/low` and `/high` beside each value with an
     interval; `language_model`, the one that the verdict speaks of.
     """
     flat: dict[str, float | str] = {"language_model": systems.main_model(headline_of(table[SYSTEM]))}
     for (protocol, system), rows in table.groupby([PROTOCOL, SYSTEM], sort=False):
         flat |= evaluation.flatten(rows.set_index("metric"), protocol=protocol, system=system)
+        if protocol == "next_item":
+            flat[f"{protocol}/{system}/n_seeds"] = int(rows["n_seeds"].max())
     for row in differences.itertuples(index=False):
         key = f"{row.protocol}/difference/{row.system}-{row.other}/{row.metric}"
         flat |= {key: row.difference, f"{key}/low": row.low, f"{key}/high": row.high}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
-from dualrec_utils.analysis import plan
+from dualrec_utils.analysis import claims
 from dualrec_utils.models import systems
 
 ORDER_CAVEAT = (
@@ -24,11 +25,8 @@ PROTOCOL_CAVEAT = (
     " for a contest."
 )
 
-FUSION = "dualrec_fusion"
 # What is said of a difference that neither side wins.
 NOT_SHOWN = "no difference shown"
-_TOLD = {"higher": "better than", "lower": "worse than", NOT_SHOWN: "not shown to differ from"}
-_MODELS = {"movielm": "a small model trained here (movielm)"}
 DATASETS = {"ml-100k": "MovieLens 100K", "ml-1m": "MovieLens 1M"}
 
 
@@ -62,58 +60,62 @@ def reading(flat: Mapping[str, float], key: str) -> str:
     return NOT_SHOWN
 
 
-def claims(flat: Mapping[str, float]) -> list[dict[str, str]]:
-    """The questions a reader comes with, each answered by one paired difference.
+def claim_rows(flat: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The claims of :mod:`analysis.claims` as a reader sees them.
 
-    HR@1 where a side is a list of three titles, HR@5 and NDCG@5 between full rankings.
+    Args:
+        flat: metrics of notebook 07.
 
     Returns:
-        Rows of `question`, `answer` (`yes`, `no: worse`, `unclear`, `not run`; with `, not when
-        corrected` where Holm's correction undoes it), `compared` (system minus system, metric),
-        `difference` (points with interval, empty where not run).
+        Rows of `question`, `answer` (`yes`, `no`, `unclear`, `not run`), `difference` (with interval),
+        `compared` (system minus other, metric, users and seeds), and `settled` (for `unclear`: what would
+        settle it); the last three are empty where not run.
     """
-    model = model_of(flat)
-    rows = [
-        ("Does the order of a user's movies predict the next one?", "lstm", "most_popular", "hit_rate@5"),
-        (
-            "Does the LSTM's suggestion help the language model?",
-            f"{model}_zero_shot", f"{model}_zero_shot_no_hint", "hit_rate@1",
-        ),
-        ("Does fine-tuning help?", f"{model}_lora", f"{model}_zero_shot", "hit_rate@1"),
-        (
-            "Does fine-tuning on shuffled answers, the format alone, help?",
-            f"{model}_lora_permuted", f"{model}_zero_shot", "hit_rate@1",
-        ),
-        (
-            "Do true answers teach more than shuffled ones?",
-            f"{model}_lora", f"{model}_lora_permuted", "hit_rate@1",
-        ),
-        ("Does re-ranking help?", f"{model}_lora_reranked", f"{model}_lora", "hit_rate@1"),
-        ("Do the paper's three stages beat their LSTM?", f"{model}_lora_reranked", "lstm", "hit_rate@1"),
-        ("Does fusing both models' scores (ours) find more than the LSTM?", FUSION, "lstm", "hit_rate@5"),
-        ("Does the fusion rank better than the LSTM?", FUSION, "lstm", "ndcg@5"),
-    ]  # fmt: skip
-    if best := best_rival(flat):
-        rows += [
-            ("Does the fusion find more than the best baseline?", FUSION, best, "hit_rate@5"),
-            ("Does the fusion rank better than the best baseline?", FUSION, best, "ndcg@5"),
-        ]
-    answers = {"higher": "yes", "lower": "no: worse", NOT_SHOWN: "unclear"}
-    found = []
-    for question, system, other, metric in rows:
-        key = f"next_item/difference/{system}-{other}/{metric}"
-        # Labels without their remarks in brackets, which the reader meets further down.
-        names = [re.sub(r" \(.*?\)", "", systems.label(name)) for name in (system, other)]
-        answer = answers[reading(flat, key)] if key in flat else "not run"
-        found.append(
+    rows = []
+    for claim in claims.of_metrics(flat):
+        ran = claim["answer"] != claims.NOT_RUN
+        rows.append(
             {
-                "question": question,
-                "answer": answer + remark(flat, key),
-                "compared": f"{' minus '.join(names)}, {short(metric)}",
-                "difference": points(flat, key) if key in flat else "",
+                "question": claim["question"],
+                "answer": claim["answer"],
+                "difference": points(_interval(claim), "d") if ran else "",
+                "compared": _compared(claim) if ran else "",
+                "settled": settled_by(claim) if claim["answer"] == claims.UNCLEAR else "",
             }
         )
-    return found
+    return rows
+
+
+def _interval(claim: Mapping[str, Any]) -> dict[str, float]:
+    return {"d": claim["difference"], "d/low": claim["low"], "d/high": claim["high"]}
+
+
+def _compared(claim: Mapping[str, Any]) -> str:
+    # Labels without their remarks in brackets, which the reader meets further down.
+    names = [re.sub(r" \(.*?\)", "", systems.label(claim[side])) for side in ("system", "other")]
+    seeds = "one seed" if claim["n_seeds"] == 1 else f"{claim['n_seeds']} seeds"
+    return f"{' minus '.join(names)}, {short(claim['metric'])}; {claim['n_users']} users, {seeds}"
+
+
+def settled_by(claim: Mapping[str, Any]) -> str:
+    """What would settle an unclear claim: further seeds, a number of users, or neither.
+
+    Args:
+        claim: a row of `claims.of_metrics`, answered `unclear`.
+    """
+    users, several = claim["n_users"], claim["n_seeds"] > 1
+    needed = claim.get("users_needed", float("inf"))
+    parts = [] if several else ["one seed settles nothing"]
+    if needed == float("inf"):
+        parts.append(
+            "more seeds, not more users" if several else "no number of users shows a difference of zero"
+        )
+    elif needed > users:
+        parts.append(f"{needed:,.0f} users would show a difference of this size")
+    elif several:
+        parts.append("the seeds disagree on its sign")
+    parts.append(f"{users} users show {100 * claim['smallest_difference']:.1f} points or more")
+    return "; ".join(parts)
 
 
 def short(metric: str) -> str:
@@ -125,143 +127,98 @@ def short(metric: str) -> str:
     return metric.replace("hit_rate", "HR").replace("ndcg", "NDCG")
 
 
-def _undone(flat: Mapping[str, float], key: str) -> bool:
-    """Whether the correction for many comparisons undoes what a difference's interval says.
-
-    The level of the tests is that of the intervals; an untested difference is not undone.
-    """
-    level = 1 - flat.get("confidence", 0.95)
-    tested = key in flat and f"{key}/p_holm" in flat
-    return tested and flat[f"{key}/p_holm"] >= level and reading(flat, key) != NOT_SHOWN
-
-
-def remark(flat: Mapping[str, float], key: str) -> str:
-    """What the correction for many comparisons adds to :func:`reading`; empty where it undoes nothing."""
-    return ", not when corrected" if _undone(flat, key) else ""
-
-
-def best_rival(flat: Mapping[str, float]) -> str:
-    """The baseline that was best on validation users; empty where the fusion was not compared with it."""
-    best = str(flat.get("best_on_validation", ""))
-    return best if f"next_item/difference/{FUSION}-{best}/hit_rate@5" in flat else ""
-
-
-def summary(flat: Mapping[str, float]) -> str:
-    """The verdict in two sentences; empty where the LSTM was not run."""
-    if "next_item/lstm/hit_rate@5" not in flat:
-        return ""
-    model = model_of(flat)
-    ranked = ("hit_rate@5", "ndcg@5")
-    fused = _held(flat, FUSION, "lstm", ranked, name="the LSTM")
-    if best := best_rival(flat):
-        name = f"the baseline best on validation users ({systems.label(best)})"
-        fused += f"; it is {_held(flat, FUSION, best, ranked, name=name)}"
-    popular = _held(flat, "lstm", "most_popular", ("hit_rate@5",), name="popularity")
-    stages = _held(flat, f"{model}_lora_reranked", "lstm", ("hit_rate@1",), name="that LSTM")
-    return (
-        f"On {DATASETS.get(flat['dataset'], flat['dataset'])}, the LSTM alone is {popular}; the paper's"
-        f" three stages, with {_MODELS.get(model, model)} as the language model, are {stages}. Fusing both"
-        f" models' scores, this study's own proposal, is {fused}."
-    )
-
-
-def _held(flat: Mapping[str, float], system: str, other: str, metrics: Sequence[str], *, name: str) -> str:
-    """What some metrics say of two systems: `better than popularity on HR@5 and NDCG@5`.
+def summary(flat: Mapping[str, Any], *, audit: Mapping[str, Any], order: Mapping[str, float]) -> str:
+    """What order is worth, what the interface costs, what the leak does, and how the claims stand.
 
     Args:
-        name: of the other system, where it is named first.
+        flat: metrics of notebook 07.
+        audit: metrics of notebook 08, or none.
+        order: as :func:`order_worth`.
+
+    Returns:
+        The report's first paragraph; empty where nothing was run.
     """
-    found: dict[tuple[str, str], list[str]] = {}
-    for metric in metrics:
-        key = f"next_item/difference/{system}-{other}/{metric}"
-        told = _TOLD[reading(flat, key)] if key in flat else "not compared with"
-        correction = " (not when corrected for many comparisons)" if _undone(flat, key) else ""
-        found.setdefault((told, correction), []).append(short(metric))
-    names = [name, *["it"] * len(found)]
-    return " and ".join(
-        f"{told} {whom} on {' and '.join(own)}{correction}"
-        for whom, ((told, correction), own) in zip(names, found.items(), strict=False)
-    )
-
-
-def stage_1(flat: Mapping[str, float]) -> str:
-    """One sentence: the LSTM against the most popular movies on HR@5."""
-    difference = "next_item/difference/lstm-most_popular/hit_rate@5"
-    if difference not in flat:
-        return "The LSTM and its popularity baseline were not both run."
-    sides = {"higher": "above", "lower": "below", NOT_SHOWN: "on both sides of"}
-    lstm, popular = "next_item/lstm/hit_rate@5", "next_item/most_popular/hit_rate@5"
-    return (
-        f"The LSTM has the next movie among its first five in {percent(flat, lstm)} of"
-        f" {flat['next_item/lstm/n_cases']:,} cases, the most popular movies in"
-        f" {percent(flat, popular)}: a difference of {points(flat, difference)}, an interval"
-        f" {sides[reading(flat, difference)]} zero."
-    )
-
-
-def rivals(flat: Mapping[str, float]) -> str:
-    """One sentence: the LSTM against the baseline best on validation users, on HR@5; empty without one."""
-    best = str(flat.get("best_on_validation", ""))
-    key = f"next_item/difference/lstm-{best}/hit_rate@5"
-    if key not in flat:
+    if "dataset" not in flat:
         return ""
-    told = {
-        "higher": "the LSTM is better",
-        "lower": "the LSTM is worse",
-        NOT_SHOWN: "no difference between the two is shown",
-    }
-    return (
-        f"The baseline best on validation users ({systems.label(best)}) reaches"
-        f" {percent(flat, f'next_item/{best}/hit_rate@5')} on test users; LSTM minus that is"
-        f" {points(flat, key)}: {told[reading(flat, key)]}{remark(flat, key)}."
-    )
-
-
-def headline(flat: Mapping[str, float]) -> list[str]:
-    """The verdict in up to four sentences, under `next_item`."""
-    return [line for line in (stage_1(flat), rivals(flat), hybrid(flat), fusion(flat)) if line]
-
-
-def hybrid(flat: Mapping[str, float]) -> str:
-    """One sentence: the paper's three stages against the LSTM alone, on HR@1."""
     model = model_of(flat)
-    difference = f"next_item/difference/{model}_lora_reranked-lstm/hit_rate@1"
-    if difference not in flat:
-        return "The three stages together were not run."
-    whole, alone = f"next_item/{model}_lora_reranked/hit_rate@1", "next_item/lstm/hit_rate@1"
-    told = {
-        "higher": "the language model adds to its LSTM",
-        "lower": "the language model takes away from its LSTM",
-        NOT_SHOWN: "whether the language model adds to its LSTM is unclear",
-    }
+    counts = dict.fromkeys((claims.YES, claims.NO, claims.UNCLEAR, claims.NOT_RUN), 0)
+    for claim in claims.of_metrics(flat):
+        counts[claim["answer"]] += 1
+    counted = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
     return (
-        f"The paper's three stages on {model} put the next movie first in {percent(flat, whole)}, the"
-        f" LSTM alone in {percent(flat, alone)} ({points(flat, difference)}):"
-        f" {told[reading(flat, difference)]}{remark(flat, difference)}."
+        f"On {DATASETS.get(flat['dataset'], flat['dataset'])}, with {model} as the language model."
+        f" {order_worth(flat, order)} {interface_cost(audit, model)} {leak_effect(audit, model)}"
+        f" The claims: {counted}."
     )
 
 
-def fusion(flat: Mapping[str, float]) -> str:
-    """One sentence: the study's fusion on HR@5 against its two parts and the trained baselines that ran.
+def order_worth(flat: Mapping[str, Any], order: Mapping[str, float]) -> str:
+    """What order is worth: the first claim, and its difference under other orders of equal times.
 
-    Empty where the fusion or a part was not run.
+    Args:
+        flat: metrics of notebook 07.
+        order: from the order study: order inside one second, in words -> NDCG@5 of the best order-aware
+            model minus EASE-R's; empty where it was not run.
     """
-    parts = {"the LSTM": "lstm", "its language model": f"{model_of(flat)}_history_constrained"}
-    keys = {words: f"next_item/difference/{FUSION}-{part}/hit_rate@5" for words, part in parts.items()}
+    claim = next(row for row in claims.of_metrics(flat) if row["claim"] == "1")
+    parts = []
+    if claim["answer"] != claims.NOT_RUN:
+        names = f"{systems.label(claim['system'])} minus {systems.label(claim['other'])}"
+        parts.append(f"{points(_interval(claim), 'd')} ({names}, {short(claim['metric'])})")
+    parts += [f"{words} {100 * value:+.1f} points" for words, value in order.items()]
+    return f"What order is worth: {'; '.join(parts) or 'not measured'}."
+
+
+def interface_cost(audit: Mapping[str, Any], model: str) -> str:
+    """What the interface costs: one language model asked in the paper's way and in a plain one, on HR@5.
+
+    Args:
+        audit: metrics of notebook 08.
+        model: the language model's name.
+    """
+    ways = {
+        "the paper's prompt with free text": "paper_prompt",
+        "the bare history with catalog decoding": "bare_history_catalog",
+        "the LSTM from the same input": "lstm_same_input",
+    }
+    shares = _shares(audit, {words: f"audit/interface/{way}/hit_rate@5" for words, way in ways.items()})
+    return f"What the interface costs, with {model}, HR@5: {shares}."
+
+
+def leak_effect(audit: Mapping[str, Any], model: str) -> str:
+    """What the leak does: HR@1 with the answers among the re-ranker's references, without, and the LSTM's.
+
+    Args:
+        audit: metrics of notebook 08.
+        model: the language model's name.
+    """
+    ways = {
+        "with the answers among the re-ranker's references": "with",
+        "without them": "without",
+        "the LSTM's plain list": "lstm",
+    }
+    shares = _shares(audit, {words: f"audit/leak/{way}/hit_rate@1" for words, way in ways.items()})
+    return f"What the leak does, with {model}, HR@1: {shares}."
+
+
+def _shares(flat: Mapping[str, Any], keys: Mapping[str, str]) -> str:
+    """`words share; words share`, with intervals where there are any; `not measured` where one lacks."""
     if not set(keys.values()) <= flat.keys():
-        return ""
-    best = best_rival(flat)
-    for name in dict.fromkeys([*plan.TRAINED_RIVALS, *([best] if best else [])]):
-        if (key := f"next_item/difference/{FUSION}-{name}/hit_rate@5") in flat:
-            keys[systems.label(name)] = key
-    told = "; ".join(
-        f"minus {words} {points(flat, key)}, {reading(flat, key)}{remark(flat, key)}"
+        return "not measured"
+    return "; ".join(
+        f"{words} {percent(flat, key) if f'{key}/low' in flat else f'{flat[key]:.1%}'}"
         for words, key in keys.items()
     )
-    return (
-        "Fusing the scores of LSTM and language model, this study's own proposal, reaches"
-        f" {percent(flat, f'next_item/{FUSION}/hit_rate@5')} on HR@5: {told}."
-    )
+
+
+def headline(flat: Mapping[str, Any]) -> list[str]:
+    """The claims in sentences, one each."""
+    lines = []
+    for row in claim_rows(flat):
+        told = f"{row['difference']} ({row['compared']})" if row["difference"] else ""
+        parts = [row["answer"], told, f"To settle it: {row['settled']}" if row["settled"] else ""]
+        lines.append(f"{row['question']} {'. '.join(part for part in parts if part)}.")
+    return lines
 
 
 def users_needed(flat: Mapping[str, float]) -> str:
@@ -273,30 +230,6 @@ def users_needed(flat: Mapping[str, float]) -> str:
     return (
         f"To tell an HR@1 of {flat['power/higher']:g} from one of {flat['power/lower']:g} with a chance of"
         f" {flat['power/chance']:.0%} takes {medians[0]} users whom both systems answer, or {medians[1]}"
-        " for each system where both have their own (medians over the planned comparisons); this run has"
+        " for each system where both have their own (medians over the pairs shown); this run has"
         f" {flat['next_item/lstm/n_users']}."
     )
-
-
-def comparisons(flat: Mapping[str, float]) -> list[str]:
-    """One sentence a comparison of :func:`analysis.plan.comparisons` that was run.
-
-    HR@5 where the systems' lists differ, with their lengths where one is too short for it; HR@1 where
-    re-ranking reorders one list of three, which cannot move HR@5.
-    """
-    lines = []
-    for question, system, other in plan.comparisons(model_of(flat)):
-        metric = "hit_rate@1" if system.endswith("_reranked") else "hit_rate@5"
-        key = f"next_item/difference/{system}-{other}/{metric}"
-        if key in flat:
-            names = f"{systems.label(system)} minus {systems.label(other)}"
-            told = f"{points(flat, key)}, {reading(flat, key)}{remark(flat, key)}"
-            lengths = _uneven_lengths(flat, system, other) if metric == "hit_rate@5" else ""
-            lines.append(f"{question} {names}, {short(metric)}{lengths}: {told}.")
-    return lines
-
-
-def _uneven_lengths(flat: Mapping[str, float], system: str, other: str) -> str:
-    """` (lists of 3 titles against 100)` where HR@5 measures the length of lists too; empty elsewhere."""
-    sides = [flat[f"next_item/{name}/list_length_max"] for name in (system, other)]
-    return f" (lists of {sides[0]} titles against {sides[1]})" if min(sides) < min(5, max(sides)) else ""

@@ -34,6 +34,11 @@ BASELINES = {
     "unisrec": ("unisrec.UniSRec", "UniSRec"),
     "lstm_tuned": ("lstm_tuned.TunedLSTM", "The paper's LSTM, tuned"),
 }
+# Baselines whose answer is the same whatever the order of the movies they read. Some read the last movies
+# only, as a set: which these are is all that order can change.
+ORDER_FREE = ("random", "most_popular", "item_knn", "sknn", "slim", "ease")
+# Models of which the best on validation users says what order is worth.
+ORDER_AWARE = (*(name for name in BASELINES if name not in ORDER_FREE), "lstm")
 # Systems without a language model's name; also the order of rows, those of language models between.
 _BEFORE = {name: words for name, (_, words) in BASELINES.items()} | {"lstm": "LSTM alone (Stage 1)"}
 _AFTER = {

@@ -31,13 +31,13 @@ _OF_OTHERS = ("audit/ladder", "audit/stage_1", "report/figure_4", "lstm/figure_3
 _SHOWN_APART = ("deviations", "figure_4_next_item", "figure_4_window_of_five")
 
 
-def _told(flat: Mapping[str, Any], audit: Path) -> dict[str, Any]:
-    """What is told of every run alike, from its metrics and the tables of its audit."""
+def _told(flat: Mapping[str, Any], reports: Path) -> dict[str, Any]:
+    """What is told of every run alike, from its metrics and what its reports hold."""
+    audit = reports / "tables" / "audit"
     return {
         "basis": basis(flat),
-        "summary": verdict.summary(flat),
-        "claims": verdict.claims(flat),
-        "comparisons": verdict.comparisons(flat),
+        "summary": first_screen.summary(flat, metrics=reports / "metrics"),
+        "claims": verdict.claim_rows(flat),
         "ladder": page_parts.read_ladder(audit),
         "paper_claims": page_parts.read_claims(audit),
     }
@@ -61,9 +61,8 @@ def _other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, An
                 ],
                 "page": f"../profiles/{name}/reports/index.html",
                 "results": results_table(flat, names=all_systems(flat)).to_dict("split"),
-                "seeds": page_parts.read_tables(reports / "tables" / "seeds"),
             }
-            | _told(flat, reports / "tables" / "audit")
+            | _told(flat, reports)
         )
     return found
 
@@ -101,7 +100,7 @@ def page_context(
         "deviations": saved.get("Deviations"),
         "statistics": page_parts.read_tables(config.TABLES / "results", without=_SHOWN_APART),
         "audit": rooms["audit"],
-        **_told(flat, config.TABLES / "audit"),
+        **_told(flat, config.REPORTS),
         "questions": page_parts.read_questions(),
         "leave_one_out": page_parts.read_tables(config.study_dir("leave_one_out")),
         "peers": page_parts.read_tables(config.study_dir("peers"), without=("runs",)),

@@ -23,7 +23,8 @@ def readme_block(flat: Mapping[str, Any]) -> str:
     note = (
         "Values are `value [low, high]`. `next_item`: the one next movie; `window_of_five`: any of the"
         " last five. A language model answers with three titles, so its HR@5 is HR@3; `catalog only` lists"
-        " have ten."
+        " have ten. `seeds`: how many the values under `next_item` are means over; with 1 the interval"
+        " covers users alone, and nothing is claimed."
     )
     sections = {
         "What was reproduced.": first_screen.reproduced(flat, others=others),
@@ -31,7 +32,7 @@ def readme_block(flat: Mapping[str, Any]) -> str:
         "Which numbers to trust.": first_screen.trust(flat),
     }
     parts = [
-        f"**What the study found.** {verdict.summary(flat) or basis(flat)} {verdict.ORDER_CAVEAT}",
+        f"**What the study found.** {first_screen.summary(flat) or basis(flat)} {verdict.ORDER_CAVEAT}",
         tables.to_markdown(claims_table(flat)),
         *(
             "\n".join([f"**{title}**\n", *(f"- {as_text(line)}" for line in lines)])

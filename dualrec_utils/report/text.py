@@ -39,7 +39,9 @@ def cell(flat: Mapping[str, Any], key: str) -> str:
 
 
 def results_table(flat: Mapping[str, Any], *, names: Sequence[str] | None = None) -> pd.DataFrame:
-    """One row a system, one column a (protocol, metric) of :data:`COLUMNS`; cells are text.
+    """One row a system, one column a (protocol, metric) of :data:`COLUMNS`, then `seeds`; cells are text.
+
+    Values under `next_item` are means over that many seeds; `window_of_five` is of the run's own.
 
     Args:
         flat: metrics of notebook 07.
@@ -49,6 +51,8 @@ def results_table(flat: Mapping[str, Any], *, names: Sequence[str] | None = None
     for name in plan.headline(verdict.model_of(flat)) if names is None else names:
         cells = {f"{protocol} {short}": cell(flat, f"{protocol}/{name}/{metric}")
                  for protocol, metric, short in COLUMNS}  # fmt: skip
+        ran = f"next_item/{name}/n_cases" in flat
+        cells["seeds"] = str(flat.get(f"next_item/{name}/n_seeds", 1)) if ran else NOT_RUN
         rows.append({"system": systems.label(name)} | cells)
     return pd.DataFrame(rows)
 
@@ -68,19 +72,21 @@ def basis(flat: Mapping[str, Any]) -> str:
         return "The results are not there yet: run `make repro`."
     return (
         f"{flat['dataset']}, {users} test users, {cases:,} cases (next_item) and {windows}"
-        f" (window_of_five), seen movies excluded, {flat['confidence']:.0%} intervals over users."
+        f" (window_of_five), seen movies excluded, {flat['confidence']:.0%} intervals over users, and over"
+        " seeds where there are several."
     )
 
 
 def claims_table(flat: Mapping[str, Any]) -> pd.DataFrame:
-    """The reader's questions with answer and difference, one row each."""
+    """The claims with answer, difference and what would settle them, one row each."""
     rows = [
         {
-            "question (next_item)": claim["question"],
+            "claim (next_item)": claim["question"],
             "answer": claim["answer"],
             "difference": f"{claim['difference']}: {claim['compared']}" if claim["difference"] else "",
+            "what would settle it": claim["settled"],
         }
-        for claim in verdict.claims(flat)
+        for claim in verdict.claim_rows(flat)
     ]
     return pd.DataFrame(rows)
 
@@ -92,13 +98,12 @@ def full_table(flat: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for at, name in enumerate(names):
         keys = [f"{protocol}/{name}/{metric}" for protocol, metric, _ in COLUMNS]
-        keys += [f"next_item/{name}/genre_jaccard"]
-        longest = f"next_item/{name}/list_length_max"
+        keys += [f"next_item/{name}/{ending}" for ending in ("n_seeds", "genre_jaccard", "list_length_max")]
         rows.append(
             {
                 "name": systems.label(name),
-                "cells": [*frame.iloc[at, 1:], cell(flat, keys[-1]), str(flat.get(longest, ""))],
-                "keys": [flat.get(key, "") for key in [*keys, longest]],
+                "cells": [*frame.iloc[at, 1:], cell(flat, keys[-2]), str(flat.get(keys[-1], ""))],
+                "keys": [flat.get(key, "") for key in keys],
             }
         )
     return rows
@@ -110,7 +115,9 @@ def as_text(flat: Mapping[str, Any]) -> str:
     blocks = []
     for protocol in config.PROTOCOLS:
         own = table[[column for column in table if column.startswith(f"{protocol} ")]]
-        short = own.set_axis([column.split()[1] for column in own], axis=1).rename_axis(None)
+        if protocol == "next_item":
+            own = own.join(table["seeds"])
+        short = own.set_axis([column.split()[-1] for column in own], axis=1).rename_axis(None)
         blocks.append(f"{protocol}\n{short.to_string()}")
     return "\n\n".join([*blocks, basis(flat), *verdict.headline(flat)])
 

@@ -14,11 +14,11 @@ TITLES = {
     "lora_finetuning": "Stage 3: fine-tuning with LoRA",
     "rerank_ablation": "Stage 3: re-ranking; fusion and diversity",
     "results": "Results",
-    "audit": "The audit: from the paper's setting to the strict one",
+    "audit": "The audit: from the paper's setting to this study's",
 }
 # What a figure shows, where its file name does not say it.
 CAPTIONS = {
-    "audit/ladder": "The ladder: the same lists, from the released code's setting to the strict one",
+    "audit/ladder": "The ladder: the same lists, from the released code's setting to this study's",
     "audit/stage_1": "One LSTM, no language model: from the count of Figure 3 to that of Figure 4",
     "audit/steps": "Each step alone: the other setting minus this study's",
     "audit/steps_protocol": "Ground truth, candidates and training data, each alone",
@@ -41,7 +41,7 @@ CAPTIONS = {
     "rerank_ablation/fusion_weights": "Fusing LSTM and language model: the weight, on validation users",
     "rerank_ablation/fusion_differences": "What fusion and diversity change, on test users",
     "rerank_ablation/diversity": "What diversity costs, on validation users",
-    "results/all_pairs": "Every pair of systems, tested over users and corrected for their number",
+    "results/claims": "The claims: the differences they rest on",
     "results/by_genre": "By genre of the next movie",
     "results/by_history_length": "By length of the history",
     "results/by_popularity": "By popularity of the next movie",
@@ -68,6 +68,11 @@ GLOSSARY = (
     (
         "next_item, window_of_five",
         "the right movie is the very next one that the user rated, or any of the last five",
+    ),
+    (
+        "yes, no, unclear",
+        "yes or no: the interval over users and seeds excludes zero, the corrected p-value is below 5%, all"
+        " seeds agree on the sign, and there are several; anything else is unclear",
     ),
     ("no LSTM line", "the prompt leaves out the line that names the LSTM's suggestion"),
     (

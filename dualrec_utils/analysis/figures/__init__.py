@@ -1,7 +1,7 @@
 """Figures of notebook 07, a module a subject."""
 
 from dualrec_utils.analysis.figures.breakdowns import draw_by_genre, draw_by_group, draw_catalog
-from dualrec_utils.analysis.figures.significance import draw_pairs, draw_power
+from dualrec_utils.analysis.figures.sample_size import draw_power
 from dualrec_utils.analysis.figures.systems import draw_figure_5a, draw_figure_5b, draw_systems
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "draw_catalog",
     "draw_figure_5a",
     "draw_figure_5b",
-    "draw_pairs",
     "draw_power",
     "draw_systems",
 ]

@@ -1,0 +1,151 @@
+"""What a system does under several seeds: the run's own lists are seed 0, further seeds lie in tables.
+
+`make seeds` fits systems again and leaves `reports/tables/seeds/<system>.csv`: one row a seed and test
+user, the user's means over the `next_item` cases of that seed, movies of the history left out. Values and
+differences are averaged over seeds user by user; their interval covers other users and other seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from dualrec_utils.core import config, evaluation
+from dualrec_utils.core.config import PROTOCOL, SEED, SYSTEM, USER
+from dualrec_utils.core.errors import StudyError
+
+METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
+FOLDER = "seeds"
+# The seed of the run's own predictions in this module.
+RUN = 0
+
+# Frames of `evaluation.per_case` by (protocol, system).
+Cases = Mapping[tuple[str, str], pd.DataFrame]
+
+
+def further(system: str, *, users: pd.Index) -> dict[int, pd.DataFrame]:
+    """The further seeds of a system: seed -> users' means, a row a user and a column a metric.
+
+    Args:
+        users: those of the run, ascending.
+
+    Returns:
+        Seeds ascending, users as given; empty where no further seed was run.
+
+    Raises:
+        StudyError: when the table lacks a column, holds seed 0, or has other users than the run.
+    """
+    path = config.TABLES / FOLDER / f"{system}.csv"
+    if not path.is_file():
+        return {}
+    table = pd.read_csv(path)
+    wanted = [SEED, USER, *METRICS]
+    if missing := [name for name in wanted if name not in table]:
+        raise StudyError(f"{path} lacks the columns {missing}: run `make seeds` again")
+    found = {}
+    for seed, rows in table[wanted].groupby(SEED):
+        own = rows.set_index(USER)[list(METRICS)].sort_index()
+        if seed == RUN or not own.index.equals(users) or own.isna().any(axis=None):
+            raise StudyError(
+                f"{path}, seed {seed}: it must have one value of each metric for each of the run's"
+                f" {len(users)} test users, and a seed other than {RUN}, the run's: run `make seeds` again"
+            )
+        found[int(seed)] = own
+    return found
+
+
+def user_means(cases: Cases, system: str) -> dict[int, pd.DataFrame]:
+    """A system under every seed there is: seed -> users' means of :data:`METRICS` under `next_item`.
+
+    Returns:
+        The run's own first; users ascending. Empty where the system was not run.
+
+    Raises:
+        StudyError: as :func:`further`.
+    """
+    if ("next_item", system) not in cases:
+        return {}
+    own = cases["next_item", system].groupby(USER)[list(METRICS)].mean().sort_index()
+    return {RUN: own} | further(system, users=own.index)
+
+
+def interval(
+    values: pd.DataFrame, *, seed: int, n_bootstrap: int, confidence: float
+) -> dict[str, float | int]:
+    """The mean over users and seeds of a value or a difference, with an interval over both.
+
+    Half its width squared is (half the width of the bootstrap interval over users of the mean over seeds)
+    squared + (t quantile with k - 1 degrees of freedom x SD over the k seeds / square root of k) squared.
+    With one seed it is the interval over users as it stands, which need not be symmetric.
+
+    Args:
+        values: a row a user, a column a seed.
+        seed: of the resampling.
+        n_bootstrap, confidence: as `evaluation.summarise`.
+
+    Returns:
+        `value`, `low`, `high`, `n_users`, `n_seeds`, `over_seeds` (the second of the two parts, 0 with one
+        seed).
+    """
+    mean, k = values.mean(axis=1).rename("value").rename_axis(USER).reset_index(), values.shape[1]
+    intervals = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
+    row = evaluation.summarise(mean, columns=["value"], **intervals).loc["value"]
+    value, low, high, over_seeds = row["value"], row["low"], row["high"], 0.0
+    if k > 1:
+        quantile = stats.t.ppf((1 + confidence) / 2, k - 1)
+        over_seeds = float(quantile * values.mean().std() / np.sqrt(k))
+        half = np.hypot((high - low) / 2, over_seeds)
+        low, high = value - half, value + half
+    ends = {"value": float(value), "low": float(low), "high": float(high)}
+    return ends | {"n_users": len(values), "n_seeds": k, "over_seeds": over_seeds}
+
+
+def with_seeds(table: pd.DataFrame, cases: Cases, **intervals) -> pd.DataFrame:
+    """The table of all systems with the mean over seeds, and its interval, where there are several.
+
+    Args:
+        table: from `evaluation.tabulate`, of one split.
+        intervals: as :func:`interval`.
+
+    Returns:
+        The table with `n_seeds` more. Rows of `next_item` and :data:`METRICS` (NDCG@1, which is HR@1, too)
+        are replaced where a system has further seeds; all others are of the run's own seed.
+
+    Raises:
+        StudyError: as :func:`further`.
+    """
+    table = table.assign(n_seeds=1)
+    for system in table.loc[table[PROTOCOL] == "next_item", SYSTEM].unique():
+        found = user_means(cases, system)
+        if len(found) == 1:
+            continue
+        for metric, shown in (*((name, name) for name in METRICS), ("hit_rate@1", "ndcg@1")):
+            row = interval(pd.DataFrame({s: own[metric] for s, own in found.items()}), **intervals)
+            place = (
+                (table[PROTOCOL] == "next_item") & (table[SYSTEM] == system) & (table["metric"] == shown)
+            )
+            for column in ("value", "low", "high", "n_seeds"):
+                table.loc[place, column] = row[column]
+    return table
+
+
+def spread(cases: Cases, names: list[str], *, metric: str) -> pd.DataFrame:
+    """What another seed changes under `next_item`: a row a system that was run.
+
+    Returns:
+        `system`, `n_seeds`, `run` (the value of the run's own seed), `mean`, `sd` (n - 1; NaN with one
+        seed), `lowest`, `highest`.
+
+    Raises:
+        StudyError: as :func:`further`.
+    """
+    rows = []
+    for name in names:
+        if found := user_means(cases, name):
+            values = pd.Series({seed: own[metric].mean() for seed, own in found.items()})
+            ends = (values.mean(), values.std(), values.min(), values.max())
+            rows.append((name, len(values), values[RUN], *ends))
+    return pd.DataFrame(rows, columns=[SYSTEM, "n_seeds", "run", "mean", "sd", "lowest", "highest"])
