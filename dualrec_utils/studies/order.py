@@ -263,7 +263,8 @@ def _digest(name: str, *, dataset: str) -> str:
     else:
         settings = params.section("baselines")["models"][name]
         module = baselines.model_class(name).__module__
-    source = f"import {module}\nimport {experiment.__name__}"
+    measuring = ", ".join(part.__name__ for part in (evaluation, order, predictions, splits))
+    source = f"import {module}\nimport {measuring}"
     code = sorted(closure.closure(source, without=frozenset({"models.baselines"}), by_name=False))
     code.append(str(Path(__file__).relative_to(config.PACKAGE_ROOT)))
     summary = files.read_json(config.processed_dir(dataset) / "summary.json")
