@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.analysis import seeds
+from dualrec_utils.analysis import order as tables, seeds
 from dualrec_utils.analysis.seeds import METRICS
 from dualrec_utils.core import closure, config, evaluation, files, order, predictions, splits
 from dualrec_utils.core.catalog import Catalog, load_catalog
@@ -37,7 +37,6 @@ from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
 from dualrec_utils.pipeline import params
 
-STUDY = "order"
 LSTM, MOVIELM = "lstm", "movielm"
 MODELS = ("most_popular", "ease", "item_knn", "sknn", "markov", "gru4rec", "sasrec", LSTM, MOVIELM)
 # Draws by data set: what its size allows.
@@ -249,7 +248,7 @@ def measure(name: str, how: str, *, dataset: str, draw: int, cases_per_user: int
 
 def piece(name: str, how: str, *, dataset: str, draw: int) -> Path:
     """Where :func:`measure`'s values are kept; another file once settings, data or code change."""
-    folder = config.checkpoints_dir(dataset, STUDY) / _digest(name, dataset=dataset)
+    folder = config.checkpoints_dir(dataset, tables.STUDY) / _digest(name, dataset=dataset)
     return folder / f"{name}_{how.replace(' ', '_')}_{draw}.parquet"
 
 
@@ -326,8 +325,8 @@ def effects(values: pd.DataFrame, **intervals) -> pd.DataFrame:
 def run_all(models: Sequence[str] = ()) -> int:
     """Train and measure the named models, by default all, and write the tables of all that were measured.
 
-    They are `reports/studies/order/<dataset>.csv` (:func:`levels`) and `<dataset>_effects.csv`. A stopped
-    run goes on where it stopped.
+    They are `reports/studies/order/<dataset>/levels.csv` (:func:`levels`) and `effects.csv`
+    (:func:`effects`). A stopped run goes on where it stopped.
 
     Raises:
         StudyError: for a model that the study does not have.
@@ -347,10 +346,10 @@ def run_all(models: Sequence[str] = ()) -> int:
             frames.append(pd.read_parquet(path).assign(model=name, trained=how, draw=draw))
     values = pd.concat(frames, ignore_index=True)
     intervals = {"seed": whole.seed, **whole.intervals.model_dump(exclude={"n_permutations"})}
-    folder = config.study_dir(STUDY)
-    files.write_csv(levels(values, **intervals), folder / f"{whole.dataset}.csv")
-    files.write_csv(effects(values, **intervals), folder / f"{whole.dataset}_effects.csv")
-    print(levels(values, **intervals).query("metric == 'ndcg@5'").round(4).to_string(index=False))
+    measured = {"levels": levels(values, **intervals), "effects": effects(values, **intervals)}
+    for name, table in measured.items():
+        files.write_csv(table, tables.table_path(whole.dataset, name))
+    print(measured["levels"].query("metric == 'ndcg@5'").round(4).to_string(index=False))
     return 0
 
 
