@@ -246,12 +246,6 @@ def measure(name: str, how: str, *, dataset: str, draw: int, cases_per_user: int
     return pd.concat(frames, ignore_index=True).assign(seconds=round(time.perf_counter() - started, 1))
 
 
-def piece(name: str, how: str, *, dataset: str, draw: int) -> Path:
-    """Where :func:`measure`'s values are kept; another file once settings, data or code change."""
-    folder = config.checkpoints_dir(dataset, tables.STUDY) / _digest(name, dataset=dataset)
-    return folder / f"{name}_{how.replace(' ', '_')}_{draw}.parquet"
-
-
 def _digest(name: str, *, dataset: str) -> str:
     """Settings, data and the code that trains and measures."""
     if name == LSTM:
@@ -334,9 +328,12 @@ def run_all(models: Sequence[str] = ()) -> int:
     if unknown := [name for name in models if name not in MODELS]:
         raise StudyError(f"the order study has no {', '.join(unknown)}; it has {', '.join(MODELS)}")
     whole = params.load()
+    # A piece lies in another folder once settings, data or code have changed.
+    kept = config.checkpoints_dir(whole.dataset, tables.STUDY)
+    folders = {name: kept / _digest(name, dataset=whole.dataset) for name in MODELS}
     frames = []
     for name, how, draw in _plan(whole.dataset):
-        path = piece(name, how, dataset=whole.dataset, draw=draw)
+        path = folders[name] / f"{name}_{how.replace(' ', '_')}_{draw}.parquet"
         if not path.is_file() and (name in models or not models):
             print(f"order: {name}, trained {how}, draw {draw}", flush=True)
             per_user = whole.data.cases_per_user
