@@ -7,7 +7,6 @@ from hypothesis import given, strategies as st
 
 from dualrec_utils.audit import claims, steps
 from dualrec_utils.core import evaluation
-from dualrec_utils.core.config import CASE, USER
 from dualrec_utils.core.errors import StudyError
 
 STATS = {"seed": 3, "n_bootstrap": 300, "confidence": 0.95}
@@ -132,75 +131,21 @@ def test_share_first_by_hand():
     assert np.isnan(steps.share_first(frame_of({1: [np.inf]}), **STATS)["value"])
 
 
-def claim_rows(*readings, other="movielm_zero_shot", system="movielm_lora"):
-    rows = [(system, other, "next_item", "hit_rate@1", 0.02, 0.01, 0.03, told) for told in readings]
-    columns = ["system", "other", "protocol", "metric", "difference", "low", "high", "reading"]
-    return pd.DataFrame(rows, columns=columns)
+def test_the_papers_claims_carry_this_studys_answers():
+    row = {"answer": "unclear", "difference": "+1.0 points", "compared": "a minus b", "settled": "9 users"}
+    answers = {"1": row, "2/movielm": row, "2/qwen": row | {"answer": "yes", "settled": ""}}
+    answers["5/movielm"] = {"answer": "not run", "difference": "", "compared": "", "settled": ""}
+    found = claims.conclusions(answers, *SHARES_V, argument="The argument.")
+    assert found["claim"].tolist() == ["i", "i", "i", "iv", "v"]
+    first, second, argument, fourth, _ = found["sentence"]
+    assert "movielm: unclear.**" in first and first.endswith("to settle it: 9 users.")
+    assert "qwen: yes.**" in second and second.endswith("a minus b.") and argument == "The argument."
+    assert fourth.endswith("movielm: not run.**")
+    assert claims.flatten(*SHARES_V)["audit/share_first/leak"] == 0.2
 
 
-NOTHING = "no difference shown"
-
-
-@pytest.mark.parametrize(
-    ("readings", "judgement"),
-    [
-        (["higher", "higher"], "holds"),
-        (["higher", NOTHING], "partly"),
-        (["higher", "higher, not when corrected"], "partly"),
-        ([NOTHING], "not shown"),
-        (["higher, not when corrected"], "not shown"),
-        (["lower, not when corrected"], "not shown"),
-        (["higher", "lower"], "fails"),
-    ],
-)
-def test_what_becomes_of_a_claim_depends_on_the_corrected_intervals(readings, judgement):
-    assert claims.judgement(claim_rows(*readings)) == judgement
-
-
-def test_harm_done_to_a_control_is_no_gain():
-    """Shuffled answers make the model worse, true ones leave it where it was."""
-    control = "movielm_lora_permuted"
-    better_than_control = claim_rows("higher", other=control)
-    harmed = claim_rows("lower", system=control)
-    none = pd.concat([claim_rows(NOTHING), better_than_control, harmed])
-    assert claims.judgement(none) == "not shown"
-    gain = pd.concat([claim_rows("higher"), better_than_control, harmed])
-    assert claims.judgement(gain) == "holds"
-    form = pd.concat([claim_rows("higher"), claim_rows(NOTHING, other=control)])
-    assert claims.judgement(form) == "partly"
-
-
-def test_differences_behind_claims_are_tested_as_one_family_a_metric():
-    users = np.arange(40)
-    good, bad = (
-        pd.DataFrame({CASE: users.astype(str), USER: users}).assign(
-            **dict.fromkeys(steps.METRICS, np.r_[np.full(n, 1.0), np.zeros(40 - n)])
-        )
-        for n in (12, 6)
-    )
-    compared = [
-        ("i", "good", "bad", "hit_rate@1"),
-        ("iii", "bad", "good", "hit_rate@1"),
-        ("iv", "good", "bad", "hit_rate@5"),
-    ]
-    how = {"seed": 1, "n_bootstrap": 200, "n_permutations": 999, "confidence": 0.95}
-    table = claims.table({"good": good, "bad": bad}.get, compared, **how)
-    assert table["claim"].tolist() == ["i", "iii", "iv"]
-    assert table["difference"].tolist() == pytest.approx([0.15, -0.15, 0.15])
-    # Six of forty users differ, all one way: two in 64 draws of signs are as far from zero.
-    alone = table.loc[2, "p_holm"]
-    assert 0.02 < alone < 0.05 and table.loc[2, "reading"] == "higher"
-    assert table.loc[0, "p_holm"] == pytest.approx(2 * alone, abs=0.01)
-    assert table["reading"].tolist()[:2] == ["higher, not when corrected", "lower, not when corrected"]
-
-
-def test_the_sentences_of_the_claims_say_what_the_numbers_say():
-    text = claims.sentence("ii", claim_rows("higher"))
-    assert (
-        "form of the answer: yes.** Under next_item: " in text
-        and "HR@1 +2.0 points [+1.0, +3.0], higher" in text
-    )
-    lists = ("honest", "leaking", "short", "long", "alike", "varied")
+def shares_of_lists():
+    lists = ("without answers", "with answers", "short", "long", "alike", "varied")
     shares = {name: {"value": 0.5, "low": 0.4, "high": 0.6} for name in lists}
     shares["short"] = {"value": 0.57, "low": 0.5, "high": 0.6}
     gains = {
@@ -208,29 +153,14 @@ def test_the_sentences_of_the_claims_say_what_the_numbers_say():
         "length": {"value": 0.1, "low": -0.1, "high": 0.3},
         "diversity": {"value": -0.2, "low": -0.3, "high": -0.1},
     }
-    text = claims.sentence_v(shares, gains)
+    return shares, gains
+
+
+SHARES_V = shares_of_lists()
+
+
+def test_the_sentence_of_the_fifth_claim_says_what_the_numbers_say():
+    text = claims.sentence_v(*SHARES_V)
     assert "shown here: the ranking sees the answers;" in text
     assert "not shown here: lists are three titles long and lists lack diversity" in text
     assert "50% [40, 60] in lists of ten titles of the catalog and 57% [50, 60] when these are cut" in text
-
-
-def test_the_comparisons_name_systems_of_the_study():
-    for claim, system, other, metric in claims.comparisons("movielm", best_baseline="ease"):
-        assert claim in claims.CLAIMS and metric in steps.METRICS and system != other
-        of_three = {name for name in (system, other) if name.startswith("movielm_")}
-        assert metric == "hit_rate@1" or of_three == {system, other}
-
-
-def test_the_values_of_the_claims_have_flat_keys():
-    rows = claim_rows("higher").assign(claim="ii", p_holm=0.01)
-    shares, gains = {"honest": {"value": 0.5}}, {"leak": {"value": 0.25}}
-    key = "audit/claims/ii/movielm_lora-movielm_zero_shot/hit_rate@1"
-    assert claims.flatten(rows, shares, gains) == {
-        "audit/claims/ii/judgement": "holds",
-        key: 0.02,
-        f"{key}/low": 0.01,
-        f"{key}/high": 0.03,
-        f"{key}/p_holm": 0.01,
-        "audit/share_first/honest": 0.5,
-        "audit/share_first/leak": 0.25,
-    }

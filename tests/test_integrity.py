@@ -18,7 +18,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines, systems
 from dualrec_utils.models.hybrids import diversity, fusion
-from dualrec_utils.report import readme as readme_results, text as results_text
+from dualrec_utils.report import first_screen, readme as readme_results, text as results_text
 from dualrec_utils.show import paper
 
 ROOT = config.PACKAGE_ROOT
@@ -58,8 +58,10 @@ def is_traced(found, sources):
     scale = 100 if unit else 1
     for flat in sources:
         for key, own in flat.items():
-            bounds = (own, flat.get(f"{key}/low"), flat.get(f"{key}/high"))
-            if None in bounds or (unit == " points" and "/difference/" not in key):
+            # Of a claim, the ends stand beside its difference.
+            place = key.removesuffix("/difference") if key.startswith("claims/") else key
+            bounds = (own, flat.get(f"{place}/low"), flat.get(f"{place}/high"))
+            if None in bounds or (unit == " points" and "/difference" not in key):
                 continue
             if all(rounded(v, text, scale) for v, text in zip(bounds, (value, low, high), strict=True)):
                 return True
@@ -68,7 +70,7 @@ def is_traced(found, sources):
 
 def known_alone(sources):
     """What may stand without an interval: counts, shares, what the paper prints, how many baselines ran,
-    what the seeds gave."""
+    what would settle a claim, what the order study found."""
     values = [v for flat in sources for v in flat.values() if isinstance(v, int | float)]
     known = {f"{v:,}" for v in values if isinstance(v, int)}
     known |= {f"{flat['confidence']:.0%}" for flat in sources if "confidence" in flat}
@@ -77,8 +79,11 @@ def known_alone(sources):
     known |= {f"{v:.1%}" for v in before if isinstance(v, float)}
     losses = [v for flat in sources for key, v in flat.items() if key.endswith("validation/loss")]
     known |= {f"{v:.2f}" for v in [*losses, *paper.FIGURE_3["loss"].values()]}
-    seeds = [pd.read_csv(path)["hit_rate@5"] for path in (ROOT / "reports/tables/seeds").glob("*.csv")]
-    known |= {f"{v:.3f}" for v in pd.concat(seeds)}
+    # What would settle a claim: users, and the least difference that this run's users show.
+    settling = [(key, v) for flat in sources for key, v in flat.items() if key.startswith("claims/")]
+    known |= {f"{v:,.0f}" for key, v in settling if key.endswith("/users_needed")}
+    known |= {f"{100 * v:.1f}" for key, v in settling if key.endswith("/smallest_difference")}
+    known |= {f"{100 * v:+.1f}".lstrip("+-") for v in first_screen.order_leads("ml-100k").values()}
     printed = paper.figure_4()
     figures = printed.select_dtypes("number").to_numpy().ravel().tolist()
     figures += [v for part in paper.FIGURE_3.values() for v in part.values()]
@@ -128,6 +133,11 @@ def test_every_cell_of_the_readmes_table_is_the_value_of_its_row_and_column():
     assert len(tables) >= 10
     for row in tables:
         for column, cell in zip(header[1:], row[1:], strict=True):
+            if column == "seeds":
+                ran = f"next_item/{by_label[row[0]]}/n_cases" in flat
+                n_seeds = flat.get(f"next_item/{by_label[row[0]]}/n_seeds", 1)
+                assert cell == (str(n_seeds) if ran else "not run")
+                continue
             protocol, short = column.split(" ")
             metric = short.replace("HR", "hit_rate").replace("NDCG", "ndcg")
             key = f"{protocol}/{by_label[row[0]]}/{metric}"

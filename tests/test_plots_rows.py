@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from dualrec_utils.analysis import sample_size
-from dualrec_utils.analysis.figures import significance
+from dualrec_utils.analysis.figures import sample_size as sizes
 from dualrec_utils.audit import figures as audit
 from dualrec_utils.core import config
 from dualrec_utils.models import systems
@@ -141,7 +141,7 @@ def test_sizes_close_to_each_other_keep_their_labels_apart():
 def test_a_run_of_as_many_users_as_the_papers_is_marked_once(n_users, marks):
     table = pd.DataFrame({"protocol": list(config.PROTOCOLS), "metric": "hit_rate@5", "n_users": n_users})
     table = table.assign(variance_paired=0.1, variance_independent=0.2)
-    figure, _ = significance.draw_power(table, metric="hit_rate@5", alpha=0.05, power=0.8, lead="ml-100k")
+    figure, _ = sizes.draw_power(table, metric="hit_rate@5", alpha=0.05, power=0.8, lead="ml-100k")
     for axes in figure.axes:
         assert [text.get_text() for text in axes.texts] == marks
     assert figure.get_supxlabel().startswith("ml-100k, test users") and sample_size.PAPER_USERS == 904

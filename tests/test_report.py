@@ -128,15 +128,14 @@ def test_the_page_is_one_file_that_fetches_nothing(study):
 
 def test_the_numbers_are_those_of_the_metrics_and_the_rest_is_not_run(study):
     words = show().words
-    assert "0.200 [0.190, 0.210]" in words and "The LSTM has the next movie" in words
-    assert "an interval above zero" in words
+    assert "0.200 [0.190, 0.210]" in words
     assert "not run" in words and "rating order stands in for viewing order" in words
 
 
 def test_without_any_metrics_the_page_makes_no_claim(study):
     (config.METRICS / "results.json").unlink()
     words = show().words
-    assert "The results are not there yet" in words and "were not both run" in words
+    assert "The results are not there yet" in words
     assert "Nothing yet" in words and "None yet" in words
     assert not re.search(r"0\.\d{3} \[", words)
 
@@ -244,29 +243,47 @@ def test_the_command_prints_the_table_and_the_place(study, capsys):
     assert f"Report: {study / 'reports' / 'index.html'}" in capsys.readouterr().out
 
 
-def test_the_verdict_says_what_each_interval_says(study):
-    """Planted differences: above zero, on both sides of it, below it, and one that was not run."""
+def test_the_page_has_each_claim_with_its_answer_and_what_would_settle_it(study):
+    row = {"question": "Does it help movielm?", "system": "movielm_lora", "other": "lstm"}
+    row |= {"metric": "hit_rate@1", "n_users": 142, "n_seeds": 3, "smallest_difference": 0.021}
+    of_answer = {
+        "yes": {"difference": 0.02, "low": 0.01, "high": 0.03},
+        "no": {"difference": -0.02, "low": -0.03, "high": -0.01},
+        "unclear": {"difference": 0.01, "low": -0.01, "high": 0.03, "users_needed": 1234.0},
+    }
     flat = metrics() | {"language_model": "movielm"}
-    whole = "next_item/movielm_lora_reranked/hit_rate@1"
-    flat |= {whole: 0.01, f"{whole}/low": 0.0, f"{whole}/high": 0.02}
-    for pair, (value, low, high) in {
-        "movielm_lora-movielm_zero_shot/hit_rate@1": (0.01, -0.01, 0.03),
-        "movielm_lora_reranked-lstm/hit_rate@1": (-0.02, -0.03, -0.01),
-    }.items():
-        key = f"next_item/difference/{pair}"
-        flat |= {key: value, f"{key}/low": low, f"{key}/high": high}
-    answers = {claim["question"]: claim["answer"] for claim in verdict.claims(flat)}
-    assert answers["Does the order of a user's movies predict the next one?"] == "yes"
-    assert answers["Does fine-tuning help?"] == "unclear"
-    assert answers["Do the paper's three stages beat their LSTM?"] == "no: worse"
-    assert answers["Does re-ranking help?"] == "not run"
-    said = verdict.summary(flat)
-    assert "the LSTM alone is better than popularity on HR@5" in said
-    assert "are worse than that LSTM on HR@1" in said
-    assert "is not compared with the LSTM on HR@5 and NDCG@5." in said
+    for number, (answer, interval) in enumerate(of_answer.items(), start=2):
+        values = row | interval | {"answer": answer}
+        flat |= {f"claims/{number}/movielm/{name}": value for name, value in values.items()}
+    flat |= {"claims/1/answer": "not run", "claims/1/question": "Order?"}
     files.write_json(flat, config.METRICS / "results.json")
     words = show().words
-    assert said in words and "✗ no: worse -2.0 points [-3.0, -1.0]" in words
+    assert "✗ no -2.0 points [-3.0, -1.0]" in words and "✓ yes +2.0 points [+1.0, +3.0]" in words
+    settled = "1,234 users would show a difference of this size; 142 users show 2.1 points or more"
+    assert f"To settle it: {settled}" in words and "142 users, 3 seeds" in words
+    assert "The claims: 1 yes, 1 no, 1 unclear, 1 not run." in words
+    block = readme_results.readme_block(flat)
+    assert f"| {settled} |" in block and "| Order? | not run |" in block
+
+
+def test_the_first_paragraph_says_what_order_interface_and_leak_do(study):
+    flat = metrics()
+    assert first_screen.summary(flat).count("not measured") == 3
+    ways = ("paper_prompt", "bare_history_catalog", "lstm_same_input")
+    audit = {f"audit/interface/{way}/hit_rate@5": 0.1 + n / 100 for n, way in enumerate(ways)}
+    audit |= {
+        f"audit/leak/{way}/hit_rate@1": 0.3 - n / 10 for n, way in enumerate(("with", "without", "lstm"))
+    }
+    files.write_json(audit, config.METRICS / "audit.json")
+    leads = pd.DataFrame({"order": ["by item id", "drawn"], "difference": [0.021, -0.004]})
+    files.write_csv(leads, config.study_dir("order") / "ml-100k" / "leads.csv")
+    said = first_screen.summary(flat)
+    assert "What order is worth: by item id +2.1 points; drawn -0.4 points." in said
+    assert "free text 10.0%; the bare history with catalog decoding 11.0%; the LSTM from" in said
+    assert "references 30.0%; without them 20.0%; the LSTM's plain list 10.0%." in said
+    del audit["audit/leak/with/hit_rate@1"]
+    files.write_json(audit, config.METRICS / "audit.json")
+    assert "What the leak does, with movielm, HR@1: not measured." in first_screen.summary(flat)
 
 
 def test_how_many_users_it_takes_is_said():
@@ -279,22 +296,6 @@ def test_how_many_users_it_takes_is_said():
     said = verdict.users_needed(flat)
     assert "HR@1 of 0.18 from one of 0.16 with a chance of 80% takes 512 users" in said
     assert "or 1,820 for each system" in said and "this run has 142." in said
-
-
-def test_hit_rates_of_lists_of_three_and_of_hundred_say_so():
-    flat = metrics() | {"language_model": "movielm"}
-    for name, length in (
-        ("movielm_lora_lstm_first", 4),
-        ("movielm_lora_constrained", 10),
-        ("movielm_lora", 3),
-    ):
-        flat[f"next_item/{name}/list_length_max"] = length
-    for pair in ("movielm_lora_lstm_first-lstm", "movielm_lora_constrained-movielm_lora"):
-        key = f"next_item/difference/{pair}/hit_rate@5"
-        flat |= {key: 0.1, f"{key}/low": 0.0, f"{key}/high": 0.2}
-    ours, uneven, two = verdict.comparisons(flat)
-    assert "HR@5: +10.0 points" in ours
-    assert "HR@5 (lists of 10 titles against 3)" in uneven and "HR@5 (lists of 4 titles against 100)" in two
 
 
 def test_values_that_the_ratings_lack_are_named_where_there_are_any(study):
@@ -313,33 +314,10 @@ def test_values_that_the_ratings_lack_are_named_where_there_are_any(study):
     assert said in first_screen.not_reproduced(metrics(), **rows)
 
 
-def test_the_best_rival_is_one_that_the_fusion_met():
-    flat = {
-        f"next_item/{name}/hit_rate@5": value
-        for name, value in (("ease", 0.2), ("narm", 0.9), ("sasrec", 0.3))
-    }
-    flat["best_on_validation"] = "ease"
-    assert verdict.best_rival(flat) == ""
-    flat |= {f"next_item/difference/dualrec_fusion-{name}/hit_rate@5": 0.0 for name in ("ease", "sasrec")}
-    assert verdict.best_rival(flat) == "ease", "chosen on validation users, not on these"
-
-
 def test_a_profile_names_the_command_that_makes_it(study, monkeypatch):
     assert first_screen.command() == "make repro"
     monkeypatch.setattr(config, "ROOT", study / "profiles" / "big")
     assert first_screen.command() == "make repro PROFILE=big"
-
-
-def test_what_other_seeds_gave_is_said_beside_the_intervals(study):
-    assert "seed used throughout" not in " ".join(first_screen.trust(metrics()))
-    folder = config.TABLES / "seeds"
-    folder.mkdir(parents=True)
-    for name, values in (("lstm", (0.3, 0.1, 0.2)), ("ease", (0.2, 0.1, 0.3))):
-        frame = pd.DataFrame({"seed": [7, 8, 9], "hit_rate@5": values})
-        frame.to_csv(folder / f"{name}.csv", index=False)
-    said = " ".join(first_screen.trust(metrics()))
-    assert "EASE-R 0.200 (others 0.100, 0.300)" in said
-    assert "LSTM alone (Stage 1) 0.300, the highest (others 0.100, 0.200)." in said
 
 
 def test_baselines_taken_up_ready_made_are_said_where_the_time_is(study):
@@ -472,31 +450,6 @@ def test_the_audit_s_claims_and_ladder_are_told(study):
 def test_a_conclusion_is_read_with_and_without_bold_text(tmp_path, said, parts):
     pd.DataFrame({"claim": ["i"], "sentence": [said]}).to_csv(tmp_path / "conclusions.csv", index=False)
     assert page_parts.read_claims(tmp_path) == [parts]
-
-
-def test_a_correction_that_undoes_an_answer_is_said():
-    key = "next_item/difference/lstm-most_popular/hit_rate@5/p_holm"
-    said = [verdict.claims(metrics() | {key: p})[0]["answer"] for p in (0.01, 0.2)]
-    assert said == ["yes", "yes, not when corrected"]
-    assert "better than popularity on HR@5 (not when corrected for many comparisons)" in verdict.summary(
-        metrics() | {key: 0.2}
-    )
-
-
-def test_two_metrics_of_one_comparison_are_told_apart(study):
-    """HR@5 says better, but not when corrected; NDCG@5 says nothing."""
-    flat = metrics() | {"best_on_validation": "ease"}
-    for other in ("lstm", "ease"):
-        for metric, low in (("hit_rate@5", 0.01), ("ndcg@5", -0.01)):
-            key = f"next_item/difference/dualrec_fusion-{other}/{metric}"
-            flat |= {key: 0.02, f"{key}/low": low, f"{key}/high": 0.03, f"{key}/p_holm": 0.3}
-    undone = "on HR@5 (not when corrected for many comparisons) and not shown to differ from it on NDCG@5"
-    said = verdict.summary(flat)
-    assert f"is better than the LSTM {undone}" in said
-    assert f"it is better than the baseline best on validation users (EASE-R) {undone}." in said
-    answers = {claim["question"]: claim["answer"] for claim in verdict.claims(flat)}
-    assert answers["Does the fusion find more than the best baseline?"] == "yes, not when corrected"
-    assert answers["Does the fusion rank better than the best baseline?"] == "unclear"
 
 
 def test_figure_4_is_drawn_beside_its_data(study):

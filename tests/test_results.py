@@ -244,43 +244,6 @@ def test_a_verdict_follows_the_interval_and_one_that_touches_zero_does_not_exclu
         assert verdict.reading({"d": (low + high) / 2, "d/low": low, "d/high": high}, "d") == word
 
 
-def test_the_verdict_of_a_small_study(study):
-    write("lstm", PERFECT, stage="lstm")
-    write("most_popular", {**WRONG, **{case: [6] for case in WRONG}})
-    write("movielm_lora_reranked", {case: [6] for case in WRONG}, stage="rerank_ablation")
-    cases, table = evaluate()
-    flat = results.flatten(table, results.compare(cases, **COMPARED), results.list_lengths(cases))
-    assert verdict.stage_1(flat) == (
-        "The LSTM has the next movie among its first five in 100.0% [100.0, 100.0] of 4 cases, the most"
-        " popular movies in 0.0% [0.0, 0.0]: a difference of +100.0 points [+100.0, +100.0], an interval"
-        " above zero."
-    )
-    assert "takes away from its LSTM" in verdict.hybrid(flat)
-    lines = verdict.comparisons(flat)
-    assert len(lines) == 2 and "HR@5" in lines[0] and "HR@1" in lines[1]
-
-
-def test_the_baseline_chosen_on_validation_users_is_the_one_compared_with(study):
-    write("lstm", WRONG, stage="lstm")
-    write("markov", {case: [6] for case in CASES})
-    write("item_knn", PERFECT)
-    cases, table = evaluate()
-    flat = results.flatten(table, results.compare(cases, **COMPARED), results.list_lengths(cases))
-    assert verdict.rivals(flat) == "", "none was chosen on validation users"
-    # Both have HR@5 = 1: nothing to tell apart.
-    assert verdict.rivals(flat | {"best_on_validation": "item_knn"}) == (
-        "The baseline best on validation users (Item kNN) reaches 100.0% [100.0, 100.0] on test users; LSTM"
-        " minus that is +0.0 points [+0.0, +0.0]: no difference between the two is shown."
-    )
-    assert verdict.rivals({}) == ""
-
-
-def test_a_verdict_without_metrics_makes_no_claim():
-    assert "not both run" in verdict.stage_1({})
-    assert "not run" in verdict.hybrid({})
-    assert verdict.comparisons({}) == []
-
-
 def test_every_comparison_names_known_systems():
     known = systems.expected("movielm")
     for _, system, other in plan.comparisons("movielm"):
@@ -305,19 +268,6 @@ def test_a_model_keeps_its_own_systems_together_whatever_its_name():
     assert systems.main_model(fine_tuned) == "b"
     assert systems.label("mistral_7b_lora") == "mistral_7b LoRA"
     assert systems.label("other") == "other"
-
-
-def test_fusion_is_told_against_both_its_parts(study):
-    write("lstm", WRONG, stage="lstm")
-    write("movielm_history_constrained", PERFECT, stage="zero_shot_llm")
-    write("dualrec_fusion", PERFECT, stage="rerank_ablation")
-    cases, table = evaluate()
-    differences = results.compare(cases, **COMPARED)
-    flat = results.flatten(table, differences, results.list_lengths(cases))
-    said = verdict.fusion(flat)
-    assert "minus its language model +0.0 points [+0.0, +0.0], no difference shown." in said
-    assert "reaches 100.0% [100.0, 100.0] on HR@5: minus the LSTM" in said
-    assert verdict.fusion({}) == ""
 
 
 def test_every_deviation_names_a_section_and_a_parameter_that_exists():

@@ -7,11 +7,11 @@ import pytest
 from dualrec_utils.analysis import (
     breakdowns,
     chance,
+    claims,
     figures as of_results,
     plan,
     results,
     sample_size,
-    significance,
     verdict,
 )
 from dualrec_utils.core import evaluation, predictions
@@ -26,7 +26,7 @@ from dualrec_utils.show import charts, tables
 
 DATASET, MODEL, LORA = "ml-100k", "movielm", "movielm_lora"
 INTERVALS = {"seed": 1, "n_bootstrap": 20, "confidence": 0.95}
-TESTS = {"seed": 1, "n_permutations": 1000, "alpha": 0.05}
+TESTS = {"n_permutations": 1000, "power": 0.8}
 ORIGIN = {
     f"{MODEL}_zero_shot": "zero_shot_llm",
     LORA: "lora_finetuning",
@@ -90,7 +90,8 @@ def test_every_table_and_figure_of_such_a_model_is_made(counts, figures_closed):
     lengths, planned = results.list_lengths(cases), plan.comparisons(MODEL)
     differences = results.compare(cases, comparisons=planned, **INTERVALS)
     charts.forest(differences, note="")
-    tests = significance.planned(cases, planned, **TESTS)
+    asked = claims.family(found["system"], order_aware="lstm", control="")
+    answered = claims.table(asked, cases, **INTERVALS, **TESTS)
     tables.to_markdown(results.short_lists(lengths))
     needed = sample_size.table(
         cases, [pair[1:] for pair in planned], rates=(0.2, 0.1), alpha=0.05, power=0.8
@@ -107,10 +108,10 @@ def test_every_table_and_figure_of_such_a_model_is_made(counts, figures_closed):
     coverage = breakdowns.coverage_and_novelty(recommended, test_cases, information, **INTERVALS)
     of_results.draw_catalog(coverage, targets=1.0, lead="")
     assert chance.of_systems(found, dataset=DATASET, seed=1).set_index("system").loc[LORA, "hits"] == 0
-    flat = results.flatten(table, differences, lengths) | significance.flatten(tests)
+    flat = results.flatten(table, differences, lengths) | claims.flatten(answered)
     flat |= sample_size.flatten(needed, rates=(0.2, 0.1), power=0.8) | breakdowns.flatten(coverage)
     flat |= {"confidence": 0.95, "dataset": DATASET}
-    assert verdict.summary(flat) and len(verdict.headline(flat)) > 1 and verdict.comparisons(flat)
+    assert verdict.summary(flat, audit={}, order={}) and len(verdict.headline(flat)) > 1
     verdict.users_needed(flat)
     assert walkthrough.follow(dataset=DATASET, seed=1, model=MODEL)["missing"]
     none = sample_size.table({}, [], rates=(0.2, 0.1), alpha=0.05, power=0.8)
