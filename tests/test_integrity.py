@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from ranx import Qrels, Run, evaluate
 from toy_catalog import catalog_of
 
-from dualrec_utils.analysis import chance, counterparts, results, verdict
+from dualrec_utils.analysis import chance, counterparts, order, results, verdict
 from dualrec_utils.core import config, evaluation, files, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, GENRES, HISTORY, ITEM, RANK, USER
@@ -18,7 +18,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines, systems
 from dualrec_utils.models.hybrids import diversity, fusion
-from dualrec_utils.report import first_screen, readme as readme_results, text as results_text
+from dualrec_utils.report import readme as readme_results, text as results_text
 from dualrec_utils.show import paper
 
 ROOT = config.PACKAGE_ROOT
@@ -83,7 +83,10 @@ def known_alone(sources):
     settling = [(key, v) for flat in sources for key, v in flat.items() if key.startswith("claims/")]
     known |= {f"{v:,.0f}" for key, v in settling if key.endswith("/users_needed")}
     known |= {f"{100 * v:.1f}" for key, v in settling if key.endswith("/smallest_difference")}
-    known |= {f"{100 * v:+.1f}".lstrip("+-") for v in first_screen.order_leads("ml-100k").values()}
+    leads = order.read("ml-100k", "effects")
+    if len(leads):
+        ends = leads[["value", "low", "high"]].to_numpy().ravel()
+        known |= {f"{100 * v:+.1f}".lstrip("+-") for v in ends} | {str(leads["n_seeds"].max())}
     printed = paper.figure_4()
     figures = printed.select_dtypes("number").to_numpy().ravel().tolist()
     figures += [v for part in paper.FIGURE_3.values() for v in part.values()]

@@ -18,7 +18,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 from ruamel.yaml import YAML
 
-from dualrec_utils.analysis import plan, verdict
+from dualrec_utils.analysis import order, plan, verdict
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import systems
@@ -275,10 +275,13 @@ def test_the_first_paragraph_says_what_order_interface_and_leak_do(study):
         f"audit/leak/{way}/hit_rate@1": 0.3 - n / 10 for n, way in enumerate(("with", "without", "lstm"))
     }
     files.write_json(audit, config.METRICS / "audit.json")
-    leads = pd.DataFrame({"order": ["by item id", "drawn"], "difference": [0.021, -0.004]})
-    files.write_csv(leads, config.study_dir("order") / "ml-100k" / "leads.csv")
+    rows = [("gru4rec", "by id", 0.021), ("gru4rec", "drawn", -0.004), ("markov", "drawn", -0.03)]
+    effects = pd.DataFrame(rows, columns=["model", "asked", "value"]).assign(minus="ease", metric="ndcg@5")
+    effects = effects.assign(low=effects["value"] - 0.01, high=effects["value"] + 0.01, n_seeds=5)
+    files.write_csv(effects, order.table_path("ml-100k", "effects"))
     said = first_screen.summary(flat)
-    assert "What order is worth: by item id +2.1 points; drawn -0.4 points." in said
+    study = "in the order study (GRU4Rec minus EASE-R, mean of 5 draws) ties by item id +2.1 points"
+    assert f"{study} [+1.1, +3.1], ties drawn -0.4 points [-1.4, +0.6]." in said
     assert "free text 10.0%; the bare history with catalog decoding 11.0%; the LSTM from" in said
     assert "references 30.0%; without them 20.0%; the LSTM's plain list 10.0%." in said
     del audit["audit/leak/with/hit_rate@1"]

@@ -21,6 +21,8 @@ WORDS = {
 }
 # The definition of the study.
 PRESENT = "earlier seconds"
+# Those that stand in figures and sentences; the tables have all.
+SHOWN = ("by id", "file order", "drawn", PRESENT)
 
 
 def table_path(dataset: str, name: str) -> Path:

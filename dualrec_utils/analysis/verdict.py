@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from dualrec_utils.analysis import claims
+from dualrec_utils.analysis import claims, order
 from dualrec_utils.models import systems
 
 ORDER_CAVEAT = (
@@ -127,13 +127,12 @@ def short(metric: str) -> str:
     return metric.replace("hit_rate", "HR").replace("ndcg", "NDCG")
 
 
-def summary(flat: Mapping[str, Any], *, audit: Mapping[str, Any], order: Mapping[str, float]) -> str:
+def summary(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> str:
     """What order is worth, what the interface costs, what the leak does, and how the claims stand.
 
     Args:
         flat: metrics of notebook 07.
         audit: metrics of notebook 08, or none.
-        order: as :func:`order_worth`.
 
     Returns:
         The report's first paragraph; empty where nothing was run.
@@ -147,25 +146,31 @@ def summary(flat: Mapping[str, Any], *, audit: Mapping[str, Any], order: Mapping
     counted = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
     return (
         f"On {DATASETS.get(flat['dataset'], flat['dataset'])}, with {model} as the language model."
-        f" {order_worth(flat, order)} {interface_cost(audit, model)} {leak_effect(audit, model)}"
+        f" {order_worth(flat)} {interface_cost(audit, model)} {leak_effect(audit, model)}"
         f" The claims: {counted}."
     )
 
 
-def order_worth(flat: Mapping[str, Any], order: Mapping[str, float]) -> str:
-    """What order is worth: the first claim, and its difference under other orders of equal times.
+def order_worth(flat: Mapping[str, Any]) -> str:
+    """What order is worth: the first claim, and the same lead under other orders of ratings of one second.
 
     Args:
         flat: metrics of notebook 07.
-        order: from the order study: order inside one second, in words -> NDCG@5 of the best order-aware
-            model minus EASE-R's; empty where it was not run.
     """
     claim = next(row for row in claims.of_metrics(flat) if row["claim"] == "1")
     parts = []
     if claim["answer"] != claims.NOT_RUN:
         names = f"{systems.label(claim['system'])} minus {systems.label(claim['other'])}"
         parts.append(f"{points(_interval(claim), 'd')} ({names}, {short(claim['metric'])})")
-    parts += [f"{words} {100 * value:+.1f} points" for words, value in order.items()]
+    leads = order.leads(flat["dataset"], claim["system"])
+    if len(leads):
+        names = f"{systems.label(leads['model'].iloc[0])} minus EASE-R"
+        shown = leads[leads["asked"].isin(order.SHOWN)].rename(columns={"value": "difference"})
+        worth = [
+            f"{order.WORDS[row['asked']]} {points(_interval(row), 'd')}" for row in shown.to_dict("records")
+        ]
+        draws = leads["n_seeds"].max()
+        parts.append(f"in the order study ({names}, mean of {draws} draws) {', '.join(worth)}")
     return f"What order is worth: {'; '.join(parts) or 'not measured'}."
 
 

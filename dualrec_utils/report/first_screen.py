@@ -45,20 +45,7 @@ def summary(flat: Mapping[str, Any], *, metrics: Path | None = None) -> str:
         metrics: folder of that run's metrics files; None takes this run's.
     """
     audit = _metrics_of("audit", config.METRICS if metrics is None else metrics)
-    order = order_leads(str(flat.get("dataset", "")))
-    return verdict.summary(flat, audit=audit, order=order)
-
-
-def order_leads(dataset: str) -> dict[str, float]:
-    """What the order study found, as `verdict.order_worth` takes it; empty where it was not run.
-
-    Reads `leads.csv` of `reports/studies/order/<dataset>/`: `order`, in words, and `difference`.
-    """
-    path = config.study_dir("order") / dataset / "leads.csv"
-    if not path.is_file():
-        return {}
-    rows = pd.read_csv(path)
-    return dict(zip(rows["order"], rows["difference"], strict=True))
+    return verdict.summary(flat, audit=audit)
 
 
 def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any]]) -> list[str]:

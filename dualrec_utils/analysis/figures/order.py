@@ -9,9 +9,6 @@ from dualrec_utils.analysis import order
 from dualrec_utils.models import systems
 from dualrec_utils.show import charts
 
-# Orders that stand beside one another; the others are in the table.
-_SHOWN = ("by id", "file order", "drawn", order.PRESENT)
-
 
 @charts.study_style()
 def draw_order(levels: pd.DataFrame, *, lead: str) -> tuple[Figure, pd.DataFrame]:
@@ -24,10 +21,10 @@ def draw_order(levels: pd.DataFrame, *, lead: str) -> tuple[Figure, pd.DataFrame
     Returns:
         The figure and the rows it draws.
     """
-    drawn = levels[(levels["metric"] == "ndcg@5") & levels["asked"].isin(_SHOWN)]
+    drawn = levels[(levels["metric"] == "ndcg@5") & levels["asked"].isin(order.SHOWN)]
     present = drawn[drawn["asked"] == order.PRESENT].set_index("model")["value"]
     names = list(present.sort_values(ascending=False).index)
-    shown = [asked for asked in _SHOWN if asked in set(drawn["asked"])]
+    shown = [asked for asked in order.SHOWN if asked in set(drawn["asked"])]
     figure = charts.blank((7.5, 1.2 + 0.5 * len(names)))
     axes = figure.subplots()
     for at, asked in enumerate(shown):
