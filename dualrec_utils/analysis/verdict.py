@@ -162,7 +162,7 @@ def order_worth(flat: Mapping[str, Any]) -> str:
     if claim["answer"] != claims.NOT_RUN:
         names = f"{systems.label(claim['system'])} minus {systems.label(claim['other'])}"
         parts.append(f"{points(_interval(claim), 'd')} ({names}, {short(claim['metric'])})")
-    leads = order.leads(flat["dataset"], claim["system"])
+    leads = order.leads(flat["dataset"], claim.get("system", ""))
     if len(leads):
         names = f"{systems.label(leads['model'].iloc[0])} minus EASE-R"
         shown = leads[leads["asked"].isin(order.SHOWN)].rename(columns={"value": "difference"})
