@@ -146,7 +146,7 @@ def test_headline_rows_are_means_over_seeds_and_others_stay(root):
     for key in (("next_item", "lstm", "mrr@5"), ("next_item", "ease", "hit_rate@1"),
                 ("window_of_five", "lstm", "hit_rate@1")):  # fmt: skip
         assert found.loc[key, ["value", "n_seeds"]].tolist() == [0.5, 1]
-    spread = seeds.spread(cases, ["lstm", "ease", "sasrec"], metric="hit_rate@5").set_index("system")
+    spread = results.over_seeds(cases, ["lstm", "ease", "sasrec"], metric="hit_rate@5").set_index("system")
     assert spread.index.tolist() == ["lstm", "ease"] and spread["n_seeds"].tolist() == [3, 1]
     assert spread.loc["lstm", ["run", "lowest", "highest"]].tolist() == pytest.approx([0.5, 0.5, 1])
     assert spread.loc["lstm", "sd"] == pytest.approx(np.std([0.5, 1, 0.8], ddof=1))

@@ -367,12 +367,15 @@ def test_a_mark_of_the_encoding_is_no_part_of_the_first_name(tmp_path):
             ("models.ease: query_", "seven"),
         ),
         ("markov: {smoothing: 100}", "markov: {smoothness: 100}", ("smoothness", "smoothing")),
-        ("n_permutations: 20000", "n_permutations: 1000", ("1000 permutations", "n_permutations to")),
-        ("confidence: 0.95", "confidence: 0.999", ("n_permutations", "or more")),
+        (
+            "confidence: 0.95      # of the intervals, 0.5 to 0.999\n  n_permutations: 20000",
+            "confidence: 0.995\n  n_permutations: 1000",
+            ("1000 permutations", "n_permutations to", "or more"),
+        ),
     ],
 )
 def test_the_command_asks_those_who_know_the_rest(tmp_path, monkeypatch, capsys, old, new, words):
-    """Hyperparameters of baselines, text only where one reads it; draws enough for all comparisons."""
+    """Hyperparameters of baselines, text only where one reads it; draws enough for all claims."""
     monkeypatch.setattr(config, "PARAMS_FILE", written(tmp_path, changed(old, new)))
     assert command.main(["params"]) == (2 if words else 0)
     message = capsys.readouterr().err

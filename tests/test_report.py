@@ -191,7 +191,7 @@ def test_the_readme_is_renewed_once_and_then_left_alone(study):
     path = study / "README.md"
     text, stamp = path.read_text(), path.stat().st_mtime_ns
     assert text.startswith("# Study\n\n") and text.endswith(f"{readme_results.END}\n\nrest\n")
-    assert "old" not in text and "| LSTM alone (Stage 1) | 0.200 [0.190, 0.210] |" in text
+    assert "\nold\n" not in text and "| LSTM alone (Stage 1) | 0.200 [0.190, 0.210] |" in text
     assert readme_results.update_readme(metrics()) is False
     assert path.stat().st_mtime_ns == stamp
 

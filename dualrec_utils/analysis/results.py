@@ -221,6 +221,25 @@ def short_lists(lengths: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{SYSTEM: rows[SYSTEM].map(systems.label)}).drop(columns=PROTOCOL)
 
 
+def over_seeds(cases: seeds.Cases, names: Iterable[str], *, metric: str) -> pd.DataFrame:
+    """What another seed changes under `next_item`: a row a system that was run.
+
+    Returns:
+        `system`, `n_seeds`, `run` (the value of the run's own seed), `mean`, `sd` (n - 1; NaN with one
+        seed), `lowest`, `highest`.
+
+    Raises:
+        StudyError: as `seeds.further`.
+    """
+    rows = []
+    for name in names:
+        if found := seeds.user_means(cases, name):
+            values = pd.Series({number: own[metric].mean() for number, own in found.items()})
+            ends = (values.mean(), values.std(), values.min(), values.max())
+            rows.append((name, len(values), values[seeds.RUN], *ends))
+    return pd.DataFrame(rows, columns=[SYSTEM, "n_seeds", "run", "mean", "sd", "lowest", "highest"])
+
+
 def flatten(
     table: pd.DataFrame, differences: pd.DataFrame, lengths: pd.DataFrame
 ) -> dict[str, float | str]:

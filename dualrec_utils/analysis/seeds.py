@@ -130,22 +130,3 @@ def with_seeds(table: pd.DataFrame, cases: Cases, **intervals) -> pd.DataFrame:
             for column in ("value", "low", "high", "n_seeds"):
                 table.loc[place, column] = row[column]
     return table
-
-
-def spread(cases: Cases, names: list[str], *, metric: str) -> pd.DataFrame:
-    """What another seed changes under `next_item`: a row a system that was run.
-
-    Returns:
-        `system`, `n_seeds`, `run` (the value of the run's own seed), `mean`, `sd` (n - 1; NaN with one
-        seed), `lowest`, `highest`.
-
-    Raises:
-        StudyError: as :func:`further`.
-    """
-    rows = []
-    for name in names:
-        if found := user_means(cases, name):
-            values = pd.Series({seed: own[metric].mean() for seed, own in found.items()})
-            ends = (values.mean(), values.std(), values.min(), values.max())
-            rows.append((name, len(values), values[RUN], *ends))
-    return pd.DataFrame(rows, columns=[SYSTEM, "n_seeds", "run", "mean", "sd", "lowest", "highest"])

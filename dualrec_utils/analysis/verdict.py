@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from dualrec_utils.analysis import claims, order
 from dualrec_utils.models import systems
 
@@ -84,6 +86,20 @@ def claim_rows(flat: Mapping[str, Any]) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def claims_table(flat: Mapping[str, Any]) -> pd.DataFrame:
+    """The claims with answer, difference and what would settle them, one row each."""
+    rows = [
+        {
+            "claim (next_item)": claim["question"],
+            "answer": claim["answer"],
+            "difference": f"{claim['difference']}: {claim['compared']}" if claim["difference"] else "",
+            "what would settle it": claim["settled"],
+        }
+        for claim in claim_rows(flat)
+    ]
+    return pd.DataFrame(rows)
 
 
 def _interval(claim: Mapping[str, Any]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from dualrec_utils.analysis import verdict
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.report import first_screen, parts as page_parts
-from dualrec_utils.report.text import basis, claims_table, results_table
+from dualrec_utils.report.text import basis, results_table
 from dualrec_utils.show import tables
 from dualrec_utils.show.markdown import as_text
 
@@ -33,7 +33,7 @@ def readme_block(flat: Mapping[str, Any]) -> str:
     }
     parts = [
         f"**What the study found.** {first_screen.summary(flat) or basis(flat)} {verdict.ORDER_CAVEAT}",
-        tables.to_markdown(claims_table(flat)),
+        tables.to_markdown(verdict.claims_table(flat)),
         *(
             "\n".join([f"**{title}**\n", *(f"- {as_text(line)}" for line in lines)])
             for title, lines in sections.items()

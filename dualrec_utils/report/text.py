@@ -77,20 +77,6 @@ def basis(flat: Mapping[str, Any]) -> str:
     )
 
 
-def claims_table(flat: Mapping[str, Any]) -> pd.DataFrame:
-    """The claims with answer, difference and what would settle them, one row each."""
-    rows = [
-        {
-            "claim (next_item)": claim["question"],
-            "answer": claim["answer"],
-            "difference": f"{claim['difference']}: {claim['compared']}" if claim["difference"] else "",
-            "what would settle it": claim["settled"],
-        }
-        for claim in verdict.claim_rows(flat)
-    ]
-    return pd.DataFrame(rows)
-
-
 def full_table(flat: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of the sortable table: `name`, `cells` (text), `keys` (sorted by these; empty when not run)."""
     names = all_systems(flat)
