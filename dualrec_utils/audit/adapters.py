@@ -16,6 +16,7 @@ import pandas as pd
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
+from dualrec_utils.audit import released
 from dualrec_utils.audit.material import STAGE, Material, tuning_of
 from dualrec_utils.audit.steps import Key, Measured
 from dualrec_utils.core.catalog import Catalog
@@ -38,8 +39,9 @@ def padded_everywhere(
 ) -> list[dict[str, list[int]]]:
     """Examples padded on the right to the longest, loss on every token: prompt, answer and padding.
 
-    The paper's released code does so (labels = input ids) at 512 tokens; the longest example spares time
-    and leaves all but the amount of padding as it is.
+    The paper's released code does so at 512 tokens (labels = input ids; code/finetune_lora.py:101-105, see
+    :mod:`audit.released`); the longest example spares time and leaves all but the amount of padding as it
+    is.
 
     Args:
         encoded: from :func:`models.finetuning.examples.encode`.
@@ -156,7 +158,7 @@ def _decoding(data: Material) -> dict[str, int]:
     return {name: data.tuning[key] for name, key in names.items()}
 
 
-def _load(data: Material, *, adapter: str | None = None) -> LoadedModel:
+def load(data: Material, *, adapter: str | None = None) -> LoadedModel:
     """The base model of notebook 05, with one of its adapters or without."""
     base = data.tuning["models"][data.model]
     return adapters.load(base, dataset=data.dataset, decoding=_decoding(data), adapter=adapter)
@@ -172,22 +174,29 @@ def _prompts(data: Material, cases: pd.DataFrame, protocol: str, *, n_recent: in
 def shown_three(data: Material, *, n_cases: int) -> dict[str, pd.Series]:
     """The fine-tuned model's answers where its prompt shows three movies, as in the released code.
 
+    Under `window_of_five`, the released code's protocol, it may also write as much as there
+    (:mod:`audit.released`): its answers are not stopped after the titles asked for.
+
     Args:
         n_cases: last cases of every test user under `next_item`; under `window_of_five` there is one.
 
     Returns:
         Protocol -> answers.
     """
-    speaker = _load(data, adapter=data.lora)
-    cases = {"next_item": data.last_cases(n_cases), "window_of_five": data.cases["window_of_five"]}
+    speaker = load(data, adapter=data.lora)
+    freely = {"max_new_tokens": released.MAX_NEW_TOKENS, "n_lines": released.LONGEST}
+    asked = {
+        "next_item": (speaker, data.last_cases(n_cases)),
+        "window_of_five": (
+            replace(speaker, decoding=speaker.decoding | freely),
+            data.cases["window_of_five"],
+        ),
+    }
     return {
         protocol: answers(
-            speaker,
-            _prompts(data, some, protocol, n_recent=3),
-            some,
-            label=f"LoRA, three movies, {protocol}",
+            one, _prompts(data, some, protocol, n_recent=3), some, label=f"LoRA, three movies, {protocol}"
         )
-        for protocol, some in cases.items()
+        for protocol, (one, some) in asked.items()
     }
 
 
@@ -201,7 +210,7 @@ def without_adapter(data: Material, *, n_cases: int) -> tuple[pd.Series, pd.Seri
         (answers to three movies, answers to long prompts, number of movies in each long prompt by
         `case_id`).
     """
-    speaker = _load(data)
+    speaker = load(data)
     some, last = data.last_cases(n_cases), data.last_cases(1)
     asked = _prompts(data, some, "next_item", n_recent=3)
     three = answers(speaker, asked, some, label="zero-shot, three movies")
