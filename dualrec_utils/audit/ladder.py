@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from dualrec_utils.audit import rules
+from dualrec_utils.audit import released, rules
 from dualrec_utils.audit.material import Material
 from dualrec_utils.audit.steps import METRICS
 from dualrec_utils.core import evaluation, predictions
@@ -25,7 +25,7 @@ from dualrec_utils.models.hybrids import rerank
 RELEASED = {
     "protocol": "window_of_five",
     "length": "as written",
-    "n_recent": 3,
+    "n_recent": released.N_RECENT,
     "threshold": 0.8,
     "reference": "answers",
     "seen": "kept",
@@ -54,7 +54,7 @@ def climb(
     Args:
         written: from :func:`audit.rules.short_lists`.
         three_movies: the fine-tuned model's lists for `window_of_five`, from
-            :func:`audit.adapters.shown_three`, read up to :data:`audit.released.LONGEST` titles.
+            :func:`audit.adapters.as_released`, read up to :data:`audit.released.LONGEST` titles.
         embeddings: of all titles, from :func:`content.sentences.embed`.
 
     Returns:
@@ -93,7 +93,7 @@ def _titles(
     the prompt asks for on every rung.
     """
     protocol = settings["protocol"]
-    if system != "lstm" and settings["n_recent"] == 3:
+    if system != "lstm" and settings["n_recent"] == released.N_RECENT:
         whole = settings["length"] == "as written"
         return three_movies if whole else rules.cut(three_movies, data.tuning["n_titles"])
     if system != "lstm":
@@ -146,8 +146,8 @@ def answers_in_words(lists: pd.DataFrame, cases: pd.DataFrame) -> str:
     without_year = (~lists[TEXT].str.contains(r"\(\d{4}\)")).sum()
     return (
         f"{len(sizes)} answers, {(sizes == 0).sum()} of them without a readable title (a miss; nobody is"
-        f" left out); {sizes.mean():.2f} titles an answer, {sizes.max()} at most, {lists[ITEM].isna().sum()} of"
-        f" them no movie of the catalog, {without_year} without a year."
+        f" left out); {sizes.mean():.2f} titles an answer, {sizes.max()} at most. Of all {len(lists)} titles"
+        f" {lists[ITEM].isna().sum()} are no movie of the catalog, {without_year} have no year."
     )
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import pandas as pd
 
 SOURCE = "github.com/SatoSakula/DUALRec, commit 02b4cceb85cc921a464ab7000aa92f61efafab58"
-# Titles of an answer that are read at most (code/evaluation.py:37), and its longest answer in tokens (:14).
-LONGEST, MAX_NEW_TOKENS = 10, 256
+# code/evaluation.py: movies in the prompt (line 66), titles of an answer that are read at most (37), and
+# the longest answer in tokens (14).
+N_RECENT, LONGEST, MAX_NEW_TOKENS = 3, 10, 256
 
 _MODELS, _SCRIPT, _LORA = (
     f"code/{name}.py" for name in ("evaluation", "thesis_duip_final_code", "finetune_lora")

@@ -119,7 +119,7 @@ def leaking_similarities(
         Series on the index of `lists`, range [-1, 1].
     """
     best = rerank.similarities(lists, hints, catalog, embeddings)
-    width = int(targets.loc[lists[CASE].unique()].map(len).max())
+    width = int(targets.map(len).max())
     for place in range(width):
         answer = targets.map(lambda answers, place=place: answers[min(place, len(answers) - 1)])
         best = np.maximum(best, rerank.similarities(lists, answer, catalog, embeddings))

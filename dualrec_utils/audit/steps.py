@@ -35,7 +35,6 @@ STEPS = {
     "hit_rule": "The same movie, or a title that looks alike?",
     "list_length": "Ten titles, or three?",
     "compaction": "Unusable titles keep their place, or are taken out?",
-    "prompt_history": "How much history in the prompt?",
     "lora_modules": "LoRA on four projections, or on q_proj and v_proj?",
     "lora_hints": "Hints out of sample, or in sample?",
     "lora_loss": "Loss on the answer, or on prompt and padding too?",
