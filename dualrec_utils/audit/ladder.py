@@ -143,11 +143,11 @@ def answers_in_words(lists: pd.DataFrame, cases: pd.DataFrame) -> str:
         cases: that were asked.
     """
     sizes = lists.groupby(CASE).size().reindex(cases[CASE], fill_value=0)
-    without_year = (~lists[TEXT].str.contains(r"\(\d{4}\)")).sum()
+    outside, without_year = lists[ITEM].isna(), ~lists[TEXT].str.contains(r"\(\d{4}\)")
     return (
         f"{len(sizes)} answers, {(sizes == 0).sum()} of them without a readable title (a miss; nobody is"
-        f" left out); {sizes.mean():.2f} titles an answer, {sizes.max()} at most. Of all {len(lists)} titles"
-        f" {lists[ITEM].isna().sum()} are no movie of the catalog, {without_year} have no year."
+        f" left out); {sizes.mean():.2f} titles an answer, {sizes.max()} at most. Of all {len(lists)}"
+        f" titles {outside.sum()} are no movie of the catalog, {without_year.sum()} have no year."
     )
 
 
