@@ -115,6 +115,12 @@ def test_a_step_without_words_is_refused():
         steps.summarise({steps.Key("sean", "a", "b", "next_item"): frame_of({1: [1.0]})}, **STATS)
 
 
+def test_a_setting_without_any_case_is_one_clear_error():
+    key = steps.Key("seen", "lstm", "kept", "next_item")
+    with pytest.raises(StudyError, match=r"step seen, lstm, setting 'kept' under next_item has no case"):
+        steps.summarise({key: frame_of({1: [1.0]}).iloc[:0]}, **STATS)
+
+
 def test_draws_are_averaged_case_by_case():
     one, two = frame_of({1: [1.0], 2: [1.0]}), frame_of({1: [np.inf], 2: [1.0]})
     mean = steps.mean_over_draws([one, two])

@@ -1,6 +1,7 @@
 """Tests of audit.adapters, on tiny models of random weights."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,13 +11,13 @@ from conftest import edit_code
 from safetensors.torch import load_file, save_file
 from test_instructions import CATALOG, examples
 
-from dualrec_utils.audit import adapters, material
+from dualrec_utils.audit import adapters, interface, material
 from dualrec_utils.core import config
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import ITEM
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.finetuning import examples as lessons, lora, training
-from dualrec_utils.models.language import chat, generation, prompts
+from dualrec_utils.models.language import constrained, generation, prompts
 from dualrec_utils.models.movielm import documents, model as movielm
 from dualrec_utils.pipeline import params
 
@@ -63,27 +64,31 @@ def test_other_projections_stay_as_they_were_when_only_two_learn(tokenizer):
     assert {name.split(".")[-4] for name in moved} == {"q_proj", "v_proj"}
 
 
-def test_as_much_history_as_fits_and_no_more(tokenizer):
-    item_ids = CATALOG.ids
-    long = np.tile(item_ids, 30)
-    cases = pd.DataFrame({"case_id": ["a", "b"], "history": [long, item_ids[:2]]})
-    hints = pd.Series({"a": item_ids[0], "b": item_ids[0]})
-    wording = {"hints": hints, "n_titles": 3}
-    texts, held = adapters.fitting_prompts(cases, CATALOG, tokenizer, n_tokens=300, **wording)
-    assert held[1] == 2
-    assert texts[1] == prompts.build_prompts(cases.tail(1), CATALOG, n_recent=2, **wording)[0]
-    assert 2 < held[0] < len(long)
-    assert len(chat.prompt_ids(tokenizer, texts[0])) <= 300
-    more = prompts.build_prompts(cases.head(1), CATALOG, n_recent=held[0] + 2, **wording)[0]
-    assert len(chat.prompt_ids(tokenizer, more)) > 300
-
-
 def test_answers_carry_the_names_of_their_cases(tokenizer):
     cases = pd.DataFrame({"case_id": ["x", "y"]})
     decoding = {"max_new_tokens": 8, "batch_size": 2, "n_lines": 3}
     speaker = generation.LoadedModel(tiny_model(tokenizer).eval(), tokenizer, decoding, about={})
     given = adapters.answers(speaker, ["one", "two"], cases, label="test")
     assert given.to_dict() == dict(zip("xy", speaker.answer(["one", "two"], label="test"), strict=True))
+
+
+def test_the_bare_history_is_asked_anew_with_its_last_movies_and_no_rated_one_comes_back(
+    tokenizer, monkeypatch
+):
+    speaker = generation.LoadedModel(tiny_model(tokenizer).eval(), tokenizer, {}, about={})
+    monkeypatch.setattr(adapters, "load", lambda data: speaker)
+    monkeypatch.setattr(params, "section", {"zero_shot_llm": {"ranking": "exact", "beam_width": 4}}.get)
+    ids = CATALOG.ids
+    # The same last movie after other ones: with one movie shown, only what is left out can differ.
+    cases = pd.DataFrame({"case_id": ["a", "b"], "history": [ids[[0, 1]], ids[[2, 1]]]})
+    data = SimpleNamespace(catalog=CATALOG, seed=1)
+    row = interface.Setting(interface.BARE, 1, 3, interface.LEFT_OUT)
+    lists = interface.asked_anew(data, cases, [row])[row]
+    texts = prompts.build_history_prompts(cases.head(1), CATALOG, n_recent=1, genres=False)
+    scores = constrained.score_titles(speaker.model, tokenizer, texts, CATALOG, label="all")[0]
+    for case, history in zip(cases["case_id"], cases["history"], strict=True):
+        fresh = [item for item in ids[np.argsort(-scores)] if item not in history]
+        assert lists[lists["case_id"] == case]["item_id"].tolist() == fresh[:3]
 
 
 def test_an_unknown_variant_is_refused():

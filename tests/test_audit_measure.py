@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from toy_lists import lists_of
 
-from dualrec_utils.audit import ladder, material, measure, rules, steps
+from dualrec_utils.audit import interface, ladder, material, measure, rules, steps
 from dualrec_utils.core import config, evaluation, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, ITEM
@@ -17,7 +18,11 @@ STATS = {"seed": 3, "n_bootstrap": 100, "confidence": 0.95}
 STAGES = {
     "lstm": ["lstm"],
     "baselines": ["most_popular", "ease", "markov"],
-    "zero_shot_llm": ["movielm_zero_shot"],
+    "zero_shot_llm": [
+        "movielm_zero_shot",
+        "movielm_zero_shot_constrained",
+        "movielm_history_constrained",
+    ],
     "lora_finetuning": ["movielm_lora", "movielm_lora_permuted", "movielm_lora_constrained"],
     "rerank_ablation": ["movielm_lora_reranked", "dualrec_fusion"],
 }
@@ -185,14 +190,57 @@ def test_the_leak_moves_order_alone_and_every_hit_to_the_head_unless_the_hint_is
     assert f"{shares['value'][1]:.0%} have" in text and f"{shares['value'][0]:.0%} where" in text
 
 
-def test_failures_are_counted_or_dropped(data):
+def test_the_leak_s_table_has_the_lstm_s_own_list_beside_it(data):
+    written = rules.short_lists(data)
+    measured = measure.reference(data, written, vectors(data, written.values()))
+    table = measure.leak(data, measured, ["movielm_lora", "ease"], **STATS)
+    assert len(table) == 2 * (2 * 2 + 2)
+    values = table.set_index(["protocol", "system", "list"])["value"]
+    for protocol in config.PROTOCOLS:
+        assert values[protocol, "ease", "with"] >= values[protocol, "ease", "without"]
+        whole = data.read("lstm" + SEEN_KEPT, protocol)
+        assert values[protocol, "lstm", "plain"] == data.judged(whole, protocol)["hit_rate@1"].mean()
+    assert values["window_of_five", "ease", "with"] > values["window_of_five", "ease", "without"]
+    flat = measure.flatten_leak(table, "movielm_lora")
+    assert {key.removesuffix("/low").removesuffix("/high") for key in flat} == {
+        f"audit/leak/{kind}/hit_rate@1" for kind in ("with", "without", "lstm", "lstm_rated_left_out")
+    }
+    assert flat["audit/leak/with/hit_rate@1"] == values["window_of_five", "movielm_lora", "with"]
+
+
+def test_genres_of_the_best_of_five_beside_the_next_movie(data):
+    table = measure.genres(data, **STATS).set_index(["system", "counted"])
+    lists, cases = data.read("movielm_lora", "window_of_five"), data.cases["window_of_five"]
+    strict = data.judged(lists, "window_of_five")["genre_jaccard"]
+    assert table.loc[("movielm_lora", "next movie"), "value"] == pytest.approx(strict.mean())
+    best, matched = (
+        table.loc[("movielm_lora", name)] for name in ("best of five", "best of five, matched only")
+    )
+    assert best["value"] > strict.mean() and best["n_cases"] == len(cases)
+    assert matched["value"] >= best["value"]
+    flat = measure.flatten_genres(table.reset_index())
+    key = "audit/genres/movielm_lora/best_of_five_matched_only/genre_jaccard"
+    assert flat[key] == matched["value"] and flat[f"{key}/low"] <= flat[key]
+
+
+def test_first_titles_that_are_no_movie_count_nothing_or_are_left_out(data, monkeypatch):
+    """One of two first titles is no movie, the other is right."""
+    cases = data.cases["window_of_five"].head(2)
+    right = data.targets["window_of_five"][cases[CASE].iloc[0]][0]
+    lists = lists_of({cases[CASE].iloc[0]: [right], cases[CASE].iloc[1]: ["No Such Movie"]})
+    two = material.Material(**vars(data) | {"cases": dict(data.cases) | {"window_of_five": cases}})
+    monkeypatch.setattr(material.Material, "read", lambda *place: lists)
+    table = measure.genres(two, **STATS)
+    values = table[table["system"] == "movielm_lora"].set_index("counted")["value"].to_dict()
+    assert values == {"next movie": 0.5, "best of five": 0.5, "best of five, matched only": 1.0}
+
+
+def test_compaction_alone_moves_titles_up(data):
     written = rules.short_lists(data)["movielm_lora", "next_item"]
-    measured = measure.failures(data, written)
-    # Every second answer has a title that is no movie.
-    sizes = {key.setting: len(frame) for key, frame in measured.items()}
-    n_cases = len(data.cases["next_item"])
-    assert sizes["counted"] == sizes["compacted"] == n_cases == 2 * sizes["incomplete dropped"]
-    assert "counted 100%, incomplete dropped 50%" in measure.shares_counted(measured)
+    kept, compacted = measure.compaction(data, written).values()
+    # Every second answer has a title that is no movie; no case is left out.
+    assert len(kept) == len(compacted) == len(data.cases["next_item"])
+    assert (compacted["first_hit"] <= kept["first_hit"]).all()
 
 
 def test_hit_rules_lengths_and_seen_movies_have_the_study_s_setting_first(data):
@@ -228,3 +276,50 @@ def test_the_ladder_has_both_systems_on_every_rung(data):
     )
     expected = data.judged(ordered).groupby("user_id")["hit_rate@1"].mean().mean()
     assert strict["movielm_lora_reranked", "hit_rate@1"] == expected
+
+
+ASKED = {"n_recent": 5, "n_history": 8, "n_titles": 3, "n_ranked": 10}
+
+
+def test_each_way_to_ask_changes_one_thing_of_the_one_before(monkeypatch):
+    monkeypatch.setattr(interface.params, "section", {"zero_shot_llm": ASKED}.get)
+    rows = interface.settings([3, 6, 8])
+    assert list(rows) == [
+        "paper_prompt_seen_kept", "paper_prompt", "paper_prompt_catalog_3_titles", "paper_prompt_catalog",
+        "bare_history_catalog_6_movies", "bare_history_catalog", "bare_history_catalog_3_movies",
+        "bare_history_catalog_3_titles", "bare_history_catalog_seen_kept",
+    ]  # fmt: skip
+    best = rows["bare_history_catalog"]
+    assert best == (interface.BARE, 8, 10, interface.LEFT_OUT)
+    assert "the history alone" in best.words and "8 movies; 10 titles" in best.words
+    for other in list(rows.values())[-3:]:
+        assert sum(one != two for one, two in zip(other, best, strict=True)) == 1
+
+
+def test_the_interface_is_measured_on_the_same_cases_beside_the_lstm(data, monkeypatch):
+    monkeypatch.setattr(interface.params, "section", {"zero_shot_llm": ASKED}.get)
+    monkeypatch.setattr(interface, "asked_anew", lambda data, cases, rows: {})
+    read = []
+
+    def constant(cases, *, dataset, max_history):
+        read.append(max_history)
+        return np.arange(len(cases) * len(data.catalog)).reshape(len(cases), -1)
+
+    monkeypatch.setattr(interface.protocols, "lstm_scores", constant)
+    table = interface.measure(data, histories=[], n_cases=1, **STATS)
+    assert read == [5, 8] and table["n_cases"].unique() == [len(data.last_cases(1))]
+    rows = table[table["metric"] == "hit_rate@5"].set_index(["row", "series"])["value"]
+    lists = data.read("movielm_history_constrained")
+    one = evaluation.score_lists(lists, data.last_cases(1), data.targets["next_item"], data.catalog)
+    assert rows["bare_history_catalog", "model"] == one["hit_rate@5"].mean()
+    assert rows["bare_history_catalog_3_titles", "model"] == (one["first_hit"] <= 3).mean()
+    for name in ("paper_prompt", "bare_history_catalog"):
+        over = rows[name, "model"] - rows[name, "lstm"]
+        assert rows[name, "over_lstm"] == pytest.approx(over)
+    flat = interface.flatten(table)
+    for name in ("paper_prompt", "paper_prompt_catalog", "bare_history_catalog", "lstm_same_input"):
+        assert flat[f"audit/interface/{name}/hit_rate@5/low"] <= flat[f"audit/interface/{name}/hit_rate@5"]
+    same = flat["audit/interface/lstm_same_input/hit_rate@5"]
+    assert same == flat["audit/interface/bare_history_catalog/lstm/hit_rate@5"]
+    assert interface.shown(table, metric="hit_rate@5").shape == (7, 3)
+    assert "LSTM that reads the same 8 movies" in interface.sentence(table, model="movielm")

@@ -1,12 +1,14 @@
 """Tests of audit.rules and audit.ladder: rules of hits, the leak, the rungs."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from toy_catalog import catalog_of
 from toy_lists import directions, lists_of, order
 
-from dualrec_utils.audit import ladder, rules
+from dualrec_utils.audit import ladder, released, rules
 from dualrec_utils.core import predictions
 from dualrec_utils.models.hybrids import rerank
 
@@ -54,10 +56,10 @@ def test_a_list_of_movies_without_texts_is_compared_by_catalog_names():
     ]
 
 
-def test_the_leak_moves_every_hit_to_the_head_and_the_honest_reference_does_not():
+def test_the_leak_moves_every_hit_to_the_head_and_the_lstm_s_title_alone_does_not():
     lists = listed({"a": [20, 40, 30], "b": [10, 20, 30]})
-    honest = rerank.by_similarity(lists, rerank.similarities(lists, HINTS, CATALOG, EMBEDDINGS))
-    assert order(honest, "a") == [20, 30, 40]
+    hint_alone = rerank.by_similarity(lists, rerank.similarities(lists, HINTS, CATALOG, EMBEDDINGS))
+    assert order(hint_alone, "a") == [20, 30, 40]
     likeness = rules.leaking_similarities(lists, HINTS, TARGETS, CATALOG, EMBEDDINGS)
     leaking = rerank.by_similarity(lists, likeness)
     assert order(leaking, "a")[0] == 30
@@ -75,20 +77,14 @@ def test_compaction_closes_the_gaps_of_unusable_titles():
     assert len(lists) == 4
 
 
-def test_complete_answers_name_as_many_movies_as_asked_for():
-    lists = listed({"a": [10, 20, 30], "b": [10, "Hea (1995)", 20]})
-    assert rules.complete(lists, n_titles=3) == {"a"}
-    assert rules.complete(lists, n_titles=2) == {"a", "b"}
-
-
 def test_the_first_target_alone():
     assert rules.first_target(TARGETS).to_dict() == {"a": [30], "b": [40]}
 
 
 def rung(lists, **changes):
-    settings = {"failures": "counted", "threshold": None, "reference": "hint", "seen": "left out"} | changes
+    settings = {"threshold": None, "reference": "hint", "seen": "left out"} | changes
     return ladder.rung(
-        lists, CASES, TARGETS, CATALOG, hints=HINTS, embeddings=EMBEDDINGS, settings=settings, n_titles=3
+        lists, CASES, TARGETS, CATALOG, hints=HINTS, embeddings=EMBEDDINGS, settings=settings
     )
 
 
@@ -99,13 +95,42 @@ def test_each_setting_of_a_rung_does_its_one_thing():
     assert strict["first_hit"].tolist() == [2, np.inf]
     assert rung(lists, reference="answers")["first_hit"].tolist() == [1, np.inf]
     assert rung(lists, threshold=0.8)["first_hit"].tolist() == [1, np.inf]
-    assert rung(lists, failures="dropped")["case_id"].tolist() == ["a"]
     far_first = listed({"a": [30, 40, 20], "b": [40]})
     kept = rung(far_first, seen="kept", reference="answers")
     assert kept["first_hit"].tolist() == [1, 1]
 
 
-def test_the_rungs_lead_from_the_released_setting_to_the_strict_one():
+RELEASED = {"threshold": 0.8, "reference": "answers", "seen": "kept"}
+
+
+def test_an_answer_without_a_readable_title_is_a_miss_and_nobody_is_left_out():
+    alone = listed({"a": [30]})
+    judged = rung(alone, **RELEASED)
+    assert judged["case_id"].tolist() == ["a", "b"] and judged["first_hit"].tolist() == [1, np.inf]
+    assert rung(alone.iloc[:0], **RELEASED)["first_hit"].tolist() == [np.inf, np.inf]
+
+
+def test_a_title_outside_the_catalog_keeps_its_place_and_long_lists_are_not_cut():
+    judged = rung(listed({"a": ["Hea (1995)", 10, 20, 30], "b": [10]}), reference="hint")
+    # Towards Heat: Heat, Hea, Die Hard and, fourth, the answer Die Hard 2.
+    assert judged["first_hit"].tolist() == [4, np.inf] and judged["hit_rate@5"].tolist() == [1, 0]
+
+
+def test_the_answers_of_the_first_rung_in_words():
+    lists = listed({"a": ["Hea (1995)", "Untitled", 10, 20]})
+    text = ladder.answers_in_words(lists, CASES)
+    assert "2 answers, 1 of them without a readable title" in text and "2.00 titles an answer, 4 at" in text
+    assert "Of all 4 titles 2 are no movie of the catalog, 1 have no year" in text
+
+
+def test_every_fact_about_the_released_code_names_file_and_lines():
+    facts = released.facts()
+    assert not facts["subject"].duplicated().any() and len(released.SOURCE.split()[-1]) == 40
+    for place in facts["where"]:
+        assert re.match(r"code/\w+\.py:\d+", place), place
+
+
+def test_the_rungs_lead_from_the_released_setting_to_the_study_s():
     settings = dict(ladder.RELEASED)
     for name, change in ladder.RUNGS:
         assert set(change) <= set(settings), name
@@ -114,7 +139,7 @@ def test_the_rungs_lead_from_the_released_setting_to_the_strict_one():
     assert settings == {
         "protocol": "next_item",
         "n_recent": 5,
-        "failures": "counted",
+        "length": "as asked for",
         "threshold": None,
         "reference": "hint",
         "seen": "left out",
@@ -126,13 +151,13 @@ def test_both_ends_of_a_ladder_in_words_and_as_flat_keys():
         [
             ("as released", "lstm", "hit_rate@1", 0.3, 0.2, 0.4),
             ("between", "lstm", "hit_rate@1", 0.2, 0.1, 0.3),
-            ("strict", "lstm", "hit_rate@1", 0.1, 0.0, 0.2),
-            ("strict", "lstm", "hit_rate@5", 0.5, 0.4, 0.6),
+            ("last", "lstm", "hit_rate@1", 0.1, 0.0, 0.2),
+            ("last", "lstm", "hit_rate@5", 0.5, 0.4, 0.6),
         ],
         columns=["rung", "system", "metric", "value", "low", "high"],
     )
     text = ladder.sentence(table, best=0.18472)
-    assert "0.300 as released, 0.100 at the strict end." in text and "0.1847" in text and "0.5" not in text
+    assert "0.300 as released, 0.100 on the last rung." in text and "0.1847" in text and "0.5" not in text
     flat = ladder.flatten({"ladder": table})
     assert len(flat) == 12
     assert flat["audit/ladder/lstm/1/hit_rate@1/high"] == 0.3

@@ -371,6 +371,14 @@ def test_hits_and_chances_by_hand():
     assert found["distance"] == pytest.approx((1 - p - q) / np.sqrt(p * (1 - p) + q * (1 - q)))
 
 
+def test_the_check_in_words_begins_with_how_many_hits_chance_gives():
+    rows = [("lstm", 100, 3, 2.0, 0.7), ("ease", 100, 0, 4.0, -2.0)]
+    table = pd.DataFrame(rows, columns=["system", "n_cases", "hits", "expected", "distance"])
+    words = chance.in_words(table, label=str.upper)
+    assert "chance gives each between 2.0 and 4.0 hits" in words
+    assert "EASE: 0 hits where 4.0 are expected, -2.0 standard deviations" in words
+
+
 @pytest.mark.parametrize("path", CHANCE_TABLES, ids=lambda path: path.relative_to(ROOT).parts[0])
 def test_in_every_run_every_system_is_at_chance_on_drawn_targets(path):
     found = pd.read_csv(path).set_index("system")

@@ -305,7 +305,9 @@ def test_tables_average_seeds_and_place_values_in_bands():
     assert beside.loc["sasrec", "hit_rate@10_verdict"] == "inside"
     assert beside.loc["sasrec", "ndcg@10_verdict"] == "below"
     assert pd.isna(beside.loc["markov", "ndcg@10_verdict"])
-    assert leave_one_out_tables.place(0.19, [0.175, 0.186]) == "above"
+    band = [0.175, 0.186]
+    assert leave_one_out_tables.place(0.19, band, interval=[0.187, 0.193]) == "above"
+    assert leave_one_out_tables.place(0.17, band, interval=[0.16, 0.18]) == "below, its interval reaches in"
 
 
 def test_figures_of_others_name_their_source_and_kind(root):

@@ -81,7 +81,7 @@ def test_training_learns_repeats_itself_and_leaves_the_base_alone(base, whole):
     model, curve = trained(base)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert not torch.are_deterministic_algorithms_enabled()
-    assert curve["epoch"].tolist() == [0, 1, 2]
+    assert curve.loc[curve["validation_loss"].notna(), "epoch"].tolist() == [0, 1, 2]
     assert np.isnan(curve["train_loss"][0]) and curve["train_loss"][1:].notna().all()
     assert curve["validation_loss"].iloc[-1] < curve["validation_loss"].iloc[0]
     untouched, tokenizer = loading.load_model(base)
@@ -91,6 +91,20 @@ def test_training_learns_repeats_itself_and_leaves_the_base_alone(base, whole):
         assert lora.answer_loss(model, encoded, tokenizer) == curve["validation_loss"][0]
     pd.testing.assert_frame_equal(curve, whole[1])
     assert_same_weights(model, whole[0])
+
+
+@pytest.mark.parametrize("per_epoch, n_points", [(1, 3), (4, 12), (7, 21), (100, 21), (500, 21)])
+def test_a_curve_has_twenty_points_where_there_are_as_many_steps(per_epoch, n_points):
+    """Three epochs; the loss of step i is i."""
+    log = [{"step": step, "loss": float(step)} for step in range(1, 3 * per_epoch + 1)]
+    log += [{"epoch": epoch, "validation_loss": 2.0} for epoch in range(4)]
+    curve = training._curve({"log_history": log, "max_steps": 3 * per_epoch, "num_train_epochs": 3})
+    assert len(curve) == n_points + 1 and curve["epoch"].is_monotonic_increasing
+    assert curve.loc[curve["validation_loss"].notna(), "epoch"].tolist() == [0, 1, 2, 3]
+    # The pieces leave no step out, and each mean lies at the middle of its steps.
+    ends = (curve["epoch"] * per_epoch).round()
+    middles = (ends.shift() + ends + 1) / 2
+    assert curve["train_loss"][1:].tolist() == pytest.approx(middles[1:].tolist())
 
 
 def test_a_saved_adapter_answers_alike_and_names_no_path(base, whole, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -90,3 +92,21 @@ def of_systems(found: pd.DataFrame, *, dataset: str, seed: int) -> pd.DataFrame:
         own = distance(lists, cases, targets, catalog)
         rows.append({SYSTEM: row.system, "n_cases": len(cases)} | own)
     return pd.DataFrame(rows)
+
+
+def in_words(table: pd.DataFrame, *, label: Callable[[str], str] = str) -> str:
+    """The check in two sentences: its scale, and the system farthest from chance.
+
+    A difference of a few hits is much where few are expected, so the numbers expected stand first.
+
+    Args:
+        table: from :func:`of_systems`.
+        label: a system in words.
+    """
+    farthest = table.loc[table["distance"].abs().idxmax()]
+    least, most = table["expected"].min(), table["expected"].max()
+    return (
+        f"{len(table)} systems, {farthest['n_cases']:,} cases; chance gives each between {least:.1f} and"
+        f" {most:.1f} hits. Farthest from it is {label(farthest[SYSTEM])}: {farthest['hits']:.0f} hits"
+        f" where {farthest['expected']:.1f} are expected, {farthest['distance']:+.1f} standard deviations."
+    )

@@ -11,26 +11,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
+from dualrec_utils.audit import released
 from dualrec_utils.audit.material import STAGE, Material, tuning_of
 from dualrec_utils.audit.steps import Key, Measured
-from dualrec_utils.core.catalog import Catalog
-from dualrec_utils.core.config import CASE, HISTORY, ITEM
+from dualrec_utils.core.config import CASE, ITEM
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import handoff
 from dualrec_utils.models.finetuning import adapters
-from dualrec_utils.models.language import chat, generation, prompts
+from dualrec_utils.models.language import prompts
 from dualrec_utils.models.language.generation import LoadedModel
 
 Q_AND_V, IN_SAMPLE, EVERYWHERE = "q_and_v_only", "in_sample_hints", "loss_everywhere"
 # The step that each variant belongs to.
 STEPS = {Q_AND_V: "lora_modules", IN_SAMPLE: "lora_hints", EVERYWHERE: "lora_loss"}
-# Beside prompt and answer, for what a chat template may add.
-_SPARE_TOKENS = 8
 
 
 def padded_everywhere(
@@ -38,8 +35,9 @@ def padded_everywhere(
 ) -> list[dict[str, list[int]]]:
     """Examples padded on the right to the longest, loss on every token: prompt, answer and padding.
 
-    The paper's released code does so (labels = input ids) at 512 tokens; the longest example spares time
-    and leaves all but the amount of padding as it is.
+    The paper's released code does so at 512 tokens (labels = input ids; code/finetune_lora.py:101-105, see
+    :mod:`audit.released`); the longest example spares time and leaves all but the amount of padding as it
+    is.
 
     Args:
         encoded: from :func:`models.finetuning.examples.encode`.
@@ -107,40 +105,6 @@ def train_variant(variant: str, *, model: str) -> tuple[PeftModel, PreTrainedTok
     )
 
 
-def fitting_prompts(
-    cases: pd.DataFrame,
-    catalog: Catalog,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    hints: pd.Series,
-    n_titles: int,
-    n_tokens: int,
-) -> tuple[list[str], list[int]]:
-    """Prompts with as much of the history as fits, the last movies first to be kept.
-
-    Args:
-        cases, catalog, hints, n_titles: as :func:`models.language.prompts.build_prompts`.
-        n_tokens: most tokens of a prompt.
-
-    Returns:
-        (one prompt a case, the movies of each history that it holds).
-    """
-    # Counted line by line: joined, lines may take fewer tokens, hardly more.
-    length = {
-        item: len(tokenizer(line + "\n", add_special_tokens=False)["input_ids"])
-        for item, line in prompts.lines_of(catalog).items()
-    }
-    texts, counts = [], []
-    for row, history in enumerate(cases[HISTORY]):
-        one, wording = cases.iloc[[row]], {"hints": hints, "n_titles": n_titles}
-        bare = prompts.build_prompts(one, catalog, n_recent=1, **wording)[0]
-        room = n_tokens - len(chat.prompt_ids(tokenizer, bare)) + length[history[-1]]
-        used = np.cumsum([length[item] for item in reversed(history)])
-        counts.append(max(int((used <= room).sum()), 1))
-        texts += prompts.build_prompts(one, catalog, n_recent=counts[-1], **wording)
-    return texts, counts
-
-
 def answers(speaker: LoadedModel, texts: Sequence[str], cases: pd.DataFrame, *, label: str) -> pd.Series:
     """Greedy answers to one prompt a case: `case_id` -> text."""
     return pd.Series(speaker.answer(texts, label=label), index=pd.Index(cases[CASE], name=CASE))
@@ -156,10 +120,26 @@ def _decoding(data: Material) -> dict[str, int]:
     return {name: data.tuning[key] for name, key in names.items()}
 
 
-def _load(data: Material, *, adapter: str | None = None) -> LoadedModel:
+def load(data: Material, *, adapter: str | None = None) -> LoadedModel:
     """The base model of notebook 05, with one of its adapters or without."""
     base = data.tuning["models"][data.model]
     return adapters.load(base, dataset=data.dataset, decoding=_decoding(data), adapter=adapter)
+
+
+def as_released(data: Material) -> pd.Series:
+    """The fine-tuned model's answers for `window_of_five`, asked as the released code asks.
+
+    The prompt shows three movies, and answers are not stopped after the titles asked for
+    (:mod:`audit.released`).
+
+    Returns:
+        `case_id` -> text.
+    """
+    speaker, cases = load(data, adapter=data.lora), data.cases["window_of_five"]
+    freely = {"max_new_tokens": released.MAX_NEW_TOKENS, "n_lines": released.LONGEST}
+    speaker = replace(speaker, decoding=speaker.decoding | freely)
+    texts = _prompts(data, cases, "window_of_five", n_recent=released.N_RECENT)
+    return answers(speaker, texts, cases, label="as released")
 
 
 def _prompts(data: Material, cases: pd.DataFrame, protocol: str, *, n_recent: int) -> list[str]:
@@ -167,80 +147,6 @@ def _prompts(data: Material, cases: pd.DataFrame, protocol: str, *, n_recent: in
     return prompts.build_prompts(
         cases, data.catalog, hints=data.hints[protocol], n_recent=n_recent, n_titles=data.tuning["n_titles"]
     )
-
-
-def shown_three(data: Material, *, n_cases: int) -> dict[str, pd.Series]:
-    """The fine-tuned model's answers where its prompt shows three movies, as in the released code.
-
-    Args:
-        n_cases: last cases of every test user under `next_item`; under `window_of_five` there is one.
-
-    Returns:
-        Protocol -> answers.
-    """
-    speaker = _load(data, adapter=data.lora)
-    cases = {"next_item": data.last_cases(n_cases), "window_of_five": data.cases["window_of_five"]}
-    return {
-        protocol: answers(
-            speaker,
-            _prompts(data, some, protocol, n_recent=3),
-            some,
-            label=f"LoRA, three movies, {protocol}",
-        )
-        for protocol, some in cases.items()
-    }
-
-
-def without_adapter(data: Material, *, n_cases: int) -> tuple[pd.Series, pd.Series, pd.Series]:
-    """The base model's answers to three movies, and to as much of the history as its context holds.
-
-    Args:
-        n_cases: last cases of every test user under `next_item`; of the long prompts the very last alone.
-
-    Returns:
-        (answers to three movies, answers to long prompts, number of movies in each long prompt by
-        `case_id`).
-    """
-    speaker = _load(data)
-    some, last = data.last_cases(n_cases), data.last_cases(1)
-    asked = _prompts(data, some, "next_item", n_recent=3)
-    three = answers(speaker, asked, some, label="zero-shot, three movies")
-    context = generation.context_length(speaker.model.config, speaker.tokenizer)
-    longest_prompt = context - data.tuning["max_new_tokens"] - _SPARE_TOKENS
-    texts, held = fitting_prompts(
-        last,
-        data.catalog,
-        speaker.tokenizer,
-        hints=data.hints["next_item"],
-        n_titles=data.tuning["n_titles"],
-        n_tokens=longest_prompt,
-    )
-    # The longer a model can read, the fewer such prompts fit into memory at once.
-    at_once = max(1, min(data.tuning["generation_batch_size"], 2**17 // longest_prompt))
-    speaker = replace(speaker, decoding=speaker.decoding | {"batch_size": at_once})
-    longest = answers(speaker, texts, last, label="long prompts")
-    return three, longest, pd.Series(held, index=longest.index)
-
-
-def prompt_history(
-    data: Material, three: Mapping[str, pd.Series], longest: pd.Series, *, n_cases: int
-) -> Measured:
-    """The prompt shows five movies (stored answers), three, or all that the model can read.
-
-    Args:
-        three: system -> answers to three movies.
-        longest: the base model's answers to long prompts, for the last case of every user.
-        n_cases: as :func:`shown_three`.
-    """
-    step, some, usual = "prompt_history", data.last_cases(n_cases), f"{data.tuning['n_recent']} movies"
-    measured = {}
-    for name, written in three.items():
-        for setting, texts in ((usual, data.answers(name)), ("3 movies", written)):
-            measured[Key(step, name, setting, "next_item")] = data.judged_answers(texts, some)
-    for setting, texts in ((usual, data.answers(data.zero_shot)), ("all that fits", longest)):
-        frame = data.judged_answers(texts, data.last_cases(1))
-        measured[Key(step, data.zero_shot, setting, "next_item, last case")] = frame
-    return measured
 
 
 def variants(

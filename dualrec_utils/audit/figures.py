@@ -1,4 +1,4 @@
-"""Figures of notebook 08: the ladder from the paper's setting to the strict one, and every step."""
+"""Figures of notebook 08: the ladder, the leak, the interface, and every step."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dualrec_utils.audit.interface import BARE
 from dualrec_utils.audit.steps import STEP_METRICS, STEPS
 from dualrec_utils.core.config import PROTOCOL, SYSTEM
 from dualrec_utils.models.systems import label
@@ -19,6 +20,7 @@ from dualrec_utils.show.charts import (
     SHORT,
     blank,
     caption,
+    intervals,
     label_rows,
     study_style,
 )
@@ -97,6 +99,67 @@ def _name_protocols(panels: Sequence[Axes], protocols: Sequence[str]) -> None:
         look = {"transform": margin, "ha": "right", "fontsize": 7.5, "color": _NOTE}
         panels[0].text(-0.02, place + 0.48, f"{above} ↑", va="bottom", **look)
         panels[0].text(-0.02, place + 0.52, f"{below} ↓", va="top", **look)
+
+
+def leak(table: pd.DataFrame, *, note: str) -> Figure:
+    """HR@1 with and without the answers among the references: a panel a protocol, a line a system.
+
+    Args:
+        table: from :func:`audit.measure.leak`.
+    """
+    looks = {
+        "without": ("re-ranked without the answers", SERIES[0]),
+        "with": ("re-ranked with the answers", SERIES[1]),
+        "plain": ("not re-ranked", SERIES[2]),
+        "plain, rated left out": ("not re-ranked, rated movies left out", SERIES[2]),
+    }
+    names, protocols = list(dict.fromkeys(table[SYSTEM])), list(dict.fromkeys(table[PROTOCOL]))
+    with study_style():
+        figure = blank((9.0, 1.4 + 0.42 * len(names)))
+        panels = figure.subplots(1, len(protocols), sharey=True, squeeze=False)[0]
+        for axes, protocol in zip(panels, protocols, strict=True):
+            for kind, (words, look) in looks.items():
+                rows = table[(table["list"] == kind) & (table[PROTOCOL] == protocol)]
+                shift = {"without": -0.14, "with": 0.14, "plain": -0.14}.get(kind, 0.14)
+                fill = {"markerfacecolor": "white"} if kind.endswith("left out") else {}
+                places = rows[SYSTEM].map(names.index).to_numpy(float) + shift
+                intervals(axes, rows, places, label=words, **look, **fill)
+            sizes = table[table[PROTOCOL] == protocol]
+            axes.set_title(f"{protocol}: {sizes['n_users'].max()} users, {sizes['n_cases'].max():,} cases")
+            axes.set(xlabel="HR@1", xlim=(0, None))
+            label_rows(axes, [label(name) for name in names])
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+        caption(figure, note)
+    return figure
+
+
+def interface(table: pd.DataFrame, *, model: str, note: str) -> Figure:
+    """HR@5 of the model and of the LSTM on the same movies, one line a way to ask.
+
+    Args:
+        table: from :func:`audit.interface.measure`.
+        model: its name.
+    """
+    rows = table[table["metric"] == "hit_rate@5"]
+    names, words = (list(dict.fromkeys(rows[column])) for column in ("row", "setting"))
+    looks = {
+        "model": (model, SERIES[0], -0.14),
+        "lstm": ("LSTM that reads the same movies", SERIES[1], 0.14),
+    }
+    with study_style():
+        figure = blank((9.0, 1.5 + 0.42 * len(names)))
+        axes = figure.subplots()
+        for series, (name, look, shift) in looks.items():
+            own = rows[rows["series"] == series]
+            places = own["row"].map(names.index).to_numpy(float) + shift
+            intervals(axes, own, places, label=name, **look)
+        # The rows below change one thing of the best known way to ask, which stands above the line.
+        axes.axhline(names.index(BARE) + 0.5, color=COLORS["grey"], linestyle=":", linewidth=1)
+        axes.set(xlabel="HR@5", xlim=(0, None))
+        label_rows(axes, words)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        caption(figure, note)
+    return figure
 
 
 def all_steps(

@@ -1,4 +1,7 @@
-"""The ladder: from the released code's setting to the strict one, one change at a time.
+"""The ladder: from the released code's setting to this study's, one change at a time.
+
+What the released code does, with file and line: :mod:`audit.released`. An answer without a readable title
+is an empty list there, hence a miss, and so it is on every rung: nobody is left out.
 
 A **rung** is one line of the ladder. It keeps every change of the rungs above it, unlike a step of
 :mod:`audit.steps`, which changes one thing of the study's own setting.
@@ -10,19 +13,19 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from dualrec_utils.audit import rules
+from dualrec_utils.audit import released, rules
 from dualrec_utils.audit.material import Material
 from dualrec_utils.audit.steps import METRICS
 from dualrec_utils.core import evaluation, predictions
 from dualrec_utils.core.catalog import Catalog
-from dualrec_utils.core.config import CASE, PROTOCOL, SYSTEM
+from dualrec_utils.core.config import CASE, ITEM, PROTOCOL, SYSTEM, TEXT
 from dualrec_utils.models import systems
 from dualrec_utils.models.hybrids import rerank
 
 RELEASED = {
     "protocol": "window_of_five",
-    "n_recent": 3,
-    "failures": "dropped",
+    "length": "as written",
+    "n_recent": released.N_RECENT,
     "threshold": 0.8,
     "reference": "answers",
     "seen": "kept",
@@ -30,8 +33,8 @@ RELEASED = {
 # What each rung is called, and what it changes.
 RUNGS = (
     ("as released", {}),
+    ("the three titles asked for, no more", {"length": "as asked for"}),
     ("five recent movies in the prompt", {"n_recent": 5}),
-    ("failed answers counted", {"failures": "counted"}),
     ("the same movie, not a title like it", {"threshold": None}),
     ("re-ranked without the answers", {"reference": "hint"}),
     ("movies already rated left out", {"seen": "left out"}),
@@ -50,8 +53,9 @@ def climb(
 
     Args:
         written: from :func:`audit.rules.short_lists`.
-        three_movies: the fine-tuned model's lists for `window_of_five` where its prompt shows three movies.
-        embeddings: of all titles, from :func:`audit.rules.embeddings`.
+        three_movies: the fine-tuned model's lists for `window_of_five`, from
+            :func:`audit.adapters.as_released`, read up to :data:`audit.released.LONGEST` titles.
+        embeddings: of all titles, from :func:`content.sentences.embed`.
 
     Returns:
         One row a (rung, system, metric): `metric`, `value`, `low`, `high`, `n_users`, `n_cases`, `rung`,
@@ -72,7 +76,6 @@ def climb(
                 hints=predictions.first_items(titles) if system == "lstm" else data.hints[protocol],
                 embeddings=embeddings,
                 settings=settings,
-                n_titles=data.tuning["n_titles"],
             )
             row = evaluation.summarise(judged, columns=METRICS, **stats).reset_index()
             rows.append(row.assign(rung=name, **{SYSTEM: system, PROTOCOL: protocol}))
@@ -86,10 +89,15 @@ def _titles(
     three_movies: pd.DataFrame,
     settings: Mapping,
 ) -> pd.DataFrame:
-    """The list that a system has on a rung, before anything re-ranks it."""
+    """The list that a system has on a rung, before anything re-ranks it; the LSTM's has as many titles as
+    the prompt asks for on every rung.
+    """
     protocol = settings["protocol"]
+    if system != "lstm" and settings["n_recent"] == released.N_RECENT:
+        whole = settings["length"] == "as written"
+        return three_movies if whole else rules.cut(three_movies, data.tuning["n_titles"])
     if system != "lstm":
-        return three_movies if settings["n_recent"] == 3 else written[data.lora, protocol]
+        return written[data.lora, protocol]
     if settings["seen"] == "left out":
         return rules.cut(data.read("lstm", protocol), data.tuning["n_titles"])
     return written["lstm", protocol]
@@ -104,21 +112,17 @@ def rung(
     hints: pd.Series,
     embeddings: pd.DataFrame,
     settings: Mapping,
-    n_titles: int,
 ) -> pd.DataFrame:
     """One rung: lists of titles, re-ranked and judged by the settings given.
 
     Args:
-        lists: at most `n_titles` entries a case, as written, seen movies among them.
+        lists: as written, seen movies among them; a case without any is a miss.
         hints, embeddings: as :func:`models.hybrids.rerank.similarities`.
-        settings: `failures` (`dropped`: cases whose answer lacks a title or names one that is no movie of
-            the catalog leave the average; `counted`), `threshold` (see :func:`audit.rules.fuzzy_hits`;
-            None: item ids), `reference` (`answers`: the leak; `hint`), `seen` (`kept`; `left out`, after
-            parsing).
-        n_titles: entries of a complete list.
+        settings: `threshold` (see :func:`audit.rules.fuzzy_hits`; None: item ids), `reference` (`answers`:
+            the leak; `hint`), `seen` (`kept`; `left out`, after parsing).
 
     Returns:
-        Per-case frame of the cases that count.
+        Per-case frame of all cases.
     """
     kept = lists if settings["seen"] == "kept" else predictions.drop_seen(lists, cases)
     if settings["reference"] == "answers":
@@ -126,12 +130,25 @@ def rung(
     else:
         similarity = rerank.similarities(kept, hints, catalog, embeddings)
     ordered = rerank.by_similarity(kept, similarity)
-    counted = cases
-    if settings["failures"] == "dropped":
-        counted = cases[cases[CASE].isin(rules.complete(lists, n_titles=n_titles))]
     if settings["threshold"] is None:
-        return evaluation.score_lists(ordered, counted, targets, catalog)
-    return rules.fuzzy_hits(ordered, counted, targets, catalog, threshold=settings["threshold"])
+        return evaluation.score_lists(ordered, cases, targets, catalog)
+    return rules.fuzzy_hits(ordered, cases, targets, catalog, threshold=settings["threshold"])
+
+
+def answers_in_words(lists: pd.DataFrame, cases: pd.DataFrame) -> str:
+    """How many answers hold no readable title, and how long the others are, in one sentence.
+
+    Args:
+        lists: the first rung's, as written.
+        cases: that were asked.
+    """
+    sizes = lists.groupby(CASE).size().reindex(cases[CASE], fill_value=0)
+    outside, without_year = lists[ITEM].isna(), ~lists[TEXT].str.contains(r"\(\d{4}\)")
+    return (
+        f"{len(sizes)} answers, {(sizes == 0).sum()} of them without a readable title (a miss; nobody is"
+        f" left out); {sizes.mean():.2f} titles an answer, {sizes.max()} at most. Of all {len(lists)}"
+        f" titles {outside.sum()} are no movie of the catalog, {without_year.sum()} have no year."
+    )
 
 
 def sentence(table: pd.DataFrame, *, best: float) -> str:
@@ -145,7 +162,7 @@ def sentence(table: pd.DataFrame, *, best: float) -> str:
     ends = rows.set_index([SYSTEM, "rung"])["value"].unstack(sort=False)
     top, bottom = ends.columns[0], ends.columns[-1]
     lines = [
-        f"{systems.label(name)}: HR@1 {values[top]:.3f} {top}, {values[bottom]:.3f} at the strict end."
+        f"{systems.label(name)}: HR@1 {values[top]:.3f} {top}, {values[bottom]:.3f} on the last rung."
         for name, values in ends.iterrows()
     ]
     return " ".join([*lines, f"The paper's best has {best:.4f} (Figure 4, ml-1m, Mistral 7B)."])

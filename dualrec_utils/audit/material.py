@@ -130,19 +130,22 @@ class Material:
         """The last cases of every test user under `next_item`."""
         return self.cases["next_item"].groupby(USER).tail(n_cases)
 
-    def lists_of(self, answers: pd.Series, cases: pd.DataFrame) -> pd.DataFrame:
+    def lists_of(
+        self, answers: pd.Series, cases: pd.DataFrame, *, limit: int | None = None
+    ) -> pd.DataFrame:
         """Lists as written, movies already rated among them.
 
         Args:
             answers: `case_id` -> text, for every case.
             cases: the cases wanted.
+            limit: titles read of each answer; those that the prompt asks for if left out.
         """
         lists, _ = answers_to_predictions(
             list(answers.loc[cases[CASE]]),
             cases,
             self.matcher,
             seed=self.seed,
-            limit=self.tuning["n_titles"],
+            limit=limit or self.tuning["n_titles"],
         )
         return lists
 

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from dualrec_utils.audit import protocols, rules, steps
 from dualrec_utils.audit.material import FUSION, Material
 from dualrec_utils.audit.steps import Key, Measured
-from dualrec_utils.core import config, evaluation, predictions, splits
-from dualrec_utils.core.config import CASE, HISTORY, SYSTEM, USER
+from dualrec_utils.core import config, evaluation, metrics, predictions, splits
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, PROTOCOL, RANK, SYSTEM, USER
 from dualrec_utils.models import handoff, systems
 from dualrec_utils.models.hybrids import rerank
 from dualrec_utils.pipeline import params
@@ -212,6 +212,58 @@ def reference(
     return measured
 
 
+def leak(data: Material, measured: Measured, names: Sequence[str], **stats: float) -> pd.DataFrame:
+    """HR@1 of lists re-ranked with and without the answers among the references, the LSTM's list beside.
+
+    Args:
+        measured: from :func:`reference`.
+        names: systems of the lists that are re-ranked.
+
+    Returns:
+        One row a (protocol, system, list): `list` is `without` or `with` (the answers), `plain` for the
+        LSTM's own order with movies already rated kept, as in all lists here, and `plain, rated left out`;
+        `value`, `low`, `high`, `n_users`, `n_cases` of HR@1.
+    """
+    rows = []
+    for protocol in config.PROTOCOLS:
+        frames = {
+            (name, kind): measured[Key("reference", name, setting, protocol)]
+            for name in names
+            for kind, setting in (("without", HONEST), ("with", LEAKING))
+        }
+        frames |= {
+            ("lstm", "plain"): data.per_case("lstm" + predictions.SEEN_KEPT, protocol),
+            ("lstm", "plain, rated left out"): data.per_case("lstm", protocol),
+        }
+        for (name, kind), frame in frames.items():
+            row = evaluation.summarise(frame, columns=["hit_rate@1"], **stats).iloc[0]
+            rows.append({PROTOCOL: protocol, SYSTEM: name, "list": kind} | row.to_dict())
+    return pd.DataFrame(rows).astype({"n_users": int, "n_cases": int})
+
+
+def flatten_leak(table: pd.DataFrame, name: str) -> dict[str, float]:
+    """Flat metric keys of one system under `window_of_five`, the protocol of the released code.
+
+    `audit/leak/with/hit_rate@1`, `audit/leak/without/hit_rate@1` and, beside them, the LSTM's own list:
+    `audit/leak/lstm/hit_rate@1`, with rated movies left out `audit/leak/lstm_rated_left_out/hit_rate@1`.
+
+    Args:
+        table: from :func:`leak`.
+        name: the system.
+    """
+    names = {
+        (name, "with"): "with",
+        (name, "without"): "without",
+        ("lstm", "plain"): "lstm",
+        ("lstm", "plain, rated left out"): "lstm_rated_left_out",
+    }
+    flat: dict[str, float] = {}
+    for row in table[table[PROTOCOL] == "window_of_five"].itertuples():
+        if key := names.get((row.system, row.list)):
+            flat |= evaluation.with_interval(f"audit/leak/{key}/hit_rate@1", row)
+    return flat
+
+
 def shares_first(measured: Measured, names: Sequence[str], **stats: float) -> pd.DataFrame:
     """HR@1 as a share of HR@5 under `window_of_five`, with and without the answers in the reference.
 
@@ -270,6 +322,55 @@ def hit_rule(
     return measured, pd.concat(alike, ignore_index=True)
 
 
+def genres(data: Material, **stats: float) -> pd.DataFrame:
+    """Genre similarity of the first title, counted as the paper writes it and as its released code does.
+
+    The paper compares with the next movie (section 5.2); the released code takes the best of a user's last
+    five, and only first titles that are a movie (code/evaluation.py:119-136, see :mod:`audit.released`).
+    The lists are those of `window_of_five` throughout.
+
+    Returns:
+        One row a (system, counted): `counted` is `next movie` (an unmatched title counts 0), `best of
+        five` (likewise) and `best of five, matched only`; `value`, `low`, `high`, `n_users`, `n_cases`.
+    """
+    protocol, known, rows = "window_of_five", data.catalog.categories, []
+    for name in ("lstm", data.lora, data.reranked):
+        lists = data.read(name, protocol)
+        first = lists[lists[RANK] == 1].set_index(CASE)[ITEM]
+        frame = data.cases[protocol][[CASE, USER]]
+        alike = []
+        for case in frame[CASE]:
+            item = first.get(case)
+            ours = None if pd.isna(item) else known[item]
+            alike.append(
+                [metrics.genre_jaccard(ours, known[right]) for right in data.targets[protocol][case]]
+            )
+        frame = frame.assign(next=[values[0] for values in alike], best=[max(values) for values in alike])
+        matched = frame[frame[CASE].isin(first[first.notna()].index)]
+        counted = {
+            "next movie": frame.assign(genre_jaccard=frame["next"]),
+            "best of five": frame.assign(genre_jaccard=frame["best"]),
+            "best of five, matched only": matched.assign(genre_jaccard=matched["best"]),
+        }
+        for setting, own in counted.items():
+            row = evaluation.summarise(own, columns=["genre_jaccard"], **stats).iloc[0]
+            rows.append({SYSTEM: name, "counted": setting} | row.to_dict())
+    return pd.DataFrame(rows).astype({"n_users": int, "n_cases": int})
+
+
+def flatten_genres(table: pd.DataFrame) -> dict[str, float]:
+    """Flat metric keys: `audit/genres/<system>/<counted>/genre_jaccard`, `/low` and `/high` beside it.
+
+    Args:
+        table: from :func:`genres`.
+    """
+    flat: dict[str, float] = {}
+    for row in table.itertuples():
+        counted = row.counted.replace(",", "").replace(" ", "_")
+        flat |= evaluation.with_interval(f"audit/genres/{row.system}/{counted}/genre_jaccard", row)
+    return flat
+
+
 def list_length(data: Material) -> Measured:
     """Lists of ten movies of the catalog, or their first three."""
     return {
@@ -281,35 +382,18 @@ def list_length(data: Material) -> Measured:
     }
 
 
-def failures(data: Material, written: pd.DataFrame) -> Measured:
-    """Failed answers counted, or dropped; unusable titles in their places, or taken out (`compaction`).
+def compaction(data: Material, written: pd.DataFrame) -> Measured:
+    """Unusable titles in their places, or taken out of the lists.
 
     Args:
         written: the fine-tuned model's lists for `next_item`, from :func:`audit.rules.short_lists`.
     """
     fresh = predictions.drop_seen(written, data.cases["next_item"])
-    whole = data.judged(fresh)
-    complete = rules.complete(written, n_titles=data.tuning["n_titles"])
-    settings = {
-        ("failures", "counted"): whole,
-        ("failures", "incomplete dropped"): whole[whole[CASE].isin(complete)],
-        ("failures", "empty dropped"): whole[whole[CASE].isin(fresh[CASE])],
-        ("compaction", "kept in place"): whole,
-        ("compaction", "compacted"): data.judged(rules.compacted(fresh)),
+    settings = {"kept in place": fresh, "compacted": rules.compacted(fresh)}
+    return {
+        Key("compaction", data.lora, name, "next_item"): data.judged(lists)
+        for name, lists in settings.items()
     }
-    return {Key(step, data.lora, name, "next_item"): frame for (step, name), frame in settings.items()}
-
-
-def shares_counted(measured: Measured) -> str:
-    """Share of the cases that each way with failed answers counts, in one line.
-
-    Args:
-        measured: from :func:`failures`.
-    """
-    frames = {key.setting: frame for key, frame in measured.items() if key.step == "failures"}
-    return "Cases that count: " + ", ".join(
-        f"{name} {len(frame) / len(frames['counted']):.0%}" for name, frame in frames.items()
-    )
 
 
 def lstm_targets() -> tuple[dict[str, float], int]:

@@ -165,10 +165,13 @@ def full_ranking(
     )
 
 
-def lstm_scores(cases: pd.DataFrame, *, dataset: str) -> np.ndarray:
+def lstm_scores(cases: pd.DataFrame, *, dataset: str, max_history: int | None = None) -> np.ndarray:
     """Log-probabilities of the trained LSTM for cases it has no stored scores of.
 
     The network's shape comes from the section `lstm` of `params.yaml`, with which its weights were made.
+
+    Args:
+        max_history: last movies of a history that it reads; as many as in notebook 02 if left out.
 
     Returns:
         Shape (n_cases, n_items), rounded to float16 as the stored ones are.
@@ -188,4 +191,5 @@ def lstm_scores(cases: pd.DataFrame, *, dataset: str) -> np.ndarray:
     model = build_model(item_features(catalog, **shape), dropout=settings["dropout"])
     model.load_weights(path)
     rows = [catalog.rows(history) for history in cases[HISTORY]]
-    return log_probabilities(model, rows, max_history=settings["max_history"]).astype(np.float16)
+    longest = max_history or settings["max_history"]
+    return log_probabilities(model, rows, max_history=longest).astype(np.float16)

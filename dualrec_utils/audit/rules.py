@@ -1,8 +1,9 @@
 """The audit's readings of one and the same list: what counts as a hit, what the re-ranker may see.
 
 **Targets reach a ranking here.** :func:`leaking_similarities` is what the paper's released code
-does: the titles that answer the case stand among the references that a list is ordered by. It exists to
-measure what that gives away; the audit alone calls it, with targets from `evaluation.load_targets`.
+does (code/evaluation.py:104-105, see :mod:`audit.released`): the titles that answer the case stand among
+the references that a list is ordered by. It exists to measure what that gives away; the audit alone calls
+it, with targets from `evaluation.load_targets`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ def short_lists(data: Material) -> dict[tuple[str, str], pd.DataFrame]:
 
 def title_ratio(one: str, other: str) -> float:
     """difflib's similarity of two titles in lower case, in [0, 1]: the released code's rule.
+
+    Its lines stand in :mod:`audit.released`.
 
     >>> round(title_ratio("Die Hard (1988)", "die hard 2 (1990)"), 2)
     0.81
@@ -116,7 +119,7 @@ def leaking_similarities(
         Series on the index of `lists`, range [-1, 1].
     """
     best = rerank.similarities(lists, hints, catalog, embeddings)
-    width = int(targets.loc[lists[CASE].unique()].map(len).max())
+    width = int(targets.map(len).max())
     for place in range(width):
         answer = targets.map(lambda answers, place=place: answers[min(place, len(answers) - 1)])
         best = np.maximum(best, rerank.similarities(lists, answer, catalog, embeddings))
@@ -132,12 +135,6 @@ def compacted(lists: pd.DataFrame) -> pd.DataFrame:
     """Lists without titles that match no movie and without repeated movies, ranks closed."""
     ordered = lists[lists[ITEM].notna()].sort_values([CASE, RANK]).drop_duplicates([CASE, ITEM])
     return ordered.assign(**{RANK: ordered.groupby(CASE).cumcount() + 1}).astype(predictions.COLUMNS)
-
-
-def complete(lists: pd.DataFrame, *, n_titles: int) -> set[str]:
-    """Cases whose answer holds as many titles as asked for, all of them movies of the catalog."""
-    size = lists.groupby(CASE)[ITEM].count()
-    return set(size.index[size >= n_titles])
 
 
 def first_target(targets: pd.Series) -> pd.Series:

@@ -34,9 +34,7 @@ STEPS = {
     "reference": "Re-ranked towards the LSTM's title, or towards the answers too?",
     "hit_rule": "The same movie, or a title that looks alike?",
     "list_length": "Ten titles, or three?",
-    "failures": "Failed answers counted, or dropped?",
     "compaction": "Unusable titles keep their place, or are taken out?",
-    "prompt_history": "How much history in the prompt?",
     "lora_modules": "LoRA on four projections, or on q_proj and v_proj?",
     "lora_hints": "Hints out of sample, or in sample?",
     "lora_loss": "Loss on the answer, or on prompt and padding too?",
@@ -109,8 +107,8 @@ def difference(
     """Difference of the means over users, `frame` minus `other`, with its bootstrap interval.
 
     Users are paired: a resample draws the same ones for both sides. The two may have different cases of a
-    user (another protocol), and one may lack users altogether (settings that drop them); then each side is
-    the mean over the users it has.
+    user (another protocol), and one may lack users altogether (without a case under its protocol); then
+    each side is the mean over the users it has.
 
     Returns:
         Frame indexed by metric with `difference`, `low`, `high`, `n_users` (of both together).
@@ -178,12 +176,17 @@ def summarise(measured: Measured, **stats: float) -> pd.DataFrame:
         `n_cases`.
 
     Raises:
-        StudyError: for a step without words in :data:`STEPS`.
+        StudyError: for a step without words in :data:`STEPS`, or a setting without any case.
     """
     rows = []
     for key, frame in measured.items():
         if key.step not in STEPS:
             raise StudyError(f"the audit has no step {key.step!r}; steps: {', '.join(STEPS)}")
+        if frame.empty:
+            raise StudyError(
+                f"step {key.step}, {key.system}, setting {key.setting!r} under {key.protocol} has no case:"
+                " nothing can be averaged; take more test users or cases"
+            )
         summary = evaluation.summarise(frame, columns=METRICS, **stats)
         rows.append(summary.reset_index().assign(**key._asdict()))
     return _keys_first(rows, "metric")

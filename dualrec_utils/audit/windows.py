@@ -1,8 +1,8 @@
 """From the paper's Figure 3 to its Figure 4 with one LSTM: what the way of counting alone does.
 
 Figure 3 counts the next movie after every window of 30, with the movies already rated among the candidates
-(section 6.1); Figure 4, by the released code, counts any of a user's last five. Section 6.2 sets a value of
-the one beside a value of the other.
+(section 6.1); Figure 4, by the released code (:mod:`audit.released`), counts any of a user's last five.
+Section 6.2 sets a value of the one beside a value of the other.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 With one target these are the field's usual definitions. With several (`window_of_five`) a hit is any
 target in the top k, and NDCG is 1 / log2(rank + 1) of the first hit, as the paper's released code
-counts (the common definition with several relevant items divides by an ideal DCG instead).
+counts (github.com/SatoSakula/DUALRec at 02b4cce, code/evaluation.py:51-57; the common definition with
+several relevant items divides by an ideal DCG instead).
 """
 
 from __future__ import annotations

@@ -268,6 +268,7 @@ class Audit(Section):
     thresholds: list[Share] = Field(min_length=1)
     adapters: list[Literal["q_and_v_only", "in_sample_hints", "loss_everywhere"]]
     n_cases: int = Field(ge=1, le=50)
+    histories: list[Annotated[int, Field(ge=1, le=100)]]
 
     def _faults(self) -> Iterator[str]:
         if "most_popular" not in self.baselines:

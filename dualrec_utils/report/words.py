@@ -19,6 +19,8 @@ TITLES = {
 # What a figure shows, where its file name does not say it.
 CAPTIONS = {
     "audit/ladder": "The ladder: the same lists, from the released code's setting to this study's",
+    "audit/leak": "The leak: HR@1 with and without the answers among the re-ranker's references",
+    "audit/interface": "One language model asked in different ways, and the LSTM on the same movies",
     "audit/stage_1": "One LSTM, no language model: from the count of Figure 3 to that of Figure 4",
     "audit/steps": "Each step alone: the other setting minus this study's",
     "audit/steps_protocol": "Ground truth, candidates and training data, each alone",

@@ -18,11 +18,11 @@ def adapter_losses(curves: pd.DataFrame, *, note: str) -> Figure:
 
     Args:
         curves: `adapter` and the columns of :func:`models.finetuning.training.train`. A training loss is
-            the mean over an epoch and is drawn at its middle.
+            the mean over the steps since the row before and is drawn at their middle.
     """
     panels = (
         ("training, own answers of each", "train_loss", 0.5),
-        ("validation users", "validation_loss", 0),
+        ("validation users", "validation_loss", 0.0),
     )
     with study_style():
         figure, both = plt.subplots(1, 2, figsize=WIDE, sharey=True)
@@ -31,8 +31,15 @@ def adapter_losses(curves: pd.DataFrame, *, note: str) -> Figure:
                 # Of unlike length, so that colour and marker together tell more lines apart than either.
                 look = {"color": PALETTE[row % len(PALETTE)], "marker": MARKERS[row % len(MARKERS)]}
                 dashes = _DASHES[row % len(_DASHES)]
+                places = own["epoch"] - shift * own["epoch"].diff().fillna(0)
+                drawn = own[column].notna()
                 axes.plot(
-                    own["epoch"] - shift, own[column], label=systems.label(name), linestyle=dashes, **look
+                    places[drawn],
+                    own.loc[drawn, column],
+                    label=systems.label(name),
+                    linestyle=dashes,
+                    markersize=4,
+                    **look,
                 )
             axes.set(title=title, xlabel="epoch", xlim=(-0.1, curves["epoch"].max() + 0.1))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -5,6 +5,7 @@ The optimisation is the Trainer's of transformers, with the settings of the pape
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ from dualrec_utils.models.language import loading
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 _VALIDATION = "validation_loss"
+# Training losses of a curve at least, where there are as many steps.
+_POINTS = 20
 _SMALLER = (
     "lower batch_size (and raise accumulation by as much), set gradient_checkpointing to true, or"
     " quantization to nf4"
@@ -190,8 +193,10 @@ def train(
         checkpoint_steps: steps from one checkpoint to the next; the end of an epoch is one always.
 
     Returns:
-        One row an epoch, from 0 (before training): `epoch`, `train_loss` (mean over the epoch, with
-        dropout; missing at 0), `validation_loss`; nats a token of the answer.
+        Rows from epoch 0 (before training) to the last one, at least :data:`_POINTS` after it unless there
+        are fewer steps: `epoch` (with fractions), `train_loss` (mean over the steps since the row before,
+        with dropout; missing at 0), `validation_loss` (missing within an epoch); nats a token of the
+        answer.
 
     Raises:
         StudyError: for a loss that is not finite, too little memory, several GPUs without
@@ -267,9 +272,13 @@ def _curve(state: Mapping) -> pd.DataFrame:
     log = state["log_history"]
     validation = pd.Series({entry["epoch"]: entry[_VALIDATION] for entry in log if _VALIDATION in entry})
     steps = [(entry["step"], entry["loss"]) for entry in log if "loss" in entry]
-    per_epoch = state["max_steps"] // state["num_train_epochs"]
-    losses = pd.Series([loss for _, loss in steps]).groupby(
-        [(step - 1) // per_epoch + 1 for step, _ in steps]
-    )
-    curve = pd.DataFrame({"train_loss": losses.mean(), _VALIDATION: validation}).rename_axis("epoch")
+    n_epochs = state["num_train_epochs"]
+    per_epoch = state["max_steps"] // n_epochs
+    pieces = min(per_epoch, math.ceil(_POINTS / n_epochs))
+    # Steps that end a piece of training; an epoch's last one is among them.
+    ends = np.unique(np.linspace(0, per_epoch, pieces + 1).round().astype(int))[1:]
+    ends = np.concatenate([epoch * per_epoch + ends for epoch in range(n_epochs)])
+    numbers, values = zip(*steps, strict=True)
+    losses = pd.Series(values).groupby(ends[np.searchsorted(ends, numbers)] / per_epoch).mean()
+    curve = pd.DataFrame({"train_loss": losses, _VALIDATION: validation}).rename_axis("epoch")
     return curve.reset_index()

@@ -24,7 +24,8 @@ from dualrec_utils.pipeline import params, stages
 REPEATS = 5
 # Steps timed in one repeat: a second or two of work for each side.
 N_WINDOWS, N_PIECES = 1_024, 512
-# The paper names neither; 128 is what its released code takes, 1e-3 is Keras' default for Adam.
+# The paper names neither; 128 is what its released code takes (SatoSakula/DUALRec at
+# 02b4cce, code/thesis_duip_final_code.py:424), 1e-3 is Keras' default for Adam.
 WINDOW_BATCH, WINDOW_LEARNING_RATE = 128, 1.0e-3
 SHORT_PASSES = 1
 

@@ -72,11 +72,13 @@ def beside_published(rows: pd.DataFrame, published: dict) -> pd.DataFrame:
 
     Returns:
         Frame in the order of `published`, models that have not been run left out. `..._verdict` says
-        whether the mean over our seeds lies inside the band, below or above; empty without one, and beside
-        figures of another kind than `published`.
+        whether the mean over our seeds lies inside the band, below or above, and whether its interval over
+        users reaches into the band all the same; empty without one, and beside figures of another kind
+        than `published`.
     """
     ours = by_model(rows).set_index("model")
-    means = rows.groupby("model")[list(COMPARED)].mean()
+    ends = [f"{metric}{end}" for metric in COMPARED for end in ("", "_low", "_high")]
+    means = rows.groupby("model")[ends].mean()
     found = []
     for model, theirs in published.items():
         if model not in ours.index:
@@ -88,19 +90,28 @@ def beside_published(rows: pd.DataFrame, published: dict) -> pd.DataFrame:
                 if "band" in theirs and figure["kind"] == "published":
                     band = theirs["band"][metric]
                     row[f"{metric}_band"] = "{} to {}".format(*band)
-                    row[f"{metric}_verdict"] = place(means.loc[model, metric], band)
+                    value, *interval = means.loc[model, [f"{metric}{end}" for end in ("", "_low", "_high")]]
+                    row[f"{metric}_verdict"] = place(value, band, interval=interval)
             found.append(row)
     return pd.DataFrame(found)
 
 
-def place(value: float, band: Sequence[float]) -> str:
+def place(value: float, band: Sequence[float], *, interval: Sequence[float]) -> str:
     """`inside`, `below` or `above` of a band [lowest, highest], both of them inside.
 
-    >>> place(0.31, [0.30, 0.32])
+    Args:
+        interval: [low, high] of the value; where it reaches into a band that the value misses, it is said.
+
+    >>> place(0.31, [0.30, 0.32], interval=[0.29, 0.33])
     'inside'
+    >>> place(0.33, [0.30, 0.32], interval=[0.319, 0.341])
+    'above, its interval reaches in'
     """
     low, high = band
-    return "below" if value < low else "above" if value > high else "inside"
+    if low <= value <= high:
+        return "inside"
+    side = "below" if value < low else "above"
+    return f"{side}, its interval reaches in" if interval[0] <= high and interval[1] >= low else side
 
 
 def write_all(published: Path = PUBLISHED) -> dict[str, pd.DataFrame]:
