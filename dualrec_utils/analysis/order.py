@@ -59,10 +59,21 @@ def leads(dataset: str, system: str) -> pd.DataFrame:
 def wide(dataset: str, *, metric: str = "ndcg@5") -> pd.DataFrame:
     """One metric of all models, a column an order, as `value [low, high]`; empty where not run."""
     levels = read(dataset, "levels")
-    if levels.empty:
-        return levels
-    rows = levels[levels["metric"] == metric]
-    cells = [f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in rows.itertuples()]
+    return _wide(levels[levels["metric"] == metric], signed=False) if len(levels) else levels
+
+
+def wide_leads(dataset: str, *, metric: str = "ndcg@5") -> pd.DataFrame:
+    """What every model leads EASE-R by, as :func:`wide`, in points."""
+    effects = read(dataset, "effects")
+    if effects.empty:
+        return effects
+    rows = effects[(effects["minus"] == "ease") & (effects["metric"] == metric)]
+    return _wide(rows.assign(**rows[["value", "low", "high"]] * 100), signed=True)
+
+
+def _wide(rows: pd.DataFrame, *, signed: bool) -> pd.DataFrame:
+    form = "+.1f" if signed else ".3f"
+    cells = [f"{row.value:{form}} [{row.low:{form}}, {row.high:{form}}]" for row in rows.itertuples()]
     names = rows["model"].map(systems.label)
     frame = rows.assign(cell=cells, model=names).pivot(index="model", columns="asked", values="cell")
     order = [asked for asked in WORDS if asked in frame]
