@@ -171,7 +171,7 @@ def lstm_scores(cases: pd.DataFrame, *, dataset: str) -> np.ndarray:
     The network's shape comes from the section `lstm` of `params.yaml`, with which its weights were made.
 
     Returns:
-        Shape (n_cases, n_items), rounded to float16 as the stored ones are.
+        Shape (n_cases, n_items), float32 as the stored ones are.
 
     Raises:
         StudyError: when the weights are not there.
@@ -188,4 +188,4 @@ def lstm_scores(cases: pd.DataFrame, *, dataset: str) -> np.ndarray:
     model = build_model(item_features(catalog, **shape), dropout=settings["dropout"])
     model.load_weights(path)
     rows = [catalog.rows(history) for history in cases[HISTORY]]
-    return log_probabilities(model, rows, max_history=settings["max_history"]).astype(np.float16)
+    return log_probabilities(model, rows, max_history=settings["max_history"])
