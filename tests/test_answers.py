@@ -38,7 +38,7 @@ def world(tiny, tmp_path):
         write_hints(dict(zip(cases[CASE], unseen, strict=True)), scope)
         folder.mkdir(parents=True, exist_ok=True)
         scores = np.tile(np.arange(len(catalog), dtype=np.float32), (len(cases), 1))
-        np.save(folder / f"scores_{scope.label}.npy", scores)
+        np.save(folder / f"scores_lstm_{scope.label}.npy", scores)
     model = loading.load_model(tiny_models.tiny_mistral(tmp_path / "model", chat=False))
     return catalog, *model
 

@@ -63,7 +63,7 @@ def data(tiny, monkeypatch):
         leave_answers(test.replace(stage="lora_finetuning"), cases, catalog, rng)
         folder = config.handoff_dir("ml-100k", "lstm")
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / f"scores_{test.label}.npy", rng.random((len(cases), len(catalog))))
+        np.save(folder / f"scores_lstm_{test.label}.npy", rng.random((len(cases), len(catalog))))
         hints = pd.DataFrame({CASE: cases[CASE], ITEM: rng.choice(catalog.ids, size=len(cases))})
         hints.to_parquet(folder / f"hints_{test.label}.parquet")
     sections = {

@@ -10,8 +10,9 @@ from joblib.externals.loky import get_reusable_executor
 
 from dualrec_utils.content import sentences
 from dualrec_utils.core import config, files, predictions, splits
+from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.predictions import scopes
-from dualrec_utils.models import baselines
+from dualrec_utils.models import baselines, handoff
 from dualrec_utils.models.baselines import experiment, pieces
 from dualrec_utils.models.baselines.base import Diverged
 from dualrec_utils.studies import seeds
@@ -46,15 +47,29 @@ def test_a_second_run_restores_what_the_first_wrote(histories):
     assert first.curves["epoch"].max() == first.cost["n_epochs"] == 2
     assert first.cost["trained_on"] == "a target at every position"
     assert first.cost["fit_seconds"] > 0 and first.cost["peak_memory_mb"] > 10
-    before = lists_of("gru4rec_seen_kept")
+    before, scope = lists_of("gru4rec_seen_kept"), scopes("ml-100k", "baselines")[0]
+    scores = handoff.load_scores("gru4rec", scope)
     # What DVC does before a stage runs.
-    shutil.rmtree(config.predictions_dir("ml-100k", "baselines"))
+    shutil.rmtree(config.stage_dir("ml-100k", "baselines"))
     again = pieces.obtain("gru4rec", TRAINED, histories, seed=1, **PLACE)
     assert not again.fitted
     assert again.cost == first.cost and again.systems == first.systems
     assert again.curves.equals(first.curves)
     after = lists_of("gru4rec_seen_kept")
     assert all(after[key].equals(before[key]) for key in before)
+    assert (handoff.load_scores("gru4rec", scope) == scores).all()
+
+
+def test_scores_are_left_of_the_models_that_are_fused_and_give_the_lists_written(histories):
+    models = {"markov": {"smoothing": 10}, "ease": {"query_length": 5, "l2": 10}}
+    pieces.obtain_all(models, histories, seed=1, n_jobs=1, **PLACE)
+    assert handoff.scored_baselines("ml-100k") == ["ease"]
+    ids = load_catalog("ml-100k").ids
+    for scope in scopes("ml-100k", "baselines"):
+        assert not handoff.scores_path("markov", scope).exists()
+        cases, scores = predictions.load_cases(scope), handoff.load_scores("ease", scope)
+        lists = predictions.from_scores(scores, cases, ids, seed=1)
+        assert lists.equals(predictions.read("ease", scope))
 
 
 def test_what_a_piece_depends_on_fits_it_anew_and_nothing_else(histories, tmp_path, monkeypatch):

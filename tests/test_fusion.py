@@ -88,10 +88,10 @@ def test_seen_movies_are_no_candidates_and_lend_no_floor():
     assert np.exp(kept) == pytest.approx(np.exp(LSTM))
 
 
-def test_candidates_are_the_lstms_best_united_with_what_was_scored():
-    language = np.array([[np.nan, np.nan, -1.0]])
-    lstm, _ = fusion.align(LSTM, language, CASES, CATALOG, seed=1, n_candidates=1)
-    assert np.isfinite(lstm).tolist() == [[True, False, True]]
+def test_candidates_are_the_lstms_first_whatever_the_other_model_scored():
+    for other in (np.array([[np.nan, np.nan, -1.0]]), LANGUAGE):
+        sides = fusion.align(LSTM, other, CASES, CATALOG, seed=1, n_candidates=2)
+        assert [np.isfinite(side).tolist() for side in sides] == [[[True, True, False]]] * 2
 
 
 @st.composite
@@ -204,7 +204,7 @@ def of_split(split: str) -> dict:
     targets = pd.read_parquet(path).set_index("case_id")["item_id"]
     language = np.zeros(lstm.shape)
     language[np.arange(len(cases)), catalog.columns(targets[cases["case_id"]])] = 5
-    return {"lstm": lstm, "language": language, "cases": cases, "catalog": catalog}
+    return {"lstm": lstm, "other": language, "cases": cases, "catalog": catalog}
 
 
 SETTINGS = {"scope": Scope("ml-100k", "toy", "next_item", "validation"), "seed": 1}
@@ -230,7 +230,7 @@ def test_the_better_side_is_chosen_and_everything_tried_is_kept(tiny):
 
 def test_ties_go_to_the_smaller_weight(tiny):
     own = of_split("validation")
-    own["language"] = own["lstm"].copy()
+    own["other"] = own["lstm"].copy()
     _, choice = fusion_weights.choose_weight(**own, weights=[1, 0.5, 0.25], **SETTINGS)
     assert (choice["method"], choice["weight"]) == (fusion.METHODS[0], 0.25)
 
@@ -247,15 +247,15 @@ def test_scores_of_other_cases_are_refused(tiny):
     scope = Scope("ml-100k", "toy", "next_item", "test")
     folder = config.handoff_dir("ml-100k", "lstm")
     with pytest.raises(StudyError, match="dvc repro lstm"):
-        handoff.load_lstm_scores(scope)
+        handoff.load_scores("lstm", scope)
     folder.mkdir(parents=True)
     for n_cases in (len(cases) + 1, len(cases)):
-        matrix = np.zeros((n_cases, len(catalog)), dtype=np.float16)
-        np.save(folder / "scores_next_item_test.npy", matrix)
+        matrix = np.zeros((n_cases, len(catalog)), dtype=np.float32)
+        np.save(folder / "scores_lstm_next_item_test.npy", matrix)
         if n_cases > len(cases):
             with pytest.raises(StudyError, match="expected"):
-                handoff.load_lstm_scores(scope)
-    assert handoff.load_lstm_scores(scope).shape == matrix.shape
+                handoff.load_scores("lstm", scope)
+    assert handoff.load_scores("lstm", scope).shape == matrix.shape
 
 
 @pytest.fixture

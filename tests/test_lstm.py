@@ -247,9 +247,9 @@ def test_hints_are_unseen_and_scores_stay_as_they_were(catalog):
 
 @given(seed=st.integers(0, 10_000), n_values=st.integers(1, 4), n_seen=st.integers(0, N_ITEMS - 1))
 def test_a_hint_is_the_first_of_the_list_of_unseen_movies(catalog, seed, n_values, n_seen):
-    # Few values, in the precision of saved scores: equal ones are common.
+    # Few values: equal ones are common.
     draw = np.random.default_rng(seed)
-    scores = -draw.integers(0, n_values, size=(3, N_ITEMS)).astype(np.float16)
+    scores = -draw.integers(0, n_values, size=(3, N_ITEMS)).astype(np.float32)
     histories = [draw.permutation(catalog.ids)[:n_seen] for _ in range(3)]
     cases = pd.DataFrame({"case_id": ["a", "b", "c"], "history": histories})
     lists = predictions.from_scores(scores, cases, catalog.ids, seed=1)
@@ -268,7 +268,7 @@ def test_held_out_hints_are_read_from_the_lists_and_written_nowhere(tiny):
     lstm_scores.score_all(network, catalog, [scope], max_history=30, seed=1)
     cases = predictions.load_cases(scope)
     draw = {"names": cases["case_id"], "seed": 1}
-    best = lstm_scores.hints(handoff.load_lstm_scores(scope), list(cases["history"]), catalog, **draw)
+    best = lstm_scores.hints(handoff.load_scores("lstm", scope), list(cases["history"]), catalog, **draw)
     hints = handoff.load_hints(scope.replace(stage="zero_shot_llm"))
     assert hints.to_dict() == dict(zip(cases["case_id"], best, strict=True))
     assert not list((config.ROOT / "data").rglob("*hints*"))

@@ -69,7 +69,7 @@ def candidates(
         (measured, system -> its frame of every draw among 20).
     """
     step = "candidates"
-    scores = {"lstm": handoff.load_lstm_scores(data.scopes["next_item"])}
+    scores = {"lstm": handoff.load_scores("lstm", data.scopes["next_item"])}
     histories = list(splits.load_histories(data.dataset, "train").values())
     for name in tqdm(fitted_at_once(data.baselines), desc="fit"):
         scores[name] = _fitted(data, name, histories, data.cases["next_item"])

@@ -174,7 +174,7 @@ def lstm_scores(cases: pd.DataFrame, *, dataset: str, max_history: int | None = 
         max_history: last movies of a history that it reads; as many as in notebook 02 if left out.
 
     Returns:
-        Shape (n_cases, n_items), rounded to float16 as the stored ones are.
+        Shape (n_cases, n_items), float32 as the stored ones are.
 
     Raises:
         StudyError: when the weights are not there.
@@ -192,4 +192,4 @@ def lstm_scores(cases: pd.DataFrame, *, dataset: str, max_history: int | None = 
     model.load_weights(path)
     rows = [catalog.rows(history) for history in cases[HISTORY]]
     longest = max_history or settings["max_history"]
-    return log_probabilities(model, rows, max_history=longest).astype(np.float16)
+    return log_probabilities(model, rows, max_history=longest)

@@ -1,4 +1,4 @@
-"""What a stage leaves for later ones: the LSTM's scores and hints, language models' answers and scores."""
+"""What a stage leaves for later ones: score matrices, the LSTM's hints, language models' answers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,47 @@ from dualrec_utils.core.config import CASE, ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 
+# The LSTM of notebook 02, and a second one trained from another seed.
+LSTM, LSTM_AGAIN = "lstm", "lstm_again"
+# Baselines whose scores stage `baselines` leaves, to be fused with the LSTM's in notebook 06.
+SCORED_BASELINES = ("gru4rec", "ease")
 # Column of a language model's title scores in files (nats).
 LOG_PROBABILITY = "log_probability"
 # Column of the hints for training users from the LSTM that was trained on them.
 IN_SAMPLE = "in_sample_item_id"
 
 
-def load_lstm_scores(scope: Scope) -> np.ndarray:
-    """The LSTM's log-probabilities for the cases of a scope, whatever its stage.
+def scores_path(name: str, scope: Scope) -> Path:
+    """Where a model's scores for the cases of a scope lie.
+
+    Args:
+        name: :data:`LSTM`, :data:`LSTM_AGAIN` or a baseline.
+        scope: whose stage plays no part.
+    """
+    stage = LSTM if name in (LSTM, LSTM_AGAIN) else "baselines"
+    return config.handoff_dir(scope.dataset, stage) / f"scores_{name}_{scope.label}.npy"
+
+
+def save_scores(scores: np.ndarray, name: str, scope: Scope) -> np.ndarray:
+    """Write a model's scores for the cases of a scope.
+
+    Args:
+        scores: shape (n_cases, n_items), finite, higher is better.
+
+    Returns:
+        The scores as written, float32: whoever ranks these has the order that later stages have.
+    """
+    scores = scores.astype(np.float32)
+    with files.replacing(scores_path(name, scope)) as temporary, open(temporary, "wb") as out:
+        np.save(out, scores)
+    return scores
+
+
+def load_scores(name: str, scope: Scope) -> np.ndarray:
+    """A model's scores for the cases of a scope; of the LSTMs, log-probabilities.
+
+    Args:
+        name, scope: as :func:`scores_path`.
 
     Returns:
         float64, shape (n_cases, n_items): rows as :func:`predictions.load_cases`, columns as
@@ -30,14 +63,38 @@ def load_lstm_scores(scope: Scope) -> np.ndarray:
     Raises:
         StudyError: when the file is not there or belongs to other cases or another catalog.
     """
-    path = config.handoff_dir(scope.dataset, "lstm") / f"scores_{scope.label}.npy"
+    path = scores_path(name, scope)
+    stage = path.parent.parent.name
     if not path.is_file():
-        raise StudyError(f"{path} is not there: run `dvc repro lstm` first")
+        raise StudyError(f"{path} is not there: run `dvc repro {stage}` first")
     scores = np.load(path).astype(np.float64)
     wanted = (len(predictions.load_cases(scope)), len(load_catalog(scope.dataset)))
     if scores.shape != wanted:
-        raise StudyError(f"{path} has shape {scores.shape}, expected {wanted}: run `dvc repro lstm` anew")
+        raise StudyError(
+            f"{path} has shape {scores.shape}, expected {wanted}: run `dvc repro {stage}` anew"
+        )
     return scores
+
+
+def note_scored(names: Sequence[str], dataset: str) -> Path:
+    """Write which baselines have left scores: a folder without a file would be none to DVC."""
+    return files.write_json({"models": list(names)}, _scored_file(dataset))
+
+
+def scored_baselines(dataset: str) -> list[str]:
+    """The baselines of :data:`SCORED_BASELINES` that a run has fitted: `load_scores` has their scores.
+
+    Raises:
+        StudyError: before stage `baselines`.
+    """
+    path = _scored_file(dataset)
+    if not path.is_file():
+        raise StudyError(f"{path} is not there: run `dvc repro baselines` first")
+    return files.read_json(path)["models"]
+
+
+def _scored_file(dataset: str) -> Path:
+    return config.handoff_dir(dataset, "baselines") / "scored.json"
 
 
 def title_scores_path(model: str, scope: Scope) -> Path:
@@ -72,7 +129,7 @@ def candidates_of(
     """The LSTM's best movies of every case: the first of the whole catalog and the first not yet seen.
 
     Args:
-        lstm: shape (n_cases, n_items), from :func:`load_lstm_scores`.
+        lstm: shape (n_cases, n_items), from :func:`load_scores`.
         cases: frame with `case_id` and `history`, row i belonging to row i of `lstm`.
         catalog: the movies.
         n_candidates: movies of each of the two lists, 1 to 100.

@@ -45,6 +45,9 @@ _AFTER = {
     "dualrec_fusion": "LSTM and language model fused (ours)",
     "dualrec_fusion_mmr": "fused, diversified by MMR",
     "dualrec_fusion_genres": "fused, diversified by genres",
+    "fusion_lstm_lstm_again": "LSTM and a second LSTM fused",
+    "fusion_lstm_gru4rec": "LSTM and GRU4Rec fused",
+    "fusion_lstm_ease": "LSTM and EASE-R fused",
 }
 # Kinds of a language model's systems, in the order of rows.
 _KINDS = {

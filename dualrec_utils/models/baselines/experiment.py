@@ -15,7 +15,7 @@ from dualrec_utils.core import evaluation, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import HISTORY, USER
 from dualrec_utils.core.predictions import Scope, scopes
-from dualrec_utils.models import baselines
+from dualrec_utils.models import baselines, handoff
 from dualrec_utils.models.baselines.base import Baseline, Diverged, Scorer
 
 # What hyperparameters are chosen by, on the validation cases of next_item.
@@ -111,7 +111,7 @@ def try_each(
 
 
 def write_predictions(model: Baseline, system: str, *, dataset: str) -> list[str]:
-    """Write a fitted baseline's lists for every protocol and split.
+    """Write a fitted baseline's lists for every protocol and split, and scores that later stages read.
 
     Returns:
         The systems written: `system`, with movies already seen left out, and beside it the one with
@@ -121,6 +121,9 @@ def write_predictions(model: Baseline, system: str, *, dataset: str) -> list[str
     for scope in scopes(dataset, STAGE):
         cases = predictions.load_cases(scope)
         scores = model.score(cases[HISTORY])
+        if system in handoff.SCORED_BASELINES:
+            # Ranked as saved, so that whoever fuses the matrix starts from the same ranking.
+            scores = handoff.save_scores(scores, system, scope)
         for name, left_out in zip(names, (True, False), strict=True):
             lists = predictions.from_scores(
                 scores, cases, model.item_ids, seed=model.seed, exclude_seen=left_out

@@ -1,4 +1,4 @@
-"""Fit a baseline, write its predictions, and keep both until its settings, code or data change.
+"""Fit a baseline, write what it leaves, and keep both until its settings, code or data change.
 
 A piece lies under `data/<dataset>/checkpoints/baselines/<system>/`, outside what DVC clears before a run:
 adding a model fits one model, and a killed run goes on where it stopped.
@@ -27,7 +27,7 @@ from dualrec_utils.core import closure, config, files, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import HISTORY
 from dualrec_utils.core.predictions import Scope, scopes
-from dualrec_utils.models import baselines
+from dualrec_utils.models import baselines, handoff
 from dualrec_utils.models.baselines import experiment
 from dualrec_utils.models.baselines.base import Diverged
 from dualrec_utils.models.baselines.experiment import STAGE
@@ -70,24 +70,30 @@ def obtain(name: str, settings: dict, histories: list[np.ndarray], *, dataset: s
         Diverged: when the loss turns NaN; nothing is kept then.
     """
     about = _about(name, settings, dataset=dataset, seed=seed)
-    kept, there = piece_dir(dataset, name), config.predictions_dir(dataset, STAGE)
+    kept, there = piece_dir(dataset, name), config.stage_dir(dataset, STAGE)
     if (kept / "about.json").is_file() and files.read_json(kept / "about.json") == about:
         left = files.read_json(kept / "left.json")
-        shutil.copytree(kept / "predictions", there, dirs_exist_ok=True)
+        shutil.copytree(kept / "stage", there, dirs_exist_ok=True)
         return Piece(left["systems"], pd.read_parquet(kept / "curves.parquet"), left["cost"], fitted=False)
     with experiment.one_thread(name):
         piece = _fit(name, settings, histories, dataset=dataset, seed=seed)
     with files.replacing_folder(kept) as temporary:
-        for scope in scopes(dataset, STAGE):
-            for system in piece.systems:
-                path = predictions.path_of(system, scope)
-                copy = temporary / "predictions" / path.relative_to(there)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(path, copy)
+        for path in _left_by(name, piece.systems, dataset):
+            copy = temporary / "stage" / path.relative_to(there)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
         files.write_parquet(piece.curves, temporary / "curves.parquet")
         files.write_json({"systems": piece.systems, "cost": piece.cost}, temporary / "left.json")
         files.write_json(about, temporary / "about.json")
     return piece
+
+
+def _left_by(name: str, systems: list[str], dataset: str) -> list[Path]:
+    """The files of a baseline in the stage's folder."""
+    on = scopes(dataset, STAGE)
+    scored = [name] if name in handoff.SCORED_BASELINES else []
+    lists = [predictions.path_of(system, scope) for scope in on for system in systems]
+    return lists + [handoff.scores_path(one, scope) for scope in on for one in scored]
 
 
 def obtain_all(
@@ -120,6 +126,7 @@ def obtain_all(
         found = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
         results = dict(zip(models, tqdm(found, total=len(tasks), desc="baselines"), strict=True))
     pieces = {name: found for name, found in results.items() if isinstance(found, Piece)}
+    handoff.note_scored([name for name in handoff.SCORED_BASELINES if name in pieces], dataset)
     return pieces, {name: found for name, found in results.items() if name not in pieces}
 
 

@@ -1,9 +1,10 @@
-"""Combine the LSTM's distribution over movies with a language model's: the study's own `dualrec_fusion`.
+"""Combine the LSTM's distribution over movies with another model's.
 
-The paper hands the LSTM's movie to the language model inside the prompt and reads the answer
-(section 4.2.2). Here both models score the same candidates and the scores are combined, so that
-neither model's doubt is lost. The candidates of a case are the movies that the language model scored,
-united with the LSTM's best; each model's scores are turned into a distribution over them.
+With a language model that is the study's own `dualrec_fusion`. The paper hands the LSTM's movie to the
+language model inside the prompt and reads the answer (section 4.2.2). Here both models score the same
+candidates and the scores are combined, so that neither model's doubt is lost. The candidates of a case are
+the LSTM's first movies, whatever the other model is, so that all pairs choose among the same movies; each
+model's scores are turned into a distribution over them.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ class Sides(NamedTuple):
 
     Attributes:
         lstm: shape (n_cases, n_items), log-probabilities of every movie.
-        language: same shape, the language model's title scores, NaN where it scored none.
+        other: same shape, the other model's scores in nats, NaN where it scored none.
         cases: frame with `case_id`, `user_id` and `history`, row i belonging to row i of the matrices.
     """
 
     lstm: np.ndarray
-    language: np.ndarray
+    other: np.ndarray
     cases: pd.DataFrame
 
 
 def load_sides(model: str, scope: Scope, catalog: Catalog) -> Sides:
-    """Read both models' scores for the cases of a scope.
+    """Read the LSTM's and a language model's scores for the cases of a scope.
 
     Args:
         model: the language model's name in `params.yaml`.
@@ -55,7 +56,9 @@ def load_sides(model: str, scope: Scope, catalog: Catalog) -> Sides:
         StudyError: when one of the two has not left its scores, or they belong to other cases.
     """
     cases, titles = predictions.load_cases(scope), handoff.load_title_scores(model, scope)
-    return Sides(handoff.load_lstm_scores(scope), title_score_matrix(titles, cases, catalog), cases)
+    return Sides(
+        handoff.load_scores(handoff.LSTM, scope), title_score_matrix(titles, cases, catalog), cases
+    )
 
 
 def title_score_matrix(frame: pd.DataFrame, cases: pd.DataFrame, catalog: Catalog) -> np.ndarray:
@@ -98,7 +101,7 @@ def title_score_matrix(frame: pd.DataFrame, cases: pd.DataFrame, catalog: Catalo
 
 def align(
     lstm: np.ndarray,
-    language: np.ndarray,
+    other: np.ndarray,
     cases: pd.DataFrame,
     catalog: Catalog,
     *,
@@ -108,7 +111,7 @@ def align(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both models' distributions over the same candidates.
 
-    A candidate that the language model did not score gets that case's lowest score: where the scored
+    A candidate that the other model did not score gets that case's lowest score: where the scored
     movies are the model's own best, as a beam's are, none of the others can deserve more. Each side is
     then renormalised over the candidates. That shifts all scores of a case alike and so cannot change
     a weighted sum of log-probabilities; a mixture of probabilities needs it, since a language model
@@ -116,58 +119,58 @@ def align(
 
     Args:
         lstm: shape (n_cases, n_items), log-probabilities of every movie.
-        language: same shape, NaN where not scored, from :func:`title_score_matrix`.
+        other: same shape, NaN where not scored, as in :class:`Sides`.
         cases: frame with `case_id` and `history`, row i belonging to row i of the matrices.
         seed: of equal scores at the edge of the LSTM's best.
         exclude_seen: leave the movies of the history out, on both sides, before renormalising.
-        n_candidates: movies of the LSTM that are candidates whatever the language model scored.
+        n_candidates: first movies of the LSTM, the candidates.
 
     Returns:
-        (lstm, language): same shape, each row's probabilities sum to 1, minus infinity outside the
+        (lstm, other): same shape, each row's probabilities sum to 1, minus infinity outside the
         candidates.
 
     Raises:
-        StudyError: when shapes disagree or no candidate is left.
+        StudyError: when shapes disagree, or the other model scored no movie of a case.
     """
-    if not lstm.shape == language.shape == (len(cases), len(catalog)):
+    if not lstm.shape == other.shape == (len(cases), len(catalog)):
         raise StudyError(
-            f"LSTM scores have shape {lstm.shape}, title scores {language.shape}; both must be"
+            f"LSTM scores have shape {lstm.shape}, the other's {other.shape}; both must be"
             f" ({len(cases)}, {len(catalog)}): one row a case and one column a catalog movie"
         )
     allowed = np.ones(lstm.shape, dtype=bool)
     if exclude_seen:
         allowed = ~marked(cases[HISTORY], catalog.ids)
-    scored = ~np.isnan(language) & allowed
     likely = np.zeros(lstm.shape, dtype=bool)
     best = predictions.best(np.where(allowed, lstm, -np.inf), cases[CASE], seed=seed, k=n_candidates)
     np.put_along_axis(likely, best, True, axis=1)
-    candidates = scored | (allowed & likely)
+    candidates = likely & allowed
+    scored = ~np.isnan(other) & allowed
     if not scored.any(axis=1).all():
         lacking = cases[CASE].iloc[(~scored.any(axis=1)).argmax()]
-        raise StudyError(f"case {lacking!r}: the language model scored no movie outside the history")
-    floor = np.where(scored, language, np.inf).min(axis=1, keepdims=True)
-    filled = np.where(scored, language, floor)
+        raise StudyError(f"case {lacking!r}: the other model scored no movie outside the history")
+    floor = np.where(scored, other, np.inf).min(axis=1, keepdims=True)
+    filled = np.where(scored, other, floor)
     both = (np.where(candidates, side, -np.inf) for side in (lstm, filled))
     first, second = (log_softmax(side, axis=1) for side in both)
     return first, second
 
 
-def combine(lstm: np.ndarray, language: np.ndarray, *, weight: float, method: str) -> np.ndarray:
+def combine(lstm: np.ndarray, other: np.ndarray, *, weight: float, method: str) -> np.ndarray:
     """One score for each candidate.
 
     With p for the two distributions, w for `weight` and r for a movie's rank on one side:
 
-    - `log_linear`: w log p_language + (1 - w) log p_lstm (a product of experts)
-    - `mixture`: log(w p_language + (1 - w) p_lstm)
-    - `reciprocal_rank`: w / (60 + r_language) + (1 - w) / (60 + r_lstm), the weighted form of Cormack
+    - `log_linear`: w log p_other + (1 - w) log p_lstm (a product of experts)
+    - `mixture`: log(w p_other + (1 - w) p_lstm)
+    - `reciprocal_rank`: w / (60 + r_other) + (1 - w) / (60 + r_lstm), the weighted form of Cormack
       et al. (SIGIR 2009); equal scores share the better rank
 
     A temperature for either side would add nothing to `log_linear`: only the ratio of the two factors
     decides the order.
 
     Args:
-        lstm, language: from :func:`align`.
-        weight: of the language model, in [0, 1].
+        lstm, other: from :func:`align`.
+        weight: of the other model, in [0, 1].
         method: one of :data:`METHODS`.
 
     Returns:
@@ -181,12 +184,12 @@ def combine(lstm: np.ndarray, language: np.ndarray, *, weight: float, method: st
     inside = np.isfinite(lstm)
     fused = np.full(lstm.shape, -np.inf)
     if method == "log_linear":
-        fused[inside] = weight * language[inside] + (1 - weight) * lstm[inside]
+        fused[inside] = weight * other[inside] + (1 - weight) * lstm[inside]
     elif method == "mixture":
-        both = np.stack([language[inside], lstm[inside]])
+        both = np.stack([other[inside], lstm[inside]])
         fused[inside] = logsumexp(both, b=np.array([[weight], [1 - weight]]), axis=0)
     elif method == "reciprocal_rank":
-        ranks = [rankdata(-side, method="min", axis=1)[inside] for side in (language, lstm)]
+        ranks = [rankdata(-side, method="min", axis=1)[inside] for side in (other, lstm)]
         fused[inside] = weight / (_RECIPROCAL_K + ranks[0]) + (1 - weight) / (_RECIPROCAL_K + ranks[1])
     else:
         raise StudyError(f"unknown fusion method {method!r}; known: {list(METHODS)}")
@@ -195,7 +198,7 @@ def combine(lstm: np.ndarray, language: np.ndarray, *, weight: float, method: st
 
 def fused_lists(
     lstm: np.ndarray,
-    language: np.ndarray,
+    other: np.ndarray,
     cases: pd.DataFrame,
     catalog: Catalog,
     *,
@@ -210,21 +213,24 @@ def fused_lists(
     Args and errors: as there; `seed` is written into the column, too.
     """
     shown = {"seed": seed, "exclude_seen": exclude_seen, "n_candidates": n_candidates}
-    sides = align(lstm, language, cases, catalog, **shown)
+    sides = align(lstm, other, cases, catalog, **shown)
     fused = combine(*sides, weight=weight, method=method)
     # What is seen is out already: minus infinity.
     return predictions.from_scores(fused, cases, catalog.ids, seed=seed, exclude_seen=False)
 
 
-def fuse_all(sides: Mapping[Scope, Sides], catalog: Catalog, **settings) -> Lists:
+def fuse_all(
+    sides: Mapping[Scope, Sides], catalog: Catalog, *, system: str = SYSTEM_NAME, **settings
+) -> Lists:
     """:func:`fused_lists` of every scope, the headline lists and those with seen movies kept.
 
     Args:
         sides: from :func:`load_sides`.
+        system: its name in files.
         settings: `weight`, `method`, `seed`, `n_candidates` of :func:`fused_lists`.
     """
     return {
-        (scope, SYSTEM_NAME + suffix): fused_lists(*both, catalog, exclude_seen=not suffix, **settings)
+        (scope, system + suffix): fused_lists(*both, catalog, exclude_seen=not suffix, **settings)
         for scope, both in sides.items()
         for suffix in ("", SEEN_KEPT)
     }

@@ -21,7 +21,7 @@ CHOSEN_BY, _N_FOLDS = "ndcg@5", 5
 
 def choose_weight(
     lstm: np.ndarray,
-    language: np.ndarray,
+    other: np.ndarray,
     cases: pd.DataFrame,
     catalog: Catalog,
     *,
@@ -36,8 +36,8 @@ def choose_weight(
     The highest mean of `ndcg@5` over users wins; ties go to the smaller weight, then to the earlier method.
 
     Args:
-        lstm, language, cases, catalog: as :func:`align`, of the validation split.
-        weights: of the language model, each in [0, 1].
+        lstm, other, cases, catalog: as :func:`align`, of the validation split.
+        weights: of the other model, each in [0, 1].
 
     Returns:
         (tried, choice): `tried` has one row for each method, weight and case, with `user_id` and the
@@ -48,7 +48,7 @@ def choose_weight(
     """
     splits.check_apart(cases[USER], splits.load_splits(scope.dataset), split="validation")
     targets = evaluation.load_targets(scope.dataset, scope.protocol)
-    sides = align(lstm, language, cases, catalog, seed=seed, n_candidates=n_candidates)
+    sides = align(lstm, other, cases, catalog, seed=seed, n_candidates=n_candidates)
     tried = []
     settings = [(method, weight) for method in methods for weight in weights]
     for method, weight in tqdm(settings, desc="fusion weights", unit="setting"):
@@ -95,7 +95,7 @@ def cross_validated(tried: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 
     Returns:
         One row a fold: `fold`, `n_users`, `method`, `weight` (chosen on the other folds), `inside` (the
-        mean there), `outside` (the mean on this fold's users), `lstm` and `language` (this fold's means
+        mean there), `outside` (the mean on this fold's users), `lstm` and `other` (this fold's means
         at the weights 0 and 1 of that method; NaN where not tried). Weight the folds by `n_users`.
     """
     users = np.sort(tried[USER].unique())
@@ -108,5 +108,5 @@ def cross_validated(tried: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         means = own.groupby([WEIGHT, USER])[CHOSEN_BY].mean().groupby(WEIGHT).mean()
         row = {"fold": fold, "n_users": len(held_out), METHOD: choice[METHOD], WEIGHT: choice[WEIGHT]}
         row |= {"inside": choice[CHOSEN_BY], "outside": means[choice[WEIGHT]]}
-        rows.append(row | {"lstm": means.get(0.0, np.nan), "language": means.get(1.0, np.nan)})
+        rows.append(row | {"lstm": means.get(0.0, np.nan), "other": means.get(1.0, np.nan)})
     return pd.DataFrame(rows)

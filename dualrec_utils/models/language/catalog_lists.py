@@ -93,7 +93,7 @@ def score_for_fusion(
     for posed in histories:
         scope, cases = posed.scope, posed.cases
         candidates = handoff.candidates_of(
-            handoff.load_lstm_scores(scope), cases, catalog, n_candidates=n_candidates, seed=seed
+            handoff.load_scores(handoff.LSTM, scope), cases, catalog, n_candidates=n_candidates, seed=seed
         )
         scores = constrained.score_titles(
             model,

@@ -20,6 +20,7 @@ from dualrec_utils.core.config import HISTORY, ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.core.splits import WINDOW
+from dualrec_utils.models import handoff
 from dualrec_utils.models.lstm import training
 
 STAGE = MODEL = "lstm"
@@ -56,6 +57,24 @@ def _unseen(scores: np.ndarray, histories: list[np.ndarray], catalog: Catalog) -
     return np.where(marked(histories, catalog.ids), -np.inf, scores)
 
 
+def hand_on(
+    model: keras.Model, name: str, catalog: Catalog, scope: Scope, *, max_history: int
+) -> np.ndarray:
+    """Score the cases of a scope and write the scores for later stages.
+
+    Args:
+        name: as :func:`models.handoff.scores_path`.
+        max_history: movies read of each history.
+
+    Returns:
+        Log-probabilities of every movie as written: float32, shape (n_cases, n_items).
+    """
+    rows = [catalog.rows(history) for history in predictions.load_cases(scope)[HISTORY]]
+    label = f"{name} {scope.label}"
+    scores = training.log_probabilities(model, rows, max_history=max_history, label=label)
+    return handoff.save_scores(scores, name, scope)
+
+
 def score_all(
     model: keras.Model, catalog: Catalog, scopes: Iterable[Scope], *, max_history: int, seed: int
 ) -> list[str]:
@@ -71,13 +90,8 @@ def score_all(
     """
     for scope in scopes:
         cases = predictions.load_cases(scope)
-        rows = [catalog.rows(history) for history in cases[HISTORY]]
-        scores = training.log_probabilities(model, rows, max_history=max_history, label=scope.label)
         # Ranked as saved, so that whoever fuses the matrix starts from the same ranking.
-        scores = scores.astype(np.float16)
-        path = config.handoff_dir(scope.dataset, MODEL) / f"scores_{scope.label}.npy"
-        with files.replacing(path) as temporary, open(temporary, "wb") as out:
-            np.save(out, scores)
+        scores = hand_on(model, MODEL, catalog, scope, max_history=max_history)
         for suffix, exclude_seen in (("", True), (predictions.SEEN_KEPT, False)):
             lists = predictions.from_scores(
                 scores, cases, catalog.ids, seed=seed, exclude_seen=exclude_seen

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from dualrec_utils.content.features import item_features
 from dualrec_utils.core import config, evaluation, files, predictions, splits
@@ -89,7 +88,7 @@ def validation_cases(model: keras.Model, catalog: Catalog, *, dataset: str, sett
     rows = [catalog.rows(history) for history in cases[HISTORY]]
     scores = training.log_probabilities(model, rows, max_history=settings["max_history"])
     # Ranked as notebook 02 saves them.
-    lists = predictions.from_scores(scores.astype(np.float16), cases, catalog.ids, seed=settings["seed"])
+    lists = predictions.from_scores(scores, cases, catalog.ids, seed=settings["seed"])
     return evaluation.score(lists, scope)
 
 
