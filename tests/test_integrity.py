@@ -43,8 +43,10 @@ ALONE = re.compile(r"(?<![\w@.-])[+-]?\d[\d,]*(?:\.\d+)?%?(?![\w@.-]*\w)")
 
 
 def metrics():
-    """Every metrics file of the repository, flat."""
-    return [files.read_json(path) for path in SOURCES]
+    """Every metrics file of the repository, flat, and what the order study found."""
+    effects = order.read("ml-100k", "effects")
+    differences = [evaluation.with_interval("order/difference/", row) for row in effects.itertuples()]
+    return [*(files.read_json(path) for path in SOURCES), *differences]
 
 
 def rounded(value, text, scale):
@@ -85,8 +87,7 @@ def known_alone(sources):
     known |= {f"{100 * v:.1f}" for key, v in settling if key.endswith("/smallest_difference")}
     leads = order.read("ml-100k", "effects")
     if len(leads):
-        ends = leads[["value", "low", "high"]].to_numpy().ravel()
-        known |= {f"{100 * v:+.1f}".lstrip("+-") for v in ends} | {str(leads["n_seeds"].max())}
+        known |= {str(leads["n_seeds"].max())}
     printed = paper.figure_4()
     figures = printed.select_dtypes("number").to_numpy().ravel().tolist()
     figures += [v for part in paper.FIGURE_3.values() for v in part.values()]
