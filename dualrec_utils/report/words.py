@@ -69,7 +69,13 @@ GLOSSARY = (
     ),
     (
         "next_item, window_of_five",
-        "the right movie is the very next one that the user rated, or any of the last five",
+        "the right movie is the next one that the user rated, the history being everything of earlier"
+        " seconds, or any of the last five",
+    ),
+    (
+        "second, drawn order",
+        "MovieLens stamps ratings with a second, and half share it with the one before. Inside a second the"
+        " order is drawn by a hash of seed, user and movie, so that nobody can learn it",
     ),
     (
         "yes, no, unclear",
