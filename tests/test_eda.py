@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dualrec_utils.core.config import GENRES, ITEM, POSITION, RATING, SPLIT, TIMESTAMP, USER
+from dualrec_utils.core.config import GENRES, ITEM, POSITION, RATING, SECOND, SPLIT, TIMESTAMP, USER
 from dualrec_utils.datasets import eda
 
 DAY = 86_400
@@ -142,6 +142,13 @@ def test_facts_about_order_worked_by_hand():
             "median_seconds_of_last_ratings": (45 + 2 * DAY) / 2,
         }
     )
+
+
+def test_a_cut_within_a_second_is_counted_once_a_user():
+    # The last two movies of user 1 begin within a second, those of user 2 with one.
+    rows = [(1, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
+    frame = pd.DataFrame(rows, columns=[USER, SECOND])
+    assert eda.cut_within_second(frame, last=2) == 0.5
 
 
 def test_windows_need_the_movie_after_them():

@@ -16,6 +16,7 @@ from dualrec_utils.core.config import (
     ITEM,
     POSITION,
     RATING,
+    SECOND,
     SPLIT,
     SPLITS,
     TIMESTAMP,
@@ -23,6 +24,7 @@ from dualrec_utils.core.config import (
     USER,
     YEAR,
 )
+from dualrec_utils.core.splits import WINDOW
 
 TABLES = ("ratings_raw", "items_raw", "ratings_merged", "merged", "interactions", "items", "splits")
 # Upper edges in seconds of the classes of time between two ratings.
@@ -238,6 +240,16 @@ def order_facts(user_gaps: pd.DataFrame, spans: pd.DataFrame, *, last: int) -> d
         "share_of_ratings_over_a_day_later": float((seconds > 86_400).mean()),
         "median_seconds_of_last_ratings": float(spans["seconds"].median()),
     }
+
+
+def cut_within_second(interactions: pd.DataFrame, *, last: int = WINDOW) -> float:
+    """Share of users whose `last` most recent movies begin within a second: the movie before shares it.
+
+    Args:
+        interactions: rows in order within each user, with `second`.
+    """
+    seconds = interactions.groupby(USER)[SECOND]
+    return float((seconds.nth(-last).to_numpy() == seconds.nth(-last - 1).to_numpy()).mean())
 
 
 def windows(interactions: pd.DataFrame, splits: pd.DataFrame, *, window: int) -> pd.DataFrame:
