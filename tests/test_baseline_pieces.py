@@ -16,7 +16,7 @@ from dualrec_utils.models import baselines, handoff
 from dualrec_utils.models.baselines import experiment, pieces
 from dualrec_utils.models.baselines.base import Diverged
 from dualrec_utils.studies import seeds
-from dualrec_utils.studies.baseline_search import search as baseline_search
+from dualrec_utils.studies.search import search as settings_search
 
 PLACE = {"dataset": "ml-100k"}
 TRAINED = {
@@ -116,7 +116,7 @@ def pipeline_fits(histories):
 
 
 def search_fits(histories):
-    baseline_search.run("gru4rec", seed=1, n_draws=1, models={"gru4rec": TRAINED})
+    settings_search.run("gru4rec", seed=1, n_draws=1, models={"gru4rec": TRAINED})
 
 
 def seeds_fit(histories):
