@@ -100,8 +100,8 @@ bench: $(INSTALLED)  ## measure how fast and how well the LSTM trains, two ways 
 verify: $(INSTALLED)  ## run everything again in a scratch copy and compare with the committed metrics
 	@dualrec verify
 
-search: $(INSTALLED)  ## search the baselines' hyperparameters on validation users; after repro, an hour
-	@cd dualrec_utils/studies/baseline_search && dvc repro
+search: $(INSTALLED)  ## search the models' settings on validation users; after repro, some hours; goes on where it stopped
+	@cd dualrec_utils/studies/search && dvc repro
 
 nir: $(INSTALLED)  ## reproduce NIR (GPT-3's recorded answers, yardsticks, a local model); after repro, 2 min
 	@cd dualrec_utils/studies/nir && dvc repro

@@ -109,7 +109,11 @@ def finetune(models: list[str]) -> int:
 # Studies beside the pipeline: words of the command -> (function, help, its arguments). An argument that
 # ends in `s` takes one value or more.
 _STUDIES = {
-    ("search",): ("baseline_search.search:run_all", "search baselines' hyperparameters", ("models",)),
+    ("search",): (
+        "search.search:run_all",
+        "search the settings of baselines, lstm and movielm",
+        ("models",),
+    ),
     ("seeds",): ("seeds:run_all", "run again from other seeds of order and training", ()),
     ("seed-values",): ("seeds:write_values", "write a seed's values, user by user", ()),
     ("order",): ("order:run_all", "measure what the order inside a second does", ("models",)),

@@ -15,8 +15,7 @@ from dualrec_utils.core.predictions import scopes
 from dualrec_utils.models import baselines, handoff
 from dualrec_utils.models.baselines import experiment, pieces
 from dualrec_utils.models.baselines.base import Diverged
-from dualrec_utils.studies import seeds
-from dualrec_utils.studies.baseline_search import search as baseline_search
+from dualrec_utils.studies.search import search as settings_search
 
 PLACE = {"dataset": "ml-100k"}
 TRAINED = {
@@ -116,16 +115,10 @@ def pipeline_fits(histories):
 
 
 def search_fits(histories):
-    baseline_search.run("gru4rec", seed=1, n_draws=1, models={"gru4rec": TRAINED})
+    settings_search.run("gru4rec", seed=1, n_draws=1, models={"gru4rec": TRAINED})
 
 
-def seeds_fit(histories):
-    seeds.measured(
-        seeds.train_baseline("gru4rec", TRAINED, dataset="ml-100k", seed=1), dataset="ml-100k", seed=1
-    )
-
-
-@pytest.mark.parametrize("fits", [pipeline_fits, search_fits, seeds_fit])
+@pytest.mark.parametrize("fits", [pipeline_fits, search_fits])
 def test_a_baseline_has_one_thread_wherever_it_is_fitted(histories, monkeypatch, fits):
     kind, seen = baselines.model_class("gru4rec"), []
 

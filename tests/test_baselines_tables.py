@@ -34,7 +34,7 @@ PIECES = {
 
 
 def test_what_the_search_found(root):
-    folder = config.study_dir("baseline_search")
+    folder = config.study_dir("search")
     files.write_csv(pd.DataFrame({"ndcg@5": [0.4, None, 0.1]}), folder / "ease.csv")
     table = tables.searched({"random": {}, "ease": {"l2": 190.0, "sbert": "a folder"}})
     assert table.index.tolist() == ["ease"]

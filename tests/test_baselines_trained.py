@@ -18,7 +18,7 @@ from dualrec_utils.models.baselines import experiment, gce_gnn, hide, sequences,
 from dualrec_utils.models.baselines.base import Diverged
 from dualrec_utils.models.lstm.sequences import IGNORED
 from dualrec_utils.pipeline import params
-from dualrec_utils.studies.baseline_search import search as baseline_search
+from dualrec_utils.studies.search import search as settings_search
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -452,15 +452,16 @@ def test_validation_hands_out_histories_and_takes_scores(tiny):
     catalog = load_catalog("ml-100k")
     histories = list(splits.load_histories("ml-100k", "train").values())
     chosen = SETTINGS["gru4rec"] | {"max_epochs": 3}
-    table = experiment.try_each("gru4rec", [chosen], histories, dataset="ml-100k", seed=1)
+    found = experiment.trial("gru4rec", chosen, histories, dataset="ml-100k", seed=1)
     # The value by which training stopped is the one that evaluation finds in written predictions.
     measure = experiment.validation("ml-100k", seed=1)
     model = baselines.build("gru4rec", catalog.ids, seed=1, catalog=catalog, **chosen)
     model.fit(histories, validate=lambda score: measure(score)["ndcg@5"])
-    assert table["ndcg@5"].tolist() == [model.curves.query("metric == 'ndcg@5'")["value"].max()]
+    assert found["ndcg@5"] == model.curves.query("metric == 'ndcg@5'")["value"].max()
+    assert (found["n_epochs"], found["best_epoch"]) == (model.curves["epoch"].max(), model.best_epoch)
     experiment.write_predictions(model, "gru4rec", dataset="ml-100k")
     cases = evaluation.per_case("gru4rec", Scope("ml-100k", "baselines", "next_item", "validation"))
-    assert cases.groupby("user_id")["ndcg@5"].mean().mean() == pytest.approx(table["ndcg@5"].iloc[0])
+    assert cases.groupby("user_id")["ndcg@5"].mean().mean() == pytest.approx(found["ndcg@5"])
 
 
 def test_settings_that_diverge_leave_the_others(tiny, monkeypatch):
@@ -471,41 +472,41 @@ def test_settings_that_diverge_leave_the_others(tiny, monkeypatch):
         return real(self, *arrays) * (float("nan") if self.learning_rate == 0.5 else 1)
 
     monkeypatch.setattr(kind, "_loss", broken)
-    histories = list(splits.load_histories("ml-100k", "train").values())
     good = SETTINGS["gru4rec"] | {"max_epochs": 1}
-    place = {"dataset": "ml-100k", "seed": 1}
-    table = experiment.try_each("gru4rec", [good | {"learning_rate": 0.5}, good], histories, **place)
+    monkeypatch.setitem(settings_search.SPACES, "gru4rec", {"learning_rate": [0.5]})
+    table = settings_search.run("gru4rec", seed=1, n_draws=2, models={"gru4rec": good})
     assert table["learning_rate"].tolist() == [0.01, 0.5]
     assert table["ndcg@5"].isna().tolist() == [False, True]
-    with pytest.raises(Diverged, match=r"'learning_rate': 0\.5"):
-        experiment.try_each("gru4rec", [good | {"learning_rate": 0.5}], histories, **place)
+    with pytest.raises(Diverged, match="gru4rec: every setting diverged"):
+        settings_search.run("gru4rec", seed=1, n_draws=1, models={"gru4rec": good | {"learning_rate": 0.5}})
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_search_draws_settings_that_the_model_has(name):
-    found = baseline_search.draws(name, SETTINGS[name], n_draws=8, seed=3)
+    found = settings_search.draws(name, SETTINGS[name], n_draws=8, seed=3)
     assert found[0] == SETTINGS[name]
     assert len({str(keywords) for keywords in found}) == 8
-    assert found == baseline_search.draws(name, SETTINGS[name], n_draws=8, seed=3)
-    assert found[1:] != baseline_search.draws(name, SETTINGS[name], n_draws=8, seed=4)[1:]
+    assert found == settings_search.draws(name, SETTINGS[name], n_draws=8, seed=3)
+    assert found[1:] != settings_search.draws(name, SETTINGS[name], n_draws=8, seed=4)[1:]
     assert all(keywords["max_epochs"] == SETTINGS[name]["max_epochs"] for keywords in found)
 
 
-def test_every_space_belongs_to_a_baseline_and_names_its_hyperparameters():
-    for name, space in baseline_search.SPACES.items():
+def test_every_space_of_a_baseline_names_its_hyperparameters():
+    for name in set(settings_search.SPACES) & set(baselines.REGISTRY):
+        space = settings_search.SPACES[name]
         assert set(space) <= set(baselines.model_class(name).hyperparameters())
 
 
 def test_a_model_without_a_space_has_its_defaults_alone():
-    assert baseline_search.draws("most_popular", {}, n_draws=5, seed=1) == [{}]
+    assert settings_search.draws("most_popular", {}, n_draws=5, seed=1) == [{}]
     with pytest.raises(StudyError, match="n_draws is 0"):
-        baseline_search.draws("most_popular", {}, n_draws=0, seed=1)
+        settings_search.draws("most_popular", {}, n_draws=0, seed=1)
 
 
 @given(st.integers(1, 50), st.integers(0, 50), st.booleans(), st.integers(0, 99))
 def test_draws_lie_in_their_range(low, width, log, seed):
     draw = np.random.default_rng(seed)
-    value = baseline_search.Between(low, low + width, log=log).draw(draw)
+    value = settings_search.Between(low, low + width, log=log).draw(draw)
     assert type(value) is int and low <= value <= low + width
-    share = baseline_search.Between(low / 64, (low + width) / 64, log=log).draw(draw)
+    share = settings_search.Between(low / 64, (low + width) / 64, log=log).draw(draw)
     assert type(share) is float and low / 64 * 0.994 <= share <= (low + width) / 64 * 1.006

@@ -10,11 +10,11 @@ from dualrec_utils import __main__ as command
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import params, schemas, stages
-from dualrec_utils.studies.baseline_search import search as baseline_search
 from dualrec_utils.studies.leave_one_out import run as leave_one_out_run, tables as leave_one_out_tables
 from dualrec_utils.studies.nir import experiment as nir_experiment
 from dualrec_utils.studies.peers import recbole as peers
 from dualrec_utils.studies.questions import settings as questions
+from dualrec_utils.studies.search import search as settings_search
 
 TEXT = (config.PACKAGE_ROOT / "params.yaml").read_text(encoding="utf-8")
 
@@ -67,7 +67,7 @@ def read_questions(path, monkeypatch):
 
 READERS = {
     "params": lambda path, _: params.load(path),
-    "baseline_search": lambda path, _: baseline_search.read_settings(path),
+    "search": lambda path, _: settings_search.read_settings(path),
     "leave_one_out_run": lambda path, _: leave_one_out_run.read_settings(path, "ml-1m"),
     "leave_one_out_tables": read_published,
     "nir": lambda path, _: nir_experiment.read_settings(path),

@@ -18,7 +18,7 @@ from dualrec_utils.core.config import HISTORY, ITEM, POSITION, RATING, TIMESTAMP
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import eda, prepare
 from dualrec_utils.pipeline import params, profiles, stages
-from dualrec_utils.studies.baseline_search import search as baseline_search
+from dualrec_utils.studies.search import search as settings_search
 
 ROOT = config.PACKAGE_ROOT
 every = pytest.mark.parametrize("name", profiles.names())
@@ -63,7 +63,7 @@ def test_ml_1m_asks_nothing_that_the_default_profile_does_not_have():
 @pytest.mark.parametrize("name", ["ml-1m", "colab"])
 def test_its_tuned_lstm_has_the_defaults_of_the_search(name):
     """Of two of its settings, the defaults of the search did better on the validation users of ml-1m."""
-    searched = baseline_search.read_settings(baseline_search.PARAMS)["models"]
+    searched = settings_search.read_settings(settings_search.PARAMS)["models"]
     assert values_of(name).baselines.models["lstm_tuned"] == searched["lstm_tuned"]
 
 

@@ -8,10 +8,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from dualrec_utils.core import closure, config
-from dualrec_utils.studies.baseline_search import search
 from dualrec_utils.studies.leave_one_out import run as leave_one_out_run, ties
 from dualrec_utils.studies.peers import settings as peers
 from dualrec_utils.studies.questions import settings as questions, tables as questions_tables
+from dualrec_utils.studies.search import search
 
 ROOT = config.PACKAGE_ROOT
 FOLDER = ROOT / "dualrec_utils" / "studies"
@@ -19,7 +19,7 @@ PROJECTS = sorted(path.parent.name for path in FOLDER.glob("*/dvc.yaml"))
 BASELINES = "dualrec_utils.models.baselines"
 # Words of a command after `study` -> modules that it runs.
 ENTRIES = {
-    "search": ("baseline_search.search",),
+    "search": ("search.search",),
     "nir": ("nir.experiment", "nir.local"),
     "peers export": ("peers.recbole",),
     "peers report": ("peers.recbole",),
@@ -106,16 +106,14 @@ def test_a_study_is_a_project_of_its_own_that_keeps_its_results_with_the_reposit
         for out in stage["outs"]:
             ((path, options),) = out.items()
             assert path.startswith((f"reports/studies/{project}", f"data/{project}/")), path
-            assert options == {"cache": False}, path
+            assert options.pop("cache") is False and set(options) <= {"persist"}, path
         for dep in stage["deps"]:
             if dep.startswith(("dualrec_utils", "notebooks")):
                 assert "${" in dep or (ROOT / dep).exists(), dep
 
 
 def test_every_model_and_setting_of_the_studies_is_a_stage():
-    assert stages("baseline_search")["search"]["foreach"] == list(
-        search.read_settings(search.PARAMS)["models"]
-    )
+    assert stages("search")["search"]["foreach"] == list(search.read_settings(search.PARAMS)["models"])
     models = list(peers.read_settings()["models"])
     assert stages("peers")["ours"]["foreach"] == stages("peers")["recbole"]["foreach"] == models
     fitted = list(stages("leave_one_out")["fit"]["foreach"].values())

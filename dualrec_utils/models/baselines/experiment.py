@@ -1,22 +1,20 @@
-"""Choose a baseline's hyperparameters on validation users, and write its predictions."""
+"""Measure a baseline on validation users, and write its predictions."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import pandas as pd
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from dualrec_utils.core import evaluation, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import HISTORY, USER
 from dualrec_utils.core.predictions import Scope, scopes
 from dualrec_utils.models import baselines, handoff
-from dualrec_utils.models.baselines.base import Baseline, Diverged, Scorer
+from dualrec_utils.models.baselines.base import Baseline, Scorer
 
 # What hyperparameters are chosen by, on the validation cases of next_item.
 CHOSEN_BY = "ndcg@5"
@@ -47,15 +45,22 @@ def one_thread(name: str) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def validation(dataset: str, *, seed: int) -> Callable[[Scorer], dict[str, float]]:
+def validation(
+    dataset: str, *, seed: int, last_cases: int | None = None
+) -> Callable[[Scorer], dict[str, float]]:
     """How a model that is fitted, or being fitted, is measured on validation users.
+
+    Args:
+        last_cases: of each user, for a model whose answers take long; None for all.
 
     Returns:
         A function that lets a scorer answer the validation cases of `next_item`, movies already seen
-        left out, and gives means over users: `hit_rate@5` and `ndcg@5`. The scorer is handed histories
-        and nothing else.
+        left out, and gives means over users, `hit_rate@5` and `ndcg@5`, and `n_cases`. The scorer is
+        handed histories and nothing else.
     """
     cases = predictions.load_cases(Scope(dataset, STAGE, "next_item", "validation"))
+    if last_cases is not None:
+        cases = cases.groupby(USER).tail(last_cases).reset_index(drop=True)
     catalog = load_catalog(dataset)
     targets = evaluation.load_targets(dataset, "next_item")
 
@@ -63,7 +68,8 @@ def validation(dataset: str, *, seed: int) -> Callable[[Scorer], dict[str, float
         # Nothing here looks beyond the top five, so the lists need be no longer.
         lists = predictions.from_scores(score(cases[HISTORY]), cases, catalog.ids, seed=seed, length=5)
         scored = evaluation.score_lists(lists, cases, targets, catalog)
-        return scored.groupby(USER)[["hit_rate@5", CHOSEN_BY]].mean().mean().to_dict()
+        means = scored.groupby(USER)[["hit_rate@5", CHOSEN_BY]].mean().mean()
+        return means.to_dict() | {"n_cases": len(cases)}
 
     return measure
 
@@ -74,40 +80,30 @@ def validation_score(dataset: str, *, seed: int) -> Callable[[Scorer], float]:
     return lambda score: measure(score)[CHOSEN_BY]
 
 
-def try_each(
-    name: str, settings: Sequence[dict], histories: list[np.ndarray], *, dataset: str, seed: int
-) -> pd.DataFrame:
-    """Fit a baseline with each of some settings and evaluate it on validation users.
+def trial(
+    name: str, settings: dict, histories: list[np.ndarray], *, dataset: str, seed: int
+) -> dict[str, float]:
+    """Fit a baseline with some settings and measure it on validation users.
 
     Args:
         name: a key of :data:`models.baselines.REGISTRY`.
-        settings: keywords for :func:`models.baselines.build`, at least one.
+        settings: keywords for :func:`models.baselines.build`.
         histories: one array of item ids for each training user, oldest first.
 
     Returns:
-        One row a setting: the hyperparameters, `hit_rate@5` and `ndcg@5` (means over validation users,
-        `next_item`, movies already seen left out; NaN where the loss diverged), best `ndcg@5` first,
-        ties in the order given.
+        The values of :func:`validation`, `n_epochs` trained and `best_epoch`, 0 for a model without epochs.
 
     Raises:
-        Diverged: when no setting is left, naming the last one.
+        Diverged: when the loss is no number any more.
     """
-    catalog, rows, diverged = load_catalog(dataset), [], None
-    measure = validation(dataset, seed=seed)
-    for keywords in tqdm(settings, desc=name):
-        model = baselines.build(name, catalog.ids, seed=seed, catalog=catalog, **keywords)
-        values = {"hit_rate@5": np.nan, CHOSEN_BY: np.nan}
-        try:
-            with one_thread(name):
-                model.fit(histories, validate=lambda score: measure(score)[CHOSEN_BY])
-                values = measure(model.score)
-        except Diverged as error:
-            diverged = error
-        rows.append(keywords | values)
-    table = pd.DataFrame(rows)
-    if diverged is not None and table[CHOSEN_BY].isna().all():
-        raise diverged
-    return table.sort_values(CHOSEN_BY, ascending=False, kind="stable", ignore_index=True)
+    catalog, measure = load_catalog(dataset), validation(dataset, seed=seed)
+    model = baselines.build(name, catalog.ids, seed=seed, catalog=catalog, **settings)
+    with one_thread(name):
+        model.fit(histories, validate=lambda score: measure(score)[CHOSEN_BY])
+        values = measure(model.score)
+    curves = getattr(model, "curves", None)
+    n_epochs = 0 if curves is None else int(curves["epoch"].max())
+    return values | {"n_epochs": n_epochs, "best_epoch": int(getattr(model, "best_epoch", 0))}
 
 
 def write_predictions(model: Baseline, system: str, *, dataset: str) -> list[str]:

@@ -31,7 +31,7 @@ def searched(models: Mapping[str, Mapping[str, float | str]]) -> pd.DataFrame:
     """
     rows = {}
     for name, chosen in models.items():
-        path = config.study_dir("baseline_search") / f"{name}.csv"
+        path = config.study_dir("search") / f"{name}.csv"
         if path.is_file():
             values = pd.read_csv(path)["ndcg@5"].fillna(0)
             rows[name] = (len(values), values.max(), values.median(), values.min(), _in_words(chosen))

@@ -59,7 +59,7 @@ def _changes(section: str) -> dict[str, dict]:
 
 
 def earlier(name: str) -> pd.DataFrame:
-    """A committed table of what was tried before: `baseline_search/lstm_tuned`, `movielm_trials`.
+    """A committed table of what was tried before: `search/lstm_tuned`, `movielm_trials`.
 
     Raises:
         StudyError: when it is not there.

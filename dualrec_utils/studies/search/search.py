@@ -1,0 +1,363 @@
+"""Random search of settings on validation users: `dualrec study search gru4rec ...`.
+
+Bergstra and Bengio (2012), "Random search for hyper-parameter optimization", JMLR. Every baseline, the LSTM
+of notebook 02 and `movielm` get their defaults and drawn settings, and are measured on validation users
+alone: more of them for the models that matter most (`more_draws`). It stands outside the default run, which
+takes the chosen values from `params.yaml`. One table a model, `reports/studies/search/<model>.csv`, best
+setting first, is written after each trial; a stopped search goes on with the settings that the table lacks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from dualrec_utils.core import config, files, splits
+from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.config import CASE, HISTORY
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import baselines
+from dualrec_utils.models.baselines import experiment
+from dualrec_utils.models.baselines.base import Diverged
+from dualrec_utils.pipeline import params
+
+STAGE = "search"
+DATASET = "ml-100k"
+PARAMS = Path(__file__).with_name("params.yaml")
+LSTM, MOVIELM = "lstm", "movielm"
+# Columns behind the hyperparameters.
+VALUES = ("hit_rate@5", experiment.CHOSEN_BY, "n_cases", "n_epochs", "best_epoch", "seconds")
+# Digest of a trial's settings, seed and data.
+_MADE_FROM = "made_from"
+
+
+@dataclass(frozen=True)
+class Between:
+    """A range to draw from, uniformly or, with `log`, so that each decade is as likely.
+
+    Attributes:
+        low, high: ends, both of the same type; integers give integers, `high` included.
+        log: draw the logarithm uniformly; `low` must be above 0.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def draw(self, generator: np.random.Generator) -> float:
+        """One value; other than integers are rounded to three significant digits."""
+        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        if isinstance(self.low, int):
+            # Half a step beyond either end, so that the ends are as likely as what lies between.
+            low, high = (
+                (math.log(self.low - 0.5), math.log(self.high + 0.5))
+                if self.log
+                else (low - 0.5, high + 0.5)
+            )
+        value = generator.uniform(low, high)
+        value = math.exp(value) if self.log else value
+        if isinstance(self.low, int):
+            return int(min(max(round(value), self.low), self.high))
+        return float(f"{value:.3g}")
+
+
+# A list is drawn from uniformly.
+Space = dict[str, Between | list]
+_TRAINED: Space = {"learning_rate": Between(5e-4, 1e-2, log=True), "weight_decay": [0.0, 1e-6, 1e-5, 1e-4]}
+_SEQUENCE: Space = _TRAINED | {
+    "dropout": Between(0.0, 0.6),
+    "embedding_size": [32, 64, 128],
+    "batch_size": [16, 32, 64],
+}
+_PREFIX: Space = _SEQUENCE | {"batch_size": [64, 128]}
+SPACES: dict[str, Space] = {
+    "markov": {"smoothing": Between(1.0, 3_000.0, log=True)},
+    "item_knn": {"query_length": Between(1, 30, log=True), "n_neighbours": Between(10, 1_000, log=True)},
+    "sknn": {"query_length": Between(1, 50, log=True), "n_neighbours": Between(10, 500, log=True)},
+    "vsknn": {
+        "query_length": Between(1, 50, log=True),
+        "n_neighbours": Between(10, 500, log=True),
+        "idf_weight": [0, 1, 2, 5],
+    },
+    "slim": {
+        "query_length": Between(1, 50, log=True),
+        "alpha": Between(1e-3, 1e-1, log=True),
+        "l1_share": Between(1e-3, 5e-1, log=True),
+    },
+    "ease": {"query_length": Between(1, 50, log=True), "l2": Between(10.0, 3_000.0, log=True)},
+    "fpmc": _TRAINED | {"embedding_size": [32, 64, 128], "batch_size": [256, 512, 1_024]},
+    "gru4rec": _SEQUENCE | {"n_layers": [1, 2], "max_length": [30, 50, 100]},
+    "sasrec": _SEQUENCE | {"n_layers": [1, 2], "n_heads": [1, 2], "max_length": [30, 50, 100]},
+    "bert4rec": _SEQUENCE
+    | {
+        "n_layers": [1, 2],
+        "n_heads": [1, 2],
+        "max_length": [30, 50, 100],
+        "mask_share": Between(0.1, 0.6),
+    },
+    "narm": _SEQUENCE
+    | {"hidden_size": [64, 128], "embedding_dropout": Between(0.0, 0.5), "max_length": [20, 30]},
+    "stamp": _SEQUENCE | {"max_length": [10, 20, 30]},
+    "mcprn": _SEQUENCE
+    | {
+        "n_channels": Between(1, 4),
+        "temperature": Between(0.05, 1.0, log=True),
+        "max_length": [20, 30],
+    },
+    "atten_mixer": _SEQUENCE | {"n_heads": [1, 2, 4], "n_levels": Between(1, 8), "max_length": [20, 30]},
+    "gce_gnn": _PREFIX | {"n_neighbours": [6, 12, 20]},
+    "hide": _PREFIX
+    | {
+        "learning_rate": Between(3e-3, 3e-2, log=True),
+        "n_intents": [1, 2, 4],
+        "longest_window": Between(2, 6),
+    },
+    "unisrec": _SEQUENCE
+    | {
+        "n_layers": [1, 2],
+        "n_heads": [1, 2],
+        "n_experts": [2, 4, 8],
+        "temperature": Between(0.05, 0.3, log=True),
+        "max_length": [30, 50],
+    },
+    "lstm_tuned": {key: value for key, value in _SEQUENCE.items() if key != "embedding_size"}
+    | {"max_length": [20, 30, 50]},
+    LSTM: {
+        "learning_rate": Between(1e-3, 1e-2, log=True),
+        "dropout": Between(0.1, 0.6),
+        "batch_size": [8, 16, 32, 64],
+        "epochs": Between(5, 20),
+        "chunk_length": [20, 30, 50],
+        "max_history": [20, 30, 50],
+    },
+    # Every width is a multiple of twice every number of heads.
+    MOVIELM: {
+        "learning_rate": Between(1e-3, 1e-2, log=True),
+        "hidden_size": [96, 128, 192, 256],
+        "n_layers": [1, 2, 3],
+        "n_heads": [2, 4, 8],
+        "n_epochs": Between(3, 8),
+        "genre_share": Between(0.0, 0.6),
+        "noise_share": Between(0.1, 0.5),
+        "batch_size": [4, 8, 16],
+        "dropout": Between(0.0, 0.3),
+        "weight_decay": Between(0.01, 0.4, log=True),
+    },
+}
+
+
+def draws(name: str, defaults: dict, *, n_draws: int, seed: int) -> list[dict]:
+    """Settings of one model to try: the defaults, then drawn ones.
+
+    Args:
+        name: a baseline, :data:`LSTM` or :data:`MOVIELM`.
+        defaults: all its hyperparameters; those that its space does not name keep their value.
+        n_draws: settings in all, at least 1. A model without hyperparameters has one.
+        seed: of the draws; they do not depend on other models.
+
+    Returns:
+        Settings for :func:`trial`, each different.
+
+    Raises:
+        StudyError: as :func:`models.baselines.build`, or when n_draws is below 1.
+    """
+    if n_draws < 1:
+        raise StudyError(f"n_draws is {n_draws}; a search needs at least 1")
+    generator, found = np.random.default_rng([seed, *name.encode()]), [dict(defaults)]
+    space = SPACES.get(name, {})
+    # A small space of lists alone may have fewer different settings than are asked for.
+    for _ in range(100 * n_draws):
+        if len(found) == n_draws or not space:
+            break
+        drawn = {key: _one(candidates, generator) for key, candidates in space.items()}
+        if defaults | drawn not in found:
+            found.append(defaults | drawn)
+    for keywords in found if name in baselines.REGISTRY else ():
+        baselines.build(name, np.array([1]), seed=seed, **keywords)
+    return found
+
+
+def _one(candidates: Between | list, generator: np.random.Generator):
+    if isinstance(candidates, Between):
+        return candidates.draw(generator)
+    return candidates[generator.integers(len(candidates))]
+
+
+def read_settings(path: Path) -> dict:
+    """`seed`, `n_draws`, `more_draws` (name -> number) and `models` (name -> defaults) of a file.
+
+    Raises:
+        StudyError: when a value is missing or not of its kind, and as :func:`params.read_yaml`.
+    """
+    values = params.read_yaml(path)
+    kinds = {"seed": int, "n_draws": int, "more_draws": dict, "models": dict}
+    wrong = [name for name, kind in kinds.items() if type(values.get(name)) is not kind]
+    wrong = (
+        wrong
+        or sorted(set(values) - set(kinds))
+        or sorted(set(values["more_draws"]) - set(values["models"]))
+    )
+    if wrong:
+        raise StudyError(
+            f"{path} must hold seed and n_draws (integers), more_draws (model -> integer) and models"
+            f" (model -> hyperparameters); look at {', '.join(wrong)}"
+        )
+    return values
+
+
+def trial(name: str, settings: dict, *, seed: int) -> dict[str, float]:
+    """Train a model with some settings and measure it on validation users, as :func:`experiment.trial`.
+
+    Args:
+        name: a baseline, :data:`LSTM` or :data:`MOVIELM`.
+        settings: from :func:`draws`.
+
+    Raises:
+        Diverged: as :func:`experiment.trial`.
+    """
+    if name == LSTM:
+        return _lstm(seed=seed, **settings)
+    if name == MOVIELM:
+        return _movielm(seed=seed, **settings)
+    histories = list(splits.load_histories(DATASET, "train").values())
+    return experiment.trial(name, settings, histories, dataset=DATASET, seed=seed)
+
+
+def _lstm(
+    *,
+    seed: int,
+    training: str,
+    chunk_length: int,
+    window: int,
+    max_history: int,
+    title_vocabulary: int,
+    title_length: int,
+    epochs: int,
+    **learning,
+) -> dict[str, float]:
+    """Notebook 02's network, by the functions that the notebook calls."""
+    # Only this model needs Keras.
+    from dualrec_utils.content.features import item_features
+    from dualrec_utils.models.lstm.sequences import training_sequences
+    from dualrec_utils.models.lstm.training import log_probabilities, train
+
+    catalog = load_catalog(DATASET)
+    features = item_features(catalog, title_vocabulary=title_vocabulary, title_length=title_length)
+    known = [catalog.rows(history) for history in splits.load_histories(DATASET, "train").values()]
+    cut = training_sequences(known, training=training, chunk_length=chunk_length, window=window)
+    model, _ = train(features, cut, seed=seed, epochs=epochs, **learning)
+
+    def score(histories: Sequence[np.ndarray]) -> np.ndarray:
+        rows = [catalog.rows(history) for history in histories]
+        return log_probabilities(model, rows, max_history=max_history)
+
+    found = experiment.validation(DATASET, seed=seed)(score)
+    # It is trained to the end: the learning rate falls to zero by then.
+    return found | {"n_epochs": epochs, "best_epoch": epochs}
+
+
+def _movielm(*, seed: int, n_history: int, last_cases: int, **section) -> dict[str, float]:
+    """Stage `movielm`, then the bare history with lists of real movies only, as in notebook 04."""
+    # Only this model needs transformers.
+    from dualrec_utils.models.language.constrained import rank_titles
+    from dualrec_utils.models.language.prompts import build_history_prompts
+    from dualrec_utils.models.movielm.model import train
+
+    catalog = load_catalog(DATASET)
+    validation = splits.load_histories(DATASET, "validation")
+    known = splits.load_earlier(DATASET, "train")
+    model, tokenizer, _ = train(known, validation, catalog, seed=seed, **section)
+
+    def score(histories: Sequence[np.ndarray]) -> np.ndarray:
+        cases = pd.DataFrame({CASE: range(len(histories)), HISTORY: list(histories)})
+        prompts = build_history_prompts(cases, catalog, n_recent=n_history, genres=False)
+        model.eval()
+        return rank_titles(
+            model, tokenizer, prompts, catalog, excluded=list(histories), k=5, label="validation"
+        )
+
+    found = experiment.validation(DATASET, seed=seed, last_cases=last_cases)(score)
+    return found | {"n_epochs": section["n_epochs"], "best_epoch": section["n_epochs"]}
+
+
+def run(
+    name: str, *, seed: int, n_draws: int, models: dict[str, dict], more_draws: dict[str, int] | None = None
+) -> pd.DataFrame:
+    """Search one model; write its table after each trial, and return it.
+
+    Args:
+        name: of the model.
+        seed: of the draws and of every fit.
+        n_draws: settings tried, the defaults among them.
+        models: defaults of every model.
+        more_draws: settings tried of some models, in place of `n_draws`.
+
+    Returns:
+        One row a setting: hyperparameters, `hit_rate@5` and `ndcg@5` (means over validation users,
+        `next_item`, movies already seen left out; NaN where the loss diverged), `n_cases`, `n_epochs`
+        trained, `best_epoch`, `seconds`, and `made_from`: rows of other settings, data or seeds are
+        dropped. Best `ndcg@5` first, ties as drawn.
+
+    Raises:
+        StudyError: when `models` does not have it, and as :func:`draws`.
+        Diverged: when no setting is left.
+    """
+    if name not in models:
+        raise StudyError(f"{PARAMS} has no model {name!r}; it has {', '.join(models)}")
+    n_draws = (more_draws or {}).get(name, n_draws)
+    wanted = {
+        _digest(name, settings, seed=seed): settings
+        for settings in draws(name, models[name], n_draws=n_draws, seed=seed)
+    }
+    path = config.study_dir(STAGE) / f"{name}.csv"
+    kept = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    rows = {row[_MADE_FROM]: row for row in kept.to_dict("records") if row.get(_MADE_FROM) in wanted}
+    for key, settings in tqdm(wanted.items(), desc=name):
+        if key in rows:
+            continue
+        started, found = time.perf_counter(), dict.fromkeys(VALUES, np.nan)
+        try:
+            found |= trial(name, settings, seed=seed)
+        except Diverged as error:
+            # What a broken setting costs counts, too.
+            print(error)
+        seconds = round(time.perf_counter() - started, 1)
+        rows[key] = settings | found | {"seconds": seconds, _MADE_FROM: key}
+        files.write_csv(_table(rows, wanted), path)
+    table = _table(rows, wanted)
+    if table[experiment.CHOSEN_BY].isna().all():
+        raise Diverged(f"{name}: every setting diverged; lower the learning rate")
+    return table
+
+
+def _table(rows: dict[str, dict], wanted: dict[str, dict]) -> pd.DataFrame:
+    """The trials so far, best first, ties in the order drawn."""
+    frame = pd.DataFrame([rows[key] for key in wanted if key in rows])
+    return frame.sort_values(experiment.CHOSEN_BY, ascending=False, kind="stable", ignore_index=True)
+
+
+def _digest(name: str, settings: dict, *, seed: int) -> str:
+    """A trial's key: its settings, its seed, and the data with the order of ratings (in `summary.json`)."""
+    summary = files.read_json(config.processed_dir(DATASET) / "summary.json")
+    about = json.dumps([name, settings, seed, summary], sort_keys=True)
+    return hashlib.sha256(about.encode()).hexdigest()[:12]
+
+
+def run_all(models: Sequence[str]) -> None:
+    """Search the named models and print their tables.
+
+    Raises:
+        StudyError: as :func:`run`.
+    """
+    settings = read_settings(PARAMS)
+    for name in models:
+        print(run(name, **settings).round(4).to_string(index=False), flush=True)
