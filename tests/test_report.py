@@ -39,7 +39,8 @@ README = f"# Study\n\n{readme_results.BEGIN}\nold\n{readme_results.END}\n\nrest\
 
 def metrics():
     """Flat metrics of two systems, no run of the others."""
-    flat = {"dataset": "ml-100k", "source": "a test", "order_sha256": "0", "confidence": 0.95}
+    flat = {"claims/1/answer": "not run", "claims/1/question": "Order?"}
+    flat |= {"dataset": "ml-100k", "source": "a test", "order_sha256": "0", "confidence": 0.95}
     for protocol in config.PROTOCOLS:
         for name, at in (("most_popular", 0.1), ("lstm", 0.2)):
             for metric in ("hit_rate@1", "hit_rate@5", "ndcg@5", "genre_jaccard"):
@@ -344,6 +345,18 @@ def test_what_was_not_reproduced_is_grouped_by_reason(study):
     assert lines[0] == "A, C: no key." and "MovieLens 1M" in lines[1] and "B" not in lines[0]
     lines = first_screen.not_reproduced(metrics(), rows=rows, others={"big": {"dataset": "ml-1m"}})
     assert len(lines) == 2, "a profile has run MovieLens 1M"
+
+
+def test_results_from_before_the_claims_are_named_and_stand_nowhere(study):
+    old = {key: value for key, value in metrics().items() if not key.startswith("claims/")}
+    assert verdict.former(old) and not verdict.former(metrics()) and not verdict.former({})
+    assert "under a former definition" in first_screen.summary(old)
+    path = study / "profiles" / "big" / "reports" / "metrics" / "results.json"
+    files.write_json(old | {"dataset": "ml-1m"}, path)
+    assert first_screen.other_runs() == {}
+    lines = first_screen.not_reproduced(metrics(), rows=[], others={})
+    assert "Profile big: its results were made under a former definition" in lines[0]
+    assert not any("no results yet" in line for line in lines)
 
 
 def test_another_profile_stands_on_the_page(study):

@@ -155,6 +155,13 @@ def summary(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> str:
     """
     if "dataset" not in flat:
         return ""
+    if former(flat):
+        dataset = DATASETS.get(flat["dataset"], flat["dataset"])
+        return (
+            f"On {dataset}, under a former definition: the order of ratings of one second was not drawn, and"
+            " a case could see movies of its own second. These results do not compare with those of today's"
+            " definition, and answer none of its claims; they are to be made again."
+        )
     model = model_of(flat)
     counts = dict.fromkeys((claims.YES, claims.NO, claims.UNCLEAR, claims.NOT_RUN), 0)
     for claim in claims.of_metrics(flat):
@@ -165,6 +172,11 @@ def summary(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> str:
         f" {order_worth(flat)} {interface_cost(audit, model)} {leak_effect(audit, model)}"
         f" The claims: {counted}."
     )
+
+
+def former(flat: Mapping[str, Any]) -> bool:
+    """Whether a run's metrics are from before the claims, when the order of one second was another."""
+    return "next_item/lstm/hit_rate@5" in flat and not any(key.startswith("claims/") for key in flat)
 
 
 def order_worth(flat: Mapping[str, Any]) -> str:

@@ -20,7 +20,14 @@ def _ran(flat: Mapping[str, Any], system: str) -> bool:
 
 
 def other_runs() -> dict[str, dict[str, Any]]:
-    """Results of the profiles that have committed any: name -> flat metrics; empty inside a profile."""
+    """Results of the profiles that have committed any under today's definitions: name -> flat metrics.
+
+    Empty inside a profile.
+    """
+    return {name: flat for name, flat in _committed().items() if not verdict.former(flat)}
+
+
+def _committed() -> dict[str, dict[str, Any]]:
     if config.ROOT != config.PACKAGE_ROOT:
         return {}
     found = sorted((config.ROOT / "profiles").glob("*/reports/metrics/results.json"))
@@ -187,7 +194,13 @@ def not_reproduced(
     datasets = {flat.get("dataset"), *(other["dataset"] for other in others.values())}
     folders = [config.METRICS, *(reports_of(name) / "metrics" for name in others)]
     lines += [line for folder in folders if (line := lacking(folder))]
-    if "ml-1m" not in datasets:
+    before = {name: other for name, other in _committed().items() if verdict.former(other)}
+    lines += [
+        f"Profile {name}: its results were made under a former definition of order, do not compare with"
+        f" these, and are to be made again (make repro PROFILE={name})."
+        for name in before
+    ]
+    if "ml-1m" not in {*datasets, *(other["dataset"] for other in before.values())}:
         lines.append("MovieLens 1M, the paper's dataset: no results yet (make repro PROFILE=ml-1m).")
     best = _best_of_paper()
     lines.append(
