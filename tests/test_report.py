@@ -104,7 +104,7 @@ def build(**changes):
 def show():
     """The page in memory, without the picture that `build` draws."""
     flat = results_text.read_metrics()
-    context = report.page_context(flat, dataset="ml-100k", seed=1)
+    context = report.page_context(flat, dataset="ml-100k")
     return Page(report.render(context | {"picture_4": None, "user": {"missing": ["this test"]}}))
 
 
@@ -494,7 +494,7 @@ def test_the_user_followed_is_not_run_without_predictions(study):
 def page(flat):
     """The page of the committed files, and the user followed (who takes data) left out."""
     picture = page_parts.read_figure(config.FIGURES / "report" / "figure_4.png")
-    context = report.page_context(flat, dataset=flat["dataset"], seed=seed_of_the_run())
+    context = report.page_context(flat, dataset=flat["dataset"])
     return without_data(report.render(context | {"picture_4": picture, "user": {"missing": ["left out"]}}))
 
 
@@ -523,10 +523,6 @@ def test_the_results_in_the_profiles_readme_are_what_its_metrics_give(monkeypatc
     text = (folder / "README.md").read_text(encoding="utf-8")
     block = text.split(readme_results.BEGIN)[1].split(readme_results.END)[0].strip()
     assert block == readme_results.readme_block(results_text.read_metrics()).strip()
-
-
-def seed_of_the_run():
-    return YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))["seed"]
 
 
 def test_citation_and_card_are_there():

@@ -20,7 +20,7 @@ def inputs():
     flat, opened = text.read_metrics(), set()
     # No hook can be taken away again.
     sys.addaudithook(lambda event, args: opened.add(str(args[0])) if event == "open" else None)
-    page.page_context(flat, dataset=flat["dataset"], seed=1)
+    page.page_context(flat, dataset=flat["dataset"])
     inside = [Path(name).relative_to(ROOT) for name in opened if name.startswith(f"{ROOT}/")]
     return sorted({str(name) for name in inside if name.parts[0] in ("reports", "profiles")})
 

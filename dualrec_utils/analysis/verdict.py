@@ -158,8 +158,8 @@ def summary(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> str:
     if former(flat):
         dataset = DATASETS.get(flat["dataset"], flat["dataset"])
         return (
-            f"On {dataset}, under a former definition: the order of ratings of one second was not drawn, and"
-            " a case could see movies of its own second. These results do not compare with those of today's"
+            f"On {dataset}, under a former definition: the order inside a second was not drawn, and a case"
+            " could see movies of its own second. These results do not compare with those of today's"
             " definition, and answer none of its claims; they are to be made again."
         )
     model = model_of(flat)

@@ -67,9 +67,7 @@ def _other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, An
     return found
 
 
-def page_context(
-    flat: Mapping[str, Any], *, dataset: str, seed: int, trial: bool = False
-) -> dict[str, Any]:
+def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) -> dict[str, Any]:
     """Everything the template shows but Figure 4 as a picture and the user followed."""
     rooms = {stage: page_parts.room(stage) for stage in (*ROOMS, "results", "audit")}
     figures = {figure["name"]: figure for figure in rooms["results"]["figures"]}
@@ -79,7 +77,6 @@ def page_context(
     figure_4 = {protocol: page_parts.read_figure_4(protocol) for protocol in config.PROTOCOLS}
     return {
         "dataset": dataset,
-        "seed": seed,
         "trial": trial,
         "source": flat.get("source", "not fetched yet"),
         "order_caveat": verdict.ORDER_CAVEAT,
@@ -150,7 +147,7 @@ def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
             f"reports/metrics/results.json is of {flat['dataset']!r}, params.yaml says {dataset!r}:"
             " run `dvc repro results` first"
         )
-    context = page_context(flat, dataset=dataset, seed=seed, trial=trial)
+    context = page_context(flat, dataset=dataset, trial=trial)
     picture = save_figure(*draw_figure_4(flat), "figure_4", stage="report") if flat else None
     context |= {
         "picture_4": picture and page_parts.read_figure(picture),
