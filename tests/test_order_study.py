@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dualrec_utils.analysis import order as tables
+from dualrec_utils.analysis.figures import order as order_figure
 from dualrec_utils.core import config, evaluation, files, predictions, splits
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, SECOND, SPLIT, USER
 from dualrec_utils.core.errors import StudyError
@@ -105,7 +106,7 @@ def test_effects_pair_users_and_draws():
     assert ("ease", study.BY_ID, "ease") not in found
 
 
-def test_the_study_runs_resumes_and_its_tables_are_read(tiny, monkeypatch, capsys):
+def test_the_study_runs_resumes_and_its_tables_are_read(tiny, monkeypatch, capsys, figures_closed):
     text = (config.PACKAGE_ROOT / "params.yaml").read_text(encoding="utf-8")
     files.write_text(text, config.ROOT / "params.yaml")
     monkeypatch.setattr(config, "PARAMS_FILE", config.ROOT / "params.yaml")
@@ -122,6 +123,10 @@ def test_the_study_runs_resumes_and_its_tables_are_read(tiny, monkeypatch, capsy
     assert "order: " not in capsys.readouterr().out
     assert set(tables.read("ml-100k", "levels")["model"]) == {"ease", "markov"}
     assert tables.wide("ml-100k").shape == (2, 5)
+    assert tables.wide_leads("ml-100k").shape == (1, 5)
+    _, drawn = order_figure.draw_order(levels, lead="a test")
+    # Two models under the three orders that are shown.
+    assert len(drawn) == 6 and (drawn["metric"] == "ndcg@5").all()
     with pytest.raises(StudyError, match="has no transformer"):
         study.run_all(["transformer"])
 

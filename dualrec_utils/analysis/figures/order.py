@@ -31,7 +31,7 @@ def draw_order(levels: pd.DataFrame, *, lead: str) -> tuple[Figure, pd.DataFrame
         rows = drawn[drawn["asked"] == asked].set_index("model").reindex(names).reset_index()
         places = rows.index.to_numpy(float) + 0.17 * (at - (len(shown) - 1) / 2)
         look = {"color": charts.PALETTE[at], "marker": charts.MARKERS[at]}
-        charts.intervals(axes, rows, places, label=order.WORDS[asked], markersize=4.5, **look)
+        charts.intervals(axes, rows, places, label=order.WORDS[asked], **look)
     axes.set_xlabel("NDCG@5")
     axes.set_xlim(left=0)
     charts.label_rows(axes, [systems.label(name) for name in names])
