@@ -49,6 +49,11 @@ def scored(hits):
     return frame.assign(**{metric: [float(hit) for hit in hits.values()] for metric in seeds.METRICS})
 
 
+def say_what_made_them(settings=None):
+    about = {"settings": settings or seeds.settings_digest()}
+    files.write_json(about, config.TABLES / seeds.FOLDER / seeds.MADE_FROM)
+
+
 def write_seeds(system, by_seed):
     """Further seeds of a system: seed -> users' values, users 1, 2, ..."""
     rows = [
@@ -57,6 +62,7 @@ def write_seeds(system, by_seed):
         for user, value in enumerate(values, start=1)
     ]
     files.write_csv(pd.DataFrame(rows), config.TABLES / seeds.FOLDER / f"{system}.csv")
+    say_what_made_them()
 
 
 # ------------------------------------------------------------------ stated
@@ -167,10 +173,21 @@ def test_seeds_of_other_users_or_of_the_run_itself_are_refused(root, broken):
         seeds.user_means({("next_item", "lstm"): scored({1: 1, 2: 0})}, "lstm")
 
 
+def test_seeds_of_other_settings_are_refused(root):
+    write_seeds("lstm", {1: [1, 0]})
+    say_what_made_them("another")
+    with pytest.raises(StudyError, match=r"of other settings than params\.yaml has now.*make seeds"):
+        seeds.user_means({("next_item", "lstm"): scored({1: 1, 2: 0})}, "lstm")
+    (config.TABLES / seeds.FOLDER / seeds.MADE_FROM).unlink()
+    with pytest.raises(StudyError, match="of other settings"):
+        seeds.user_means({("next_item", "lstm"): scored({1: 1, 2: 0})}, "lstm")
+
+
 def test_a_table_of_seeds_without_a_column_is_refused(root):
     files.write_csv(
         pd.DataFrame({SEED: [1], "hit_rate@5": [0.1]}), config.TABLES / seeds.FOLDER / "lstm.csv"
     )
+    say_what_made_them()
     with pytest.raises(StudyError, match=r"lacks the columns \['user_id', 'hit_rate@1', 'ndcg@5'\]"):
         seeds.user_means({("next_item", "lstm"): scored({1: 1})}, "lstm")
 

@@ -129,6 +129,13 @@ def test_the_study_runs_resumes_and_its_tables_are_read(tiny, monkeypatch, capsy
     assert len(drawn) == 6 and (drawn["metric"] == "ndcg@5").all()
     with pytest.raises(StudyError, match="has no transformer"):
         study.run_all(["transformer"])
+    # Under other settings the rows of EASE-R would go.
+    files.write_text(text.replace("l2: 190", "l2: 200"), config.ROOT / "params.yaml")
+    with pytest.raises(StudyError, match="rows of ease, made with other settings"):
+        study.run_all(["markov"])
+    files.write_text(text.replace("trial: false", "trial: true"), config.ROOT / "params.yaml")
+    with pytest.raises(StudyError, match="is a trial or another seed"):
+        study.run_all(["markov"])
 
 
 def test_the_present_definition_measures_what_the_run_does(tiny):

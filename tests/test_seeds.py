@@ -33,7 +33,7 @@ def placed(tmp_path, monkeypatch):
 def test_a_seed_runs_the_values_at_hand_but_for_its_seeds_and_fewer_baselines(placed, profile):
     placed(profile)
     path = seeds.folder_of(3) / "params.yaml"
-    files.write_json(seeds.differences(3, best="narm"), path)
+    files.write_json(seeds.differences(3, best=("narm",)), path)
     given, run = params.load(path), params.load()
     assert (given.order_seed, given.model_seed, given.seed) == (3, 3, run.seed)
     expected = {"random", "most_popular", "ease", "gru4rec", "sasrec", "narm"}
@@ -61,16 +61,17 @@ def test_values_are_means_over_the_cases_of_each_user(tiny, monkeypatch):
     assert values["hit_rate@1"].to_dict() == pytest.approx(expected.to_dict())
 
 
-def test_only_systems_of_every_seed_have_a_table():
+def test_a_system_has_the_seeds_that_it_ran_under():
     def frame(*systems):
         rows = [(user, 0.5, 0.5, 0.25, system) for system in systems for user in (2, 1)]
         return pd.DataFrame(rows, columns=[USER, *seeds.METRICS, "system"])
 
     tables = seeds.tabulated({1: frame("lstm", "ease"), 2: frame("lstm")})
-    assert list(tables) == ["lstm"]
+    assert list(tables) == ["ease", "lstm"]
+    assert tables["ease"]["seed"].unique().tolist() == [1]
     assert tables["lstm"][["seed", USER]].to_numpy().tolist() == [[1, 1], [1, 2], [2, 1], [2, 2]]
 
 
 def test_before_the_run_it_says_what_to_do(tiny):
     with pytest.raises(StudyError, match="make repro"):
-        seeds.best_baseline("ml-100k")
+        seeds.best_baselines("ml-100k")

@@ -7,23 +7,49 @@ differences are averaged over seeds user by user; their interval covers other us
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from ruamel.yaml import YAML
 from scipy import stats
 
-from dualrec_utils.core import config, evaluation
+from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.config import PROTOCOL, SEED, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
 
 METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
-FOLDER = "seeds"
+FOLDER, MADE_FROM = "seeds", "made_from.json"
 # The seed of the run's own predictions in this module.
 RUN = 0
 
 # Frames of `evaluation.per_case` by (protocol, system).
 Cases = Mapping[tuple[str, str], pd.DataFrame]
+
+
+def settings_digest() -> str:
+    """A hash of the run's settings: further seeds count as long as they were made from the same ones."""
+    paths = dict.fromkeys((config.PACKAGE_ROOT / "params.yaml", config.PARAMS_FILE))
+    values = [YAML(typ="safe").load(path.read_text(encoding="utf-8")) for path in paths]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def check_settings() -> None:
+    """Refuse further seeds that were made from other settings than the run's.
+
+    Raises:
+        StudyError: saying what to do.
+    """
+    folder = config.TABLES / FOLDER
+    if any(folder.glob("[!.]*.csv")):
+        about = files.read_json(folder / MADE_FROM, missing={})
+        if about.get("settings") != settings_digest():
+            raise StudyError(
+                f"{folder} holds further seeds, but of other settings than params.yaml has now: run `make"
+                " seeds`, or delete its CSV files to go on with one seed"
+            )
 
 
 def further(system: str, *, users: pd.Index) -> dict[int, pd.DataFrame]:
@@ -36,11 +62,13 @@ def further(system: str, *, users: pd.Index) -> dict[int, pd.DataFrame]:
         Seeds ascending, users as given; empty where no further seed was run.
 
     Raises:
-        StudyError: when the table lacks a column, holds seed 0, or has other users than the run.
+        StudyError: when the table lacks a column, holds seed 0, has other users than the run, or was made
+            from other settings (:func:`check_settings`).
     """
     path = config.TABLES / FOLDER / f"{system}.csv"
     if not path.is_file():
         return {}
+    check_settings()
     table = pd.read_csv(path)
     wanted = [SEED, USER, *METRICS]
     if missing := [name for name in wanted if name not in table]:

@@ -7,7 +7,8 @@ them. Each model is trained on histories in several such orders, and asked for c
   definition, and that of many programs);
 - `file order`: as the file has it, where the source says so (ml-1m);
 - `drawn`: inside a second by the hash of :mod:`core.order`, a history may hold its target's second;
-- `earlier seconds`: the study's definition: as `drawn`, but a history ends before its target's second;
+- `earlier seconds`: the study's definition: as `drawn`, but a history ends before its target's second, and
+  the last seconds are asked for, not the last movies: its targets reach further back too;
 - `companions masked`: the same cases, the other movies of the target's second left out of the lists;
 - `one a second`: as `earlier seconds`, for models trained on one movie a second, the first drawn.
 
@@ -35,7 +36,7 @@ from dualrec_utils.core.config import CASE, HISTORY, ITEM, SECOND, SPLIT, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
-from dualrec_utils.pipeline import params
+from dualrec_utils.pipeline import params, profiles, stages
 
 LSTM, MOVIELM = "lstm", "movielm"
 MODELS = ("most_popular", "ease", "item_knn", "sknn", "markov", "gru4rec", "sasrec", LSTM, MOVIELM)
@@ -328,12 +329,26 @@ def run_all(models: Sequence[str] = ()) -> int:
     if unknown := [name for name in models if name not in MODELS]:
         raise StudyError(f"the order study has no {', '.join(unknown)}; it has {', '.join(MODELS)}")
     whole = params.load()
+    if whole.trial or profiles.SEED_MARK in config.ROOT.name:
+        raise StudyError(
+            f"{config.ROOT} is a trial or another seed: its tables would replace those of the run"
+        )
     # A piece lies in another folder once settings, data or code have changed.
     kept = config.checkpoints_dir(whole.dataset, tables.STUDY)
     folders = {name: kept / _digest(name, dataset=whole.dataset) for name in MODELS}
+    plan = {
+        (name, how, draw): folders[name] / f"{name}_{how.replace(' ', '_')}_{draw}.parquet"
+        for name, how, draw in _plan(whole.dataset)
+    }
+    before = tables.read(whole.dataset, "levels")
+    there = {name for (name, _, _), path in plan.items() if path.is_file()} | set(models or MODELS)
+    if lost := sorted(set(before.get("model", ())) - there):
+        raise StudyError(
+            f"the tables have rows of {', '.join(lost)}, made with other settings or code, or elsewhere;"
+            f" they would be lost: name them too (dualrec study order {' '.join(lost)} ...)"
+        )
     frames = []
-    for name, how, draw in _plan(whole.dataset):
-        path = folders[name] / f"{name}_{how.replace(' ', '_')}_{draw}.parquet"
+    for (name, how, draw), path in plan.items():
         if not path.is_file() and (name in models or not models):
             print(f"order: {name}, trained {how}, draw {draw}", flush=True)
             per_user = whole.data.cases_per_user
@@ -353,10 +368,12 @@ def run_all(models: Sequence[str] = ()) -> int:
 def _plan(dataset: str) -> list[tuple[str, str, int]]:
     """Model, order trained on and draw of all that is measured; one draw says what fewer movies do."""
     in_file = _FILE_ROW in splits.load_interactions(dataset)
+    # On a larger data set than the default one the language model takes a GPU.
+    models = MODELS if dataset in N_DRAWS or "gpu" in stages.machine() else MODELS[:-1]
     n_draws = N_DRAWS.get(dataset, _N_DRAWS_OF_OTHERS)
     return [
         (name, how, draw)
-        for name in MODELS
+        for name in models
         for draw in range(n_draws)
         for how in ASKED
         if (how != FILE or in_file) and (how != ONE or draw == 0)

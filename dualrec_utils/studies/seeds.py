@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dualrec_utils.analysis.seeds import FOLDER, METRICS
+from dualrec_utils.analysis import claims
+from dualrec_utils.analysis.seeds import FOLDER, MADE_FROM, METRICS, settings_digest
 from dualrec_utils.core import config, evaluation, files, predictions
 from dualrec_utils.core.config import SEED, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
@@ -35,18 +37,18 @@ _LAST_STAGE = "rerank_ablation"
 VALUES = "seed_values.parquet"
 
 
-def differences(seed: int, *, best: str) -> dict[str, Any]:
+def differences(seed: int, *, best: Collection[str]) -> dict[str, Any]:
     """What a seed's `params.yaml` holds: the differences of the profile at hand, and those of the seed.
 
     Args:
         seed: of order and models, from 1.
-        best: a baseline that is kept besides :data:`_BASELINES`.
+        best: baselines that are kept besides :data:`_BASELINES`.
     """
     at_hand = params.read_yaml(config.PARAMS_FILE)
     whole = params.load()
     of_profile = {} if at_hand[params.REPOSITORY] == "" else at_hand
     sections = {name: dict(of_profile.get(name) or {}) for name in params.SECTIONS}
-    dropped = set(whole.baselines.models) - {*_BASELINES, best}
+    dropped = set(whole.baselines.models) - {*_BASELINES, *best}
     models = {**sections["baselines"].get("models", {}), **dict.fromkeys(sorted(dropped))}
     sections["baselines"] |= {"models": models}
     # Not run here, and checked all the same.
@@ -63,7 +65,7 @@ def folder_of(seed: int) -> Path:
     return config.PROFILES / f"{base}{profiles.SEED_MARK}{seed}"
 
 
-def set_up(seed: int, *, best: str) -> Path:
+def set_up(seed: int, *, best: Collection[str]) -> Path:
     """Write a seed's `params.yaml` and what DVC needs beside it; arguments as :func:`differences`."""
     folder = folder_of(seed)
     # JSON is YAML.
@@ -74,17 +76,23 @@ def set_up(seed: int, *, best: str) -> Path:
     return folder
 
 
-def best_baseline(dataset: str) -> str:
-    """The trained baseline that is best on validation users of the run, by NDCG@5 under `next_item`.
+def best_baselines(dataset: str) -> tuple[str, ...]:
+    """The best order-aware and the best order-free baseline of the run, by NDCG@5 on validation users.
 
     Raises:
         StudyError: when the run has no baselines yet.
     """
     scope = Scope(dataset, "baselines", "next_item", "validation")
-    names = [name for name in predictions.systems(scope) if not name.endswith(predictions.SEEN_KEPT)]
-    if not names:
+    values = {
+        name: user_means(name, scope)["ndcg@5"].mean()
+        for name in predictions.systems(scope)
+        if not name.endswith(predictions.SEEN_KEPT)
+    }
+    if not values:
         raise StudyError("the run has no baselines yet: run `make repro` first")
-    return max(names, key=lambda name: user_means(name, scope)["ndcg@5"].mean())
+    free = max(set(values) & set(systems.ORDER_FREE), key=values.get)
+    aware = claims.best_order_aware(dataset)
+    return tuple(name for name in (aware, free) if name in values)
 
 
 def user_means(system: str, scope: Scope) -> pd.DataFrame:
@@ -106,21 +114,19 @@ def write_values() -> int:
 
 
 def tabulated(values: dict[int, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The tables of all systems.
+    """The tables of all systems; one that lacks a seed, because its loss diverged, has the others.
 
     Args:
         values: seed -> frame of :func:`write_values`.
 
     Returns:
-        system -> `seed`, `user_id`, :data:`METRICS`, by seed and user; systems of every seed alone.
+        system -> `seed`, `user_id`, :data:`METRICS`, by seed and user.
     """
     together = pd.concat([frame.assign(**{SEED: seed}) for seed, frame in values.items()])
-    whole = together.groupby(SYSTEM)[SEED].nunique() == len(values)
     columns = [SEED, USER, *METRICS]
     return {
         name: frame[columns].sort_values([SEED, USER], ignore_index=True)
         for name, frame in together.groupby(SYSTEM)
-        if whole[name]
     }
 
 
@@ -131,7 +137,7 @@ def run_all() -> int:
         StudyError: when the run itself has not got that far, or a seed's run fails.
     """
     dataset = params.load().dataset
-    best = best_baseline(dataset)
+    best = best_baselines(dataset)
     values = {}
     for seed in range(1, N_MORE.get(dataset, _N_MORE_OF_OTHERS) + 1):
         folder = set_up(seed, best=best)
@@ -139,7 +145,11 @@ def run_all() -> int:
             if subprocess.run([sys.executable, "-m", *command], cwd=folder, check=False).returncode:
                 raise StudyError(f"seed {seed} stopped (above); `make seeds` goes on from there")
         values[seed] = pd.read_parquet(folder / "data" / dataset / STAGE / VALUES)
+    folder = config.TABLES / STAGE
+    for path in folder.glob("*.csv"):
+        path.unlink()
     for name, table in tabulated(values).items():
-        files.write_csv(table, config.TABLES / STAGE / f"{name}.csv")
-    print(f"seeds: {len(values)} seeds of {values[1][SYSTEM].nunique()} systems in {config.TABLES / STAGE}")
+        files.write_csv(table, folder / f"{name}.csv")
+    files.write_json({"settings": settings_digest(), "seeds": sorted(values)}, folder / MADE_FROM)
+    print(f"seeds: {len(values)} seeds of {values[1][SYSTEM].nunique()} systems in {folder}")
     return 0
