@@ -129,7 +129,7 @@ loo: $(INSTALLED)  ## run baselines on the field's leave-one-out track, beside p
 questions: $(INSTALLED)  ## answer questions the paper leaves open (notebook 09); after repro, an hour
 	@cd dualrec_utils/studies/questions && dvc repro
 
-seeds: profile $(INSTALLED)  ## run again from other seeds of order and training; after repro, 20 min a seed; PROFILE as above
+seeds: profile $(INSTALLED)  ## run again from other seeds of order and training; after repro, 25 min a seed; PROFILE as above
 	@$(IN_FOLDER) && dualrec study seeds
 
 order: profile $(INSTALLED)  ## measure what the order of ratings of one second does; after repro, an hour or two; PROFILE as above

@@ -18,27 +18,25 @@ validation users. Rows of one draw are of the same fit where they were trained o
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dualrec_utils.analysis import order as tables, seeds
 from dualrec_utils.analysis.seeds import METRICS
-from dualrec_utils.core import closure, config, evaluation, files, order, predictions, splits
+from dualrec_utils.core import config, evaluation, files, order, predictions, splits
 from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, SECOND, SPLIT, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
 from dualrec_utils.pipeline import params, profiles, stages
+from dualrec_utils.studies import fits
+from dualrec_utils.studies.fits import LSTM, MOVIELM
 
-LSTM, MOVIELM = "lstm", "movielm"
 MODELS = ("most_popular", "ease", "item_knn", "sknn", "markov", "gru4rec", "sasrec", LSTM, MOVIELM)
 # Draws by data set: what its size allows.
 N_DRAWS = {"ml-100k": 5}
@@ -248,23 +246,15 @@ def measure(name: str, how: str, *, dataset: str, draw: int, cases_per_user: int
 
 
 def _digest(name: str, *, dataset: str) -> str:
-    """Settings, data and the code that trains and measures."""
+    """What a piece depends on, see :func:`studies.fits.digest`."""
     if name == LSTM:
-        settings, module = params.section(LSTM), "dualrec_utils.models.lstm.training"
+        settings = params.section(LSTM)
     elif name == MOVIELM:
         settings = params.section(MOVIELM) | {"asked": params.section("zero_shot_llm")["n_history"]}
-        module = "dualrec_utils.models.movielm.model"
     else:
         settings = params.section("baselines")["models"][name]
-        module = baselines.model_class(name).__module__
-    measuring = ", ".join(part.__name__ for part in (evaluation, order, predictions, splits))
-    source = f"import {module}\nimport {measuring}"
-    code = sorted(closure.closure(source, without=frozenset({"models.baselines"}), by_name=False))
-    code.append(str(Path(__file__).relative_to(config.PACKAGE_ROOT)))
-    summary = files.read_json(config.processed_dir(dataset) / "summary.json")
-    hashes = {path: files.sha256(config.PACKAGE_ROOT / path) for path in code}
-    text = json.dumps([settings, params.section("data"), summary, hashes], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    about = [settings, params.section("data")]
+    return fits.digest(name, about, dataset=dataset, study=[__file__])
 
 
 def levels(values: pd.DataFrame, **intervals) -> pd.DataFrame:

@@ -9,8 +9,6 @@ setting first, is written after each trial; a stopped search goes on with the se
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -29,14 +27,15 @@ from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
 from dualrec_utils.models.baselines.base import Diverged
 from dualrec_utils.pipeline import params
+from dualrec_utils.studies import fits
+from dualrec_utils.studies.fits import LSTM, MOVIELM
 
 STAGE = "search"
 DATASET = "ml-100k"
 PARAMS = Path(__file__).with_name("params.yaml")
-LSTM, MOVIELM = "lstm", "movielm"
 # Columns behind the hyperparameters.
 VALUES = ("hit_rate@5", experiment.CHOSEN_BY, "n_cases", "n_epochs", "best_epoch", "seconds")
-# Digest of a trial's settings, seed and data.
+# Digest of a trial's settings, seed, data and code.
 _MADE_FROM = "made_from"
 
 
@@ -304,7 +303,7 @@ def run(
     Returns:
         One row a setting: hyperparameters, `hit_rate@5` and `ndcg@5` (means over validation users,
         `next_item`, movies already seen left out; NaN where the loss diverged), `n_cases`, `n_epochs`
-        trained, `best_epoch`, `seconds`, and `made_from`: rows of other settings, data or seeds are
+        trained, `best_epoch`, `seconds`, and `made_from`: rows of other settings, data, seeds or code are
         dropped. Best `ndcg@5` first, ties as drawn.
 
     Raises:
@@ -346,10 +345,8 @@ def _table(rows: dict[str, dict], wanted: dict[str, dict]) -> pd.DataFrame:
 
 
 def _digest(name: str, settings: dict, *, seed: int) -> str:
-    """A trial's key: its settings, its seed, and the data with the order of ratings (in `summary.json`)."""
-    summary = files.read_json(config.processed_dir(DATASET) / "summary.json")
-    about = json.dumps([name, settings, seed, summary], sort_keys=True)
-    return hashlib.sha256(about.encode()).hexdigest()[:12]
+    """A trial's key, see :func:`studies.fits.digest`."""
+    return fits.digest(name, [settings, seed], dataset=DATASET, study=[__file__])
 
 
 def run_all(models: Sequence[str]) -> None:
