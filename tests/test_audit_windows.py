@@ -14,8 +14,9 @@ ITEMS = np.array([10, 20, 30, 40, 50])
 
 
 def interactions_of(histories: dict[int, list[int]]) -> pd.DataFrame:
-    rows = [(user, item) for user, own in histories.items() for item in own]
-    return pd.DataFrame(rows, columns=["user_id", "item_id"])
+    """Every two movies share a second, which matters to nobody here."""
+    rows = [(user, item, at // 2) for user, own in histories.items() for at, item in enumerate(own)]
+    return pd.DataFrame(rows, columns=["user_id", "item_id", "second"])
 
 
 INTERACTIONS = interactions_of({1: [30, 10, 20], 2: [10, 20], 3: [50, 40]})

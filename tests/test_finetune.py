@@ -43,7 +43,7 @@ def test_every_adapter_ends_in_a_checkpoint_that_the_notebook_takes_up(lora_sect
         before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
         base = lora_section["models"]["small"]
         model, _, curve = adapters.train_adapter(lesson, name=name, base=base, settings=lora_section)
-        assert curve["epoch"].tolist() == [0, 1]
+        assert curve["epoch"].iloc[0] == 0 and curve["epoch"].iloc[-1] == 1
         assert any((w != 0).any() for key, w in model.state_dict().items() if "lora_B" in key)
         assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
     with pytest.raises(StudyError, match="no 'large'; it has small"):
@@ -63,7 +63,8 @@ def test_adapters_are_saved_by_name_and_answer_when_loaded(lora_section):
     lessons = adapters.lessons("ml-100k", **WORDING)
     jobs = {"small_lora": ("small", "lora"), "small_lora_no_hint": ("small", "lora_no_hint")}
     curves = adapters.train_and_save(jobs, lessons, models=lora_section["models"], settings=lora_section)
-    assert curves["adapter"].tolist() == ["small_lora"] * 2 + ["small_lora_no_hint"] * 2
+    assert list(dict.fromkeys(curves["adapter"])) == list(jobs)
+    assert len(set(curves["adapter"].value_counts())) == 1
     decoding = {"max_new_tokens": 4, "batch_size": 8, "n_lines": 2}
     base = lora_section["models"]["small"]
     speakers = [

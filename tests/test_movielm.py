@@ -200,6 +200,8 @@ def test_stage_never_reads_the_last_five_movies(catalog, histories, tmp_path, mo
     monkeypatch.setattr(movielm, "train", spy)
     monkeypatch.setattr(movielm, "load_catalog", lambda dataset: catalog)
     monkeypatch.setattr(movielm, "load_histories", lambda dataset, split: histories)
+    earlier = {user: own[:-5] for user, own in histories.items()}
+    monkeypatch.setattr(movielm, "load_earlier", lambda dataset, split: earlier)
     folder = movielm.train_stage("toy", 3, **SETTINGS)
     assert {user: len(own) for user, own in seen.items()} == dict.fromkeys(histories, 20)
     assert (folder / "model.safetensors").is_file()

@@ -117,17 +117,17 @@ def test_the_table_sorts_by_keyboard_and_says_so(visit, page):
     tab = visit(page).tab
     given = tab.evaluate(COLUMN.format(0))
     buttons = "document.querySelectorAll('table.sortable th button')"
-    assert tab.evaluate(f"{buttons}.length") == 8
+    assert tab.evaluate(f"{buttons}.length") == 9
     # From the first heading's button, the tabulator leads to the next.
     tab.evaluate(f"{buttons}[0].focus()")
     tab.keyboard.press("Enter")
-    assert tab.evaluate(ORDERS) == ["ascending", *["none"] * 7]
+    assert tab.evaluate(ORDERS) == ["ascending", *["none"] * 8]
     assert tab.evaluate(COLUMN.format(0)) == tab.evaluate(
         f"{COLUMN.format(0)}.sort((a, b) => a.localeCompare(b))"
     )
     tab.keyboard.press("Tab")
     tab.keyboard.press("Enter")
-    assert tab.evaluate(ORDERS) == ["none", "descending", *["none"] * 6]
+    assert tab.evaluate(ORDERS) == ["none", "descending", *["none"] * 7]
     keys = tab.evaluate(COLUMN.format(1))
     numbers = [float(key) for key in keys if key]
     assert numbers == sorted(numbers, reverse=True) and len(numbers) > 5
@@ -140,7 +140,7 @@ def test_the_table_sorts_by_keyboard_and_says_so(visit, page):
         set(numbers)
     ) < len(numbers)
     tab.keyboard.press("Enter")
-    assert tab.evaluate(ORDERS) == ["none"] * 8 and tab.evaluate(COLUMN.format(0)) == given
+    assert tab.evaluate(ORDERS) == ["none"] * 9 and tab.evaluate(COLUMN.format(0)) == given
 
 
 def test_the_table_is_whole_without_its_script(page):

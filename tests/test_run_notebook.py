@@ -194,7 +194,7 @@ def begun(tmp_path, monkeypatch, *, by_pipeline, overrides=None):
 def test_a_notebook_reads_its_section_and_what_every_interval_needs(tmp_path, monkeypatch):
     settings = begun(tmp_path, monkeypatch, by_pipeline=True)
     whole = params.load(config.PACKAGE_ROOT / "params.yaml")
-    assert (settings.dataset, settings.seed) == (whole.dataset, whole.seed)
+    assert (settings.dataset, settings.seed) == (whole.dataset, whole.model_seed)
     assert settings.epochs == whole.lstm.epochs
     assert settings.intervals == {
         "seed": whole.seed,
