@@ -107,7 +107,7 @@ def finetune(models: list[str]) -> int:
 
 
 # Studies beside the pipeline: words of the command -> (function, help, its arguments). An argument that
-# ends in `s` takes one value or more.
+# ends in `s` takes one value or more, in `s*` none or more.
 _STUDIES = {
     ("search",): (
         "search.search:run_all",
@@ -116,7 +116,7 @@ _STUDIES = {
     ),
     ("seeds",): ("seeds:run_all", "run again from other seeds of order and training", ()),
     ("seed-values",): ("seeds:write_values", "write a seed's values, user by user", ()),
-    ("order",): ("order:run_all", "measure what the order inside a second does", ("models",)),
+    ("order",): ("order:run_all", "measure what the order inside a second does", ("models*",)),
     ("nir",): ("nir.experiment:run_study", "reproduce NIR", ()),
     ("peers", "export"): ("peers.recbole:export_data", "write the data for RecBole", ()),
     ("peers", "ours"): ("peers.ours:run_seeds", "run one baseline of ours with every seed", ("model",)),
@@ -158,9 +158,8 @@ def _add_studies(commands: Any) -> None:
         command = place.add_parser(words[-1], help=help_text)
         command.set_defaults(function=_calling(f"studies.{target}"), name=" ".join(words))
         for argument in arguments:
-            # What is left out is all there is.
-            several = "*" if words == ("order",) else "+"
-            command.add_argument(argument, nargs=several if argument.endswith("s") else None)
+            many = {"s": "+", "*": "*"}.get(argument[-1])
+            command.add_argument(argument.rstrip("*"), nargs=many)
 
 
 def _parser() -> argparse.ArgumentParser:

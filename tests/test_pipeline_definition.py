@@ -195,6 +195,8 @@ def test_every_section_that_a_stage_reads_is_declared(stage):
         return
     assert "all" not in read
     assert {"dataset", "seed"} <= own
+    # What else stage data draws is the order; all others draw with the seed of models.
+    assert ("order_seed" if stage.name == "data" else "model_seed") in own
     assert read <= default and read - {"intervals"} <= own
     assert default <= read | {stage.name}, "a section that the stage does not read"
 

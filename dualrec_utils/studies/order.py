@@ -171,44 +171,24 @@ def _baseline(name: str, data: Cut, catalog: Catalog, *, seed: int) -> Lister:
 
 
 def _lstm(data: Cut, catalog: Catalog, *, seed: int) -> Lister:
-    # Only this model needs Keras.
-    from dualrec_utils.content.features import item_features
-    from dualrec_utils.models.lstm import training
-    from dualrec_utils.models.lstm.sequences import training_sequences
-
-    settings = params.section(LSTM)
-    words = {name: settings[name] for name in ("title_vocabulary", "title_length")}
-    how = {name: settings[name] for name in ("training", "chunk_length", "window")}
-    learn = {name: settings[name] for name in ("epochs", "batch_size", "learning_rate", "dropout")}
-    sequences = training_sequences([catalog.rows(history) for history in data.train.values()], **how)
-    model, _ = training.train(item_features(catalog, **words), sequences, seed=seed, **learn)
-
-    def score(histories: Sequence[np.ndarray]) -> np.ndarray:
-        rows = [catalog.rows(history) for history in histories]
-        return training.log_probabilities(model, rows, max_history=settings["max_history"])
-
+    score = fits.lstm_scorer(list(data.train.values()), catalog, params.section(LSTM), seed=seed)
     return _listed(score, catalog, seed=seed)
 
 
 def _movielm(data: Cut, catalog: Catalog, *, seed: int) -> Lister:
     """The bare history as prompt, ten real movies: notebook 04's `history only, catalog only`."""
     # Only this model needs transformers.
-    from dualrec_utils.models.language import constrained, prompts
-    from dualrec_utils.models.movielm import model as movielm
+    from dualrec_utils.models.language.constrained import ranked_lists
 
     asked, section = params.section("zero_shot_llm"), params.section(MOVIELM)
     learn = {name: value for name, value in section.items() if name not in ("dataset", "seed")}
-    model, tokenizer, _ = movielm.train(data.earlier, data.validation_users, catalog, seed=seed, **learn)
-    model.eval()
+    known, others = data.earlier, data.validation_users
+    rank = fits.movielm_ranker(known, others, catalog, learn, n_history=asked["n_history"], seed=seed)
 
     def lists(cases: pd.DataFrame) -> pd.DataFrame:
-        texts = prompts.build_history_prompts(cases, catalog, n_recent=asked["n_history"], genres=False)
-        unlisted = constrained.seen_movies(cases.assign(**{HISTORY: cases["hidden"]}))
-        scores = constrained.rank_titles(
-            model, tokenizer, texts, catalog, excluded=unlisted, k=asked["n_ranked"], label="movielm lists"
-        )
+        scores = rank(list(cases[HISTORY]), excluded=list(cases["hidden"]), k=asked["n_ranked"])
         shape = {"exclude_seen": False, "length": asked["n_ranked"]}
-        return constrained.ranked_lists(scores, cases, catalog, seed=seed, **shape)
+        return ranked_lists(scores, cases, catalog, seed=seed, **shape)
 
     return lists
 

@@ -21,7 +21,6 @@ from tqdm import tqdm
 
 from dualrec_utils.core import config, files, splits
 from dualrec_utils.core.catalog import load_catalog
-from dualrec_utils.core.config import CASE, HISTORY
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
@@ -224,65 +223,29 @@ def trial(name: str, settings: dict, *, seed: int) -> dict[str, float]:
         Diverged: as :func:`experiment.trial`.
     """
     if name == LSTM:
-        return _lstm(seed=seed, **settings)
+        return _lstm(settings, seed=seed)
     if name == MOVIELM:
         return _movielm(seed=seed, **settings)
     histories = list(splits.load_histories(DATASET, "train").values())
     return experiment.trial(name, settings, histories, dataset=DATASET, seed=seed)
 
 
-def _lstm(
-    *,
-    seed: int,
-    training: str,
-    chunk_length: int,
-    window: int,
-    max_history: int,
-    title_vocabulary: int,
-    title_length: int,
-    epochs: int,
-    **learning,
-) -> dict[str, float]:
-    """Notebook 02's network, by the functions that the notebook calls."""
-    # Only this model needs Keras.
-    from dualrec_utils.content.features import item_features
-    from dualrec_utils.models.lstm.sequences import training_sequences
-    from dualrec_utils.models.lstm.training import log_probabilities, train
-
-    catalog = load_catalog(DATASET)
-    features = item_features(catalog, title_vocabulary=title_vocabulary, title_length=title_length)
-    known = [catalog.rows(history) for history in splits.load_histories(DATASET, "train").values()]
-    cut = training_sequences(known, training=training, chunk_length=chunk_length, window=window)
-    model, _ = train(features, cut, seed=seed, epochs=epochs, **learning)
-
-    def score(histories: Sequence[np.ndarray]) -> np.ndarray:
-        rows = [catalog.rows(history) for history in histories]
-        return log_probabilities(model, rows, max_history=max_history)
-
+def _lstm(settings: dict, *, seed: int) -> dict[str, float]:
+    histories = list(splits.load_histories(DATASET, "train").values())
+    score = fits.lstm_scorer(histories, load_catalog(DATASET), settings, seed=seed)
     found = experiment.validation(DATASET, seed=seed)(score)
     # It is trained to the end: the learning rate falls to zero by then.
-    return found | {"n_epochs": epochs, "best_epoch": epochs}
+    return found | {"n_epochs": settings["epochs"], "best_epoch": settings["epochs"]}
 
 
 def _movielm(*, seed: int, n_history: int, last_cases: int, **section) -> dict[str, float]:
     """Stage `movielm`, then the bare history with lists of real movies only, as in notebook 04."""
-    # Only this model needs transformers.
-    from dualrec_utils.models.language.constrained import rank_titles
-    from dualrec_utils.models.language.prompts import build_history_prompts
-    from dualrec_utils.models.movielm.model import train
-
+    known, others = splits.load_earlier(DATASET, "train"), splits.load_histories(DATASET, "validation")
     catalog = load_catalog(DATASET)
-    validation = splits.load_histories(DATASET, "validation")
-    known = splits.load_earlier(DATASET, "train")
-    model, tokenizer, _ = train(known, validation, catalog, seed=seed, **section)
+    rank = fits.movielm_ranker(known, others, catalog, section, n_history=n_history, seed=seed)
 
     def score(histories: Sequence[np.ndarray]) -> np.ndarray:
-        cases = pd.DataFrame({CASE: range(len(histories)), HISTORY: list(histories)})
-        prompts = build_history_prompts(cases, catalog, n_recent=n_history, genres=False)
-        model.eval()
-        return rank_titles(
-            model, tokenizer, prompts, catalog, excluded=list(histories), k=5, label="validation"
-        )
+        return rank(histories, excluded=histories, k=5)
 
     found = experiment.validation(DATASET, seed=seed, last_cases=last_cases)(score)
     return found | {"n_epochs": section["n_epochs"], "best_epoch": section["n_epochs"]}
