@@ -100,3 +100,20 @@ def test_what_seen_movies_cost():
     table = tables.seen_kept(values, metric="hit_rate@5")
     assert table.loc["a"].tolist() == pytest.approx([0.2, 0.05, 0.75])
     assert table.loc["b", ["left out", "kept"]].tolist() == [0, 0] and np.isnan(table.loc["b", "lost"])
+
+
+def test_the_best_setting_is_shown_beside_the_same_setting_here(tiny):
+    scope = Scope("ml-100k", "baselines", "next_item", "validation")
+    cases = predictions.load_cases(scope)
+    targets = evaluation.load_targets("ml-100k", "next_item").map(lambda items: items[0])
+    rows = [(case, item, 1, 1.0) for case, item in targets.reindex(cases["case_id"]).items()]
+    lists = pd.DataFrame(rows, columns=["case_id", "item_id", "rank", "score"])
+    trials = pd.DataFrame({"ndcg@5": [0.25, 0.5, None]})
+    for name in ("ease", "narm", "stamp"):
+        predictions.write(lists.assign(text="", seed=1), name, scope)
+        files.write_csv(trials.assign(made_from="0"), config.study_dir("search") / f"{name}.csv")
+    # Searched under another order.
+    files.write_csv(trials, config.study_dir("search") / "narm.csv")
+    table = tables.refitted(["ease", "narm", "markov"], dataset="ml-100k")
+    assert table.index.tolist() == ["ease"] and table.loc["ease"].tolist() == [0.5, 1.0, 0.5]
+    assert tables.refitted(["ease"], dataset="ml-1m").empty

@@ -18,7 +18,7 @@ from dualrec_utils.models.baselines import experiment, gce_gnn, hide, sequences,
 from dualrec_utils.models.baselines.base import Diverged
 from dualrec_utils.models.lstm.sequences import IGNORED
 from dualrec_utils.pipeline import params
-from dualrec_utils.studies.search import search as settings_search
+from dualrec_utils.studies.search import search as settings_search, spaces
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -473,7 +473,7 @@ def test_settings_that_diverge_leave_the_others(tiny, monkeypatch):
 
     monkeypatch.setattr(kind, "_loss", broken)
     good = SETTINGS["gru4rec"] | {"max_epochs": 1}
-    monkeypatch.setitem(settings_search.SPACES, "gru4rec", {"learning_rate": [0.5]})
+    monkeypatch.setitem(spaces.SPACES, "gru4rec", {"learning_rate": [0.5]})
     table = settings_search.run("gru4rec", seed=1, n_draws=2, models={"gru4rec": good})
     assert table["learning_rate"].tolist() == [0.01, 0.5]
     assert table["ndcg@5"].isna().tolist() == [False, True]
@@ -492,8 +492,8 @@ def test_search_draws_settings_that_the_model_has(name):
 
 
 def test_every_space_of_a_baseline_names_its_hyperparameters():
-    for name in set(settings_search.SPACES) & set(baselines.REGISTRY):
-        space = settings_search.SPACES[name]
+    for name in set(spaces.SPACES) & set(baselines.REGISTRY):
+        space = spaces.SPACES[name]
         assert set(space) <= set(baselines.model_class(name).hyperparameters())
 
 
@@ -506,7 +506,7 @@ def test_a_model_without_a_space_has_its_defaults_alone():
 @given(st.integers(1, 50), st.integers(0, 50), st.booleans(), st.integers(0, 99))
 def test_draws_lie_in_their_range(low, width, log, seed):
     draw = np.random.default_rng(seed)
-    value = settings_search.Between(low, low + width, log=log).draw(draw)
+    value = spaces.Between(low, low + width, log=log).draw(draw)
     assert type(value) is int and low <= value <= low + width
-    share = settings_search.Between(low / 64, (low + width) / 64, log=log).draw(draw)
+    share = spaces.Between(low / 64, (low + width) / 64, log=log).draw(draw)
     assert type(share) is float and low / 64 * 0.994 <= share <= (low + width) / 64 * 1.006

@@ -283,11 +283,14 @@ def test_the_first_paragraph_says_what_order_interface_and_leak_do(study):
     said = first_screen.summary(flat)
     study = "in the order study (GRU4Rec minus EASE-R, mean of 5 draws) ties by item id +2.1 points"
     assert f"{study} [+1.1, +3.1], ties drawn -0.4 points [-1.4, +0.6]." in said
-    assert "free text 10.0%; the bare history with catalog decoding 11.0%; the LSTM from" in said
-    assert "references 30.0%; without them 20.0%; the LSTM's plain list 10.0%." in said
+    shares = [
+        re.findall(r"\d+\.\d%", said[said.index(part) :].partition(". ")[0])
+        for part in ("The interface:", "The leak:")
+    ]
+    assert shares == [["10.0%", "11.0%", "12.0%"], ["30.0%", "20.0%", "10.0%"]]
     del audit["audit/leak/with/hit_rate@1"]
     files.write_json(audit, config.METRICS / "audit.json")
-    assert "What the leak does, with movielm, HR@1: not measured." in first_screen.summary(flat)
+    assert "What the leak does was not measured." in first_screen.summary(flat)
 
 
 def test_how_many_users_it_takes_is_said():

@@ -8,7 +8,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines
 from dualrec_utils.pipeline import params
-from dualrec_utils.studies.search import search as settings_search
+from dualrec_utils.studies.search import search as settings_search, spaces
 
 # Of movielm's settings: how it is measured.
 OF_THE_SEARCH = ("n_history", "last_cases")
@@ -24,7 +24,7 @@ def test_every_baseline_that_has_hyperparameters_is_searched_alike():
     for name in TRAINED:
         section = set(getattr(whole, name).model_dump()) - {"n_folds"}
         assert set(settings["models"][name]) - set(OF_THE_SEARCH) == section
-        assert set(settings_search.SPACES[name]) <= section
+        assert set(spaces.SPACES[name]) <= section
 
 
 def test_the_default_run_has_the_best_setting_of_every_search():
@@ -103,7 +103,7 @@ MOVIELM = {
 def test_the_lstm_and_movielm_are_searched_like_the_baselines(tiny, name, defaults, most_cases):
     one = {key: [defaults[key]] for key in ("batch_size",)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(settings_search.SPACES, name, one | {"learning_rate": [0.01, 0.02]})
+        patch.setitem(spaces.SPACES, name, one | {"learning_rate": [0.01, 0.02]})
         table = settings_search.run(name, seed=1, n_draws=2, models={name: defaults})
     assert table["learning_rate"].tolist() in ([0.01, 0.02], [0.02, 0.01])
     assert (table["n_epochs"] == 1).all() and (table["seconds"] > 0).all()

@@ -93,10 +93,15 @@ def best_order_aware(dataset: str) -> str:
     Chosen there and compared on test users: the best on the test users themselves would owe some of its
     place to luck. Of equal ones the first in the study's order; empty where none was run.
     """
+    return best_on_validation(systems.ORDER_AWARE, dataset)
+
+
+def best_on_validation(names: Iterable[str], dataset: str) -> str:
+    """Of some baselines, or the LSTM, the one with the highest NDCG@5 on validation users; or empty."""
     values = {}
     for stage in ("baselines", "lstm"):
         scope = Scope(dataset, stage, "next_item", "validation")
-        for name in set(predictions.systems(scope)) & set(systems.ORDER_AWARE):
+        for name in set(predictions.systems(scope)) & set(names):
             values[name] = evaluation.per_case(name, scope).groupby(USER)["ndcg@5"].mean().mean()
     return max(systems.in_order(values), key=values.get, default="")
 

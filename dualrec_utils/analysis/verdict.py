@@ -27,6 +27,21 @@ PROTOCOL_CAVEAT = (
     " for a contest."
 )
 
+# Metric and sentence of what notebook 08 measures of one language model; in braces the way of measuring.
+_SENTENCES = {
+    "interface": (
+        "hit_rate@5",
+        "The interface: asked with the paper's prompt for free text, {model} lists the next movie among"
+        " five in {paper_prompt} of cases (HR@5); asked with the bare history for titles of the"
+        " catalog alone, in {bare_history_catalog}; the LSTM, from the same movies, in {lstm_same_input}.",
+    ),
+    "leak": (
+        "hit_rate@1",
+        "The leak: with the answers among the re-ranker's references, {model}'s first title is right for"
+        " {with} of test users (HR@1, window_of_five), without them for {without}; the LSTM's first movie"
+        " for {lstm}.",
+    ),
+}
 # What is said of a difference that neither side wins.
 NOT_SHOWN = "no difference shown"
 DATASETS = {"ml-100k": "MovieLens 100K", "ml-1m": "MovieLens 1M"}
@@ -169,7 +184,7 @@ def summary(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> str:
     counted = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
     return (
         f"On {DATASETS.get(flat['dataset'], flat['dataset'])}, with {model} as the language model."
-        f" {order_worth(flat)} {interface_cost(audit, model)} {leak_effect(audit, model)}"
+        f" {order_worth(flat)} {measured(audit, 'interface', model)} {measured(audit, 'leak', model)}"
         f" The claims: {counted}."
     )
 
@@ -188,8 +203,9 @@ def order_worth(flat: Mapping[str, Any]) -> str:
     claim = next(row for row in claims.of_metrics(flat) if row["claim"] == "1")
     parts = []
     if claim["answer"] != claims.NOT_RUN:
-        names = f"{systems.label(claim['system'])} minus {systems.label(claim['other'])}"
-        parts.append(f"{points(_interval(claim), 'd')} ({names}, {short(claim['metric'])})")
+        reads, does_not = (systems.label(claim[side]) for side in ("system", "other"))
+        about = f"{reads}, which reads it, minus {does_not}, which does not"
+        parts.append(f"{about}, {points(_interval(claim), 'd')} of {short(claim['metric'])}")
     leads = order.leads(flat["dataset"], claim.get("system", ""))
     if len(leads):
         names = f"{systems.label(leads['model'].iloc[0])} minus EASE-R"
@@ -199,49 +215,27 @@ def order_worth(flat: Mapping[str, Any]) -> str:
         ]
         draws = leads["n_seeds"].max()
         parts.append(f"in the order study ({names}, mean of {draws} draws) {', '.join(worth)}")
-    return f"What order is worth: {'; '.join(parts) or 'not measured'}."
+    return f"Order: {'; '.join(parts)}." if parts else "What order is worth was not measured."
 
 
-def interface_cost(audit: Mapping[str, Any], model: str) -> str:
-    """What the interface costs: one language model asked in the paper's way and in a plain one, on HR@5.
-
-    Args:
-        audit: metrics of notebook 08.
-        model: the language model's name.
-    """
-    ways = {
-        "the paper's prompt with free text": "paper_prompt",
-        "the bare history with catalog decoding": "bare_history_catalog",
-        "the LSTM from the same input": "lstm_same_input",
-    }
-    shares = _shares(audit, {words: f"audit/interface/{way}/hit_rate@5" for words, way in ways.items()})
-    return f"What the interface costs, with {model}, HR@5: {shares}."
-
-
-def leak_effect(audit: Mapping[str, Any], model: str) -> str:
-    """What the leak does: HR@1 with the answers among the re-ranker's references, without, and the LSTM's.
+def measured(audit: Mapping[str, Any], about: str, model: str) -> str:
+    """What the interface costs, or what the leak does, in a sentence.
 
     Args:
         audit: metrics of notebook 08.
+        about: `interface` or `leak`.
         model: the language model's name.
     """
-    ways = {
-        "with the answers among the re-ranker's references": "with",
-        "without them": "without",
-        "the LSTM's plain list": "lstm",
-    }
-    shares = _shares(audit, {words: f"audit/leak/{way}/hit_rate@1" for words, way in ways.items()})
-    return f"What the leak does, with {model}, HR@1: {shares}."
+    metric, sentence = _SENTENCES[about]
+    ways = set(re.findall(r"{(\w+)}", sentence)) - {"model"}
+    keys = {way: f"audit/{about}/{way}/{metric}" for way in ways}
+    if not set(keys.values()) <= audit.keys():
+        return f"What the {about} does was not measured."
+    return sentence.format(model=model, **{way: _share(audit, key) for way, key in keys.items()})
 
 
-def _shares(flat: Mapping[str, Any], keys: Mapping[str, str]) -> str:
-    """`words share; words share`, with intervals where there are any; `not measured` where one lacks."""
-    if not set(keys.values()) <= flat.keys():
-        return "not measured"
-    return "; ".join(
-        f"{words} {percent(flat, key) if f'{key}/low' in flat else f'{flat[key]:.1%}'}"
-        for words, key in keys.items()
-    )
+def _share(flat: Mapping[str, Any], key: str) -> str:
+    return percent(flat, key) if f"{key}/low" in flat else f"{flat[key]:.1%}"
 
 
 def headline(flat: Mapping[str, Any]) -> list[str]:

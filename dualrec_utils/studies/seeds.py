@@ -82,17 +82,11 @@ def best_baselines(dataset: str) -> tuple[str, ...]:
     Raises:
         StudyError: when the run has no baselines yet.
     """
-    scope = Scope(dataset, "baselines", "next_item", "validation")
-    values = {
-        name: user_means(name, scope)["ndcg@5"].mean()
-        for name in predictions.systems(scope)
-        if not name.endswith(predictions.SEEN_KEPT)
-    }
-    if not values:
+    ran = set(predictions.systems(Scope(dataset, "baselines", "next_item", "validation")))
+    if not ran:
         raise StudyError("the run has no baselines yet: run `make repro` first")
-    free = max(set(values) & set(systems.ORDER_FREE), key=values.get)
-    aware = claims.best_order_aware(dataset)
-    return tuple(name for name in (aware, free) if name in values)
+    free = claims.best_on_validation(systems.ORDER_FREE, dataset)
+    return tuple(name for name in (claims.best_order_aware(dataset), free) if name in ran)
 
 
 def user_means(system: str, scope: Scope) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +15,8 @@ from dualrec_utils.models.baselines.experiment import STAGE
 from dualrec_utils.models.baselines.pieces import Piece
 from dualrec_utils.models.baselines.random_order import expected_hit_rate
 
+# `make search` tries settings on this data set; a table with this column is of today's order of ratings.
+_SEARCHED_ON, _MADE_FROM = "ml-100k", "made_from"
 # Targets of a case, any of which is a hit.
 _N_TARGETS = {"next_item": 1, "window_of_five": splits.WINDOW}
 
@@ -37,6 +39,27 @@ def searched(models: Mapping[str, Mapping[str, float | str]]) -> pd.DataFrame:
             rows[name] = (len(values), values.max(), values.median(), values.min(), _in_words(chosen))
     columns = ["settings tried", "best NDCG@5", "median", "worst", "chosen"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("model")
+
+
+def refitted(models: Iterable[str], *, dataset: str) -> pd.DataFrame:
+    """What the chosen setting had in the search beside what the same setting has here, from another seed.
+
+    Args:
+        models: fitted baselines.
+
+    Returns:
+        By model: `search`, `this run` (NDCG@5, validation users, `next_item`), `change`; the largest fall
+        first. Empty on a data set that was not searched; models searched under another order are left out.
+    """
+    scope, rows = Scope(dataset, STAGE, "next_item", "validation"), {}
+    for name in models if dataset == _SEARCHED_ON else ():
+        path = config.study_dir("search") / f"{name}.csv"
+        trials = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+        if _MADE_FROM in trials:
+            here = evaluation.per_case(name, scope).groupby(USER)["ndcg@5"].mean().mean()
+            rows[name] = (trials["ndcg@5"].max(), here, here - trials["ndcg@5"].max())
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["search", "this run", "change"])
+    return table.rename_axis("model").sort_values("change", kind="stable")
 
 
 def _in_words(hyperparameters: Mapping[str, float | str]) -> str:

@@ -9,10 +9,8 @@ setting first, is written after each trial; a stopped search goes on with the se
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +22,11 @@ from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
-from dualrec_utils.models.baselines.base import Diverged
+from dualrec_utils.models.baselines.base import Diverged, Scorer
 from dualrec_utils.pipeline import params
 from dualrec_utils.studies import fits
 from dualrec_utils.studies.fits import LSTM, MOVIELM
+from dualrec_utils.studies.search import spaces
 
 STAGE = "search"
 DATASET = "ml-100k"
@@ -36,121 +35,6 @@ PARAMS = Path(__file__).with_name("params.yaml")
 VALUES = ("hit_rate@5", experiment.CHOSEN_BY, "n_cases", "n_epochs", "best_epoch", "seconds")
 # Digest of a trial's settings, seed, data and code.
 _MADE_FROM = "made_from"
-
-
-@dataclass(frozen=True)
-class Between:
-    """A range to draw from, uniformly or, with `log`, so that each decade is as likely.
-
-    Attributes:
-        low, high: ends, both of the same type; integers give integers, `high` included.
-        log: draw the logarithm uniformly; `low` must be above 0.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-
-    def draw(self, generator: np.random.Generator) -> float:
-        """One value; other than integers are rounded to three significant digits."""
-        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
-        if isinstance(self.low, int):
-            # Half a step beyond either end, so that the ends are as likely as what lies between.
-            low, high = (
-                (math.log(self.low - 0.5), math.log(self.high + 0.5))
-                if self.log
-                else (low - 0.5, high + 0.5)
-            )
-        value = generator.uniform(low, high)
-        value = math.exp(value) if self.log else value
-        if isinstance(self.low, int):
-            return int(min(max(round(value), self.low), self.high))
-        return float(f"{value:.3g}")
-
-
-# A list is drawn from uniformly.
-Space = dict[str, Between | list]
-_TRAINED: Space = {"learning_rate": Between(5e-4, 1e-2, log=True), "weight_decay": [0.0, 1e-6, 1e-5, 1e-4]}
-_SEQUENCE: Space = _TRAINED | {
-    "dropout": Between(0.0, 0.6),
-    "embedding_size": [32, 64, 128],
-    "batch_size": [16, 32, 64],
-}
-_PREFIX: Space = _SEQUENCE | {"batch_size": [64, 128]}
-SPACES: dict[str, Space] = {
-    "markov": {"smoothing": Between(1.0, 3_000.0, log=True)},
-    "item_knn": {"query_length": Between(1, 30, log=True), "n_neighbours": Between(10, 1_000, log=True)},
-    "sknn": {"query_length": Between(1, 50, log=True), "n_neighbours": Between(10, 500, log=True)},
-    "vsknn": {
-        "query_length": Between(1, 50, log=True),
-        "n_neighbours": Between(10, 500, log=True),
-        "idf_weight": [0, 1, 2, 5],
-    },
-    "slim": {
-        "query_length": Between(1, 50, log=True),
-        "alpha": Between(1e-3, 1e-1, log=True),
-        "l1_share": Between(1e-3, 5e-1, log=True),
-    },
-    "ease": {"query_length": Between(1, 50, log=True), "l2": Between(10.0, 3_000.0, log=True)},
-    "fpmc": _TRAINED | {"embedding_size": [32, 64, 128], "batch_size": [256, 512, 1_024]},
-    "gru4rec": _SEQUENCE | {"n_layers": [1, 2], "max_length": [30, 50, 100]},
-    "sasrec": _SEQUENCE | {"n_layers": [1, 2], "n_heads": [1, 2], "max_length": [30, 50, 100]},
-    "bert4rec": _SEQUENCE
-    | {
-        "n_layers": [1, 2],
-        "n_heads": [1, 2],
-        "max_length": [30, 50, 100],
-        "mask_share": Between(0.1, 0.6),
-    },
-    "narm": _SEQUENCE
-    | {"hidden_size": [64, 128], "embedding_dropout": Between(0.0, 0.5), "max_length": [20, 30]},
-    "stamp": _SEQUENCE | {"max_length": [10, 20, 30]},
-    "mcprn": _SEQUENCE
-    | {
-        "n_channels": Between(1, 4),
-        "temperature": Between(0.05, 1.0, log=True),
-        "max_length": [20, 30],
-    },
-    "atten_mixer": _SEQUENCE | {"n_heads": [1, 2, 4], "n_levels": Between(1, 8), "max_length": [20, 30]},
-    "gce_gnn": _PREFIX | {"n_neighbours": [6, 12, 20]},
-    "hide": _PREFIX
-    | {
-        "learning_rate": Between(3e-3, 3e-2, log=True),
-        "n_intents": [1, 2, 4],
-        "longest_window": Between(2, 6),
-    },
-    "unisrec": _SEQUENCE
-    | {
-        "n_layers": [1, 2],
-        "n_heads": [1, 2],
-        "n_experts": [2, 4, 8],
-        "temperature": Between(0.05, 0.3, log=True),
-        "max_length": [30, 50],
-    },
-    "lstm_tuned": {key: value for key, value in _SEQUENCE.items() if key != "embedding_size"}
-    | {"max_length": [20, 30, 50]},
-    LSTM: {
-        "learning_rate": Between(1e-3, 1e-2, log=True),
-        "dropout": Between(0.1, 0.6),
-        "batch_size": [8, 16, 32, 64],
-        "epochs": Between(5, 20),
-        "chunk_length": [20, 30, 50],
-        "max_history": [20, 30, 50],
-    },
-    # Every width is a multiple of twice every number of heads.
-    MOVIELM: {
-        "learning_rate": Between(1e-3, 1e-2, log=True),
-        "hidden_size": [96, 128, 192, 256],
-        "n_layers": [1, 2, 3],
-        "n_heads": [2, 4, 8],
-        "n_epochs": Between(3, 8),
-        "genre_share": Between(0.0, 0.6),
-        "noise_share": Between(0.1, 0.5),
-        "batch_size": [4, 8, 16],
-        "dropout": Between(0.0, 0.3),
-        "weight_decay": Between(0.01, 0.4, log=True),
-    },
-}
 
 
 def draws(name: str, defaults: dict, *, n_draws: int, seed: int) -> list[dict]:
@@ -171,23 +55,17 @@ def draws(name: str, defaults: dict, *, n_draws: int, seed: int) -> list[dict]:
     if n_draws < 1:
         raise StudyError(f"n_draws is {n_draws}; a search needs at least 1")
     generator, found = np.random.default_rng([seed, *name.encode()]), [dict(defaults)]
-    space = SPACES.get(name, {})
+    space = spaces.SPACES.get(name, {})
     # A small space of lists alone may have fewer different settings than are asked for.
     for _ in range(100 * n_draws):
         if len(found) == n_draws or not space:
             break
-        drawn = {key: _one(candidates, generator) for key, candidates in space.items()}
+        drawn = {key: spaces.draw(candidates, generator) for key, candidates in space.items()}
         if defaults | drawn not in found:
             found.append(defaults | drawn)
     for keywords in found if name in baselines.REGISTRY else ():
         baselines.build(name, np.array([1]), seed=seed, **keywords)
     return found
-
-
-def _one(candidates: Between | list, generator: np.random.Generator):
-    if isinstance(candidates, Between):
-        return candidates.draw(generator)
-    return candidates[generator.integers(len(candidates))]
 
 
 def read_settings(path: Path) -> dict:
@@ -233,7 +111,7 @@ def trial(name: str, settings: dict, *, seed: int) -> dict[str, float]:
 def _lstm(settings: dict, *, seed: int) -> dict[str, float]:
     histories = list(splits.load_histories(DATASET, "train").values())
     score = fits.lstm_scorer(histories, load_catalog(DATASET), settings, seed=seed)
-    found = experiment.validation(DATASET, seed=seed)(score)
+    found = experiment.validation(DATASET, seed=seed)(_numbers(LSTM, score))
     # It is trained to the end: the learning rate falls to zero by then.
     return found | {"n_epochs": settings["epochs"], "best_epoch": settings["epochs"]}
 
@@ -247,8 +125,20 @@ def _movielm(*, seed: int, n_history: int, last_cases: int, **section) -> dict[s
     def score(histories: Sequence[np.ndarray]) -> np.ndarray:
         return rank(histories, excluded=histories, k=5)
 
-    found = experiment.validation(DATASET, seed=seed, last_cases=last_cases)(score)
+    found = experiment.validation(DATASET, seed=seed, last_cases=last_cases)(_numbers(MOVIELM, score))
     return found | {"n_epochs": section["n_epochs"], "best_epoch": section["n_epochs"]}
+
+
+def _numbers(name: str, score: Scorer) -> Scorer:
+    """The scorer, which raises :class:`Diverged` for scores that are NaN; baselines watch their loss."""
+
+    def checked(histories: Sequence[np.ndarray]) -> np.ndarray:
+        scores = score(histories)
+        if np.isnan(scores).any():
+            raise Diverged(f"{name}: its scores are nan; lower the learning rate")
+        return scores
+
+    return checked
 
 
 def run(
