@@ -177,7 +177,7 @@ def test_a_planted_number_is_noticed():
 
 
 def in_ranx(lists, targets):
-    """Hit rate and NDCG of ranx for lists and targets by case: metric -> value over all cases."""
+    """Hit rate and NDCG of ranx for lists and targets by case: a row a case, a column a metric."""
     rows, truth = [], []
     for at, (case, wanted) in enumerate(targets.items()):
         # ranx wants an entry for every case, and each entry once: what repeats or names nothing is a
@@ -192,9 +192,9 @@ def in_ranx(lists, targets):
     kinds = {"q_id": object, "doc_id": object}
     run = Run.from_df(pd.DataFrame(rows, columns=columns).astype(kinds))
     qrels = Qrels.from_df(pd.DataFrame(truth, columns=columns).astype(kinds))
-    return evaluate(
-        qrels, run, [f"{name}@{k}" for name in ("hit_rate", "ndcg") for k in evaluation.CUTOFFS]
-    )
+    evaluate(qrels, run, [f"{name}@{k}" for name in ("hit_rate", "ndcg") for k in evaluation.CUTOFFS])
+    by_query = pd.DataFrame(run.scores).loc[[f"{at}" for at in range(len(targets))]]
+    return by_query.set_axis(targets.index, axis=0)
 
 
 CATALOG = catalog_of(range(12))
@@ -220,7 +220,7 @@ def test_the_studys_values_are_ranxs_whatever_the_lists(drawn):
     for n_targets in (1, 5):
         targets = pd.Series({name: five[:n_targets] for name, (_, five) in zip(names, drawn, strict=True)})
         ours = evaluation.score_lists(as_predictions(lists), cases, targets, CATALOG)
-        theirs = in_ranx(lists, targets)
+        theirs = in_ranx(lists, targets).mean()
         compared = ["hit_rate"] if n_targets == 5 else ["hit_rate", "ndcg"]
         for metric in (f"{name}@{k}" for name in compared for k in evaluation.CUTOFFS):
             assert ours[metric].mean() == pytest.approx(theirs[metric], abs=1e-9), metric
@@ -252,9 +252,11 @@ def test_the_committed_values_are_ranxs(protocol, system, stage):
     named = top[ITEM].astype(object).where(top[ITEM].notna(), None)
     lists = named.groupby(top[CASE].to_numpy()).agg(list).to_dict()
     targets = evaluation.load_targets(flat["dataset"], protocol)
-    targets = targets[predictions.load_cases(scope)[CASE]]
-    # Every user has as many cases as any other: the mean over users is the mean over cases.
-    for metric, value in in_ranx(lists, targets).items():
+    cases = predictions.load_cases(scope)
+    users = cases.set_index(CASE)[USER]
+    # A mean over each user's cases, and over users: short histories give fewer cases.
+    by_user = in_ranx(lists, targets[cases[CASE]]).groupby(users).mean()
+    for metric, value in by_user.mean().items():
         # With five targets NDCG is that of the first hit here, which ranx does not have.
         if protocol == "next_item" or metric.startswith("hit_rate"):
             key = f"{protocol}/{system}/{metric}"
