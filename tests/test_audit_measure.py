@@ -1,17 +1,18 @@
-"""Tests of audit.material, audit.measure and audit.ladder on the tiny data set, with random lists."""
+"""Tests of the audit's material, measures and ladder on the tiny data set, with random lists."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from toy_lists import lists_of
 
-from dualrec_utils.audit import interface, ladder, material, measure, rules, steps
+from dualrec_utils.audit import interface, ladder, material, measure, references, rules, sampling, steps
 from dualrec_utils.core import config, evaluation, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, ITEM
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import SEEN_KEPT, Scope
 from dualrec_utils.models import handoff
+from dualrec_utils.models.hybrids import rerank
 from dualrec_utils.pipeline import params
 
 STATS = {"seed": 3, "n_bootstrap": 100, "confidence": 0.95}
@@ -89,7 +90,7 @@ def data(tiny, monkeypatch):
 def vectors(data, frames):
     """Stand-ins for sentence embeddings: every title a direction of its own, drawn."""
     rng = np.random.default_rng(2)
-    names = measure.rerank.texts_of(pd.concat(frames), data.catalog.names)
+    names = rerank.texts_of(pd.concat(frames), data.catalog.names)
     texts = sorted({*names, *data.catalog.names.values()})
     drawn = rng.normal(size=(len(texts), 8))
     return pd.DataFrame(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), index=texts)
@@ -136,24 +137,24 @@ def test_any_of_five_can_only_add_hits(data):
 
 
 def test_candidates_sessions_and_chance(data):
-    negatives = measure.draw_negatives(data, n_negatives=3, n_draws=2)
+    negatives = sampling.draw_negatives(data, n_negatives=3, n_draws=2)
     assert list(negatives) == [7, 8]
-    measured, drawn = measure.candidates(data, negatives)
+    measured, drawn = sampling.candidates(data, negatives)
     assert list(drawn) == ["lstm", "most_popular", "markov"]
     assert [key.setting for key in measured] == ["whole catalog"] * 3 + ["sampled_20"] * 3
-    table = measure.candidates_table(data, measured, drawn, n_negatives=3)
+    table = sampling.candidates_table(data, measured, drawn, n_negatives=3)
     assert (table["least draw"].iloc[:-1] <= table["sampled_20, hit_rate@5"].iloc[:-1]).all()
-    flat = measure.flatten_chance(table)
+    flat = sampling.flatten_chance(table)
     assert flat["audit/candidates/chance/sampled_20/hit_rate@1"] == 1 / 4
     unseen = len(data.catalog) - data.cases["next_item"]["history"].map(len)
     assert flat["audit/candidates/chance/whole_catalog/hit_rate@5"] == pytest.approx((5 / unseen).mean())
-    few = measure.sessions(data, negatives, n_sessions=4)
+    few = sampling.sessions(data, negatives, n_sessions=4)
     assert [(key.step, key.setting) for key in few][:3] == [
         ("training_sessions", "all users"),
         ("training_sessions", "4 sessions"),
         ("candidates", "sampled_20, 4 sessions"),
     ]
-    track = measure.copied_track(few).set_index("system")
+    track = sampling.copied_track(few).set_index("system")
     by_user = few[steps.Key("candidates", "markov", "sampled_20, 4 sessions", "next_item")]
     expected = by_user.groupby("user_id")["hit_rate@5"].mean().mean()
     assert track.loc["Markov chain", "HR@5 here"] == expected
@@ -164,7 +165,7 @@ def test_candidates_sessions_and_chance(data):
 def test_without_times_there_are_no_days(data):
     untimed = data.interactions.drop(columns="timestamp")
     bare = material.Material(**vars(data) | {"interactions": untimed})
-    assert measure.sessions(bare, {7: None}, n_sessions=4) == {}
+    assert sampling.sessions(bare, {7: None}, n_sessions=4) == {}
     with_times = measure.not_run(data, untrained=["lora_loss"])["step"].tolist()
     assert with_times == ["candidates: movielm", "lora_loss", "lstm_targets"]
     without = measure.not_run(bare, untrained=["lora_loss"])["step"].tolist()
@@ -179,21 +180,21 @@ def test_the_leak_moves_order_alone_and_every_hit_to_the_head_unless_the_hint_is
         for name in ("movielm_lora", "lstm", "most_popular", "ease", "movielm_lora_permuted")
     ]
     embeddings = vectors(data, written.values())
-    measured = measure.reference(data, written, embeddings)
-    key = steps.Key("reference", "ease", measure.LEAKING, "window_of_five")
-    leaking, honest = measured[key], measured[key._replace(setting=measure.HONEST)]
+    measured = references.reference(data, written, embeddings)
+    key = steps.Key("reference", "ease", references.LEAKING, "window_of_five")
+    leaking, honest = measured[key], measured[key._replace(setting=references.HONEST)]
     assert leaking["hit_rate@5"].tolist() == honest["hit_rate@5"].tolist()
     assert leaking["hit_rate@1"].sum() > honest["hit_rate@1"].sum()
-    shares = measure.shares_first(measured, ["ease"], **STATS)
-    assert shares["reference"].tolist() == [measure.HONEST, measure.LEAKING]
-    text = measure.leak_in_words(shares, "ease")
+    shares = references.shares_first(measured, ["ease"], **STATS)
+    assert shares["reference"].tolist() == [references.HONEST, references.LEAKING]
+    text = references.leak_in_words(shares, "ease")
     assert f"{shares['value'][1]:.0%} have" in text and f"{shares['value'][0]:.0%} where" in text
 
 
 def test_the_leak_s_table_has_the_lstm_s_own_list_beside_it(data):
     written = rules.short_lists(data)
-    measured = measure.reference(data, written, vectors(data, written.values()))
-    table = measure.leak(data, measured, ["movielm_lora", "ease"], **STATS)
+    measured = references.reference(data, written, vectors(data, written.values()))
+    table = references.leak(data, measured, ["movielm_lora", "ease"], **STATS)
     assert len(table) == 2 * (2 * 2 + 2)
     values = table.set_index(["protocol", "system", "list"])["value"]
     for protocol in config.PROTOCOLS:
@@ -201,7 +202,7 @@ def test_the_leak_s_table_has_the_lstm_s_own_list_beside_it(data):
         whole = data.read("lstm" + SEEN_KEPT, protocol)
         assert values[protocol, "lstm", "plain"] == data.judged(whole, protocol)["hit_rate@1"].mean()
     assert values["window_of_five", "ease", "with"] > values["window_of_five", "ease", "without"]
-    flat = measure.flatten_leak(table, "movielm_lora")
+    flat = references.flatten_leak(table, "movielm_lora")
     assert {key.removesuffix("/low").removesuffix("/high") for key in flat} == {
         f"audit/leak/{kind}/hit_rate@1" for kind in ("with", "without", "lstm", "lstm_rated_left_out")
     }
@@ -269,11 +270,9 @@ def test_the_ladder_has_both_systems_on_every_rung(data):
     strict = rungs[rungs["rung"] == names[-1]].set_index(["system", "metric"])["value"]
     alone = data.judged(rules.cut(data.read("lstm"), 3))
     assert strict["lstm", "hit_rate@5"] == alone.groupby("user_id")["hit_rate@5"].mean().mean()
-    similarity = measure.rerank.similarities
+    similarity = rerank.similarities
     own = predictions.drop_seen(written["movielm_lora", "next_item"], data.cases["next_item"])
-    ordered = measure.rerank.by_similarity(
-        own, similarity(own, data.hints["next_item"], data.catalog, embeddings)
-    )
+    ordered = rerank.by_similarity(own, similarity(own, data.hints["next_item"], data.catalog, embeddings))
     expected = data.judged(ordered).groupby("user_id")["hit_rate@1"].mean().mean()
     assert strict["movielm_lora_reranked", "hit_rate@1"] == expected
 

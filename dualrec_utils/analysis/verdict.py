@@ -27,19 +27,20 @@ PROTOCOL_CAVEAT = (
     " for a contest."
 )
 
-# Metric and sentence of what notebook 08 measures of one language model; in braces the way of measuring.
-_SENTENCES = {
+# Of what notebook 08 measures: metric, ways of measuring, and a sentence with their values.
+_MEASURED = {
     "interface": (
         "hit_rate@5",
+        ("paper_prompt", "bare_history_catalog", "lstm_same_input"),
         "The interface: asked with the paper's prompt for free text, {model} lists the next movie among"
-        " five in {paper_prompt} of cases (HR@5); asked with the bare history for titles of the"
-        " catalog alone, in {bare_history_catalog}; the LSTM, from the same movies, in {lstm_same_input}.",
+        " five in {} of cases (HR@5); asked with the bare history for titles of the"
+        " catalog alone, in {}; the LSTM, from the same movies, in {}.",
     ),
     "leak": (
         "hit_rate@1",
+        ("with", "without", "lstm"),
         "The leak: with the answers among the re-ranker's references, {model}'s first title is right for"
-        " {with} of test users (HR@1, window_of_five), without them for {without}; the LSTM's first movie"
-        " for {lstm}.",
+        " {} of test users (HR@1, window_of_five), without them for {}; the LSTM's first movie for {}.",
     ),
 }
 # What is said of a difference that neither side wins.
@@ -226,12 +227,11 @@ def measured(audit: Mapping[str, Any], about: str, model: str) -> str:
         about: `interface` or `leak`.
         model: the language model's name.
     """
-    metric, sentence = _SENTENCES[about]
-    ways = set(re.findall(r"{(\w+)}", sentence)) - {"model"}
-    keys = {way: f"audit/{about}/{way}/{metric}" for way in ways}
-    if not set(keys.values()) <= audit.keys():
+    metric, ways, sentence = _MEASURED[about]
+    keys = [f"audit/{about}/{way}/{metric}" for way in ways]
+    if not set(keys) <= audit.keys():
         return f"What the {about} does was not measured."
-    return sentence.format(model=model, **{way: _share(audit, key) for way, key in keys.items()})
+    return sentence.format(*(_share(audit, key) for key in keys), model=model)
 
 
 def _share(flat: Mapping[str, Any], key: str) -> str:

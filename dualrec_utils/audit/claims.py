@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from dualrec_utils.analysis import claims as stated, verdict
-from dualrec_utils.audit import measure, steps
+from dualrec_utils.audit import references, steps
 from dualrec_utils.audit.material import Material
 from dualrec_utils.audit.steps import Key, Measured
 from dualrec_utils.core import config, evaluation, files
@@ -40,7 +40,7 @@ def shares_first(
     """HR@1 as a share of HR@5 under `window_of_five`, for the fifth claim.
 
     Args:
-        leak, lengths: from :func:`audit.measure.reference` and :func:`audit.measure.list_length`.
+        leak, lengths: from :func:`audit.references.reference` and :func:`audit.measure.list_length`.
         embeddings: of the catalog's titles at least.
 
     Returns:
@@ -58,8 +58,8 @@ def shares_first(
     middle = long[diversity.SIMILARITY].median()
     short = f"{data.tuning['n_titles']} titles"
     frames = {
-        "without answers": leak[Key("reference", data.lora, measure.HONEST, protocol)],
-        "with answers": leak[Key("reference", data.lora, measure.LEAKING, protocol)],
+        "without answers": leak[Key("reference", data.lora, references.HONEST, protocol)],
+        "with answers": leak[Key("reference", data.lora, references.LEAKING, protocol)],
         "short": lengths[Key("list_length", data.catalog_only, short, protocol)],
         "long": long,
         "alike": long[long[diversity.SIMILARITY] > middle],

@@ -105,7 +105,7 @@ def leak(table: pd.DataFrame, *, note: str) -> Figure:
     """HR@1 with and without the answers among the references: a panel a protocol, a line a system.
 
     Args:
-        table: from :func:`audit.measure.leak`.
+        table: from :func:`audit.references.leak`.
     """
     looks = {
         "without": ("re-ranked without the answers", SERIES[0]),

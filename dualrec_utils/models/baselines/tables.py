@@ -11,7 +11,7 @@ from dualrec_utils.core import config, evaluation, files, predictions, splits
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import HISTORY, USER
 from dualrec_utils.core.predictions import Scope
-from dualrec_utils.models.baselines.experiment import STAGE
+from dualrec_utils.models.baselines.experiment import CHOSEN_BY, STAGE
 from dualrec_utils.models.baselines.pieces import Piece
 from dualrec_utils.models.baselines.random_order import expected_hit_rate
 
@@ -33,9 +33,9 @@ def searched(models: Mapping[str, Mapping[str, float | str]]) -> pd.DataFrame:
     """
     rows = {}
     for name, chosen in models.items():
-        path = config.study_dir("search") / f"{name}.csv"
-        if path.is_file():
-            values = pd.read_csv(path)["ndcg@5"].fillna(0)
+        trials = _trials(name)
+        if len(trials):
+            values = trials[CHOSEN_BY].fillna(0)
             rows[name] = (len(values), values.max(), values.median(), values.min(), _in_words(chosen))
     columns = ["settings tried", "best NDCG@5", "median", "worst", "chosen"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("model")
@@ -53,13 +53,19 @@ def refitted(models: Iterable[str], *, dataset: str) -> pd.DataFrame:
     """
     scope, rows = Scope(dataset, STAGE, "next_item", "validation"), {}
     for name in models if dataset == _SEARCHED_ON else ():
-        path = config.study_dir("search") / f"{name}.csv"
-        trials = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+        trials = _trials(name)
         if _MADE_FROM in trials:
-            here = evaluation.per_case(name, scope).groupby(USER)["ndcg@5"].mean().mean()
-            rows[name] = (trials["ndcg@5"].max(), here, here - trials["ndcg@5"].max())
+            best = trials[CHOSEN_BY].max()
+            here = evaluation.per_case(name, scope).groupby(USER)[CHOSEN_BY].mean().mean()
+            rows[name] = (best, here, here - best)
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["search", "this run", "change"])
     return table.rename_axis("model").sort_values("change", kind="stable")
+
+
+def _trials(name: str) -> pd.DataFrame:
+    """The search's table of a model; empty where it was not searched."""
+    path = config.study_dir("search") / f"{name}.csv"
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame()
 
 
 def _in_words(hyperparameters: Mapping[str, float | str]) -> str:
