@@ -16,7 +16,7 @@ import pandas as pd
 
 from dualrec_utils.analysis import sample_size, seeds, significance
 from dualrec_utils.core import config, evaluation, files, predictions
-from dualrec_utils.core.config import SYSTEM, USER
+from dualrec_utils.core.config import SYSTEM
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import systems
 
@@ -102,7 +102,7 @@ def best_on_validation(names: Iterable[str], dataset: str) -> str:
     for stage in ("baselines", "lstm"):
         scope = Scope(dataset, stage, "next_item", "validation")
         for name in set(predictions.systems(scope)) & set(names):
-            values[name] = evaluation.per_case(name, scope).groupby(USER)["ndcg@5"].mean().mean()
+            values[name] = evaluation.chosen_by(name, scope)
     return max(systems.in_order(values), key=values.get, default="")
 
 

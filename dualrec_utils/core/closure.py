@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from dualrec_utils.core import config
@@ -74,3 +77,23 @@ def closure(
         waiting |= found - without - reached
     files = {file_of(module, root=root) for module in reached}
     return {str(path.relative_to(root)) for path in files if path.read_text(encoding="utf-8").strip()}
+
+
+def digest(paths: Iterable[str], *, root: Path = config.PACKAGE_ROOT) -> str:
+    """SHA-256 of what some files do: comments, docstrings and layout do not count.
+
+    Args:
+        paths: Python files relative to `root`, as :func:`closure` gives them; their order does not matter.
+        root: folder that holds the package.
+    """
+    trees = {str(path): _without_docstrings((root / path).read_text(encoding="utf-8")) for path in paths}
+    return hashlib.sha256(json.dumps(sorted(trees.items())).encode()).hexdigest()
+
+
+def _without_docstrings(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return ast.unparse(tree)

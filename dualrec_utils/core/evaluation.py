@@ -23,7 +23,8 @@ from dualrec_utils.core.predictions import Scope
 CUTOFFS = (1, 5, 10)
 PAPER_METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@1", "ndcg@5")
 METRICS = (*(f"{name}@{k}" for name in ("hit_rate", "ndcg", "mrr") for k in CUTOFFS), "genre_jaccard")
-
+# Settings, and the rivals that claims are about, are chosen by it on validation users.
+CHOSEN_BY = "ndcg@5"
 
 _BOUNDS = {"difference": "value", "low": "low", "high": "high"}
 
@@ -45,6 +46,20 @@ def per_case(system: str, scope: Scope) -> pd.DataFrame:
         StudyError: when the predictions do not fit the cases (see :mod:`core.predictions`).
     """
     return score(predictions.read(system, scope), scope)
+
+
+def user_means(system: str, scope: Scope, *, columns: Sequence[str]) -> pd.DataFrame:
+    """Metrics of a system, a mean over each user's cases: one row a user, indexed by user.
+
+    Args:
+        columns: some of :data:`METRICS`.
+    """
+    return per_case(system, scope).groupby(USER)[list(columns)].mean()
+
+
+def chosen_by(system: str, scope: Scope) -> float:
+    """:data:`CHOSEN_BY` of a system, the mean over users."""
+    return float(user_means(system, scope, columns=[CHOSEN_BY])[CHOSEN_BY].mean())
 
 
 def score(lists: pd.DataFrame, scope: Scope) -> pd.DataFrame:

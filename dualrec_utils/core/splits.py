@@ -139,8 +139,7 @@ def load_histories(dataset: str, split: str) -> dict[int, np.ndarray]:
     Returns:
         user id -> items, in ascending order of users.
     """
-    rows = _of_models(dataset, split)
-    return {int(user): items.to_numpy() for user, items in rows.groupby(USER, sort=True)[ITEM]}
+    return items_by_user(_of_models(dataset, split))
 
 
 def load_earlier(dataset: str, split: str) -> dict[int, np.ndarray]:
@@ -154,9 +153,25 @@ def load_earlier(dataset: str, split: str) -> dict[int, np.ndarray]:
     Returns:
         user id -> items, oldest first; without the users of whom nothing is left.
     """
-    rows = _of_models(dataset, split)
-    kept = rows[rows[SECOND] < rows.groupby(USER)[SECOND].transform(lambda seconds: seconds.iloc[-WINDOW])]
-    return {int(user): items.to_numpy() for user, items in kept.groupby(USER, sort=True)[ITEM]}
+    return items_by_user(before_window(_of_models(dataset, split)))
+
+
+def before_window(interactions: pd.DataFrame) -> pd.DataFrame:
+    """The rows of earlier seconds than that in which a user's last :data:`WINDOW` movies begin.
+
+    Args:
+        interactions: rows in order within each user, with `second`; of a user with fewer movies nothing is
+            kept.
+    """
+    begins = interactions.groupby(USER)[SECOND].transform(
+        lambda seconds: seconds.iloc[-min(WINDOW, len(seconds))]
+    )
+    return interactions[interactions[SECOND] < begins]
+
+
+def items_by_user(interactions: pd.DataFrame) -> dict[int, np.ndarray]:
+    """user id -> items in the order of the rows, by ascending user."""
+    return {int(user): items.to_numpy() for user, items in interactions.groupby(USER, sort=True)[ITEM]}
 
 
 def _of_models(dataset: str, split: str) -> pd.DataFrame:

@@ -27,7 +27,7 @@ _MEASURED_BY = tuple(
 
 
 def digest(name: str, about: Any, *, dataset: str, study: Iterable[str]) -> str:
-    """A key of a fit: another one once settings, data, or the code of model, measure or study change.
+    """A key of a fit: another one once settings, data, or what model, measure and study do change.
 
     Args:
         name: :data:`LSTM`, :data:`MOVIELM` or a baseline.
@@ -39,9 +39,8 @@ def digest(name: str, about: Any, *, dataset: str, study: Iterable[str]) -> str:
     source = "\n".join(f"import {part}" for part in (module, *_MEASURED_BY))
     code = closure.closure(source, without=frozenset({"models.baselines"}), by_name=False)
     code = {*code, *(str(Path(path).relative_to(config.PACKAGE_ROOT)) for path in (__file__, *study))}
-    hashes = {path: files.sha256(config.PACKAGE_ROOT / path) for path in sorted(code)}
     summary = files.read_json(config.processed_dir(dataset) / "summary.json")
-    text = json.dumps([name, about, summary, hashes], sort_keys=True)
+    text = json.dumps([name, about, summary, closure.digest(code)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

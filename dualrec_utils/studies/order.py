@@ -119,18 +119,10 @@ def cut(
         targets = answers.groupby(CASE)[ITEM].agg(list)
         for split, part in cases.groupby(SPLIT):
             found[asked, split] = (part.sort_values(CASE, ignore_index=True), targets)
-    parts = user_splits.set_index(USER)[SPLIT]
-    histories = {
-        split: {int(user): items.to_numpy() for user, items in rows.groupby(USER)[ITEM]}
-        for split, rows in frame.groupby(frame[USER].map(parts))
-        if split != "test"
-    }
-    fifth = frame.groupby(USER)[SECOND].transform(
-        lambda seconds: seconds.iloc[-min(splits.WINDOW, len(seconds))]
-    )
-    before = frame[(frame[SECOND] < fifth) & (frame[USER].map(parts) == "train")]
-    earlier = {int(user): items.to_numpy() for user, items in before.groupby(USER)[ITEM]}
-    return Cut(histories["train"], earlier, histories["validation"], found)
+    parts = frame[USER].map(user_splits.set_index(USER)[SPLIT])
+    known, others = frame[parts == "train"], frame[parts == "validation"]
+    earlier = splits.before_window(known)
+    return Cut(*map(splits.items_by_user, (known, earlier, others)), found)
 
 
 def _hidden(cases: pd.DataFrame, interactions: pd.DataFrame) -> list[np.ndarray]:
@@ -163,7 +155,7 @@ def _baseline(name: str, data: Cut, catalog: Catalog, *, seed: int) -> Lister:
     def validate(score: Callable) -> float:
         lists = _listed(score, catalog, seed=seed)(cases)
         scored = evaluation.score_lists(lists, cases, targets, catalog)
-        return float(scored.groupby(USER)[experiment.CHOSEN_BY].mean().mean())
+        return float(scored.groupby(USER)[evaluation.CHOSEN_BY].mean().mean())
 
     with experiment.one_thread(name):
         model.fit(list(data.train.values()), validate=validate)

@@ -89,11 +89,6 @@ def best_baselines(dataset: str) -> tuple[str, ...]:
     return tuple(name for name in (claims.best_order_aware(dataset), free) if name in ran)
 
 
-def user_means(system: str, scope: Scope) -> pd.DataFrame:
-    """:data:`METRICS` of a system, a mean over each user's cases: one row a user, indexed by user."""
-    return evaluation.per_case(system, scope).groupby(USER)[list(METRICS)].mean()
-
-
 def write_values() -> int:
     """Write :data:`VALUES` of the run in this folder: its systems on the test cases of `next_item`."""
     dataset = params.load().dataset
@@ -102,7 +97,8 @@ def write_values() -> int:
         scope = Scope(dataset, stage, "next_item", "test")
         for name in predictions.systems(scope):
             if not name.endswith(predictions.SEEN_KEPT):
-                rows.append(user_means(name, scope).reset_index().assign(**{SYSTEM: name}))
+                values = evaluation.user_means(name, scope, columns=METRICS)
+                rows.append(values.reset_index().assign(**{SYSTEM: name}))
     files.write_parquet(pd.concat(rows, ignore_index=True), config.stage_dir(dataset, STAGE) / VALUES)
     return 0
 

@@ -12,12 +12,11 @@ from threadpoolctl import threadpool_limits
 from dualrec_utils.core import evaluation, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import HISTORY, USER
+from dualrec_utils.core.evaluation import CHOSEN_BY
 from dualrec_utils.core.predictions import Scope, scopes
 from dualrec_utils.models import baselines, handoff
 from dualrec_utils.models.baselines.base import Baseline, Scorer
 
-# What hyperparameters are chosen by, on the validation cases of next_item.
-CHOSEN_BY = "ndcg@5"
 STAGE = "baselines"
 
 
@@ -75,7 +74,7 @@ def validation(
 
 
 def validation_score(dataset: str, *, seed: int) -> Callable[[Scorer], float]:
-    """As :func:`validation`, :data:`CHOSEN_BY` alone: what stops a model trained in epochs."""
+    """As :func:`validation`, `CHOSEN_BY` alone: what stops a model trained in epochs."""
     measure = validation(dataset, seed=seed)
     return lambda score: measure(score)[CHOSEN_BY]
 

@@ -157,7 +157,7 @@ def _about(name: str, settings: dict, *, dataset: str, seed: int) -> dict:
     return {
         "settings": settings,
         "seed": seed,
-        "code": files.sha256_of_all(config.PACKAGE_ROOT / path for path in sorted(code)),
+        "code": closure.digest(code),
         "data": files.sha256_of_all(data),
         "libraries": {library: _version(library) for library in libraries},
         "device": _device(name),

@@ -10,8 +10,9 @@ import pandas as pd
 from dualrec_utils.core import config, evaluation, files, predictions, splits
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import HISTORY, USER
+from dualrec_utils.core.evaluation import CHOSEN_BY
 from dualrec_utils.core.predictions import Scope
-from dualrec_utils.models.baselines.experiment import CHOSEN_BY, STAGE
+from dualrec_utils.models.baselines.experiment import STAGE
 from dualrec_utils.models.baselines.pieces import Piece
 from dualrec_utils.models.baselines.random_order import expected_hit_rate
 
@@ -56,7 +57,7 @@ def refitted(models: Iterable[str], *, dataset: str) -> pd.DataFrame:
         trials = _trials(name)
         if _MADE_FROM in trials:
             best = trials[CHOSEN_BY].max()
-            here = evaluation.per_case(name, scope).groupby(USER)[CHOSEN_BY].mean().mean()
+            here = evaluation.chosen_by(name, scope)
             rows[name] = (best, here, here - best)
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["search", "this run", "change"])
     return table.rename_axis("model").sort_values("change", kind="stable")

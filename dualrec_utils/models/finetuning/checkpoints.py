@@ -52,12 +52,11 @@ def settings_of(
         `schedule`, the versions of the libraries, the number of processes, and digests: `model`,
         `examples`, `validation`, and `code` of the modules that train.
     """
-    code = sorted(closure.closure(f"import {__package__}.training", by_name=False))
     whole = {
         "model": _digest_of_weights(model),
         "examples": _digest(list(map(dict, encoded))),
         "validation": _digest(list(map(dict, validation))),
-        "code": files.sha256_of_all(config.PACKAGE_ROOT / path for path in code),
+        "code": closure.digest(closure.closure(f"import {__package__}.training", by_name=False)),
     }
     digests = {name: digest[:16] for name, digest in whole.items()}
     versions = {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")}

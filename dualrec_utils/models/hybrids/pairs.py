@@ -127,7 +127,7 @@ def fuse(
 
 def best(choices: Mapping[str, Mapping]) -> str:
     """The control with the highest `ndcg@5` on validation users; of equal ones the first."""
-    return max(choices, key=lambda system: choices[system][weights.CHOSEN_BY])
+    return max(choices, key=lambda system: choices[system][evaluation.CHOSEN_BY])
 
 
 def left_out(pairs: Mapping[str, object]) -> list[str]:

@@ -12,11 +12,12 @@ from tqdm import tqdm
 from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import USER
+from dualrec_utils.core.evaluation import CHOSEN_BY
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.hybrids.fusion import METHODS, align, combine
 
 METHOD, WEIGHT = "method", "weight"
-CHOSEN_BY, _N_FOLDS = "ndcg@5", 5
+_N_FOLDS = 5
 
 
 def choose_weight(

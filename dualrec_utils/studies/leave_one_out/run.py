@@ -19,9 +19,9 @@ from tqdm import tqdm
 from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.config import SEED
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.evaluation import CHOSEN_BY
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines.base import Scorer
-from dualrec_utils.models.baselines.experiment import CHOSEN_BY
 from dualrec_utils.pipeline import params
 from dualrec_utils.studies.leave_one_out import track as loo
 

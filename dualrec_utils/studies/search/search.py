@@ -20,6 +20,7 @@ from tqdm import tqdm
 from dualrec_utils.core import config, files, splits
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.evaluation import CHOSEN_BY
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
 from dualrec_utils.models.baselines.base import Diverged, Scorer
@@ -32,7 +33,7 @@ STAGE = "search"
 DATASET = "ml-100k"
 PARAMS = Path(__file__).with_name("params.yaml")
 # Columns behind the hyperparameters.
-VALUES = ("hit_rate@5", experiment.CHOSEN_BY, "n_cases", "n_epochs", "best_epoch", "seconds")
+VALUES = ("hit_rate@5", CHOSEN_BY, "n_cases", "n_epochs", "best_epoch", "seconds")
 # Digest of a trial's settings, seed, data and code.
 _MADE_FROM = "made_from"
 
@@ -186,7 +187,7 @@ def run(
         rows[key] = settings | found | {"seconds": seconds, _MADE_FROM: key}
         files.write_csv(_table(rows, wanted), path)
     table = _table(rows, wanted)
-    if table[experiment.CHOSEN_BY].isna().all():
+    if table[CHOSEN_BY].isna().all():
         raise Diverged(f"{name}: every setting diverged; lower the learning rate")
     return table
 
@@ -194,7 +195,7 @@ def run(
 def _table(rows: dict[str, dict], wanted: dict[str, dict]) -> pd.DataFrame:
     """The trials so far, best first, ties in the order drawn."""
     frame = pd.DataFrame([rows[key] for key in wanted if key in rows])
-    return frame.sort_values(experiment.CHOSEN_BY, ascending=False, kind="stable", ignore_index=True)
+    return frame.sort_values(CHOSEN_BY, ascending=False, kind="stable", ignore_index=True)
 
 
 def _digest(name: str, settings: dict, *, seed: int) -> str:
