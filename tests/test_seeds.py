@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from conftest import write_hints
 
-from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core import config, evaluation, files, predictions
 from dualrec_utils.core.config import CASE, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
@@ -56,7 +56,8 @@ def test_values_are_means_over_the_cases_of_each_user(tiny, monkeypatch):
     # Each user's first case has its target on top, the others have no list.
     first = cases.drop_duplicates(USER)
     write_hints({case: right[case] for case in first[CASE]}, SCOPE)
-    values = seeds.user_means("lstm", SCOPE)
+    values = evaluation.user_means("lstm", SCOPE, columns=seeds.METRICS)
+    assert list(values) == list(seeds.METRICS)
     expected = 1 / cases.groupby(USER).size()
     assert values["hit_rate@1"].to_dict() == pytest.approx(expected.to_dict())
 
@@ -70,6 +71,18 @@ def test_a_system_has_the_seeds_that_it_ran_under():
     assert list(tables) == ["ease", "lstm"]
     assert tables["ease"]["seed"].unique().tolist() == [1]
     assert tables["lstm"][["seed", USER]].to_numpy().tolist() == [[1, 1], [1, 2], [2, 1], [2, 2]]
+
+
+def test_tables_of_fewer_seeds_replace_those_of_other_settings(placed, monkeypatch, tmp_path):
+    placed("")
+    monkeypatch.setattr(config, "TABLES", tmp_path / "tables")
+    before = tmp_path / "tables" / "seeds" / "narm.csv"
+    files.write_text("of other settings", before)
+    rows = pd.DataFrame([(1, 0.5, 0.5, 0.25, "lstm")], columns=[USER, *seeds.METRICS, "system"])
+    seeds.write_tables({1: rows, 2: rows})
+    assert not before.exists()
+    assert pd.read_csv(before.with_name("lstm.csv"))["seed"].tolist() == [1, 2]
+    assert files.read_json(before.with_name("made_from.json"))["seeds"] == [1, 2]
 
 
 def test_before_the_run_it_says_what_to_do(tiny):

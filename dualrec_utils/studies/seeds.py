@@ -121,7 +121,7 @@ def tabulated(values: dict[int, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 
 def run_all() -> int:
-    """Run every seed up to notebook 06, and write the tables.
+    """Run every seed up to notebook 06, and write the tables after each: what is there already counts.
 
     Raises:
         StudyError: when the run itself has not got that far, or a seed's run fails.
@@ -135,11 +135,21 @@ def run_all() -> int:
             if subprocess.run([sys.executable, "-m", *command], cwd=folder, check=False).returncode:
                 raise StudyError(f"seed {seed} stopped (above); `make seeds` goes on from there")
         values[seed] = pd.read_parquet(folder / "data" / dataset / STAGE / VALUES)
+        write_tables(values)
+    return 0
+
+
+def write_tables(values: dict[int, pd.DataFrame]) -> None:
+    """Write the tables of the seeds that have been run; those of other settings go.
+
+    Args:
+        values: seed -> frame of :func:`write_values`.
+    """
     folder = config.TABLES / STAGE
     for path in folder.glob("*.csv"):
         path.unlink()
     for name, table in tabulated(values).items():
         files.write_csv(table, folder / f"{name}.csv")
     files.write_json({"settings": settings_digest(), "seeds": sorted(values)}, folder / MADE_FROM)
-    print(f"seeds: {len(values)} seeds of {values[1][SYSTEM].nunique()} systems in {folder}")
-    return 0
+    n_systems = pd.concat(values.values())[SYSTEM].nunique()
+    print(f"seeds: {len(values)} of {n_systems} systems in {folder}", flush=True)
