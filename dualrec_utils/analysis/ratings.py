@@ -1,7 +1,7 @@
 """What rating predictions are worth: differences over users and seeds, the two claims, rankings and lists.
 
 The claims of the ratings are a family of their own: 7, text adds to biases and factorisation; 8, the best
-hybrid beats SVD++. Both compare RMSE, lower being better, so that a gain is what the other's RMSE is higher by.
+hybrid beats SVD++. Both compare RMSE; lower is better, so a gain is how much higher the other's RMSE is.
 """
 
 from __future__ import annotations
