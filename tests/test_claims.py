@@ -403,3 +403,24 @@ def test_the_claims_of_the_default_run_are_what_its_files_give():
         pytest.skip("the default run has left no lists here")
     settings = {**values["intervals"], "seed": values["seed"], "dataset": values["dataset"]}
     agree(ROOT, settings | {"power": values["results"]["power"]})
+
+
+@pytest.mark.parametrize(
+    ("line", "counts"),
+    [
+        ("  epochs: 10 ", True),
+        ("    ease: {query_length: 7, l2: 190}", True),
+        ("    slim: {query_length: 10, alpha: 0.01, l1_share: 0.01}", False),
+        ("  n_permutations: 20000 ", False),
+    ],
+)
+def test_further_seeds_count_while_what_they_are_made_from_stays(monkeypatch, tmp_path, line, counts):
+    text = config.PARAMS_FILE.read_text(encoding="utf-8")
+    assert line in text
+    monkeypatch.setattr(config, "PARAMS_FILE", tmp_path / "params.yaml")
+    monkeypatch.setattr(config, "TABLES", tmp_path / "tables")
+    files.write_text(text, config.PARAMS_FILE)
+    write_seeds("ease", {1: [0.5]})
+    before = seeds.settings_digest()
+    files.write_text(text.replace(line, line.replace("0", "1", 1)), config.PARAMS_FILE)
+    assert (seeds.settings_digest() != before) == counts

@@ -22,6 +22,10 @@ from dualrec_utils.core.errors import StudyError
 
 METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
 FOLDER, MADE_FROM = "seeds", "made_from.json"
+# What a run from another seed reads, but for its baselines.
+_MADE_FROM_SECTIONS = (
+    "dataset", "seed", "data", "lstm", "movielm", "zero_shot_llm", "lora_finetuning", "rerank_ablation",
+)  # fmt: skip
 # The seed of the run's own predictions in this module.
 RUN = 0
 
@@ -30,9 +34,18 @@ Cases = Mapping[tuple[str, str], pd.DataFrame]
 
 
 def settings_digest() -> str:
-    """A hash of the run's settings: further seeds count as long as they were made from the same ones."""
+    """A hash of the settings that further seeds are made from; they count as long as it stays the same.
+
+    Of the baselines those with a table of further seeds count, since the others are not run again.
+    """
     paths = dict.fromkeys((config.PACKAGE_ROOT / "params.yaml", config.PARAMS_FILE))
-    values = [YAML(typ="safe").load(path.read_text(encoding="utf-8")) for path in paths]
+    again = {path.stem for path in (config.TABLES / FOLDER).glob("[!.]*.csv")}
+    values = []
+    for path in paths:
+        whole = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        models = (whole.get("baselines") or {}).get("models") or {}
+        settings = {name: whole.get(name) for name in _MADE_FROM_SECTIONS}
+        values.append([settings, {name: models[name] for name in models if name in again}])
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
