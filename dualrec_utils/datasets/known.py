@@ -6,7 +6,8 @@ To add one, write such a module with a :class:`Dataset` named `DATASET`, and a p
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import movielens
 
 Parser = Callable[[Path], tuple[pd.DataFrame, pd.DataFrame]]
+Reader = Callable[[Path], pd.DataFrame]
+_FETCH_AGAIN = "delete it and run `dvc repro data` again"
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Dataset:
         line_format: how a line of its files looks, for the question whether a language model has read them:
             `items_file`, `item_separator`, `genre_separator` (empty where the line has no genres),
             `ratings_file`, `rating_separator`.
+        users: a file that says who users are -> what reads it, into the columns of :mod:`datasets.beside`.
+        tags: a file that holds tags -> what reads it, likewise.
         stars: values that a rating may have.
         years: first and last year of its ratings; no movie is younger.
         url: of an archive that holds it, empty where there is none.
@@ -42,6 +47,8 @@ class Dataset:
     parsers: Mapping[str, Parser]
     files: tuple[tuple[str, ...], ...]
     line_format: Mapping[str, str] = field(default_factory=dict)
+    users: Mapping[str, Reader] = field(default_factory=dict)
+    tags: Mapping[str, Reader] = field(default_factory=dict)
     stars: tuple[float, ...] = movielens.STARS
     years: tuple[int, int] = movielens.YEARS
     url: str = ""
@@ -74,19 +81,35 @@ def parse(name: str, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         StudyError: naming file and line or value: truncated, damaged or wrongly encoded files, ratings
             of unknown items, a user rating an item twice, ratings or timestamps out of range.
     """
-    try:
+    with reading(path):
         about = find(name)
         ratings, items = about.parsers[path.name](path)
         checked = (
             movielens.check_ratings(ratings, items, stars=about.stars, years=about.years),
             movielens.check_items(items, last_year=about.years[1]),
         )
+    return checked[0].reset_index(drop=True), checked[1].reset_index(drop=True)
+
+
+@contextmanager
+def reading(path: Path, *, remedy: str = _FETCH_AGAIN) -> Iterator[None]:
+    """Say of whatever goes wrong while a file is read which file that is.
+
+    Args:
+        path: the file, or the folder of several.
+        remedy: what to do then.
+
+    Raises:
+        StudyError: in the place of what parsers raise. What is one already, or an error of the operating
+            system that names a file, stays as it is.
+    """
+    try:
+        yield
     except Exception as error:
         # An error of the operating system names a file; those of damaged archives do not.
         if isinstance(error, StudyError) or getattr(error, "filename", None):
             raise
         raise StudyError(
             f"{path} cannot be read ({type(error).__name__}: {error}): it is truncated, damaged, wrongly"
-            " encoded or another file; delete it and run `dvc repro data` again"
+            f" encoded or another file; {remedy}"
         ) from error
-    return checked[0].reset_index(drop=True), checked[1].reset_index(drop=True)

@@ -37,16 +37,24 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.titles import named_as, normal_form
 
 FILE_ROW = "file_row"
+AGE = "age"
 _TITLE_YEAR = re.compile(r"^(?P<title>.*?)\s*\((?P<year>\d{4})\)\s*(?:\(V\))?\s*$")
 # No more than 18 digits: a larger number does not fit into 64 bits.
 _WHOLE = (r"[0-9]{1,18}", "int64")
-_FORMS = dict.fromkeys((USER, ITEM, POSITION, FILE_ROW), _WHOLE) | {
+_FORMS = dict.fromkeys((USER, ITEM, POSITION, FILE_ROW, AGE), _WHOLE) | {
     RATING: (r"[0-9]{1,3}([.][0-9]{1,3})?", "Float64"),
     TIMESTAMP: (r"[0-9]{1,18}", "Int64"),
 }
+# In the genres of later editions: another name, and what is no genre.
+_OTHER_NAMES = {"Children": "Children's"}
+_NO_GENRES = ("IMAX", "(no genres listed)")
 # Of MovieLens 100K and 1M: whole stars; the one was closed in 1998, the other in 2003.
 STARS = (1, 2, 3, 4, 5)
 YEARS = (1995, 2003)
+# Of later editions.
+HALF_STARS = (0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5)
+# The oldest film of any edition is of 1874.
+_FIRST_FILM = 1874
 
 
 def _ratings_schema(stars: Collection[float], years: tuple[int, int]) -> pa.DataFrameSchema:
@@ -67,7 +75,7 @@ def _items_schema(last_year: int) -> pa.DataFrameSchema:
         {
             ITEM: pa.Column("int64", pa.Check.ge(1), unique=True, report_duplicates="exclude_first"),
             TITLE: pa.Column("str", pa.Check.str_length(min_value=1)),
-            YEAR: pa.Column("Int64", pa.Check.in_range(1890, last_year), nullable=True),
+            YEAR: pa.Column("Int64", pa.Check.in_range(_FIRST_FILM, last_year), nullable=True),
             GENRE_LIST: pa.Column(object),
         }
     )
@@ -82,7 +90,7 @@ def check_items(items: pd.DataFrame, *, last_year: int = YEARS[1]) -> pd.DataFra
     Raises:
         StudyError: naming line and value.
     """
-    items = _validated(items, _items_schema(last_year), "items")
+    items = validated(items, _items_schema(last_year), "items")
     genres = items[GENRE_LIST].explode().dropna()
     strange = genres[~genres.isin(GENRES)]
     if len(strange):
@@ -109,7 +117,7 @@ def check_ratings(
         StudyError: naming line and value: on an item that `items` lacks, an item rated twice by a user,
             and positions of a user other than 0, 1, 2, ...
     """
-    ratings = _validated(ratings, _ratings_schema(stars, years), "ratings")
+    ratings = validated(ratings, _ratings_schema(stars, years), "ratings")
     wrong = {
         "an item that the file of items does not list": ~ratings[ITEM].isin(items[ITEM]),
         "a user rates an item twice": ratings.duplicated([USER, ITEM]),
@@ -126,7 +134,15 @@ def check_ratings(
     return ratings
 
 
-def _validated(frame: pd.DataFrame, schema: pa.DataFrameSchema, name: str) -> pd.DataFrame:
+def validated(frame: pd.DataFrame, schema: pa.DataFrameSchema, name: str) -> pd.DataFrame:
+    """Return `frame`, by line of its file, if it fits the schema.
+
+    Args:
+        name: what the rows are.
+
+    Raises:
+        StudyError: naming line, column and value.
+    """
     try:
         return schema.validate(frame)
     except pa.errors.SchemaError as error:
@@ -151,6 +167,17 @@ def split_title(text: str) -> tuple[str, int | None]:
     return (match["title"], int(match["year"])) if match else (text.strip(), None)
 
 
+def genres_of(text: str) -> list[str]:
+    """Genres of the paper in a field of MovieLens, where | stands between them.
+
+    Later editions say "Children" for "Children's" and list IMAX, which is a format of screens and no genre.
+
+    >>> genres_of("Action|Children|IMAX"), genres_of("(no genres listed)")
+    (['Action', "Children's"], [])
+    """
+    return [_OTHER_NAMES.get(name, name) for name in text.split("|") if name not in _NO_GENRES]
+
+
 def members(archive: Path, *names: str) -> list[bytes]:
     """Files of a zip, with the errors of :mod:`zipfile`."""
     with zipfile.ZipFile(archive) as opened:
@@ -172,7 +199,7 @@ def item_frame(
     """
     lines = range(first, first + len(rows))
     frame = pd.DataFrame(rows, columns=[ITEM, TITLE, YEAR, GENRE_LIST], index=lines)
-    return _numbers(frame.astype({ITEM: "str", TITLE: "str", YEAR: "Int64"}), name=name)
+    return numbers(frame.astype({ITEM: "str", TITLE: "str", YEAR: "Int64"}), name=name)
 
 
 def rating_frame(
@@ -203,11 +230,20 @@ def rating_frame(
         text = text.set_axis(text.iloc[0].to_list(), axis=1).iloc[1:]
     if set(text) != set(columns):
         raise ValueError(f"{name} has the columns {list(text)}, expected {list(columns)}")
-    return _numbers(text.rename(columns=columns)[list(columns.values())], name=name, optional=optional)
+    return numbers(text.rename(columns=columns)[list(columns.values())], name=name, optional=optional)
 
 
-def _numbers(text: pd.DataFrame, *, name: str, optional: Collection[str] = ()) -> pd.DataFrame:
-    """The columns of :data:`_FORMS` as numbers, checked as text: pandas would round, wrap or guess."""
+def numbers(text: pd.DataFrame, *, name: str, optional: Collection[str] = ()) -> pd.DataFrame:
+    """The columns of :data:`_FORMS` as numbers, checked as text: pandas would round, wrap or guess.
+
+    Args:
+        text: by line of its file.
+        name: of the file.
+        optional: columns that may be empty.
+
+    Raises:
+        ValueError: naming the line and value of what is no number.
+    """
     typed = {}
     for column in [column for column in text if column in _FORMS]:
         (pattern, kind), values = _FORMS[column], text[column]
