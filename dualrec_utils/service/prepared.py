@@ -1,0 +1,146 @@
+"""`dualrec preprocess`: a MovieLens folder, filtered and cut into training and test ratings.
+
+What it leaves is a folder of its own: `ratings.parquet` (with `part`), `items.parquet`, `tags.parquet`,
+`users.parquet` and `summary.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.core import files
+from dualrec_utils.core.config import ITEM, RATING, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.datasets import folder, thresholds
+from dualrec_utils.datasets.thresholds import Thresholds
+
+PART = "part"
+TRAIN, TEST = "train", "test"
+# Share of the ratings that is kept for `dualrec evaluate`, drawn by a seed that stays the same.
+TEST_SHARE, _SEED = 0.2, 0
+_SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `summary.json` says of a prepared folder.
+
+    Attributes:
+        stars: values that a rating may have.
+        thresholds: that were applied.
+        n_ratings, n_test, n_users, n_items, n_tags: numbers of what is left.
+        sha256: of the kept ratings and items: a model knows by it which data it was trained on.
+    """
+
+    stars: tuple[float, ...]
+    thresholds: dict[str, int]
+    n_ratings: int
+    n_test: int
+    n_users: int
+    n_items: int
+    n_tags: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared folder, read.
+
+    Attributes:
+        ratings: `user_id`, `item_id`, `rating`, `timestamp`, `part` (train or test).
+        items: as :class:`datasets.folder.Folder`, those that are left, by ascending id; so are `tags`
+            and `users`.
+        summary: numbers and checksum.
+    """
+
+    ratings: pd.DataFrame
+    items: pd.DataFrame
+    tags: pd.DataFrame
+    users: pd.DataFrame
+    summary: Summary
+
+
+def preprocess(data_dir: Path, output_dir: Path, *, least: Thresholds) -> tuple[Summary, str]:
+    """Read a folder, keep what passes the thresholds, cut off test ratings, and write the rest.
+
+    Args:
+        data_dir: a MovieLens folder, see :mod:`datasets.folder`.
+        output_dir: written whole or not at all; a folder that was prepared before is replaced.
+        least: thresholds.
+
+    Returns:
+        (summary, line): the line says where a threshold did not count; else it is empty.
+
+    Raises:
+        StudyError: as :func:`datasets.folder.read` and :func:`datasets.thresholds.kept`, or when
+            `output_dir` holds anything else.
+    """
+    _check_free(output_dir)
+    read = folder.read(data_dir)
+    ratings = thresholds.kept(read.ratings, read.tags, least)
+    items = read.items[read.items[ITEM].isin(ratings[ITEM])].sort_values(ITEM, ignore_index=True)
+    tags = read.tags[read.tags[ITEM].isin(items[ITEM])].reset_index(drop=True)
+    users = read.users[read.users[USER].isin(ratings[USER])].sort_values(USER, ignore_index=True)
+    n_test = round(TEST_SHARE * len(ratings))
+    drawn = np.random.default_rng(_SEED).permutation(len(ratings))
+    ratings = ratings.assign(**{PART: np.where(drawn < n_test, TEST, TRAIN)})
+    summary = Summary(
+        stars=read.stars,
+        thresholds=asdict(least),
+        n_ratings=len(ratings),
+        n_test=n_test,
+        n_users=ratings[USER].nunique(),
+        n_items=len(items),
+        n_tags=len(tags),
+        sha256=_digest(ratings, items),
+    )
+    frames = {"ratings": ratings, "items": items, "tags": tags, "users": users}
+    with files.replacing_folder(output_dir) as temporary:
+        for name, frame in frames.items():
+            files.write_parquet(frame, temporary / f"{name}.parquet")
+        files.write_json(asdict(summary), temporary / _SUMMARY)
+    return summary, thresholds.about_tags(read.tags, least)
+
+
+def _check_free(output_dir: Path) -> None:
+    """Refuse to replace a folder that `dualrec preprocess` has not written."""
+    if output_dir.is_file() or (
+        output_dir.is_dir() and any(output_dir.iterdir()) and not (output_dir / _SUMMARY).is_file()
+    ):
+        raise StudyError(
+            f"{output_dir} is there and was not written by `dualrec preprocess`: name another --output-dir,"
+            " or move it away"
+        )
+
+
+def read(data_dir: Path) -> Prepared:
+    """Read a folder that :func:`preprocess` has written.
+
+    Raises:
+        StudyError: where it is none, or was changed since.
+    """
+    if not (data_dir / _SUMMARY).is_file():
+        raise StudyError(
+            f"{data_dir} holds no prepared data (no {_SUMMARY}): run `dualrec preprocess --data-dir"
+            f" MOVIELENS_FOLDER --output-dir {data_dir}` first"
+        )
+    summary = files.read_json(data_dir / _SUMMARY, Summary)
+    frames = {
+        name: files.read_parquet_of("preprocess", data_dir / f"{name}.parquet")
+        for name in ("ratings", "items", "tags", "users")
+    }
+    if _digest(frames["ratings"], frames["items"]) != summary.sha256:
+        raise StudyError(f"the files of {data_dir} do not belong together: run `dualrec preprocess` again")
+    return Prepared(**frames, summary=summary)
+
+
+def _digest(ratings: pd.DataFrame, items: pd.DataFrame) -> str:
+    """SHA-256 of users, items, ratings and parts in order, and of item ids and titles."""
+    numbers = ratings[[USER, ITEM, RATING]].to_numpy(dtype="<f8")
+    texts = "\n".join([*ratings[PART], *items[ITEM].astype(str), *items["title"]])
+    return hashlib.sha256(np.ascontiguousarray(numbers).tobytes() + texts.encode()).hexdigest()
