@@ -15,7 +15,7 @@ import pandas as pd
 
 from dualrec_utils.core import files
 from dualrec_utils.core.config import ITEM, RATING, USER
-from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.errors import StudyError, first_line
 from dualrec_utils.datasets import folder, thresholds
 from dualrec_utils.datasets.thresholds import Thresholds
 
@@ -130,11 +130,18 @@ def read(data_dir: Path) -> Prepared:
             f" MOVIELENS_FOLDER --output-dir {data_dir}` first"
         )
     summary = files.read_json(data_dir / _SUMMARY, Summary)
-    frames = {
-        name: files.read_parquet_of("preprocess", data_dir / f"{name}.parquet")
-        for name in ("ratings", "items", "tags", "users")
-    }
-    if _digest(frames["ratings"], frames["items"]) != summary.sha256:
+    try:
+        frames = {
+            name: pd.read_parquet(data_dir / f"{name}.parquet")
+            for name in ("ratings", "items", "tags", "users")
+        }
+        together = _digest(frames["ratings"], frames["items"]) == summary.sha256
+    # pyarrow's exceptions are ValueErrors; a column that is not there is a KeyError.
+    except (OSError, ValueError, KeyError) as error:
+        raise StudyError(
+            f"{data_dir} cannot be read ({first_line(error)}): run `dualrec preprocess` again"
+        ) from error
+    if not together:
         raise StudyError(f"the files of {data_dir} do not belong together: run `dualrec preprocess` again")
     return Prepared(**frames, summary=summary)
 
