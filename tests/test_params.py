@@ -366,7 +366,7 @@ def test_a_mark_of_the_encoding_is_no_part_of_the_first_name(tmp_path):
             "    ease: {query_length: seven",
             ("models.ease: query_", "seven"),
         ),
-        ("markov: {smoothing: 278}", "markov: {smoothness: 100}", ("smoothness", "smoothing")),
+        ("markov: {smoothing:", "markov: {smoothness:", ("smoothness", "smoothing")),
         (
             "confidence: 0.95      # of the intervals, 0.5 to 0.999\n  n_permutations: 20000",
             "confidence: 0.995\n  n_permutations: 1000",

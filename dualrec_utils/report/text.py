@@ -45,10 +45,12 @@ def results_table(flat: Mapping[str, Any], *, names: Sequence[str] | None = None
 
     Args:
         flat: metrics of notebook 07.
-        names: the systems; None for those a reader meets first.
+        names: the systems; None for those a reader meets first, the order-aware model that the first claim
+            is about among them.
     """
     rows = []
-    for name in plan.headline(verdict.model_of(flat)) if names is None else names:
+    first = {*plan.headline(verdict.model_of(flat)), flat.get("claims/1/system", "")} - {""}
+    for name in systems.in_order(first) if names is None else names:
         cells = {f"{protocol} {short}": cell(flat, f"{protocol}/{name}/{metric}")
                  for protocol, metric, short in COLUMNS}  # fmt: skip
         ran = f"next_item/{name}/n_cases" in flat

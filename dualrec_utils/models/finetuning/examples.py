@@ -45,7 +45,7 @@ def instruction_data(
     Args:
         histories: user -> item ids, oldest first, from :func:`core.splits.load_histories`.
         earlier: what of them the prompt may show, from :func:`core.splits.load_earlier`. A user that it
-            lacks rated everything in one second and gives no example.
+            lacks has no movie before the second of the last five, and gives no example.
         hints: user -> the LSTM's movie for `earlier`; None leaves the line out.
         seed: of the draw; a user's draw depends on seed and user alone.
         n_recent: movies of the history in the prompt. n_titles: movies of the answer, 1 to 5.
