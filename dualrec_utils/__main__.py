@@ -121,6 +121,8 @@ _STUDIES = {
     ("peers", "export"): ("peers.recbole:export_data", "write the data for RecBole", ()),
     ("peers", "ours"): ("peers.ours:run_seeds", "run one baseline of ours with every seed", ("model",)),
     ("peers", "report"): ("peers.recbole:write_report", "write the comparison", ()),
+    ("peers", "folds"): ("peers.surprise:export_folds", "write the folds for Surprise", ()),
+    ("peers", "ratings"): ("peers.surprise:write_table", "write how far off Surprise is", ()),
     ("loo", "run"): ("leave_one_out.run:run_models", "fit and measure baselines", ("dataset", "models")),
     ("loo", "ties"): ("leave_one_out.ties:run_ties", "what the order of equal times does", ()),
     ("loo", "tables"): ("leave_one_out.tables:print_tables", "write the tables", ()),
@@ -130,7 +132,7 @@ _STUDIES = {
     ("questions", "notebook"): ("questions.settings:run_notebook", "run notebook 09", ()),
 }
 _GROUPS = {
-    "peers": "baselines beside RecBole's",
+    "peers": "baselines beside RecBole's, and rating models beside Surprise's",
     "loo": "the leave-one-out track",
     "questions": "questions that the paper leaves open",
 }
