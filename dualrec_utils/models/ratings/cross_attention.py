@@ -164,13 +164,15 @@ class CrossAttention(TextModel):
         return _mixed(vectors, ids, tags.mean_vectors(weights, USER, self._tag_vectors), _USER_TEXT)
 
     def _vectors_of_new(self, written: list[str], ratings: pd.DataFrame) -> np.ndarray:
+        if self.text == "none":
+            return np.zeros((len(written), 0), dtype=np.float32)
         vectors = super()._vectors_of_new(written, ratings)
         if self._item_tags.empty:
             return vectors
         return self._with_tags(vectors, np.arange(len(written)), ratings)
 
     def _train(self, ratings: Rows, held_out: Rows | None, max_epochs: int) -> None:
-        """Train a new network, with the weights of the epoch that is best on the held-out ratings, if any."""
+        """Train a new network; of the epochs the one that is best on held-out ratings, if there are any."""
         if self.text != "none":
             self._learn_texts(ratings)
         if self.biases == "first":
@@ -202,7 +204,7 @@ class CrossAttention(TextModel):
             fused=True,
         )
         users, items = torch.from_numpy(ratings.users), torch.from_numpy(ratings.items)
-        values = torch.from_numpy(ratings.values).float()
+        values = torch.tensor(np.ascontiguousarray(ratings.values), dtype=torch.float32)
         levels = self._levels(ratings.users, ratings.items)
         draw = np.random.default_rng(self.seed)
         for _ in range(n):
@@ -237,7 +239,8 @@ class CrossAttention(TextModel):
         with torch.no_grad():
             predicted = network(torch.from_numpy(ratings.users), torch.from_numpy(ratings.items))
         predicted = (self._levels(ratings.users, ratings.items) + predicted).double().numpy()
-        return float(np.sqrt(np.mean((np.clip(predicted, *self.known.scale) - ratings.values) ** 2)))
+        errors = np.clip(predicted, *self.known.scale) - ratings.values  # noqa: PD011
+        return float(np.sqrt(np.mean(errors**2)))
 
     def _predict(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         return (
@@ -333,7 +336,8 @@ def _layer(width: int, size: int, dropout: float) -> nn.Sequential:
 
 
 def _some(ratings: Rows, rows: np.ndarray) -> Rows:
-    return Rows(ratings.users[rows], ratings.items[rows], ratings.values[rows])
+    columns = (ratings.users, ratings.items, ratings.values)  # noqa: PD011
+    return Rows(*(column[rows] for column in columns))
 
 
 def _mixed(vectors: np.ndarray, ids: np.ndarray, others: pd.DataFrame, share: float) -> np.ndarray:

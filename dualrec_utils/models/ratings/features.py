@@ -14,7 +14,7 @@ from dualrec_utils.content.sentences import PACKAGE, embed
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
 
-# Numbers in a vector of all-MiniLM-L6-v2: the other kinds have as many, or fewer.
+# Numbers in a vector: all-MiniLM-L6-v2 has so many, and the other kinds as many.
 SIZE = 384
 
 
@@ -32,8 +32,8 @@ class TextVectors:
             share.
 
     Attributes:
-        known: shape (n_texts, size), float32, of the known texts in their order. `sentence` and `random`
-            have length 1, `tfidf` too but for texts without a known word: those are 0.
+        known: shape (n_texts, 384), float32, of the known texts in their order, of length 1; `tfidf` of a
+            text without a known word is 0.
 
     Raises:
         StudyError: for an unknown kind, or without a text.
@@ -47,8 +47,8 @@ class TextVectors:
         self.known, self._read = KINDS[kind](list(texts), seed, folder or config.RAW / "embeddings")
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of any texts, shape (n, size), float32."""
-        return self._read(list(texts)) if len(texts) else np.empty((0, self.known.shape[1]), np.float32)
+        """Vectors of any texts, shape (n, 384), float32."""
+        return self._read(list(texts)) if len(texts) else np.empty((0, SIZE), np.float32)
 
 
 def sentence_vectors(texts: Sequence[str], *, folder: Path) -> np.ndarray:
@@ -86,7 +86,10 @@ def _sentence(texts: list[str], seed: int, folder: Path) -> _Made:
 
 
 def _tfidf(texts: list[str], seed: int, folder: Path) -> _Made:
-    """Words weighted by tf-idf (sublinear), reduced by a truncated SVD: latent semantic analysis."""
+    """Words weighted by tf-idf (sublinear), reduced by a truncated SVD: latent semantic analysis.
+
+    Few texts or words have fewer dimensions than others have numbers: the rest is 0.
+    """
     # Importing these takes a second, which the other kinds need not pay.
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -100,7 +103,8 @@ def _tfidf(texts: list[str], seed: int, folder: Path) -> _Made:
     reduction = TruncatedSVD(min(SIZE, *known.shape), random_state=seed).fit(known)
 
     def read(others: list[str]) -> np.ndarray:
-        return normalize(reduction.transform(weights.transform(others))).astype(np.float32)
+        vectors = normalize(reduction.transform(weights.transform(others)))
+        return np.pad(vectors, ((0, 0), (0, SIZE - vectors.shape[1]))).astype(np.float32)
 
     return read(texts), read
 

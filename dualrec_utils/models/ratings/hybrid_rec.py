@@ -59,7 +59,7 @@ class HybridRecModel(TextModel):
 
     def _train(self, ratings: Rows) -> None:
         sides = [torch.from_numpy(vectors) for vectors in (self.user_vectors, self.item_vectors)]
-        values = torch.from_numpy(ratings.values).float()
+        values = torch.tensor(np.ascontiguousarray(ratings.values), dtype=torch.float32)
         optimizer = torch.optim.Adam(self._networks.parameters(), lr=self.learning_rate, fused=True)
         draw = np.random.default_rng(self.seed)
         losses = []

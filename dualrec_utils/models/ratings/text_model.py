@@ -19,7 +19,7 @@ from dualrec_utils.models.ratings.features import TextVectors
 
 @dataclass(frozen=True)
 class Described(Profile):
-    """A profile with the vector of what its text and its ratings say, shape (size,)."""
+    """A profile with the vector of what its text and its ratings say, shape (384,)."""
 
     vector: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
 
@@ -34,8 +34,8 @@ class TextModel(RatingModel):
         folder: of kept sentence embeddings, as :class:`features.TextVectors`.
 
     Attributes:
-        item_vectors: shape (n_items, size), float32, once fitted.
-        user_vectors: shape (n_users + 1, size); the last is the users' mean, which stands for anybody: a
+        item_vectors: shape (n_items, 384), float32, once fitted.
+        user_vectors: shape (n_users + 1, 384); the last is the users' mean, which stands for anybody: a
             user without training ratings, and one without a text.
     """
 
@@ -104,13 +104,8 @@ class TextModel(RatingModel):
         }
 
     def _frame(self, ratings: Rows) -> pd.DataFrame:
-        return pd.DataFrame(
-            {
-                USER: self.user_ids[ratings.users],
-                ITEM: self.item_ids[ratings.items],
-                RATING: ratings.values,
-            }
-        )
+        users, items = self.user_ids[ratings.users], self.item_ids[ratings.items]
+        return pd.DataFrame({USER: users, ITEM: items, RATING: ratings.values})  # noqa: PD011
 
 
 def _filled(vectors: np.ndarray, of: Sequence[str], filling: np.ndarray) -> np.ndarray:
