@@ -106,21 +106,32 @@ search: $(INSTALLED)  ## search the models' settings on validation users; after 
 nir: $(INSTALLED)  ## reproduce NIR (GPT-3's recorded answers, yardsticks, a local model); after repro, 2 min
 	@cd dualrec_utils/studies/nir && dvc repro
 
-# RecBole needs older libraries, so it has an environment of its own, and a Python they have wheels for.
+# RecBole and Surprise need older libraries, so each has an environment of its own, and a Python they have
+# wheels for.
+PEERS := dualrec_utils/studies/peers
 PEERS_VENV := .venv-peers
+SURPRISE_VENV := .venv-surprise
 PEERS_PYTHON ?= python3.11
+CHECK_PEERS_PYTHON = $(PEERS_PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+  2>/dev/null || { echo "dualrec: peers: RecBole and Surprise need Python 3.11 or 3.12, and $(PEERS_PYTHON) is" \
+  "neither; name one with: make peers PEERS_PYTHON=python3.12" >&2; exit 2; }
 
-$(PEERS_VENV)/.installed: $(wildcard dualrec_utils/studies/peers/requirements*.txt)
-	@$(PEERS_PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || { \
-	  echo "dualrec: peers: RecBole needs Python 3.11 or 3.12, and $(PEERS_PYTHON) is neither; name one" \
-	    "with: make peers PEERS_PYTHON=python3.12" >&2; exit 2; }
+$(PEERS_VENV)/.installed: $(PEERS)/requirements.txt $(PEERS)/requirements-recbole.txt
+	@$(CHECK_PEERS_PYTHON)
 	@echo "peers: creating $(PEERS_VENV); a few minutes"
 	@$(PEERS_PYTHON) -m venv $(PEERS_VENV)
-	@$(PEERS_VENV)/bin/python -m pip install --quiet -r dualrec_utils/studies/peers/requirements.txt
+	@$(PEERS_VENV)/bin/python -m pip install --quiet -r $(PEERS)/requirements.txt
 	@$(PEERS_VENV)/bin/python -m pip install --quiet --no-deps -r dualrec_utils/studies/peers/requirements-recbole.txt
 	@touch $@
 
-peers: $(INSTALLED) $(PEERS_VENV)/.installed  ## run eight baselines and RecBole's versions of them on the same data; 75 min
+$(SURPRISE_VENV)/.installed: $(PEERS)/requirements-surprise.txt
+	@$(CHECK_PEERS_PYTHON)
+	@echo "peers: creating $(SURPRISE_VENV); a minute (without a wheel for this machine it needs a C compiler)"
+	@$(PEERS_PYTHON) -m venv $(SURPRISE_VENV)
+	@$(SURPRISE_VENV)/bin/python -m pip install --quiet -r $(PEERS)/requirements-surprise.txt
+	@touch $@
+
+peers: $(INSTALLED) $(PEERS_VENV)/.installed $(SURPRISE_VENV)/.installed  ## run models beside RecBole's and Surprise's on the same data; 80 min
 	@cd dualrec_utils/studies/peers && dvc repro
 
 loo: $(INSTALLED)  ## run baselines on the field's leave-one-out track, beside published figures; an hour

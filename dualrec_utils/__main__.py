@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from dualrec_utils.core.errors import StudyError, explained
+from dualrec_utils.service import commands as service
 
 _DEFAULT_RUN = "of the default run, or of the profile in whose folder the command is started"
 
@@ -121,6 +122,8 @@ _STUDIES = {
     ("peers", "export"): ("peers.recbole:export_data", "write the data for RecBole", ()),
     ("peers", "ours"): ("peers.ours:run_seeds", "run one baseline of ours with every seed", ("model",)),
     ("peers", "report"): ("peers.recbole:write_report", "write the comparison", ()),
+    ("peers", "folds"): ("peers.surprise:export_folds", "write the folds for Surprise", ()),
+    ("peers", "ratings"): ("peers.surprise:write_table", "write how far off Surprise is", ()),
     ("loo", "run"): ("leave_one_out.run:run_models", "fit and measure baselines", ("dataset", "models")),
     ("loo", "ties"): ("leave_one_out.ties:run_ties", "what the order of equal times does", ()),
     ("loo", "tables"): ("leave_one_out.tables:print_tables", "write the tables", ()),
@@ -130,7 +133,7 @@ _STUDIES = {
     ("questions", "notebook"): ("questions.settings:run_notebook", "run notebook 09", ()),
 }
 _GROUPS = {
-    "peers": "baselines beside RecBole's",
+    "peers": "baselines beside RecBole's, and rating models beside Surprise's",
     "loo": "the leave-one-out track",
     "questions": "questions that the paper leaves open",
 }
@@ -203,6 +206,9 @@ def _parser() -> argparse.ArgumentParser:
         "bench-gpu", _calling("studies.bench.gpu:run_bench"), "measure a 7B of random weights on this GPU"
     )
     command.add_argument("--dtype", default="bfloat16", help="of the weights; float16 on a T4 or V100")
+    service.add_preprocess(
+        add("preprocess", service.preprocess, "filter a MovieLens folder and cut off test ratings")
+    )
     studies = commands.add_parser("study", help="run a study beside the pipeline")
     _add_studies(studies.add_subparsers(title="studies", metavar="STUDY", required=True))
     return parser

@@ -12,12 +12,12 @@ from dualrec_utils import __main__ as command
 from dualrec_utils.core import config
 
 PACKAGE = config.PACKAGE_ROOT / "dualrec_utils"
-# Runs in an environment of its own, beside RecBole.
-_ELSEWHERE = PACKAGE / "studies" / "peers" / "run_recbole.py"
+# They run in environments of their own, beside RecBole and Surprise.
+_ELSEWHERE = [PACKAGE / "studies" / "peers" / f"run_{name}.py" for name in ("recbole", "surprise")]
 MODULES = sorted(
     ".".join(path.relative_to(config.PACKAGE_ROOT).with_suffix("").parts)
     for path in PACKAGE.rglob("*.py")
-    if path != _ELSEWHERE and "\nif __name__ == " in path.read_text(encoding="utf-8")
+    if path not in _ELSEWHERE and "\nif __name__ == " in path.read_text(encoding="utf-8")
 )
 
 

@@ -249,7 +249,7 @@ def test_settings_without_what_is_needed_are_named(tmp_path, right, wrong, messa
 
 
 def test_the_environment_is_pinned_and_recbole_comes_without_its_dependencies():
-    for name in ("requirements.txt", "requirements-recbole.txt"):
+    for name in ("requirements.txt", "requirements-recbole.txt", "requirements-surprise.txt"):
         lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
         pins = [line for line in lines if not line.startswith("#")]
         assert pins and all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", pin) for pin in pins), pins

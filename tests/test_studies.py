@@ -8,8 +8,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from dualrec_utils.core import closure, config
-from dualrec_utils.studies.leave_one_out import run as leave_one_out_run, ties
-from dualrec_utils.studies.peers import settings as peers
+from dualrec_utils.studies.leave_one_out import run as leave_one_out_run, ties, track as leave_one_out
+from dualrec_utils.studies.peers import settings as peers, surprise
 from dualrec_utils.studies.questions import settings as questions, tables as questions_tables
 from dualrec_utils.studies.search import search
 
@@ -24,6 +24,8 @@ ENTRIES = {
     "peers export": ("peers.recbole",),
     "peers report": ("peers.recbole",),
     "peers ours": ("peers.ours",),
+    "peers folds": ("peers.surprise",),
+    "peers ratings": ("peers.surprise",),
     "loo run": ("leave_one_out.run",),
     "loo ties": ("leave_one_out.ties",),
     "loo tables": ("leave_one_out.tables",),
@@ -50,7 +52,7 @@ def stages(project):
 
 
 def in_python():
-    """(project, stage) of all that run the package; RecBole's runs have an environment of their own."""
+    """(project, stage) of all that run the package; the peers' runs have environments of their own."""
     return [
         (project, name)
         for project in PROJECTS
@@ -116,8 +118,9 @@ def test_every_model_and_setting_of_the_studies_is_a_stage():
     assert stages("search")["search"]["foreach"] == list(search.read_settings(search.PARAMS)["models"])
     models = list(peers.read_settings()["models"])
     assert stages("peers")["ours"]["foreach"] == stages("peers")["recbole"]["foreach"] == models
+    assert stages("peers")["surprise"]["foreach"] == list(surprise.read_settings()["models"])
     fitted = list(stages("leave_one_out")["fit"]["foreach"].values())
-    for dataset in config.DATASETS:
+    for dataset in leave_one_out.DATASETS:
         own = leave_one_out_run.read_settings(leave_one_out_run.PARAMS, dataset)["models"]
         assert [item["model"] for item in fitted if item["dataset"] == dataset] == list(own)
     pieces = stages("questions")

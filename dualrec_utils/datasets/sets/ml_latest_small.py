@@ -45,15 +45,19 @@ def _rows(content: bytes, columns: list[str], *, name: str) -> Iterator[list[str
         ValueError: naming the line of what is no such row, or other columns.
     """
     reader = csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True)
-    header = next(reader, [])
-    if header != columns:
-        raise ValueError(f"{name} has the columns {header}, expected {columns}")
-    for number, row in enumerate(reader, start=2):
-        if reader.line_num != number:
-            raise ValueError(f"{name} line {number}: a quotation mark is not closed on its line")
-        if len(row) != len(columns):
-            raise ValueError(f"{name} line {number} has {len(row)} fields, expected {len(columns)}")
-        yield row
+    number = 1
+    try:
+        header = next(reader, [])
+        if header != columns:
+            raise ValueError(f"{name} has the columns {header}, expected {columns}")
+        for number, row in enumerate(reader, start=2):
+            if reader.line_num != number:
+                raise ValueError(f"{name} line {number}: a quotation mark is not closed on its line")
+            if len(row) != len(columns):
+                raise ValueError(f"{name} line {number} has {len(row)} fields, expected {len(columns)}")
+            yield row
+    except csv.Error as error:
+        raise ValueError(f"{name} line {number + 1}: {error}") from error
 
 
 _NAME = "ml-latest-small"

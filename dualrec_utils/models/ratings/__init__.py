@@ -12,6 +12,8 @@ from dualrec_utils.models.ratings.base import Known, RatingModel
 REGISTRY: dict[str, str] = {
     "global_mean": "biases.GlobalMean",
     "biases": "biases.Biases",
+    "hybrid_rec": "hybrid_rec.HybridRecModel",
+    "cross_attention": "cross_attention.CrossAttention",
 }
 
 

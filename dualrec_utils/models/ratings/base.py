@@ -149,10 +149,10 @@ class RatingModel(ABC):
         values = np.empty(len(pairs))
         if (~known_by).any():
             values[~known_by] = self._predict(rows.users[~known_by], rows.items[~known_by])
-        for user, profile in profiles.items():
-            own = pairs[USER].to_numpy() == user
-            if own.any():
-                values[own] = self._predict_new(profile, rows.items[own])
+        named = {user: profile for user, profile in profiles.items() if (pairs[USER] == user).any()}
+        for user, profile in self._read(named).items():
+            theirs = pairs[USER].to_numpy() == user
+            values[theirs] = self._predict_new(profile, rows.items[theirs])
         return np.clip(values, *self.known.scale)
 
     def _rows(self, pairs: pd.DataFrame, values: np.ndarray) -> Rows:
@@ -171,6 +171,10 @@ class RatingModel(ABC):
     @abstractmethod
     def _predict(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Predictions for rows of users (-1: anybody) and items, not yet clipped."""
+
+    def _read(self, profiles: Mapping[int, Profile]) -> Mapping[int, Profile]:
+        """Profiles as `_predict_new` takes them: for what is done sooner for all of them at once."""
+        return profiles
 
     def _predict_new(self, profile: Profile, items: np.ndarray) -> np.ndarray:
         """Predictions of some item rows for somebody known by a profile alone, not yet clipped."""

@@ -120,7 +120,7 @@ def write_all(published: Path = PUBLISHED) -> dict[str, pd.DataFrame]:
     Raises:
         StudyError: as :func:`read_rows` and :func:`params.read_yaml`.
     """
-    rows = {dataset: read_rows(dataset) for dataset in config.DATASETS}
+    rows = {dataset: read_rows(dataset) for dataset in loo.DATASETS}
     theirs = params.read_yaml(published)
     written = {dataset: by_model(own) for dataset, own in rows.items()}
     written[f"{PUBLISHED_FOR}_published"] = beside_published(rows[PUBLISHED_FOR], theirs)

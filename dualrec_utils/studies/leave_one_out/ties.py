@@ -82,7 +82,7 @@ def compare(ratings: pd.DataFrame, *, dataset: str, n_validation: int, seed: int
 
 def run_ties() -> None:
     """Write and print the table of each data set."""
-    for dataset in config.DATASETS:
+    for dataset in loo.DATASETS:
         settings = read_settings(PARAMS, dataset)
         _, ratings, _ = sources.load(dataset)
         table = compare(

@@ -21,6 +21,8 @@ from dualrec_utils.datasets import sources
 from dualrec_utils.datasets.movielens import FILE_ROW
 
 STUDY = "leave_one_out"
+# Those with published figures.
+DATASETS = ("ml-100k", "ml-1m")
 # Users and items with fewer ratings are dropped, as in the file published with SASRec (Kang and McAuley,
 # ICDM 2018): counted once, before either is dropped.
 MIN_RATINGS = 5
