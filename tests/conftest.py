@@ -128,12 +128,12 @@ def write_hints(hints: Mapping[str, int], scope: Scope) -> None:
 
 
 def edit_code(monkeypatch: pytest.MonkeyPatch, folder: Path, *names: str) -> None:
-    """The package with a comment more in some modules, in the place of the one at hand."""
+    """The package with a statement more in some modules, in the place of the one at hand."""
     package = folder / "dualrec_utils"
     shutil.copytree(config.PACKAGE_ROOT / "dualrec_utils", package, symlinks=True)
     for name in names:
         with open(package / name, "a", encoding="utf-8") as stream:
-            stream.write("# changed\n")
+            stream.write("CHANGED = True\n")
     monkeypatch.setattr(config, "PACKAGE_ROOT", folder)
 
 

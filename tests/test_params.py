@@ -257,7 +257,7 @@ def test_every_setting_of_a_notebook_is_explained():
         ("n_items: 1000", "n_items: 28", "audit: n_negatives is 19"),
         ("n_items: 1000", "n_items: 30", "lstm: window is 30"),
         ("min_interactions: 10", "min_interactions: 1000", "audit: n_negatives is 19"),
-        ("n_heads: 4 ", "n_heads: 5 ", "hidden_size 128 must be a multiple of twice n_heads (10)"),
+        ("n_heads: 8 ", "n_heads: 5 ", "hidden_size 128 must be a multiple of twice n_heads (10)"),
         ("vocabulary: 4000", "vocabulary: 500", "movielm.vocabulary is 500"),
         (
             "max_tokens: 512",

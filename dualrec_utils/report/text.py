@@ -49,8 +49,11 @@ def results_table(flat: Mapping[str, Any], *, names: Sequence[str] | None = None
             is about among them.
     """
     rows = []
-    first = {*plan.headline(verdict.model_of(flat)), flat.get("claims/1/system", "")} - {""}
-    for name in systems.in_order(first) if names is None else names:
+    if names is None:
+        names, order_aware = list(plan.headline(verdict.model_of(flat))), flat.get("claims/1/system", "")
+        if order_aware and order_aware not in names:
+            names.insert(names.index("lstm"), order_aware)
+    for name in names:
         cells = {f"{protocol} {short}": cell(flat, f"{protocol}/{name}/{metric}")
                  for protocol, metric, short in COLUMNS}  # fmt: skip
         ran = f"next_item/{name}/n_cases" in flat
