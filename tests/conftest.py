@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from dualrec_utils.core import config, files, predictions, splits
+from dualrec_utils.core import closure, config, files, predictions, splits
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, ITEM, RANK, SCORE, SEED, TEXT, USER
 from dualrec_utils.core.predictions import Scope
@@ -135,6 +135,8 @@ def edit_code(monkeypatch: pytest.MonkeyPatch, folder: Path, *names: str) -> Non
         with open(package / name, "a", encoding="utf-8") as stream:
             stream.write("CHANGED = True\n")
     monkeypatch.setattr(config, "PACKAGE_ROOT", folder)
+    # Its default was bound when it was defined.
+    monkeypatch.setitem(closure.digest.__kwdefaults__, "root", folder)
 
 
 @pytest.fixture
