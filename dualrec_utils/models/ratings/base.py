@@ -115,8 +115,7 @@ class RatingModel(ABC):
             The model itself.
 
         Raises:
-            StudyError: without a rating, for one outside the scale, or for an item that is not among the known
-                ones.
+            StudyError: without a rating, for one outside the scale, or for an unknown item.
         """
         if ratings.empty:
             raise StudyError("there is no rating to fit a model on")

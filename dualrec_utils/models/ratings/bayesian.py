@@ -1,9 +1,9 @@
 """Bayesian matrix factorisation with features: the average of many models that fit the ratings.
 
-Salakhutdinov and Mnih (2008), "Bayesian probabilistic matrix factorization using Markov chain Monte Carlo",
-ICML: factors are drawn by Gibbs sampling, not optimised, and so is their Gaussian prior. Simm et al. (2017),
-"Macau: scalable Bayesian factorization with high-dimensional side information using MCMC", MLSP: features of
-a user or item move the mean of its factors, by weights that are drawn too.
+Salakhutdinov and Mnih (2008), "Bayesian probabilistic matrix factorization using Markov chain Monte
+Carlo", ICML: factors are drawn by Gibbs sampling, not optimised, and so is their Gaussian prior. Simm et
+al. (2017), "Macau: scalable Bayesian factorization with high-dimensional side information using MCMC",
+MLSP: features of a user or item move the mean of its factors, by weights that are drawn too.
 
 Added here: biases among the factors; as features which items a user rated, as in SVD++, and which users
 rated an item; noise that differs between users and between items.
@@ -28,6 +28,11 @@ from dualrec_utils.models.ratings.text_model import Described, TextModel
 # Sweeps kept whole, for users who come later: evenly spread over those that count.
 _N_KEPT = 30
 NO_TEXTS = "none"
+# A new user with so many ratings is believed half of what it says which items they are: a short history may
+# be the beginning of a long one.
+_HALF = 10
+# Features no larger than this are 0 but for rounding.
+_NOTHING = 1e-6
 # Kinds of features.
 _IMPLICIT, _ATTRIBUTES, _TEXTS = "implicit", "attributes", "texts"
 
@@ -87,10 +92,15 @@ class BayesianFactors(TextModel):
             raise StudyError(f"features is {self.features!r}; it can be {', '.join(allowed)}")
 
     def _write(self, ratings: pd.DataFrame, known: Known) -> dict[int, str]:
-        return texts.profiles(ratings, known)
+        # Nothing that ratings say: what explains a rating must not be made from it.
+        return texts.demographics(known.users)
 
     def _read(self, profiles: Mapping[int, Profile]) -> Mapping[int, Profile]:
-        return profiles if self.features == NO_TEXTS else super()._read(profiles)
+        return super()._read(profiles) if self._users_have_texts else profiles
+
+    @property
+    def _users_have_texts(self) -> bool:
+        return self.features != NO_TEXTS and bool(len(self.known.users) or self._given)
 
     def _fit(self, ratings: Rows) -> None:
         draw = np.random.default_rng(self.seed)
@@ -100,7 +110,7 @@ class BayesianFactors(TextModel):
         of_users, of_items = self._features(ratings, by_user, by_item)
         users, items = Vectors(of_users, (n_users, d), draw), Vectors(of_items, (n_items, d), draw)
         noise = Noise(ratings, n_users, n_items, self.noise_degrees)
-        centred = ratings.values - self.mean
+        centred = ratings.values - self.mean  # noqa: PD011
         counted = np.arange(self.burn_in, self.n_sweeps)
         to_keep = counted[np.linspace(0, len(counted) - 1, _N_KEPT).astype(int)]
         self.table, self._kept, precisions = np.zeros((n_users, n_items)), [], []
@@ -129,7 +139,8 @@ class BayesianFactors(TextModel):
         self.table /= len(counted)
         means = iter(np.mean(precisions, axis=0))
         self.weight_precisions = {
-            side: {kind: float(next(means)) for kind in of} for side, of in (("users", of_users), ("items", of_items))
+            side: {kind: float(next(means)) for kind in of}
+            for side, of in (("users", of_users), ("items", of_items))
         }
         self._anybody = self._expected(np.empty(0, dtype=int), np.empty(0), {}, np.arange(n_items))
 
@@ -137,23 +148,30 @@ class BayesianFactors(TextModel):
         """Kind -> features of the users, and the same of the items; kinds without any are left out."""
         of_users, of_items = {}, {}
         if self.implicit:
-            of_users[_IMPLICIT] = _shares(by_user, ratings.users)
-            of_items[_IMPLICIT] = _shares(by_item, ratings.items)
+            shares = _shares(by_user, ratings.users)
+            self._usual_shares = shares.mean(axis=0)
+            of_users[_IMPLICIT] = shares - self._usual_shares
+            shares = _shares(by_item, ratings.items)
+            of_items[_IMPLICIT] = shares - shares.mean(axis=0)
         if self.attributes:
             of_users[_ATTRIBUTES] = attributes.of_users(self.known.users, self.user_ids)
             of_items[_ATTRIBUTES] = attributes.of_items(self.known.items)
         if self.features != NO_TEXTS:
-            self._learn_texts(ratings)
+            self._learn_item_texts()
+            of_items[_TEXTS] = self.item_vectors - self.item_vectors.mean(axis=0)
+        if self._users_have_texts:
+            self._learn_user_texts(ratings)
             # The last one is the mean.
             of_users[_TEXTS] = self.user_vectors[:-1] - self.user_vectors[-1]
-            of_items[_TEXTS] = self.item_vectors - self.item_vectors.mean(axis=0)
-        return tuple({kind: x for kind, x in of.items() if x.any()} for of in (of_users, of_items))
+        return tuple(
+            {kind: x for kind, x in of.items() if np.abs(x).max(initial=0.0) > _NOTHING}
+            for of in (of_users, of_items)
+        )
 
     def _said(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Predictions of all pairs from vectors (..., n_users, d) and (..., n_items, d), cut to the scale."""
-        products = users[..., :-1] @ np.swapaxes(items[..., :-1], -1, -2)
-        biases = users[..., -1:] + items[..., None, :, -1]
-        return np.clip(self.mean + biases + products, *self.known.scale)
+        """Predictions of all pairs from vectors (n_users, d) and (n_items, d), cut to the scale."""
+        biases = users[:, -1:] + items[:, -1]
+        return np.clip(self.mean + biases + users[:, :-1] @ items[:, :-1].T, *self.known.scale)
 
     def _predict(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         return np.where(users < 0, self._anybody[items], self.table[users, items])
@@ -161,9 +179,11 @@ class BayesianFactors(TextModel):
     def _predict_new(self, profile: Profile, items: np.ndarray) -> np.ndarray:
         rated = self._rated(profile)
         of_profile = {}
-        if len(rated.items):
-            of_profile[_IMPLICIT] = np.zeros(len(self.item_ids))
-            of_profile[_IMPLICIT][rated.items] = len(rated.items) ** -0.5
+        if self.implicit and len(rated.items):
+            n = len(rated.items)
+            shares = np.zeros(len(self.item_ids))
+            shares[rated.items] = n**-0.5
+            of_profile[_IMPLICIT] = n / (n + _HALF) * (shares - self._usual_shares)
         if isinstance(profile, Described):
             of_profile[_TEXTS] = profile.vector - self.user_vectors[-1]
         return self._expected(rated.items, rated.values, of_profile, items)

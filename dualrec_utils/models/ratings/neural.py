@@ -7,6 +7,7 @@ items; here the output is linear and the loss is squared error.
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from typing import Any, ClassVar
 
@@ -41,7 +42,7 @@ class NeuralCF(RatingModel):
     """
 
     defaults: ClassVar[dict[str, Any]] = {
-        "n_factors": 32,  # of the product, and of the network's input from each side
+        "n_factors": 64,  # of the product, and of the network's input from each side
         "learning_rate": 5e-4,
         "weight_decay": 1e-5,
         "batch_size": 256,
@@ -63,7 +64,7 @@ class NeuralCF(RatingModel):
     def _train(self, ratings: Rows, kept: np.ndarray, held_out: np.ndarray) -> None:
         users, items = torch.from_numpy(ratings.users), torch.from_numpy(ratings.items)
         # Around the mean: the network starts from a sensible place.
-        targets = torch.from_numpy(ratings.values - self.mean).float()
+        targets = torch.from_numpy(ratings.values - self.mean).float()  # noqa: PD011
         optimizer = torch.optim.Adam(
             self._network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
@@ -126,7 +127,7 @@ class _NeuMF(nn.Module):
             nn.init.normal_(table.weight, std=_START)
         sizes = [2 * n_factors, 2 * n_factors, n_factors, n_factors // 2]
         layers: list[nn.Module] = []
-        for before, after in zip(sizes, sizes[1:], strict=False):
+        for before, after in itertools.pairwise(sizes):
             layers += [nn.Linear(before, after), nn.ReLU()]
         self.network = nn.Sequential(*layers)
         self.output = nn.Linear(n_factors + sizes[-1], 1)

@@ -67,8 +67,10 @@ class SVDpp(RatingModel):
             targets = centred - self.items[ratings.items, -1]
             targets -= (said[ratings.users] * factors[ratings.items]).sum(axis=1)
             self.users = self._solved(*by_user.normal_equations(with_ones(self.items), targets))
-        self._whole = self.users.copy()
-        self._whole[:, :-1] += said
+        whole = self.users.copy()
+        whole[:, :-1] += said
+        # Somebody of whom nothing is known has the mean of what users' items say.
+        self._whole = np.vstack([whole, np.append(said.mean(axis=0), 0.0)])
 
     def _implicit(self, shares, products: np.ndarray, sums: np.ndarray) -> np.ndarray:
         """A few steps towards the y that fit best, all else as it is.
@@ -92,14 +94,14 @@ class SVDpp(RatingModel):
 
     def _predict(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         # The last row is anybody's.
-        vectors = np.vstack([self._whole, np.zeros(self.n_factors + 1)])[users]
-        return self._said(vectors, items)
+        return self._said(self._whole[users], items)
 
     def _predict_new(self, profile: Profile, items: np.ndarray) -> np.ndarray:
         """y from the profile's items; p and bias as training solves for them."""
         rated = self._rated(profile)
-        vector = np.zeros(self.n_factors + 1)
+        vector = self._whole[-1]
         if len(rated.items):
+            vector = np.zeros(self.n_factors + 1)
             vector[:-1] = self.implicit[rated.items].sum(axis=0) / np.sqrt(len(rated.items))
             design = with_ones(self.items[rated.items])
             targets = rated.values - self.mean - self.items[rated.items, -1] - design @ vector
