@@ -103,10 +103,6 @@ class TextModel(RatingModel):
             for (user, profile), vector in zip(profiles.items(), vectors, strict=True)
         }
 
-    def _frame(self, ratings: Rows) -> pd.DataFrame:
-        users, items = self.user_ids[ratings.users], self.item_ids[ratings.items]
-        return pd.DataFrame({USER: users, ITEM: items, RATING: ratings.values})  # noqa: PD011
-
 
 def _filled(vectors: np.ndarray, of: Sequence[str], filling: np.ndarray) -> np.ndarray:
     """The vectors, with `filling` where the text is blank."""
