@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from dualrec_utils.core.errors import StudyError, explained
+from dualrec_utils.service import commands as service
 
 _DEFAULT_RUN = "of the default run, or of the profile in whose folder the command is started"
 
@@ -205,6 +206,9 @@ def _parser() -> argparse.ArgumentParser:
         "bench-gpu", _calling("studies.bench.gpu:run_bench"), "measure a 7B of random weights on this GPU"
     )
     command.add_argument("--dtype", default="bfloat16", help="of the weights; float16 on a T4 or V100")
+    service.add_preprocess(
+        add("preprocess", service.preprocess, "filter a MovieLens folder and cut off test ratings")
+    )
     studies = commands.add_parser("study", help="run a study beside the pipeline")
     _add_studies(studies.add_subparsers(title="studies", metavar="STUDY", required=True))
     return parser

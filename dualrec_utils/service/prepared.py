@@ -16,7 +16,8 @@ import pandas as pd
 from dualrec_utils.core import files
 from dualrec_utils.core.config import ITEM, RATING, USER
 from dualrec_utils.core.errors import StudyError, first_line
-from dualrec_utils.datasets import folder, thresholds
+from dualrec_utils.datasets import thresholds
+from dualrec_utils.datasets.folder import Folder
 from dualrec_utils.datasets.thresholds import Thresholds
 
 PART = "part"
@@ -65,23 +66,18 @@ class Prepared:
     summary: Summary
 
 
-def preprocess(data_dir: Path, output_dir: Path, *, least: Thresholds) -> tuple[Summary, str]:
-    """Read a folder, keep what passes the thresholds, cut off test ratings, and write the rest.
+def write(read: Folder, output_dir: Path, *, least: Thresholds) -> Summary:
+    """Keep what passes the thresholds, cut off test ratings, and write both.
 
     Args:
-        data_dir: a MovieLens folder, see :mod:`datasets.folder`.
+        read: from :func:`datasets.folder.read`.
         output_dir: written whole or not at all; a folder that was prepared before is replaced.
         least: thresholds.
 
-    Returns:
-        (summary, line): the line says where a threshold did not count; else it is empty.
-
     Raises:
-        StudyError: as :func:`datasets.folder.read` and :func:`datasets.thresholds.kept`, or when
-            `output_dir` holds anything else.
+        StudyError: as :func:`datasets.thresholds.kept`, or when `output_dir` holds anything else.
     """
     _check_free(output_dir)
-    read = folder.read(data_dir)
     ratings = thresholds.kept(read.ratings, read.tags, least)
     items = read.items[read.items[ITEM].isin(ratings[ITEM])].sort_values(ITEM, ignore_index=True)
     tags = read.tags[read.tags[ITEM].isin(items[ITEM])].reset_index(drop=True)
@@ -104,7 +100,7 @@ def preprocess(data_dir: Path, output_dir: Path, *, least: Thresholds) -> tuple[
         for name, frame in frames.items():
             files.write_parquet(frame, temporary / f"{name}.parquet")
         files.write_json(asdict(summary), temporary / _SUMMARY)
-    return summary, thresholds.about_tags(read.tags, least)
+    return summary
 
 
 def _check_free(output_dir: Path) -> None:
@@ -119,7 +115,7 @@ def _check_free(output_dir: Path) -> None:
 
 
 def read(data_dir: Path) -> Prepared:
-    """Read a folder that :func:`preprocess` has written.
+    """Read a folder that :func:`write` has written.
 
     Raises:
         StudyError: where it is none, or was changed since.

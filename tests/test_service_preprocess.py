@@ -1,0 +1,91 @@
+"""`dualrec preprocess`: what it writes, and what it refuses without writing anything."""
+
+import pandas as pd
+import pytest
+
+from dualrec_utils.__main__ import main
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.service import prepared
+
+LEAST = ["--min-user-ratings", "2", "--min-movie-ratings", "2", "--min-tags-per-item", "0"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten users rate two of three films each; the third film has one rating."""
+    place = tmp_path / "raw"
+    place.mkdir()
+    rows = [f"{user},{item},4.0,{964982703 + user}" for user in range(1, 11) for item in (1, 2)]
+    ratings = ["userId,movieId,rating,timestamp", *rows, "1,3,0.5,964982703"]
+    movies = [
+        "movieId,title,genres",
+        '1,"One, The (1994)",Drama',
+        "2,Two (1995),Comedy|Drama",
+        "3,Three (1996),War",
+    ]
+    (place / "ratings.csv").write_text("\n".join(ratings) + "\n", encoding="utf-8")
+    (place / "movies.csv").write_text("\n".join(movies) + "\n", encoding="utf-8")
+    return place
+
+
+def preprocess(folder, into, *more):
+    return main(["preprocess", "--data-dir", str(folder), "--output-dir", str(into), *more])
+
+
+def test_what_passes_is_cut_into_training_and_test_ratings(folder, tmp_path):
+    assert preprocess(folder, tmp_path / "out", *LEAST) == 0
+    read = prepared.read(tmp_path / "out")
+    assert read.items["item_id"].tolist() == [1, 2]
+    assert read.ratings["part"].value_counts().to_dict() == {"train": 16, "test": 4}
+    assert (read.summary.n_users, read.summary.n_items, read.summary.n_test) == (10, 2, 4)
+    assert read.summary.stars[0] == 0.5
+    again = tmp_path / "again"
+    assert preprocess(folder, again, *LEAST) == 0
+    pd.testing.assert_frame_equal(prepared.read(again).ratings, read.ratings)
+
+
+def test_without_tags_their_threshold_is_left_out_in_one_line(folder, tmp_path, capsys):
+    log = tmp_path / "log.txt"
+    assert preprocess(folder, tmp_path / "out", *LEAST[:4], "--log-file", str(log)) == 0
+    assert capsys.readouterr().out == log.read_text(encoding="utf-8")
+    assert log.read_text(encoding="utf-8").count("no tags") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "match"),
+    [
+        (["--min-user-ratings", "500"], "largest that leave something"),
+        (["--min-user-ratings", "0"], "min_user_ratings is 0"),
+        (["--variant", "huge"], "tiny, small, large"),
+        (["--variant", "tiny", "--min-user-ratings", "5"], "leave out min_user_ratings"),
+    ],
+)
+def test_thresholds_that_cannot_be_leave_nothing_written(folder, tmp_path, capsys, more, match):
+    assert preprocess(folder, tmp_path / "out", *more) == 2
+    assert match in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_something_else_is_not_replaced(folder, tmp_path, capsys):
+    assert preprocess(folder, folder, *LEAST) == 2
+    assert "name another --output-dir" in capsys.readouterr().err
+    assert (folder / "ratings.csv").is_file()
+    assert preprocess(folder, tmp_path / "out", *LEAST) == 0
+    assert preprocess(folder, tmp_path / "out", *LEAST) == 0
+
+
+def test_data_that_are_not_prepared_or_were_changed_are_refused(folder, tmp_path):
+    with pytest.raises(StudyError, match="dualrec preprocess"):
+        prepared.read(folder)
+    out = tmp_path / "out"
+    preprocess(folder, out, *LEAST)
+    ratings = pd.read_parquet(out / "ratings.parquet")
+    ratings.assign(rating=1.0).to_parquet(out / "ratings.parquet")
+    with pytest.raises(StudyError, match="do not belong together"):
+        prepared.read(out)
+    ratings.drop(columns="part").to_parquet(out / "ratings.parquet")
+    with pytest.raises(StudyError, match="run `dualrec preprocess` again"):
+        prepared.read(out)
+    (out / "items.parquet").write_bytes(b"damaged")
+    with pytest.raises(StudyError, match="run `dualrec preprocess` again"):
+        prepared.read(out)
