@@ -41,7 +41,7 @@ FAST = {
     "biased_mf": {"n_factors": 2, "penalty": 1.0, "bias_penalty": 1.0},
     "svdpp": {"n_factors": 2, "penalty": 1.0, "implicit_penalty": 5.0, "bias_penalty": 1.0},
     "item_knn": {"shrinkage": 5.0},
-    "ncf": {"n_factors": 4, "batch_size": 32, "max_epochs": 30, "learning_rate": 0.01},
+    "ncf": {"n_factors": 4, "batch_size": 32, "max_epochs": 20, "learning_rate": 0.01},
     "bayesian": {"n_factors": 2, "n_sweeps": 40, "burn_in": 10},
     "blend": {"member_settings": {"svdpp": {"n_factors": 2}}},
 }
@@ -297,14 +297,14 @@ def test_weights_of_features_are_drawn_from_their_posterior(shape):
     x, targets, precision = draw.standard_normal(shape), draw.standard_normal((shape[0], 2)), 1.5
     vector_precision = np.array([[2.0, 0.6], [0.6, 1.0]])
     kind, shifts = Kind(x), []
-    for _ in range(4000):
+    for _ in range(2000):
         kind.precision = precision
         kind.draw(targets, vector_precision, draw)
         shifts.append(kind.shift)
     inverse = np.linalg.inv(x.T @ x + precision * np.eye(shape[1]))
-    means, spreads = np.mean(shifts, axis=0), np.array(shifts).reshape(4000, -1)
+    means, spreads = np.mean(shifts, axis=0), np.array(shifts).reshape(2000, -1)
     covariance = np.kron(x @ inverse @ x.T, np.linalg.inv(vector_precision))
-    assert np.abs(means - x @ inverse @ x.T @ targets).max() < 5 * np.sqrt(covariance.max() / 4000)
+    assert np.abs(means - x @ inverse @ x.T @ targets).max() < 5 * np.sqrt(covariance.max() / 2000)
     assert np.cov(spreads.T) == pytest.approx(covariance, abs=0.15 * covariance.max())
     assert x @ kind.weights() == pytest.approx(kind.shift)
 
@@ -329,7 +329,7 @@ def test_vectors_are_drawn_around_the_solution_of_their_normal_equations():
     z, y = draw.standard_normal((3, 4, 2)), draw.standard_normal((3, 4))
     products, sums = np.einsum("nki,nkj->nij", z, z), np.einsum("nki,nk->ni", z, y)
     found = []
-    for _ in range(4000):
+    for _ in range(2000):
         vectors.draw_vectors(products, sums, draw)
         found.append(vectors.vectors)
     for row in range(3):
