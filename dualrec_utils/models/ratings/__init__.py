@@ -12,6 +12,12 @@ from dualrec_utils.models.ratings.base import Known, RatingModel
 REGISTRY: dict[str, str] = {
     "global_mean": "biases.GlobalMean",
     "biases": "biases.Biases",
+    "biased_mf": "factors.BiasedMF",
+    "svdpp": "svdpp.SVDpp",
+    "item_knn": "neighbours.ItemKNN",
+    "ncf": "neural.NeuralCF",
+    "bayesian": "bayesian.BayesianFactors",
+    "blend": "blend.Blend",
     "hybrid_rec": "hybrid_rec.HybridRecModel",
     "cross_attention": "cross_attention.CrossAttention",
 }

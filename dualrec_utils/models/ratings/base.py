@@ -115,13 +115,15 @@ class RatingModel(ABC):
             The model itself.
 
         Raises:
-            StudyError: without a rating, or for an item that is not among the known ones.
+            StudyError: without a rating, for one outside the scale, or for an unknown item.
         """
         if ratings.empty:
             raise StudyError("there is no rating to fit a model on")
+        values = ratings[RATING].to_numpy(dtype=np.float64, na_value=np.nan)
+        self._check(values)
         self.user_ids = np.sort(ratings[USER].unique()).astype(np.int64)
-        self.mean = float(ratings[RATING].mean())
-        self._fit(self._rows(ratings, ratings[RATING].to_numpy(dtype=np.float64)))
+        self.mean = float(values.mean())
+        self._fit(self._rows(ratings, values))
         return self
 
     def predict(self, pairs: pd.DataFrame, *, profiles: Mapping[int, Profile] | None = None) -> np.ndarray:
@@ -137,7 +139,7 @@ class RatingModel(ABC):
             Shape (n_pairs,), within the scale, not rounded.
 
         Raises:
-            StudyError: for an unknown item.
+            StudyError: for an unknown item, in pairs or profiles, or a profile's rating outside the scale.
             NotSupported: when the model cannot use such a profile.
             RuntimeError: when it is not fitted.
         """
@@ -172,10 +174,34 @@ class RatingModel(ABC):
     def _predict(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Predictions for rows of users (-1: anybody) and items, not yet clipped."""
 
+    def _rated(self, profile: Profile) -> Rows:
+        """The ratings of a profile by row.
+
+        Raises:
+            StudyError: for an unknown item, or a rating outside the scale.
+        """
+        pairs = pd.DataFrame({USER: -1, ITEM: list(profile.ratings)}, dtype=np.int64)
+        values = np.array(list(profile.ratings.values()), dtype=np.float64)
+        self._check(values)
+        return self._rows(pairs, values)
+
+    def _frame(self, ratings: Rows) -> pd.DataFrame:
+        """Ratings by row as :meth:`fit` takes them."""
+        users, items = self.user_ids[ratings.users], self.item_ids[ratings.items]
+        return pd.DataFrame({USER: users, ITEM: items, RATING: ratings.values})  # noqa: PD011
+
+    def _check(self, values: np.ndarray) -> None:
+        low, high = self.known.scale
+        if len(outside := values[~((values >= low) & (values <= high))]):
+            raise StudyError(f"a rating is {outside[0]:g}; the scale goes from {low:g} to {high:g}")
+
     def _read(self, profiles: Mapping[int, Profile]) -> Mapping[int, Profile]:
         """Profiles as `_predict_new` takes them: for what is done sooner for all of them at once."""
         return profiles
 
     def _predict_new(self, profile: Profile, items: np.ndarray) -> np.ndarray:
-        """Predictions of some item rows for somebody known by a profile alone, not yet clipped."""
+        """Predictions of some item rows for somebody known by a profile alone, not yet clipped.
+
+        Models that read no text give a profile without ratings what they say of anybody.
+        """
         raise NotSupported(f"{type(self).__name__} predicts only for users it was trained on")

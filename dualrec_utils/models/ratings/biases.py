@@ -58,9 +58,9 @@ class Biases(RatingModel):
         return self.mean + self.item_biases[items] + np.append(self.user_biases, 0.0)[users]
 
     def _predict_new(self, profile: Profile, items: np.ndarray) -> np.ndarray:
-        rated = np.searchsorted(self.item_ids, list(profile.ratings))
-        residuals = np.array(list(profile.ratings.values())) - self.mean - self.item_biases[rated]
-        bias = residuals.sum() / (len(residuals) + self.user_shrinkage)
+        rated = self._rated(profile)
+        residuals = rated.values - self.mean - self.item_biases[rated.items]
+        bias = shrunk_means(np.zeros(len(residuals), dtype=int), residuals, 1, self.user_shrinkage)
         return self.mean + self.item_biases[items] + bias
 
 

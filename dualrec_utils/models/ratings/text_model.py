@@ -64,15 +64,22 @@ class TextModel(RatingModel):
 
     def _learn_texts(self, ratings: Rows) -> None:
         """Set the vectors. Users' texts are made from these ratings, a part of the training ones or all."""
+        self._learn_item_texts()
+        self._learn_user_texts(ratings)
+
+    def _learn_item_texts(self) -> None:
+        self._encode_items = self._encoder(self._item_texts())
+        self.item_vectors = self._encode_items.known
+
+    def _learn_user_texts(self, ratings: Rows) -> None:
         written = self._write(self._frame(ratings), self.known) | self._given
         of_users = [written.get(user, "") for user in self.user_ids.tolist()]
-        self._encode_items, self._encode_users = (
-            TextVectors(of_side, kind=self.features, seed=self.seed, folder=self._folder)
-            for of_side in (self._item_texts(), of_users)
-        )
-        self.item_vectors = self._encode_items.known
+        self._encode_users = self._encoder(of_users)
         anybody = self._encode_users.known.mean(axis=0, keepdims=True)
         self.user_vectors = np.vstack([_filled(self._encode_users.known, of_users, anybody), anybody])
+
+    def _encoder(self, known: Sequence[str]) -> TextVectors:
+        return TextVectors(known, kind=self.features, seed=self.seed, folder=self._folder)
 
     def _vectors_of_new(self, written: Sequence[str], ratings: pd.DataFrame) -> np.ndarray:
         """Vectors of somebody new.
@@ -102,10 +109,6 @@ class TextModel(RatingModel):
             user: Described(profile.ratings, profile.text, vector)
             for (user, profile), vector in zip(profiles.items(), vectors, strict=True)
         }
-
-    def _frame(self, ratings: Rows) -> pd.DataFrame:
-        users, items = self.user_ids[ratings.users], self.item_ids[ratings.items]
-        return pd.DataFrame({USER: users, ITEM: items, RATING: ratings.values})  # noqa: PD011
 
 
 def _filled(vectors: np.ndarray, of: Sequence[str], filling: np.ndarray) -> np.ndarray:
