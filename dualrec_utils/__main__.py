@@ -23,12 +23,14 @@ _DEFAULT_RUN = "of the default run, or of the profile in whose folder the comman
 def run(stage: str) -> int:
     """Run one stage as DVC does: alone, watched, timed."""
     from dualrec_utils.core import config
+    from dualrec_utils.models.language import pretrained
     from dualrec_utils.pipeline import params, running, stages
 
     notebook = stages.find(stage).notebook
     whole = params.load()
     settings = params.settings(whole, stage)
     with running.supervised(stage):
+        pretrained.prepare(pretrained.named(settings))
         if notebook:
             from dualrec_utils.pipeline import notebooks
 
@@ -206,6 +208,10 @@ def _parser() -> argparse.ArgumentParser:
         "bench-gpu", _calling("studies.bench.gpu:run_bench"), "measure a 7B of random weights on this GPU"
     )
     command.add_argument("--dtype", default="bfloat16", help="of the weights; float16 on a T4 or V100")
+    command = add(
+        "weights", _calling("models.language.pretrained:write_all"), "fetch pretrained language models"
+    )
+    command.add_argument("names", nargs="*", metavar="NAME", help="smollm2, qwen, ...; default all")
     service.add_preprocess(
         add("preprocess", service.preprocess, "filter a MovieLens folder and cut off test ratings")
     )

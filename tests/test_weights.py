@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import weights
 from dualrec_utils.datasets.weights import Weights
-from dualrec_utils.models.language import loading
+from dualrec_utils.models.language import loading, pretrained
 
 # Longer than what else a package holds.
 PARTS = (b"first part, " * 50, b"second part " * 50)
@@ -100,9 +101,11 @@ def test_weights_are_written_out_once_and_load_as_any_folder(toy, tmp_path, monk
     config.RAW.mkdir()
     packed = tiny_gguf(source, config.raw_dir("toy") / "toy.gguf")
     toy(sha256=hashlib.sha256(packed.read_bytes()).hexdigest())
-    folder = loading.locate("toy", dataset="ml-100k")
+    assert loading.locate("toy", dataset="ml-100k") == "toy"
+    pretrained.prepare(["toy"])
     assert "writing out" in capsys.readouterr().out
-    assert loading.locate("toy", dataset="ml-100k") == folder
+    folder = loading.locate("toy", dataset="ml-100k")
+    assert pretrained.written_out("toy") == Path(folder)
     assert "writing out" not in capsys.readouterr().out
     here, tokenizer = loading.load_model(folder, dtype="float32")
     there, _ = loading.load_model(packed, dtype="float32")
@@ -111,3 +114,15 @@ def test_weights_are_written_out_once_and_load_as_any_folder(toy, tmp_path, monk
         difference = (here(**ids).logits - there(**ids).logits).abs().max()
     # bfloat16 keeps 8 bits of a weight.
     assert 0 < difference < 0.05 * there(**ids).logits.abs().max()
+
+
+def test_a_stage_prepares_the_pretrained_models_that_its_section_names():
+    models = {
+        "movielm": {"model": "movielm"},
+        "big": {"model": "qwen"},
+        "again": {"model": "qwen"},
+        "no": None,
+    }
+    assert pretrained.named({"models": models}) == ["qwen"]
+    assert pretrained.named({"model": "smollm2", "models": {}}) == ["smollm2"]
+    assert pretrained.named({"model": 3, "models": ["qwen"]}) == []

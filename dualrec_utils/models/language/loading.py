@@ -26,7 +26,6 @@ from transformers import (
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError, first_line
-from dualrec_utils.datasets import sources, weights
 from dualrec_utils.models.language import chat
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -149,48 +148,18 @@ def _check_tokens(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, *,
 def locate(name: str, *, dataset: str) -> str:
     """What a parameter `model` stands for.
 
-    `movielm` is the study's own model; a name of :data:`datasets.weights.MODELS` is a pretrained one,
-    fetched and written out where that was not done before; anything else is a folder or an id on the Hub.
+    `movielm` is the study's own model; a model that :mod:`models.language.pretrained` wrote out goes by its
+    name there; anything else is a folder, a GGUF file or an id on the Hub.
     """
-    if name in weights.MODELS:
-        return str(written_out(name))
-    return str(config.stage_dir(dataset, "movielm")) if name == "movielm" else name
+    if name == "movielm":
+        return str(config.stage_dir(dataset, "movielm"))
+    written = written_folder(name)
+    return str(written) if written.is_dir() else name
 
 
-def written_out(name: str) -> Path:
-    """The folder of a pretrained model, its 4-bit weights written out in bfloat16: made once.
-
-    transformers reads the packed file in every use otherwise, which takes minutes and cannot be trained.
-
-    Args:
-        name: a key of :data:`datasets.weights.MODELS`.
-
-    Returns:
-        `data/raw/<name>/model`, which loads as any other folder does.
-
-    Raises:
-        StudyError: as :func:`datasets.weights.fetch` and :func:`load_model`, or when the disk is full.
-    """
-    packed = weights.fetch(name)
-    target = packed.parent / "model"
-    with sources.alone(target):
-        if not (target / "config.json").is_file():
-            print(f"language: writing out {packed.name}, once; about a minute", flush=True)
-            model, tokenizer = load_model(packed, dtype="bfloat16")
-            # Saving is refused while these say that the weights are packed.
-            model.hf_quantizer, model.is_quantized = None, False
-            if hasattr(model.config, "quantization_config"):
-                del model.config.quantization_config
-            try:
-                with files.replacing_folder(target) as temporary:
-                    model.save_pretrained(temporary)
-                    tokenizer.save_pretrained(temporary)
-            except SafetensorError as error:
-                raise StudyError(
-                    f"{target} could not be written ({first_line(error)}): is the disk full? Nothing is"
-                    " half written; make room and run again"
-                ) from error
-    return target
+def written_folder(name: str) -> Path:
+    """Where a pretrained model of that name lies once it is written out."""
+    return config.raw_dir(name) / "model"
 
 
 def quantized(quantization: str) -> bool:

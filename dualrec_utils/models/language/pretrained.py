@@ -1,0 +1,77 @@
+"""Pretrained language models without the Hub: their weights are fetched, and written out once.
+
+A stage that asks such a model has it written out before it starts; `dualrec weights NAME` does so by hand.
+The stage then loads an ordinary model folder and knows nothing of packed weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dualrec_utils.core import files
+from dualrec_utils.core.errors import StudyError, first_line
+from dualrec_utils.datasets import sources, weights
+
+
+def named(settings: Mapping[str, Any]) -> list[str]:
+    """The models of :data:`datasets.weights.MODELS` that a section of `params.yaml` names, each once."""
+    asked = settings.get("models")
+    entries = asked.values() if isinstance(asked, Mapping) else ()
+    names = [settings.get("model"), *(entry.get("model") for entry in entries if entry)]
+    return [name for name in dict.fromkeys(names) if isinstance(name, str) and name in weights.MODELS]
+
+
+def write_all(names: Sequence[str] = ()) -> int:
+    """Fetch and write out some models, by default all; print where each lies."""
+    for name in names or weights.MODELS:
+        print(f"{name}: {written_out(name)}", flush=True)
+    return 0
+
+
+def prepare(names: Iterable[str]) -> None:
+    """Have every one of these models written out."""
+    for name in names:
+        written_out(name)
+
+
+def written_out(name: str) -> Path:
+    """The folder of a pretrained model, its 4-bit weights written out in bfloat16: made once.
+
+    transformers unpacks the packed file in every use otherwise, which takes minutes and cannot be trained.
+
+    Args:
+        name: a key of :data:`datasets.weights.MODELS`.
+
+    Returns:
+        `data/raw/<name>/model`, which loads as any other folder does.
+
+    Raises:
+        StudyError: as :func:`datasets.weights.fetch` and :func:`models.language.loading.load_model`, or
+            when the disk is full.
+    """
+    # Both bring torch.
+    from safetensors import SafetensorError
+
+    from dualrec_utils.models.language import loading
+
+    packed, target = weights.fetch(name), loading.written_folder(name)
+    with sources.alone(target):
+        if not (target / "config.json").is_file():
+            print(f"language: writing out {packed.name}, once; about a minute", flush=True)
+            model, tokenizer = loading.load_model(packed, dtype="bfloat16")
+            # Saving is refused while these say that the weights are packed.
+            model.hf_quantizer, model.is_quantized = None, False
+            if hasattr(model.config, "quantization_config"):
+                del model.config.quantization_config
+            try:
+                with files.replacing_folder(target) as temporary:
+                    model.save_pretrained(temporary)
+                    tokenizer.save_pretrained(temporary)
+            except SafetensorError as error:
+                raise StudyError(
+                    f"{target} could not be written ({first_line(error)}): is the disk full? Nothing is"
+                    " half written; make room and run again"
+                ) from error
+    return target
