@@ -275,6 +275,24 @@ class Audit(Section):
             yield "baselines lacks most_popular: section 4 of notebook 08 measures others by it"
 
 
+class RatingHybrids(Section):
+    """Notebook 11."""
+
+    # system -> model, its settings, folds, profiles; `dualrec params` builds each.
+    models: dict[ModelName, dict[str, JsonValue]] = Field(min_length=1)
+    hybrid: str
+    without_text: str
+    rival: str
+    list_length: int = Field(ge=2, le=100)
+    next_item: list[str]
+
+    def _faults(self) -> Iterator[str]:
+        if absent := {"global_mean", "biases"} - set(self.models):
+            yield f"models lacks {', '.join(sorted(absent))}: notebook 11 compares with them"
+        if absent := [name for name in self.next_item if name not in self.models]:
+            yield f"next_item has {', '.join(absent)}, which models lacks"
+
+
 class Report(Section):
     """Stage `report`: the page a reader opens first."""
 
@@ -301,6 +319,7 @@ class Params(Section):
     rerank_ablation: RerankAblation
     results: Results
     audit: Audit
+    rating_hybrids: RatingHybrids
     report: Report
 
     def _faults(self) -> Iterator[str]:
