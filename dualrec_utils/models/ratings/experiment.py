@@ -24,15 +24,17 @@ from tqdm import tqdm
 
 from dualrec_utils.core import closure, config, files, ratings as rules
 from dualrec_utils.core.config import ITEM, RANK, SCORE, USER
+from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import best
 from dualrec_utils.core.ratings import FOLD, N_FOLDS
 from dualrec_utils.models import ratings as models
 from dualrec_utils.models.ratings.base import Known, RatingModel
+from dualrec_utils.models.ratings.text_model import TextModel
 
 STAGE = "rating_hybrids"
 # Settings of a system that are not the model's: its class; whose ratings the users' texts are made from;
-# the folds that are fitted.
-MODEL, PROFILES, FOLDS = "model", "profiles", "folds"
+# the folds that are fitted; the share of the training ratings, drawn by the seed, that it learns from.
+MODEL, PROFILES, FOLDS, SHARE = "model", "profiles", "folds", "share"
 OF_TRAINING, OF_ALL = "training", "all"
 ALL_FOLDS = tuple(range(1, N_FOLDS + 1))
 # The fold of which lists are kept too: one is enough to see how varied they are.
@@ -69,27 +71,65 @@ def folds_of(n_ratings: int, *, dataset: str, seed: int) -> np.ndarray:
     return rules.random_folds(n_ratings, seed=seed)
 
 
-def read(settings: Mapping[str, Any]) -> tuple[dict[str, Any], str, tuple[int, ...]]:
-    """A system's settings taken apart: those of the model with `model`, whose profiles, which folds."""
+@dataclass(frozen=True)
+class Recipe:
+    """A system's settings taken apart.
+
+    Attributes:
+        model: a key of :data:`models.ratings.REGISTRY`.
+        settings: of the model, where they are not its defaults.
+        profiles: "training" (texts of users are made from the ratings that the model is fitted on) or
+            "all" (from all ratings, those to be predicted among them: the leak of the published code).
+        folds: that are fitted.
+        share: of the training ratings that the model learns from, above 0 and at most 1.
+    """
+
+    model: str
+    settings: Mapping[str, Any]
+    profiles: str
+    folds: tuple[int, ...]
+    share: float
+
+
+def read(settings: Mapping[str, Any]) -> Recipe:
+    """Take a system's settings apart: `model`, the model's own, and perhaps `profiles`, `folds`, `share`.
+
+    Raises:
+        StudyError: on a value that cannot be used, or without a model.
+    """
     choices = dict(settings)
-    return choices, choices.pop(PROFILES, OF_TRAINING), tuple(choices.pop(FOLDS, ALL_FOLDS))
+    if MODEL not in choices:
+        raise StudyError(f"a system names no {MODEL}; it can be {', '.join(models.REGISTRY)}")
+    model, profiles = choices.pop(MODEL), choices.pop(PROFILES, OF_TRAINING)
+    folds, share = choices.pop(FOLDS, ALL_FOLDS), choices.pop(SHARE, 1.0)
+    if profiles not in (OF_TRAINING, OF_ALL):
+        raise StudyError(f"{PROFILES} is {profiles!r}; it can be {OF_TRAINING} or {OF_ALL}")
+    if not isinstance(folds, Sequence) or not folds or len(set(folds) & set(ALL_FOLDS)) != len(folds):
+        raise StudyError(f"{FOLDS} is {folds!r}; it is a list of some of {', '.join(map(str, ALL_FOLDS))}")
+    if not isinstance(share, (int, float)) or not 0 < share <= 1:
+        raise StudyError(f"{SHARE} is {share!r}; it must be above 0 and at most 1")
+    return Recipe(model, choices, profiles, tuple(folds), float(share))
 
 
 def build(settings: Mapping[str, Any], known: Known, ratings: pd.DataFrame, *, seed: int) -> RatingModel:
     """Make the unfitted model of a system.
 
     Args:
-        settings: `model`, a key of :data:`models.ratings.REGISTRY`; some of its settings; `profiles`,
-            "training" (texts of users are made from the ratings that the model is fitted on) or "all"
-            (from all ratings, those to be predicted among them: the leak of the published code).
+        settings: as :func:`read`.
         ratings: all of them; read for the leak alone.
+
+    Raises:
+        StudyError: as :func:`read`; for `profiles: all` of a model that reads no text; as
+            :func:`models.ratings.build`.
     """
-    choices, profiles, _ = read(settings)
-    name = choices.pop(MODEL)
-    model = models.build(name, known, seed=seed, **choices)
-    if profiles == OF_TRAINING:
+    recipe = read(settings)
+    model = models.build(recipe.model, known, seed=seed, **recipe.settings)
+    if recipe.profiles == OF_TRAINING:
         return model
-    return models.build(name, known, seed=seed, user_texts=model.texts_of(ratings), **choices)
+    if not isinstance(model, TextModel):
+        raise StudyError(f"{PROFILES}: {OF_ALL} is for models that read texts; {recipe.model} reads none")
+    said = model.texts_of(ratings)
+    return models.build(recipe.model, known, seed=seed, user_texts=said, **recipe.settings)
 
 
 def fit_fold(
@@ -112,6 +152,8 @@ def fit_fold(
         list_length: of the lists that are kept.
     """
     training, pairs = rules.parts(ratings, folds, fold)
+    if (share := read(settings).share) < 1:
+        training = training.sample(frac=share, random_state=seed).sort_index()
     # Sums over several threads differ in the last digits.
     with threadpool_limits(1):
         started = time.perf_counter()
@@ -199,7 +241,7 @@ def obtain_all(
     folds = folds_of(len(ratings), dataset=dataset, seed=split_seed)
     data = _digest_of(known, ratings, folds)
     # Long ones first, so that the cores are busy to the end.
-    tasks = [(name, fold, seed) for name in systems for fold in read(systems[name])[2] for seed in seeds]
+    tasks = [(name, fold, seed) for name in systems for fold in read(systems[name]).folds for seed in seeds]
     run = delayed(_obtain)
     calls = [
         run(
@@ -250,11 +292,13 @@ def _path_of(
     name: str, settings: Mapping, *, dataset: str, fold: int, seed: int, about: Sequence[Any]
 ) -> Path:
     """Where a piece lies: another folder once settings, code, data, libraries or seed change."""
-    choices, profiles, _ = read(settings)
-    module = models.model_class(choices[MODEL]).__module__
+    recipe = read(settings)
+    module = models.model_class(recipe.model).__module__
     code = closure.closure(f"import {module}\nimport {__name__}", without=_REGISTRY, by_name=False)
     libraries = {library: version(library) for library in _LIBRARIES}
-    parts = [choices, profiles, seed, *about, closure.digest(code), libraries]
+    # Which other folds are fitted does not matter to this one.
+    system = [recipe.model, dict(recipe.settings), recipe.profiles, recipe.share]
+    parts = [*system, seed, *about, closure.digest(code), libraries]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
     return config.checkpoints_dir(dataset, STAGE) / name / f"{digest}-{fold}"
 

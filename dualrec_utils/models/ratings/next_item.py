@@ -21,7 +21,7 @@ from dualrec_utils.core.config import HISTORY, ITEM, RATING, SPLIT, USER
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import ratings as models
 from dualrec_utils.models.ratings.base import Known, Profile, RatingModel
-from dualrec_utils.models.ratings.experiment import MODEL, STAGE, read
+from dualrec_utils.models.ratings.experiment import STAGE, read
 
 
 def rank_all(
@@ -87,10 +87,10 @@ def _scores(
     *,
     seed: int,
 ) -> np.ndarray:
-    choices, _, _ = read(settings)
+    recipe = read(settings)
     # Sums over several threads differ in the last digits.
     with threadpool_limits(1):
-        model = models.build(choices.pop(MODEL), known, seed=seed, **choices).fit(training)
+        model = models.build(recipe.model, known, seed=seed, **recipe.settings).fit(training)
         return scores_of(model, profiles)
 
 
