@@ -236,7 +236,9 @@ def claims_of(
     rival: str,
     **options: Any,
 ) -> pd.DataFrame:
-    """Claims 7 and 8, see :func:`analysis.ratings.answered`; empty where a system was not fitted.
+    """Claims 7 and 8 on the folds that all three systems have, see :func:`analysis.ratings.answered`.
+
+    Empty where one was not fitted.
 
     Args:
         errors: of :func:`errors_of`.
@@ -246,9 +248,9 @@ def claims_of(
     pairs = {"7": (hybrid, without_text), "8": (hybrid, rival)}
     if not {hybrid, without_text, rival} <= set(errors):
         return pd.DataFrame()
-    cut = dict(errors)
-    for _, other in pairs.values():
-        cut[hybrid], cut[other] = shared(cut[hybrid], cut[other])
+    compared = {name: errors[name] for name in (hybrid, without_text, rival)}
+    folds = set.intersection(*(set(found[FOLD]) for found in compared.values()))
+    cut = {name: found[found[FOLD].isin(folds)] for name, found in compared.items()}
     return analysis.answered(pairs, cut, **options)
 
 
@@ -262,3 +264,11 @@ def curves_of(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     columns = [SYSTEM, "epoch", "loss", "rmse"]
     found = [part.reindex(columns=columns) for part in parts if len(part)]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+
+
+def study(dataset: str) -> dict[str, pd.DataFrame]:
+    """Tables that `make ratings` left for a data set: name -> table; empty where it has not run."""
+    folder = config.study_dir("ratings") / dataset
+    names = ("errors", "claims", "ablations", "shares")
+    paths = {name: folder / f"{name}.csv" for name in names}
+    return {name: pd.read_csv(path) for name, path in paths.items() if path.is_file()}

@@ -240,12 +240,13 @@ def obtain_all(
     ratings = rules.load(dataset)
     folds = folds_of(len(ratings), dataset=dataset, seed=split_seed)
     data = _digest_of(known, ratings, folds)
-    # Long ones first, so that the cores are busy to the end.
+    codes = {name: _code_of(settings) for name, settings in systems.items()}
+    home = config.checkpoints_dir(dataset, STAGE)
     tasks = [(name, fold, seed) for name in systems for fold in read(systems[name]).folds for seed in seeds]
     run = delayed(_obtain)
     calls = [
         run(
-            _path_of(name, systems[name], dataset=dataset, fold=fold, seed=seed, about=[data, list_length]),
+            home / name / f"{_digest([codes[name], seed, data, list_length])}-{fold}",
             systems[name],
             ratings,
             folds,
@@ -288,19 +289,21 @@ def _obtain(path: Path, settings: Mapping[str, Any], *args: Any, **keywords: Any
     return Piece(*(pd.read_parquet(path / f"{name}.parquet") for name in _PARTS))
 
 
-def _path_of(
-    name: str, settings: Mapping, *, dataset: str, fold: int, seed: int, about: Sequence[Any]
-) -> Path:
-    """Where a piece lies: another folder once settings, code, data, libraries or seed change."""
+def _code_of(settings: Mapping[str, Any]) -> list[Any]:
+    """What a piece depends on beside seed and data: settings, code and libraries.
+
+    Which other folds are fitted does not matter to this one.
+    """
     recipe = read(settings)
     module = models.model_class(recipe.model).__module__
     code = closure.closure(f"import {module}\nimport {__name__}", without=_REGISTRY, by_name=False)
     libraries = {library: version(library) for library in _LIBRARIES}
-    # Which other folds are fitted does not matter to this one.
     system = [recipe.model, dict(recipe.settings), recipe.profiles, recipe.share]
-    parts = [*system, seed, *about, closure.digest(code), libraries]
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
-    return config.checkpoints_dir(dataset, STAGE) / name / f"{digest}-{fold}"
+    return [*system, closure.digest(code), libraries]
+
+
+def _digest(about: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _digest_of(known: Known, ratings: pd.DataFrame, folds: np.ndarray) -> str:
