@@ -13,6 +13,7 @@ TITLES = {
     "zero_shot_llm": "Stage 2: prompting",
     "lora_finetuning": "Stage 3: fine-tuning with LoRA",
     "rerank_ablation": "Stage 3: re-ranking; fusion and diversity",
+    "rating_hybrids": "Rating hybrids: text and collaboration",
     "results": "Results",
     "audit": "The audit: from the paper's setting to this study's",
 }
@@ -43,6 +44,10 @@ CAPTIONS = {
     "rerank_ablation/fusion_weights": "Fusing LSTM and language model: the weight, on validation users",
     "rerank_ablation/fusion_differences": "What fusion and diversity change, on test users",
     "rerank_ablation/diversity": "What diversity costs, on validation users",
+    "rating_hybrids/errors": "RMSE of the rating models",
+    "rating_hybrids/differences": "Rating models: the leak, text and its controls, the diversity terms",
+    "rating_hybrids/curves": "Training of the rating models that are trained in epochs",
+    "rating_hybrids/by_true_rating": "What is predicted where users gave one, two, ... stars",
     "results/claims": "The claims: the differences they rest on",
     "results/by_genre": "By genre of the next movie",
     "results/by_history_length": "By length of the history",

@@ -49,7 +49,7 @@ def errors(table: pd.DataFrame, *, note: str) -> Figure:
     label_rows(left, [label(name) for name in names])
     right.grid(axis="y", color="#EEEEEE", linewidth=0.8)
     right.tick_params(axis="y", length=0)
-    caption(figure, f"{note}; without a mark: fitted on u1 alone, or no value of u1")
+    caption(figure, f"{note}; without a mark on the left: fitted on u1 alone")
     return figure
 
 
