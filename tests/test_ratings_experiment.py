@@ -221,7 +221,7 @@ def test_a_perfect_order_ranks_best_and_claims_name_their_systems(ratings, predi
     table = tables.rankings(both, ratings, k=5, **INTERVALS)
     assert table.loc["perfect", "ndcg"] == 1 and table.loc["mean", "ndcg"] < 1
     errors = tables.errors_of(both, ratings)
-    names = {"hybrid": "perfect", "without_text": "biases", "rival": "mean"}
+    names = {"with_text": "perfect", "without_text": "biases", "hybrid": "perfect", "rival": "mean"}
     claims = tables.claims_of(errors, **names, n_permutations=1000, **INTERVALS)
     assert claims["claim"].tolist() == ["7", "8"] and (claims["difference"] > 0).all()
     assert tables.claims_of(errors, **names | {"rival": "x"}, n_permutations=1000, **INTERVALS).empty

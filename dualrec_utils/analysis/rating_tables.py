@@ -231,24 +231,27 @@ def flat_differences(table: pd.DataFrame) -> dict[str, float]:
 def claims_of(
     errors: Mapping[str, pd.DataFrame],
     *,
-    hybrid: str,
+    with_text: str,
     without_text: str,
+    hybrid: str,
     rival: str,
     **options: Any,
 ) -> pd.DataFrame:
-    """Claims 7 and 8 on the folds that all three systems have, see :func:`analysis.ratings.answered`.
+    """Claims 7 and 8 on the folds that all four systems have, see :func:`analysis.ratings.answered`.
 
     Empty where one was not fitted.
 
     Args:
         errors: of :func:`errors_of`.
-        hybrid, without_text, rival: the systems compared.
+        with_text, without_text: the systems of claim 7.
+        hybrid, rival: those of claim 8.
         options: `seed`, `n_bootstrap`, `n_permutations`, `confidence`.
     """
-    pairs = {"7": (hybrid, without_text), "8": (hybrid, rival)}
-    if not {hybrid, without_text, rival} <= set(errors):
+    pairs = {"7": (with_text, without_text), "8": (hybrid, rival)}
+    names = {name for pair in pairs.values() for name in pair}
+    if not names <= set(errors):
         return pd.DataFrame()
-    compared = {name: errors[name] for name in (hybrid, without_text, rival)}
+    compared = {name: errors[name] for name in names}
     folds = set.intersection(*(set(found[FOLD]) for found in compared.values()))
     cut = {name: found[found[FOLD].isin(folds)] for name, found in compared.items()}
     return analysis.answered(pairs, cut, **options)

@@ -280,8 +280,10 @@ class RatingHybrids(Section):
 
     # system -> model, its settings, folds, profiles; `dualrec params` builds each.
     models: dict[ModelName, dict[str, JsonValue]] = Field(min_length=1)
-    hybrid: str
+    # Of models; one that a profile does not fit leaves its claim "not run".
+    with_text: str
     without_text: str
+    hybrid: str
     rival: str
     list_length: int = Field(ge=2, le=100)
     next_item: list[str]

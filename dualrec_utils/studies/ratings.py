@@ -69,12 +69,15 @@ def run_all(parts: Sequence[str] = ()) -> None:
     """Fit and measure everything, or some of :data:`PARTS`.
 
     Raises:
-        StudyError: on an unknown part.
+        StudyError: on an unknown part, or in a profile that is a trial: its tables would take the place of
+            results.
     """
+    if (whole := params.load()).trial:
+        raise StudyError("this profile is a trial: run the study from the repository's folder")
     if unknown := [name for name in parts if name not in PARTS]:
         raise StudyError(f"the study has no part {unknown[0]!r}; it has {', '.join(PARTS)}")
     for name in parts or PARTS:
-        PARTS[name](params.load())
+        PARTS[name](whole)
 
 
 def _seeds(whole: params.Params) -> None:
@@ -95,8 +98,9 @@ def _seeds(whole: params.Params) -> None:
         _write(tables.differences(errors, against, **options), "differences", whole)
     claims = tables.claims_of(
         errors,
-        hybrid=section.hybrid,
+        with_text=section.with_text,
         without_text=section.without_text,
+        hybrid=section.hybrid,
         rival=section.rival,
         n_permutations=whole.intervals.n_permutations,
         **options,
@@ -133,7 +137,8 @@ def _ablations(whole: params.Params) -> None:
 def _shares(whole: params.Params) -> None:
     """The systems of the claims on fold 1, learning from less: `shares`."""
     section, rows = whole.rating_hybrids, []
-    chosen = dict.fromkeys([section.hybrid, section.without_text, section.rival, "biases"])
+    claimed = [section.hybrid, section.with_text, section.without_text, section.rival]
+    chosen = dict.fromkeys([*claimed, "biases"])
     for base in (name for name in chosen if name in section.models):
         settings = {**section.models[base], FOLDS: [experiment.LISTS_OF]}
         systems = {f"{base} {share}": {**settings, experiment.SHARE: share} for share in (*SHARES, 1.0)}
