@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
+from dualrec_utils.analysis import cold_start as tables
+from dualrec_utils.analysis.figures import cold_start as figures
 from dualrec_utils.core import config
 from dualrec_utils.core.config import ITEM, RATING, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
@@ -252,3 +254,95 @@ def test_pieces_are_kept_and_made_anew_when_a_setting_changes(tmp_path, monkeypa
     assert len(list(tmp_path.glob("data/toy/checkpoints/cold_start/a/*"))) == 2
     obtained(n_rounds=1)
     assert len(list(tmp_path.glob("data/toy/checkpoints/cold_start/a/*"))) == 4
+
+
+INTERVALS = {"seed": 0, "n_bootstrap": 100, "confidence": 0.9}
+# Two users with two targets each.
+TARGETS = frame([(1, 10, 5), (1, 20, 1), (2, 10, 4), (2, 30, 2)])
+
+
+def said(system, values, *, text=NOTHING, n_known="0"):
+    """Predictions of the four targets."""
+    return TARGETS.drop(columns=RATING).assign(
+        **{SYSTEM: system, SAID: text, N_KNOWN: n_known, PREDICTION: values, "fold": 1, "seed": 0}
+    )
+
+
+def test_values_by_hand():
+    table = tables.values(said("a", [4, 1, 4, 4]), TARGETS, by=USER, k=10, **INTERVALS)
+    found = table.set_index("metric")
+    # Errors -1, 0, 0, 2; of user 2 both items are predicted alike: the order is drawn.
+    assert found.loc["rmse", "value"] == pytest.approx(np.sqrt(5 / 4))
+    assert found.loc["mae", "value"] == pytest.approx(3 / 4)
+    # RMSE of user 1 alone is sqrt(1/2), of user 2 sqrt(2): resamples lie between.
+    assert found.loc["rmse", ["low", "high"]].tolist() == pytest.approx([np.sqrt(1 / 2), np.sqrt(2)])
+    assert found["n"].tolist() == [2, 2, 2] and set(found["n_targets"]) == {4}
+    # User 1 in the right order has 1; user 2 has 1 or, turned, (3 + 15/1.585) / (15 + 3/1.585) = 0.737.
+    assert found.loc["ndcg", "value"] == pytest.approx(1) or found.loc["ndcg", "value"] == pytest.approx(
+        (1 + (3 + 15 / np.log2(3)) / (15 + 3 / np.log2(3))) / 2
+    )
+    by_item = tables.values(said("a", [4, 1, 4, 4]), TARGETS, by=ITEM, k=10, **INTERVALS)
+    assert by_item.set_index("metric").loc["rmse", "n"] == 3
+
+
+def test_differences_are_paired_and_against_the_same_number():
+    best = said("a", [5, 1, 4, 2], text=TASTES)
+    every = pd.concat(
+        [said("b", [4, 2, 3, 3]), said("a", [4, 2, 3, 3]), best, said("a", [1] * 4, n_known="1")]
+    )
+    table = tables.differences(every, TARGETS, others=["b"], by=USER, k=10, **INTERVALS)
+    rows = table[table["metric"] == "rmse"].set_index([SYSTEM, SAID, N_KNOWN, "other"])["difference"]
+    # System b has said nothing from one rating: no row.
+    assert rows.to_dict() == pytest.approx(
+        {("a", NOTHING, "0", "b"): 0.0, ("a", TASTES, "0", "b"): -1.0, ("a", TASTES, "0", "a"): -1.0}
+    )
+    words = tables.in_words(table, system="a", text=TASTES, other="b")
+    assert words.startswith("0: -1.000") and "better" in words
+    assert tables.in_words(table, system="c", text=TASTES, other="b") == tables.NOT_POSSIBLE
+
+
+def test_not_possible_stands_where_there_is_no_value_and_nowhere_else():
+    table = tables.values(said("a", [4, 1, 4, 4]), TARGETS, by=USER, k=10, **INTERVALS)
+    reasons = pd.DataFrame({SYSTEM: ["b", "b"], SAID: NOTHING, N_KNOWN: ["0", ALL], "reason": "it cannot"})
+    cells = tables.wide(table, reasons, metric="rmse", text=NOTHING, systems=["a", "b", "c"])
+    assert cells.loc["b"].tolist() == [tables.NOT_POSSIBLE] * 2
+    assert (
+        cells.loc["a", "0"].startswith("1.118")
+        and cells.loc["a", ALL] == "–"
+        and list(cells.index) == ["a", "b"]
+    )
+    saved = tables.with_not_possible(table, reasons)
+    assert saved.loc[saved[SYSTEM] == "b", "value"].isna().all()
+    assert saved.loc[saved[SYSTEM] == "b", "remark"].tolist() == ["not possible: it cannot"] * 2
+    with pytest.raises(StudyError, match="a reason for none"):
+        tables.wide(table, reasons.assign(**{SYSTEM: "a"}), metric="rmse", text=NOTHING, systems=["a"])
+
+
+def test_other_targets_under_one_condition_are_refused():
+    every = pd.concat([said("a", [1] * 4), said("b", [1] * 4)])
+    assert tables.check_same(every) == 4
+    with pytest.raises(StudyError, match="different targets"):
+        tables.check_same(every.iloc[1:])
+    with pytest.raises(StudyError, match="4 predictions, not 3"):
+        tables.values(every.iloc[1:4], TARGETS, by=USER, k=10, **INTERVALS)
+
+
+def test_metric_keys():
+    table = tables.values(said("a", [4, 1, 4, 4], text=TASTES), TARGETS, by=USER, k=10, **INTERVALS)
+    flat = tables.flatten({"users": table})
+    assert flat["users/demographics_and_tastes/0/a/mae"] == pytest.approx(0.75)
+    assert len(flat) == 9
+
+
+def test_the_figure_shows_every_value(figures_closed):
+    every = pd.concat([said("a", [4, 1, 4, 4]), said("b", [3] * 4), said("a", [5] * 4, n_known=ALL)])
+    rows = tables.values(every, TARGETS, by=USER, k=10, **INTERVALS)
+    rows = rows[rows["metric"] == "mae"]
+    figure = figures.by_number(
+        {"left": rows, "right": rows[rows[SYSTEM] == "a"]},
+        systems=["a", "b"], ylabel="MAE", xlabel="known", note="n",
+    )  # fmt: skip
+    drawn = [
+        sorted(y for line in axes.containers for y in line.lines[0].get_ydata()) for axes in figure.axes
+    ]
+    assert drawn[0] == sorted(rows["value"]) and len(drawn[1]) == 2

@@ -109,9 +109,12 @@ def of_users(
         cold_start.check_users(held.others, of_condition, held)
     with threadpool_limits(1):
         model, fit_seconds = _fitted(settings, held.others, known, seed=seed)
-        started, frames, reasons, plain = time.process_time(), [], [], {}
+        started, frames, reasons, plain, unread = time.process_time(), [], [], {}, set()
         pairs = held.targets[[RATING_ID, USER, ITEM]]
         for text, n in wanted:
+            if text in unread:
+                reasons.append((text, label(n), NO_TEXT_READ))
+                continue
             try:
                 values = model.predict(pairs, profiles=given[text, n])
             except NotSupported as error:
@@ -122,6 +125,8 @@ def of_users(
             elif np.array_equal(values, plain[n]):
                 reason = NO_TEXT_READ if any(said[text].values()) else NO_TEXT_KNOWN
                 reasons.append((text, label(n), reason))
+                # What is not read beside no ratings is not read beside some.
+                unread |= {text} if n == 0 else set()
                 continue
             frames.append(_frame(pairs, values, text=text, n_known=n, seed=seed))
         lists = _lists(model, given[TASTES, None], explained)

@@ -25,8 +25,9 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core.catalog import title_with_year
-from dualrec_utils.core.config import GENRE_LIST, ITEM, TITLE, YEAR
+from dualrec_utils.core.config import GENRE_LIST, ITEM, RANK, RATING, SYSTEM, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.ratings import PREDICTION
 from dualrec_utils.core.titles import named_as, normal_form
 
 # Words of numbers, as a wording may spell them.
@@ -87,6 +88,11 @@ class Evidence:
     text_gain: float | None = None
 
 
+def names_of(items: pd.DataFrame) -> list[str]:
+    """Title and year of each item, in the order given."""
+    return [title_with_year(title, year) for title, year in zip(items[TITLE], items[YEAR], strict=True)]
+
+
 def evidence_of(
     item: int,
     rated: Mapping[int, float],
@@ -120,8 +126,7 @@ def evidence_of(
     # Of equally near items the one with the lower id comes first.
     near = sorted((-likeness[here, row_of[other]], other) for other in rated if other != item)
     similar = [other for distance, other in near if distance < 0][:n_similar]
-    columns = zip(items[TITLE], items[YEAR], strict=True)
-    names = [title_with_year(title, year) for title, year in columns]
+    names = names_of(items)
     genres = items[GENRE_LIST].tolist()
     return Evidence(
         names[here],
@@ -131,6 +136,56 @@ def evidence_of(
         _shared((tags or {}).get(item, ()), [(tags or {}).get(other, ()) for other in similar]),
         None if without_text is None else float(prediction - without_text),
     )
+
+
+def explained(
+    lists: pd.DataFrame,
+    rated: pd.DataFrame,
+    *,
+    system: str,
+    without_text: str | None,
+    likeness: np.ndarray,
+    items: pd.DataFrame,
+    n_recommended: int,
+    n_similar: int,
+    tags: Mapping[int, Sequence[str]] | None = None,
+) -> tuple[pd.DataFrame, list[Evidence]]:
+    """The items that a system predicts highest for each user, of those not rated, each with its evidence.
+
+    Args:
+        lists: `system`, `user_id`, `item_id`, `prediction`: every item for some users.
+        rated: `user_id`, `item_id`, `rating`: what is known of them.
+        system: whose recommendations these are.
+        without_text: the same system without text features; None where there is none.
+        n_recommended: of each user.
+        likeness, items, n_similar, tags: as :func:`evidence_of`.
+
+    Returns:
+        (`user_id`, `rank` (from 1), `item_id`, `prediction`, `text_gain`; the evidence of each row). Of
+        equal predictions the lower item id comes first.
+    """
+    keys = [USER, ITEM]
+    ours = lists[lists[SYSTEM] == system].drop(columns=SYSTEM)
+    fresh = ours.merge(rated[keys], on=keys, how="left", indicator=True)
+    fresh = fresh[fresh["_merge"] == "left_only"].drop(columns="_merge")
+    best = fresh.sort_values([USER, PREDICTION, ITEM], ascending=[True, False, True])
+    best = best.groupby(USER).head(n_recommended)[[*keys, PREDICTION]].reset_index(drop=True)
+    best.insert(1, RANK, best.groupby(USER).cumcount() + 1)
+    plain = lists[lists[SYSTEM] == without_text].set_index(keys)[PREDICTION]
+    theirs = {user: dict(zip(part[ITEM], part[RATING], strict=True)) for user, part in rated.groupby(USER)}
+    shared = {"likeness": likeness, "items": items, "n_similar": n_similar, "tags": tags}
+    evidence = [
+        evidence_of(
+            row.item_id,
+            theirs.get(row.user_id, {}),
+            prediction=row.prediction,
+            without_text=None if without_text is None else plain[row.user_id, row.item_id],
+            **shared,
+        )
+        for row in best.itertuples()
+    ]
+    gains = [np.nan if one.text_gain is None else one.text_gain for one in evidence]
+    return best.assign(text_gain=gains), evidence
 
 
 def _shared(of_item: Sequence[str], of_others: Sequence[Sequence[str]]) -> list[str]:
