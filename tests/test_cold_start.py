@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dualrec_utils.analysis import cold_start as tables
-from dualrec_utils.analysis.figures import cold_start as figures
 from dualrec_utils.core import config
 from dualrec_utils.core.config import ITEM, RATING, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.ratings import PREDICTION, RATING_ID
-from dualrec_utils.models.ratings import cold_runs, cold_start
+from dualrec_utils.models.ratings import cold_figures, cold_runs, cold_start
 from dualrec_utils.models.ratings.base import Known, Profile
 from dualrec_utils.models.ratings.cold_start import (
     ALL,
@@ -338,7 +337,7 @@ def test_the_figure_shows_every_value(figures_closed):
     every = pd.concat([said("a", [4, 1, 4, 4]), said("b", [3] * 4), said("a", [5] * 4, n_known=ALL)])
     rows = tables.values(every, TARGETS, by=USER, k=10, **INTERVALS)
     rows = rows[rows["metric"] == "mae"]
-    figure = figures.by_number(
+    figure = cold_figures.by_number(
         {"left": rows, "right": rows[rows[SYSTEM] == "a"]},
         systems=["a", "b"], ylabel="MAE", xlabel="known", note="n",
     )  # fmt: skip

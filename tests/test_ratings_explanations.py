@@ -160,8 +160,14 @@ def test_wordings_of_a_replayed_model_are_checked_and_counted(tmp_path):
     others = [evidence_of(1, {2: 5.0}), evidence_of(1, {3: 2.0}), evidence_of(1, {4: 1.0})]
     said = ["- You liked Casino.", "Like Toy Story, but nine times better, says Scorsese.", ""]
     path = recorded(tmp_path / "said.jsonl", zip(others, said, strict=True))
-    rows, reason = explanations.word_all(others, lambda: ReplayBackend(path), titles=TITLES)
+    kept = tmp_path / "kept.jsonl"
+    rows, reason = explanations.word_all(others, lambda: ReplayBackend(path), titles=TITLES, path=kept)
     assert reason == ""
+    # What was answered can be replayed.
+    again, _ = explanations.word_all(
+        others, lambda: ReplayBackend(kept), titles=TITLES, path=tmp_path / "again.jsonl"
+    )
+    pd.testing.assert_frame_equal(again, rows)
     assert rows["shown"].tolist() == ["You liked Casino.", *map(explanations.sentence, others[1:])]
     assert rows["kinds"].tolist() == ["", "title, number, name", "no answer"]
     table = explanations.shares(rows, reason, model="a").set_index("what")
@@ -169,13 +175,32 @@ def test_wordings_of_a_replayed_model_are_checked_and_counted(tmp_path):
     assert table.loc["any", "share"] == pytest.approx(2 / 3)
 
 
-def test_a_model_that_does_not_run_leaves_plain_sentences_and_the_reason():
+def test_a_model_that_does_not_run_leaves_plain_sentences_and_the_reason(tmp_path):
     @contextmanager
     def absent():
         raise StudyError("there is no such folder")
         yield
 
-    rows, reason = explanations.word_all([EVIDENCE], absent, titles=TITLES)
+    rows, reason = explanations.word_all([EVIDENCE], absent, titles=TITLES, path=tmp_path / "kept.jsonl")
     assert rows["shown"].tolist() == [explanations.sentence(EVIDENCE)]
     table = explanations.shares(rows, reason, model="a")
     assert table["remark"].tolist() == ["not run: there is no such folder"] and table["share"].isna().all()
+
+
+def test_recommendations_are_the_best_of_those_not_rated():
+    lists = pd.DataFrame(
+        {
+            "system": ["a"] * 4 + ["b"] * 4,
+            "user_id": 7,
+            "item_id": [1, 2, 3, 4] * 2,
+            "prediction": [4.0, 4.5, 4.0, 1.0, 3.5, 3.0, 3.0, 3.0],
+        }
+    )
+    rated = pd.DataFrame({"user_id": [7], "item_id": [2], "rating": [5.0]})
+    settings = {"likeness": LIKENESS, "items": ITEMS, "n_recommended": 2, "n_similar": 1}
+    table, evidence = explanations.explained(lists, rated, system="a", without_text="b", **settings)
+    # Item 2 is rated; 1 and 3 are predicted alike.
+    assert table[["rank", "item_id", "text_gain"]].to_numpy().tolist() == [[1, 1, 0.5], [2, 3, 1.0]]
+    assert evidence[0].similar == [("Casino (1995)", 5.0)] and evidence[1].similar == []
+    table, _ = explanations.explained(lists, rated, system="a", without_text=None, **settings)
+    assert table["text_gain"].isna().all()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from dualrec_utils.analysis import ratings as analysis
@@ -12,7 +11,8 @@ from dualrec_utils.core import evaluation, ratings as rules
 from dualrec_utils.core.config import SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.ratings import RATING_ID
-from dualrec_utils.models.ratings.cold_start import ALL, N_KNOWN, NOTHING, SAID
+from dualrec_utils.models.ratings.cold_figures import in_order
+from dualrec_utils.models.ratings.cold_start import N_KNOWN, NOTHING, SAID
 from dualrec_utils.show.tables import with_interval
 
 METRIC, NDCG = "metric", "ndcg"
@@ -147,19 +147,10 @@ def wide(
         if (row.system, row.n_known) in cells:
             raise StudyError(f"{row.system} has a value from {row.n_known} ratings and a reason for none")
         cells[row.system, row.n_known] = NOT_POSSIBLE
-    numbers = in_order({number for _, number in cells})
+    numbers = in_order(number for _, number in cells)
     asked = [name for name in systems if any(name == system for system, _ in cells)]
     rows = [[cells.get((name, number), "–") for number in numbers] for name in asked]
     return pd.DataFrame(rows, index=pd.Index(asked, name=SYSTEM), columns=pd.Index(numbers, name=N_KNOWN))
-
-
-def in_order(numbers: set[str]) -> list[str]:
-    """Numbers of known ratings as they are written, ascending, all of them last.
-
-    >>> in_order({"all", "10", "3"})
-    ['3', '10', 'all']
-    """
-    return sorted(numbers, key=lambda number: np.inf if number == ALL else int(number))
 
 
 def with_not_possible(table: pd.DataFrame, not_possible: pd.DataFrame) -> pd.DataFrame:
@@ -185,7 +176,7 @@ def in_words(table: pd.DataFrame, *, system: str, text: str, other: str, metric:
     ].set_index(N_KNOWN)
     sign = -1 if metric in rules.METRICS else 1
     parts = []
-    for number in in_order(set(rows.index)):
+    for number in in_order(rows.index):
         row = rows.loc[number]
         sure = row["low"] > 0 or row["high"] < 0
         word = ("better" if sign * row["difference"] > 0 else "worse") if sure else "unclear"

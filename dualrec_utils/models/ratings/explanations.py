@@ -19,11 +19,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from dualrec_utils.core import files
 from dualrec_utils.core.catalog import title_with_year
 from dualrec_utils.core.config import GENRE_LIST, ITEM, RANK, RATING, SYSTEM, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
@@ -348,6 +350,8 @@ def worded(
 class Speaker(Protocol):
     """What answers prompts, such as :class:`models.backends.backend.Backend`."""
 
+    about: dict[str, Any]
+
     def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
         """One answer a prompt, in order."""
 
@@ -357,12 +361,14 @@ def word_all(
     open_model: Callable[[], AbstractContextManager[Speaker]],
     *,
     titles: Collection[str],
+    path: Path,
 ) -> tuple[pd.DataFrame, str]:
     """Let a language model word every evidence, and check each wording.
 
     Args:
         open_model: opens the language model.
         titles: of all items.
+        path: where prompts and answers are kept as a recording, which backend `replay` can read.
 
     Returns:
         (rows, reason). A row an evidence: `plain`, `wording` (as answered), `shown` (the wording where it
@@ -370,13 +376,16 @@ def word_all(
         too). The reason says why the language model was not run, and every row then shows the plain
         sentence; empty where it ran.
     """
-    plain = [sentence(one) for one in evidence]
+    plain, prompts = [sentence(one) for one in evidence], [prompt(one) for one in evidence]
     try:
         with open_model() as model:
-            answers = model.answer([prompt(one) for one in evidence], label="wordings")
+            answers, about = model.answer(prompts, label="wordings"), dict(model.about)
     except StudyError as error:
         rows = {"plain": plain, "wording": "", "shown": plain, "strays": "", "kinds": ""}
         return pd.DataFrame(rows), str(error)
+    asked = {"model": about.pop("model"), "revision": about.pop("revision", None), "parameters": about}
+    said = zip(prompts, answers, strict=True)
+    files.write_jsonl(({"prompt": text, "answer": answer, **asked} for text, answer in said), path)
     rows = []
     for one, answer in zip(evidence, answers, strict=True):
         # Local models begin every answer with the sign of a list.

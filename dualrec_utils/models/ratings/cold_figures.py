@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dualrec_utils.analysis.cold_start import in_order
 from dualrec_utils.core.config import SYSTEM
-from dualrec_utils.models.ratings.cold_start import N_KNOWN
+from dualrec_utils.models.ratings.cold_start import ALL, N_KNOWN
 from dualrec_utils.show.charts import COLORS, MARKERS, PALETTE, blank, caption, study_style
 
 # Width between two numbers that the marks of one number share.
@@ -20,6 +19,15 @@ _SPREAD = 0.7
 def label(system: str) -> str:
     """A system in words."""
     return system.replace("_", " ")
+
+
+def in_order(numbers: Iterable[str]) -> list[str]:
+    """Numbers of known ratings as tables and axes write them, ascending, each once, all of them last.
+
+    >>> in_order(["all", "10", "3", "10"])
+    ['3', '10', 'all']
+    """
+    return sorted(set(numbers), key=lambda number: np.inf if number == ALL else int(number))
 
 
 @study_style()
@@ -42,7 +50,7 @@ def by_number(
     axes_of = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     handles = {}
     for axes, (title, rows) in zip(axes_of, panels.items(), strict=True):
-        numbers = in_order(set(rows[N_KNOWN]))
+        numbers = in_order(rows[N_KNOWN])
         shown = [name for name in systems if name in set(rows[SYSTEM])]
         for place, name in enumerate(shown):
             some = rows[rows[SYSTEM] == name].set_index(N_KNOWN)
