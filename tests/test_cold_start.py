@@ -12,6 +12,7 @@ from dualrec_utils.core import config
 from dualrec_utils.core.config import ITEM, RATING, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.ratings import PREDICTION, RATING_ID
+from dualrec_utils.models import ratings as models
 from dualrec_utils.models.ratings import cold_figures, cold_runs, cold_start
 from dualrec_utils.models.ratings.base import Known, Profile
 from dualrec_utils.models.ratings.cold_start import (
@@ -23,6 +24,7 @@ from dualrec_utils.models.ratings.cold_start import (
     TASTES,
     HeldOut,
 )
+from dualrec_utils.pipeline import params
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -345,3 +347,30 @@ def test_the_figure_shows_every_value(figures_closed):
         sorted(y for line in axes.containers for y in line.lines[0].get_ydata()) for axes in figure.axes
     ]
     assert drawn[0] == sorted(rows["value"]) and len(drawn[1]) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"counts": [1, 3]}, "ascend from 0"),
+        ({"counts": [0, 3, 3]}, "ascend from 0"),
+        ({"hybrid": "bayesain"}, "hybrid has bayesain, which models lacks"),
+        ({"item_models": ["biases"]}, "item_models lacks item_mean"),
+        ({"item_ends": ["biases"]}, "both have biases"),
+        ({"n_explained": 10_000}, "n_explained is 10000 of n_users"),
+        ({"n_users": 1}, "n_users is 1"),
+        ({"language_model": "gpt"}, "language_model is 'gpt'; models of zero_shot_llm"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_runs(changes, message):
+    path = config.PACKAGE_ROOT / "params.yaml"
+    with pytest.raises(StudyError, match=message):
+        params.section("cold_start", path, overrides=changes)
+
+
+@pytest.mark.parametrize("folder", ["", *(f"profiles/{name}" for name in ("quick", "ml-1m", "colab"))])
+def test_every_model_of_every_profile_can_be_built(folder):
+    path = config.PACKAGE_ROOT / folder / "params.yaml"
+    for settings in params.load(path).cold_start.models.values():
+        choices = dict(settings)
+        models.build(choices.pop(cold_runs.MODEL), KNOWN, seed=0, **choices)
