@@ -51,6 +51,7 @@ STAGES = (
     Stage("results", 7),
     Stage("audit", 8),
     Stage("rating_hybrids", 11),
+    Stage("cold_start", 12),
     Stage("report"),
 )
 NAMES = tuple(stage.name for stage in STAGES)

@@ -14,6 +14,7 @@ TITLES = {
     "lora_finetuning": "Stage 3: fine-tuning with LoRA",
     "rerank_ablation": "Stage 3: re-ranking; fusion and diversity",
     "rating_hybrids": "Rating hybrids: text and collaboration",
+    "cold_start": "Cold start and explanations",
     "results": "Results",
     "audit": "The audit: from the paper's setting to this study's",
 }
@@ -48,6 +49,9 @@ CAPTIONS = {
     "rating_hybrids/differences": "Rating models: the leak, text and its controls, the diversity terms",
     "rating_hybrids/curves": "Training of the rating models that are trained in epochs",
     "rating_hybrids/by_true_rating": "What is predicted where users gave one, two, ... stars",
+    "cold_start/users_rmse": "New users: RMSE by number of known ratings",
+    "cold_start/users_ndcg": "New users: NDCG by number of known ratings",
+    "cold_start/items_rmse": "New items: RMSE by number of training ratings",
     "results/claims": "The claims: the differences they rest on",
     "results/by_genre": "By genre of the next movie",
     "results/by_history_length": "By length of the history",
