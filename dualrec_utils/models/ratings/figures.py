@@ -133,6 +133,5 @@ def curves(table: pd.DataFrame, *, note: str) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
     for axes in list(figure.axes)[len(names) : rows * columns]:
         axes.set_axis_off()
-    figure.supylabel("loss (dashed, left), validation RMSE (solid, right)", fontsize=9)
-    caption(figure, note)
+    caption(figure, f"{note}; dashed, left: training loss; solid, right: RMSE on the validation part")
     return figure
