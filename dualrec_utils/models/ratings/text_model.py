@@ -59,6 +59,14 @@ class TextModel(RatingModel):
     def _write(self, ratings: pd.DataFrame, known: Known) -> dict[int, str]:
         """User id -> text, from these ratings and nothing else."""
 
+    def texts_of(self, ratings: pd.DataFrame) -> dict[int, str]:
+        """User id -> the text that the model writes of these ratings: `user_texts` of another one.
+
+        Args:
+            ratings: as :meth:`fit`. Of ratings that the other model is to predict, the texts are a leak.
+        """
+        return self._write(ratings, self.known)
+
     def _item_texts(self) -> list[str]:
         return texts.item_texts(self.known.items)
 

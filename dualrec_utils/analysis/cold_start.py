@@ -1,0 +1,223 @@
+"""How far off predictions are by how much is known: values, differences to baselines, answers in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from dualrec_utils.analysis import ratings as analysis
+from dualrec_utils.core import evaluation, ratings as rules
+from dualrec_utils.core.config import SYSTEM, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.ratings import RATING_ID
+from dualrec_utils.models.ratings.cold_figures import in_order
+from dualrec_utils.models.ratings.cold_start import N_KNOWN, NOTHING, SAID
+from dualrec_utils.show.tables import with_interval
+
+METRIC, NDCG = "metric", "ndcg"
+METRICS = (*rules.METRICS, NDCG)
+OTHER = "other"
+# In the place of a value.
+NOT_POSSIBLE = "not possible"
+_KEYS = [SYSTEM, SAID, N_KNOWN]
+
+
+def values(
+    predictions: pd.DataFrame,
+    targets: pd.DataFrame,
+    *,
+    by: str,
+    k: int,
+    seed: int,
+    n_bootstrap: int,
+    confidence: float,
+) -> pd.DataFrame:
+    """RMSE, MAE and NDCG of every system under every condition.
+
+    Args:
+        predictions: of :class:`models.ratings.cold_runs.Answers`: all of a condition on the same targets.
+        targets: `rating_id`, `user_id`, `item_id`, `rating`.
+        by: `user_id` or `item_id`: what intervals of RMSE and MAE resample. NDCG is a mean over users who
+            have two targets or more with different ratings, and resamples them.
+        k: places of a ranking that count.
+        seed, n_bootstrap, confidence: of the intervals.
+
+    Returns:
+        `system`, `text`, `n_known`, `metric`, `value`, `low`, `high`, `n` (users or items resampled),
+        `n_targets`.
+
+    Raises:
+        StudyError: when a condition lacks a target.
+    """
+    intervals = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
+    rows = []
+    for keys, part in predictions.groupby(_KEYS, sort=False):
+        found = _errors(part, targets, by=by)
+        pooled = rules.summarise(found, **intervals)
+        for metric in rules.METRICS:
+            row = pooled.loc[metric]
+            rows.append((*keys, metric, row["pooled"], row["low"], row["high"], row["n_users"]))
+        ranked = _ranking(part, targets, k=k, seed=seed)
+        if len(ranked):
+            row = evaluation.summarise(ranked, columns=[NDCG], **intervals).loc[NDCG]
+            rows.append((*keys, NDCG, row["value"], row["low"], row["high"], row["n_users"]))
+    columns = [*_KEYS, METRIC, "value", "low", "high", "n"]
+    table = pd.DataFrame(rows, columns=columns).astype({"n": "int64"})
+    return table.assign(n_targets=len(targets))
+
+
+def differences(
+    predictions: pd.DataFrame,
+    targets: pd.DataFrame,
+    *,
+    others: Sequence[str],
+    by: str,
+    k: int,
+    seed: int,
+    n_bootstrap: int,
+    confidence: float,
+) -> pd.DataFrame:
+    """Every system minus some others that know as many ratings and no text, on the same targets.
+
+    Args:
+        others: systems to compare with; a system is compared with its own predictions without text too,
+            where it has some with text.
+        predictions, targets, by, k, seed, n_bootstrap, confidence: as :func:`values`.
+
+    Returns:
+        `system`, `text`, `n_known`, `other`, `metric`, `difference` (below 0 in RMSE and MAE and above 0 in
+        NDCG: the system is better), `low`, `high`, `n`.
+    """
+    intervals = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
+    parts = {keys: part for keys, part in predictions.groupby(_KEYS, sort=False)}
+    errors = {keys: _errors(part, targets, by=by) for keys, part in parts.items()}
+    ranked = {keys: _ranking(part, targets, k=k, seed=seed) for keys, part in parts.items()}
+    rows = []
+    for keys in parts:
+        system, text, n_known = keys
+        for other in [*others, *([system] if text != NOTHING else [])]:
+            there = (other, NOTHING, n_known)
+            if there == keys or there not in parts:
+                continue
+            table = rules.paired_difference(errors[keys], errors[there], **intervals)
+            rows += [(*keys, other, metric, *table.loc[metric]) for metric in rules.METRICS]
+            if len(ranked[keys]):
+                both = ranked[keys].merge(ranked[there], on=USER, suffixes=("", "_there"))
+                both["gain"] = both[NDCG] - both[f"{NDCG}_there"]
+                row = evaluation.summarise(both[[USER, "gain"]], columns=["gain"], **intervals).loc["gain"]
+                rows.append((*keys, other, NDCG, row["value"], row["low"], row["high"], row["n_users"]))
+    columns = [*_KEYS, OTHER, METRIC, "difference", "low", "high", "n"]
+    return pd.DataFrame(rows, columns=columns).astype({"n": "int64"})
+
+
+def _errors(part: pd.DataFrame, targets: pd.DataFrame, *, by: str) -> pd.DataFrame:
+    found = rules.errors(part, targets)
+    # The resampling goes over the column of users: where items are resampled, theirs takes its place.
+    return found.assign(**{USER: found[by]})
+
+
+def _ranking(part: pd.DataFrame, targets: pd.DataFrame, *, k: int, seed: int) -> pd.DataFrame:
+    return analysis.ranking(part, targets, k=k, seed=seed)[[USER, NDCG]]
+
+
+def wide(
+    table: pd.DataFrame, not_possible: pd.DataFrame, *, metric: str, text: str, systems: Sequence[str]
+) -> pd.DataFrame:
+    """One row a system, one column a number of known ratings, each cell a value with its interval.
+
+    Args:
+        table: of :func:`values`.
+        not_possible: of :class:`models.ratings.cold_runs.Answers`: these cells say so.
+        metric, text: the rows wanted.
+        systems: in the order of rows; one that was not asked has no row, a number it was not asked for a
+            dash.
+
+    Returns:
+        Indexed by system.
+
+    Raises:
+        StudyError: when a system has a value and a reason why it has none.
+    """
+    some = table[(table[METRIC] == metric) & (table[SAID] == text)]
+    cells = {
+        (row.system, row.n_known): with_interval(row.value, row.low, row.high) for row in some.itertuples()
+    }
+    for row in not_possible[not_possible[SAID] == text].itertuples():
+        if (row.system, row.n_known) in cells:
+            raise StudyError(f"{row.system} has a value from {row.n_known} ratings and a reason for none")
+        cells[row.system, row.n_known] = NOT_POSSIBLE
+    numbers = in_order(number for _, number in cells)
+    asked = [name for name in systems if any(name == system for system, _ in cells)]
+    rows = [[cells.get((name, number), "–") for number in numbers] for name in asked]
+    return pd.DataFrame(rows, index=pd.Index(asked, name=SYSTEM), columns=pd.Index(numbers, name=N_KNOWN))
+
+
+def with_not_possible(table: pd.DataFrame, not_possible: pd.DataFrame) -> pd.DataFrame:
+    """The table of values with a row without numbers, `remark` "not possible: ...", for what cannot be."""
+    rows = not_possible.assign(remark=NOT_POSSIBLE + ": " + not_possible["reason"].astype("str"))
+    return pd.concat([table.assign(remark=""), rows[[*_KEYS, "remark"]]], ignore_index=True).astype(
+        {"n": "Int64", "n_targets": "Int64"}
+    )
+
+
+def in_words(table: pd.DataFrame, *, system: str, text: str, other: str, metric: str = "rmse") -> str:
+    """Where a system is better than another, in one sentence a number of known ratings.
+
+    Args:
+        table: of :func:`differences`.
+        system, text, other: the rows wanted.
+    """
+    rows = table[
+        (table[SYSTEM] == system)
+        & (table[SAID] == text)
+        & (table[OTHER] == other)
+        & (table[METRIC] == metric)
+    ].set_index(N_KNOWN)
+    sign = -1 if metric in rules.METRICS else 1
+    parts = []
+    for number in in_order(rows.index):
+        row = rows.loc[number]
+        sure = row["low"] > 0 or row["high"] < 0
+        word = ("better" if sign * row["difference"] > 0 else "worse") if sure else "unclear"
+        parts.append(
+            f"{number}: {row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}, {word})"
+        )
+    return "; ".join(parts) or NOT_POSSIBLE
+
+
+def wordings_in_words(table: pd.DataFrame) -> str:
+    """How many wordings of a language model fail the check, in one sentence.
+
+    Args:
+        table: of :func:`models.ratings.explanations.shares`.
+    """
+    row = table[table["what"] == "any"].iloc[0]
+    if row["remark"]:
+        return f"{row['model']} was {row['remark']}; every recommendation shows the plain sentence."
+    return (
+        f"of {row['n_wordings']} wordings by {row['model']}, {row['n']} ({row['share']:.0%}) name something"
+        " that the evidence lacks, and the plain sentence stands in their place."
+    )
+
+
+def flatten(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """Metric keys `users/none/0/biases/rmse` and `.../low`, `.../high` of tables of :func:`values`."""
+    flat = {}
+    for name, table in tables.items():
+        for row in table.itertuples():
+            key = "/".join([name, row.text.replace(" ", "_"), row.n_known, row.system, row.metric])
+            flat |= evaluation.with_interval(key, row)
+    return flat
+
+
+def check_same(predictions: pd.DataFrame) -> int:
+    """The number of targets, which is the same under every condition.
+
+    Raises:
+        StudyError: when it is not.
+    """
+    seen = {frozenset(ids) for _, ids in predictions.groupby(_KEYS)[RATING_ID]}
+    if len(seen) != 1:
+        raise StudyError("conditions of the cold start have different targets: their values do not compare")
+    return len(seen.pop())
