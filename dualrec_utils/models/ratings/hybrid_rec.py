@@ -6,6 +6,7 @@ here. The published text features are 768 numbers of a hosted encoder, ours 384 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch.nn import functional
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.reproducible import reproducible
 from dualrec_utils.models.ratings import texts
-from dualrec_utils.models.ratings.base import Known, Profile, Rows
+from dualrec_utils.models.ratings.base import Known, Profile, Rows, put_under, take_under
 from dualrec_utils.models.ratings.text_model import TextModel
 
 OUTPUTS = ("dot", "cosine")
@@ -54,8 +55,22 @@ class HybridRecModel(TextModel):
         with reproducible(self.seed):
             self._networks = nn.ModuleList([_network(self.user_vectors), _network(self.item_vectors)])
             self._train(ratings)
-        # What is asked for later, once for all.
+        self._ready()
+
+    def _ready(self) -> None:
+        """What is asked for later, once for all."""
         self._users, self._items = self._mapped(0, self.user_vectors), self._mapped(1, self.item_vectors)
+
+    def _state(self) -> dict[str, np.ndarray]:
+        weights = {name: tensor.numpy() for name, tensor in self._networks.state_dict().items()}
+        return super()._state() | put_under("networks", weights)
+
+    def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        super()._restore(state)
+        self._networks = nn.ModuleList([_network(self.user_vectors), _network(self.item_vectors)])
+        weights = take_under("networks", state)
+        self._networks.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        self._ready()
 
     def _train(self, ratings: Rows) -> None:
         sides = [torch.from_numpy(vectors) for vectors in (self.user_vectors, self.item_vectors)]
