@@ -187,7 +187,7 @@ class CrossAttention(TextModel):
             self._tag_vectors = pd.DataFrame(state["tags.vectors"], index=names)
         self._network = _Network(self).eval()
         weights = take_under("network", state)
-        self._network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        self._network.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
         self._ready()
 
     def _learn_texts(self, ratings: Rows) -> None:

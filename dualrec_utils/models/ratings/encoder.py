@@ -19,6 +19,24 @@ from dualrec_utils.content.sentences import PACKAGE, sbert_folder
 
 # Word pieces of a text that count, as sentence-transformers has it for this model.
 MAX_PIECES = 256
+# So many are encoded here while the libraries are imported.
+_FEW = 300
+
+
+def vectors(texts: Sequence[str], *, folder: Path | None = None) -> np.ndarray:
+    """Vectors of a catalog's texts, by the way that takes less time for so many.
+
+    Args:
+        folder: where those of many texts are kept, as :class:`features.TextVectors` has it.
+
+    Returns:
+        Shape (n, 384), float32, of length 1.
+    """
+    if len(texts) <= _FEW:
+        return SentenceEncoder()(texts)
+    from dualrec_utils.models.ratings.features import TextVectors
+
+    return TextVectors(texts, kind="sentence", seed=0, folder=folder).known
 
 
 class SentenceEncoder:
@@ -29,6 +47,10 @@ class SentenceEncoder:
         if not len(texts):
             return np.empty((0, self._config["hidden_size"]), np.float32)
         return np.stack([self._encode(self._tokenizer.encode(text).ids) for text in texts])
+
+    def n_pieces(self, text: str) -> int:
+        """Word pieces of a text, two marks included; only the first :data:`MAX_PIECES` are read."""
+        return len(self._tokenizer.encode(text).ids)
 
     @cached_property
     def _folder(self) -> Path:
@@ -50,10 +72,13 @@ class SentenceEncoder:
 
         tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
         tokenizer.no_padding()
-        tokenizer.enable_truncation(MAX_PIECES)
+        tokenizer.no_truncation()
         return tokenizer
 
     def _encode(self, pieces: list[int]) -> np.ndarray:
+        if len(pieces) > MAX_PIECES:
+            # The last one marks the end.
+            pieces = [*pieces[: MAX_PIECES - 1], pieces[-1]]
         words, places, kinds = (
             self._weights[f"embeddings.{name}_embeddings.weight"]
             for name in ("word", "position", "token_type")

@@ -69,7 +69,7 @@ class HybridRecModel(TextModel):
         super()._restore(state)
         self._networks = nn.ModuleList([_network(self.user_vectors), _network(self.item_vectors)])
         weights = take_under("networks", state)
-        self._networks.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        self._networks.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
         self._ready()
 
     def _train(self, ratings: Rows) -> None:

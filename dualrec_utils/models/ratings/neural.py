@@ -71,7 +71,7 @@ class NeuralCF(RatingModel):
     def _restore(self, state: Mapping[str, np.ndarray]) -> None:
         self._network = _NeuMF(len(self.user_ids), len(self.item_ids), self.n_factors)
         self._network.load_state_dict(
-            {name: torch.from_numpy(state[name]) for name in self._network.state_dict()}
+            {name: torch.tensor(state[name]) for name in self._network.state_dict()}
         )
         self._ready()
 

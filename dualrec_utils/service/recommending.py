@@ -1,0 +1,214 @@
+"""`dualrec recommend`: the items that a model predicts the highest ratings for, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dualrec_utils.core.catalog import title_with_year
+from dualrec_utils.core.config import ITEM, RATING, TITLE, USER, YEAR
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.titles import named_as, normal_form
+from dualrec_utils.models.ratings import folder
+from dualrec_utils.models.ratings.base import Profile
+from dualrec_utils.models.ratings.encoder import MAX_PIECES, SentenceEncoder
+from dualrec_utils.service import prepared, reasons
+from dualrec_utils.service.prepared import Prepared
+
+# Items nearest to a text that stand for it where a model reads no texts.
+_N_NEAREST = 10
+# Who somebody is, before what they like: no item's text speaks of it, and "occupation" would find Inside Job.
+_WHO = re.compile(r"\s*(age|gender|occupation):[^.]*\.\s*", re.IGNORECASE)
+# Somebody new has an id that no data set gives.
+_NEW = 0
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """Attributes: about: lines that say for whom, from what; rows: `rank`, `rating`, `title`, `why`."""
+
+    about: Sequence[str]
+    rows: pd.DataFrame
+
+
+def recommend(
+    model_path: Path,
+    data_dir: Path,
+    *,
+    user_id: int | None,
+    text: str | None,
+    titles: Sequence[str],
+    n: int,
+    include_watched: bool,
+) -> Recommendations:
+    """Recommend to a user of the data, or to somebody new who is known by a text or titles.
+
+    Args:
+        user_id: of the data; or None, and `text` or `titles` or both are given.
+        text: what somebody new says; a model that reads no texts takes the items whose own texts are
+            nearest to it, as if they were named.
+        titles: of items that somebody new likes: each counts as rated with the highest rating.
+        n: how many, 1 or more.
+        include_watched: whether items that were rated or named may be recommended.
+
+    Raises:
+        StudyError: for an unknown user, text or titles that cannot be used, n below 1, or a model of
+            other data.
+    """
+    new = text is not None or bool(titles)
+    if new == (user_id is not None):
+        raise StudyError("give either --user-id or, for somebody new, --text or --titles or both")
+    if n < 1:
+        raise StudyError(f"--n-recommendations is {n}; allowed: whole numbers from 1")
+    data = prepared.read(data_dir)
+    trained = folder.read(model_path, data.known, data_sha256=data.summary.sha256)
+    if new:
+        profile, named, about = _somebody_new(trained, data, text, titles)
+        pairs = pd.DataFrame({USER: _NEW, ITEM: data.items[ITEM]})
+        predictions = trained.model.predict(pairs, profiles={_NEW: profile})
+        rated, name = profile.ratings, "somebody new"
+    else:
+        rated, about = _known_user(data, user_id)
+        predictions = trained.model.predict(pd.DataFrame({USER: user_id, ITEM: data.items[ITEM]}))
+        name = f"user {user_id}"
+        named = rated
+    allowed = np.ones(len(predictions), dtype=bool)
+    if not include_watched:
+        allowed = ~data.items[ITEM].isin(list(named)).to_numpy()
+    # Of equal predictions the lower id comes first.
+    order = [row for row in np.argsort(-predictions, kind="stable") if allowed[row]][:n]
+    if len(order) < n:
+        about.append(f"only {len(order)} movies are left to recommend: --include-watched adds the others")
+    names = _names(data.items)
+    why = reasons.of(
+        data, data.items[ITEM].iloc[order].tolist(), predictions[order], rated=rated, given=not new
+    )
+    rows = pd.DataFrame(
+        {
+            "rank": range(1, len(order) + 1),
+            "rating": predictions[order],
+            TITLE: [names[item] for item in data.items[ITEM].iloc[order]],
+            "why": why,
+        }
+    )
+    first = f"{len(order)} movies for {name}, by {trained.about.model}"
+    return Recommendations([first, *about], rows)
+
+
+def _known_user(data: Prepared, user: int) -> tuple[dict[int, float], list[str]]:
+    """The user's ratings, test ratings included: what is seen is seen."""
+    theirs = data.ratings[data.ratings[USER] == user]
+    if theirs.empty:
+        ids = data.ratings[USER]
+        raise StudyError(
+            f"user {user} is not among the {ids.nunique()} users of the data ({ids.min()} to {ids.max()})."
+            ' For somebody new: --text "Enjoys sci-fi and action movies." or --titles "Alien"'
+        )
+    about = [f"rated so far: {len(theirs)}"]
+    if not (theirs[prepared.PART] == prepared.TRAIN).any():
+        about.append("no training rating is theirs: this is what the model says of anybody")
+    return dict(zip(theirs[ITEM].tolist(), theirs[RATING].astype(float).tolist(), strict=True)), about
+
+
+def _somebody_new(
+    trained: folder.Trained, data: Prepared, text: str | None, titles: Sequence[str]
+) -> tuple[Profile, set[int], list[str]]:
+    """What the model is told, the items that were named, and lines that say so."""
+    highest = data.known.scale[1]
+    items = [_found(title, data.items) for title in titles]
+    named, about, names = set(items), [], _names(data.items)
+    if items:
+        listed = ", ".join(names[item] for item in items)
+        about.append(f"counted as rated {highest:g}: {listed}")
+    if text is None:
+        return Profile(dict.fromkeys(items, highest)), named, about
+    encoder = SentenceEncoder()
+    _check_text(text, encoder)
+    if trained.model.reads_texts:
+        about.append("the model reads the text itself")
+        return Profile(dict.fromkeys(items, highest), text), named, about
+    likeness = trained.item_vectors @ encoder([_WHO.sub("", text, count=1) or text])[0]
+    nearest = data.items[ITEM].iloc[np.argsort(-likeness, kind="stable")[:_N_NEAREST]].tolist()
+    about.append(
+        f"{trained.about.model} reads no texts; nearest to this one, and counted as rated {highest:g}: "
+        + ", ".join(names[item] for item in nearest)
+    )
+    return Profile(dict.fromkeys([*items, *nearest], highest)), named, about
+
+
+def _check_text(text: str, encoder: SentenceEncoder) -> None:
+    if not text.strip():
+        raise StudyError('--text is empty; say something such as "Enjoys sci-fi and action movies."')
+    _check_characters("--text", text)
+    if (n := encoder.n_pieces(text)) > MAX_PIECES:
+        raise StudyError(
+            f"--text has {len(text.split()):,} words in {n:,} pieces; {MAX_PIECES} are read, about 190"
+            " words: shorten it"
+        )
+
+
+def _check_characters(option: str, text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise StudyError(
+            f"{option} is not UTF-8 text: character {error.start + 1} cannot be read"
+        ) from error
+
+
+def _found(title: str, items: pd.DataFrame) -> int:
+    """The id of the one item of a title, with its year or without, or of one of its alternative titles.
+
+    Raises:
+        StudyError: where there is none (naming the most similar ones) or more than one.
+    """
+    _check_characters("--titles", title)
+    ids: dict[str, set[int]] = {}
+    names = _names(items)
+    for item, plain, year in zip(items[ITEM], items[TITLE], items[YEAR], strict=True):
+        for one in {plain, *named_as(plain)}:
+            for form in (one, title_with_year(one, year)):
+                ids.setdefault(normal_form(form), set()).add(int(item))
+    # A title of signs alone has no normal form.
+    exact = {item for item, name in names.items() if title in (name, name.rsplit(" (", 1)[0])}
+    hits = exact or ids.get(normal_form(title) or title, set())
+    if len(hits) == 1:
+        return hits.pop()
+    if hits:
+        listed = ", ".join(sorted(names[item] for item in hits))
+        raise StudyError(f"--titles {title!r} names {len(hits)} movies: say which of {listed}")
+    from rapidfuzz import process
+
+    near = process.extract(normal_form(title), list(ids), limit=3)
+    listed = ", ".join(dict.fromkeys(names[min(ids[form])] for form, _, _ in near))
+    raise StudyError(f"--titles {title!r} is none of the {len(items)} movies; most similar: {listed}")
+
+
+def _names(items: pd.DataFrame) -> Mapping[int, str]:
+    columns = zip(items[ITEM].tolist(), items[TITLE], items[YEAR], strict=True)
+    return {item: title_with_year(title, year) for item, title, year in columns}
+
+
+def as_text(found: Recommendations, *, longest_title: int = 50) -> str:
+    """Lines to be printed. Characters that would move the cursor or colour the screen are taken out."""
+    titles = [_shortened(_printable(title), longest_title) for title in found.rows[TITLE]]
+    width = max(map(len, titles), default=0)
+    lines = [_printable(line) for line in found.about]
+    lines.append(f"rank  rating  {'title':{width}}  why")
+    for rank, rating, title, why in zip(
+        found.rows["rank"], found.rows["rating"], titles, found.rows["why"], strict=True
+    ):
+        lines.append(f"{rank:4}  {rating:6.2f}  {title:{width}}  {_printable(why)}".rstrip())
+    return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
