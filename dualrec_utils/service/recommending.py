@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,8 @@ from dualrec_utils.service.prepared import Prepared
 
 # Items nearest to a text that stand for it where a model reads no texts.
 _N_NEAREST = 10
-# Who somebody is, before what they like: no item's text speaks of it, and "occupation" would find Inside Job.
-_WHO = re.compile(r"\s*(age|gender|occupation):[^.]*\.\s*", re.IGNORECASE)
+# Who somebody is, before what they like: items' texts do not speak of it, and a job would find Inside Job.
+_WHO = re.compile(r"\A\s*(age|gender|occupation):[^.]*\.\s*", re.IGNORECASE)
 # Somebody new has an id that no data set gives.
 _NEW = 0
 
@@ -131,7 +132,7 @@ def _somebody_new(
     if trained.model.reads_texts:
         about.append("the model reads the text itself")
         return Profile(dict.fromkeys(items, highest), text), named, about
-    likeness = trained.item_vectors @ encoder([_WHO.sub("", text, count=1) or text])[0]
+    likeness = trained.item_vectors @ encoder([_WHO.sub("", text) or text])[0]
     nearest = data.items[ITEM].iloc[np.argsort(-likeness, kind="stable")[:_N_NEAREST]].tolist()
     about.append(
         f"{trained.about.model} reads no texts; nearest to this one, and counted as rated {highest:g}: "
