@@ -137,12 +137,12 @@ def read(folder: Path, known: Known, *, data_sha256: str) -> Trained:
             f"{folder} was trained on other data (checksum {about.data_sha256[:12]}) than those at hand"
             f" ({data_sha256[:12]}): name the --data-dir that it was trained on, or train on this one"
         )
-    model = models.build(about.model, known, seed=about.seed, **about.settings)
     try:
+        model = models.build(about.model, known, seed=about.seed, **about.settings)
         state = load_file(folder / WEIGHTS)
         return Trained(about, model.restore(state), state[_ITEM_VECTORS])
-    # What another version of the model has written has other names or shapes.
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    # What another version of the model has written has other names, kinds or shapes.
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise StudyError(
             f"{folder} does not fit this version of {about.model} ({first_line(error)}): {_REMEDY}"
         ) from error
