@@ -389,10 +389,10 @@ def test_no_folder_of_something_else_is_replaced(world, tmp_path, capsys):
     ("name", "old", "new", "word"),
     [
         ("ratings.csv", ",964982705\n", ",nan\n", "'nan'"),
-        ("ratings.csv", "\n2,2,", "\n2,2,7.0,964982705\n2,2,", "7"),
-        ("ratings.csv", "\n2,2,", "\n2,2,nan,964982705\n2,2,", "'nan'"),
-        ("ratings.csv", "\n2,2,", "\n2,2,0.7,964982705\n2,2,", "0.7"),
-        ("ratings.csv", "\n2,2,", "\n2,2,4.0,964982705\n2,2,", "twice"),
+        ("ratings.csv", "\n1,2,", "\n1,2,7.0,964982705\n1,2,", "7"),
+        ("ratings.csv", "\n1,2,", "\n1,2,nan,964982705\n1,2,", "'nan'"),
+        ("ratings.csv", "\n1,2,", "\n1,2,0.7,964982705\n1,2,", "0.7"),
+        ("ratings.csv", "\n1,2,", "\n1,2,4.0,964982705\n1,2,", "twice"),
         ("tags.csv", "\n9,1,", "\n9,777,", "777"),
     ],
 )
@@ -415,31 +415,46 @@ def test_line_ends_of_windows_and_missing_tags_change_nothing(world, tmp_path):
     assert prepared.read(tmp_path / "without").summary.n_tags == 0
 
 
-def test_the_program_answers_and_a_killed_training_leaves_no_model(world, tmp_path):
-    start = [sys.executable, "-m", "dualrec_utils"]
-    data = ["--data-dir", str(world / "data")]
-    keywords = {"cwd": config.PACKAGE_ROOT, "capture_output": True, "text": True, "check": False}
+def test_the_program_answers_without_torch_in_any_terminal(world):
+    start = "import sys; from dualrec_utils.__main__ import main; status = main(sys.argv[1:])"
+    start += "; assert 'torch' not in sys.modules; raise SystemExit(status)"
+    options = [
+        "--data-dir",
+        world / "data",
+        "--model-path",
+        world / "bayesian",
+        "--titles",
+        "le fabuleux destin",
+    ]
     asked = subprocess.run(
-        [*start, "recommend", *data, "--model-path", str(world / "bayesian"), "--user-id", "1"],
-        **keywords,
+        [sys.executable, "-c", start, "recommend", *options],
+        cwd=config.PACKAGE_ROOT,
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert asked.returncode == 0 and "rank" in asked.stdout
-    imported = "import sys; from dualrec_utils.__main__ import main; main(sys.argv[1:])"
-    imported += "; assert 'torch' not in sys.modules"
-    words = ["recommend", *data, "--model-path", str(world / "bayesian"), "--text", "War."]
-    light = subprocess.run([sys.executable, "-c", imported, *words], **keywords)
-    assert light.returncode == 0, light.stderr
+    assert asked.returncode == 0, asked.stderr
+    assert "Am?lie" in asked.stdout
+
+
+def test_a_killed_training_leaves_no_model(world, tmp_path):
     slow = write_config(tmp_path / "slow.yaml", "bayesian", n_sweeps=10**6)
     into = tmp_path / "model"
+    options = ["--data-dir", world / "data", "--output-dir", into, "--config-path", slow]
     training = subprocess.Popen(
-        [*start, "train", *data, "--output-dir", str(into), "--config-path", str(slow)],
+        [sys.executable, "-m", "dualrec_utils", "train", *options],
         cwd=config.PACKAGE_ROOT,
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert "training" in training.stdout.readline()
-    training.kill()
-    training.wait()
-    training.stdout.close()
+    with training:
+        assert "training" in training.stdout.readline()
+        training.kill()
     assert not into.exists()
+    assert train_into(world, into) == 0
+
+
+def train_into(world, into):
+    config_path = write_config(into.with_suffix(".yaml"), "biases")
+    return run("train", data_dir=world / "data", output_dir=into, config_path=config_path)

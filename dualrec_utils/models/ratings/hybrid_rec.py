@@ -53,9 +53,12 @@ class HybridRecModel(TextModel):
     def _fit(self, ratings: Rows) -> None:
         self._learn_texts(ratings)
         with reproducible(self.seed):
-            self._networks = nn.ModuleList([_network(self.user_vectors), _network(self.item_vectors)])
+            self._networks = self._unfitted()
             self._train(ratings)
         self._ready()
+
+    def _unfitted(self) -> nn.ModuleList:
+        return nn.ModuleList([_network(self.user_vectors), _network(self.item_vectors)])
 
     def _ready(self) -> None:
         """What is asked for later, once for all."""
@@ -67,7 +70,7 @@ class HybridRecModel(TextModel):
 
     def _restore(self, state: Mapping[str, np.ndarray]) -> None:
         super()._restore(state)
-        self._networks = nn.ModuleList([_network(self.user_vectors), _network(self.item_vectors)])
+        self._networks = self._unfitted()
         weights = take_under("networks", state)
         self._networks.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
         self._ready()
