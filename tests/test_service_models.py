@@ -272,6 +272,8 @@ def test_what_cannot_be_recommended(world, capsys, options, words):
         ("model: svdpp\nsettings: {n_factor: 3}", ["settings.n_factor", "n_factors"]),
         ("model: svdpp\nsettings: {n_factors: ten}", ["settings.n_factors", "'ten'", "from 1"]),
         ("model: svdpp\nsettings: {n_factors: true}", ["settings.n_factors", "True"]),
+        ("model: svdpp\nsettings: {n_factors: 100000000}", ["settings.n_factors", "to 1000"]),
+        ("model: {a: b}\nsettings: {1: 2}", ["model is"]),
         ("model: svdpp\nsettings: {penalty: 0}", ["settings.penalty", "above 0"]),
         ("model: svdpp\nsettings: {penalty: .nan}", ["settings.penalty", "above 0"]),
         ("model: svdpp\nsettings: [1]", ["settings is [1]"]),

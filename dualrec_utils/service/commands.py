@@ -55,6 +55,7 @@ def preprocess(
         raise StudyError(f"--variant {variant} has thresholds of its own: leave out {', '.join(given)}")
     _log.info("reading %s", data_dir)
     read = folder.read(data_dir)
+    prepared.check_stars(read, data_dir)
     least, line = thresholds.Thresholds(**given), ""
     if variant:
         least, line = thresholds.variant(variant, read.ratings, read.tags)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import files
-from dualrec_utils.core.config import GENRE_LIST, ITEM, RATING, USER
+from dualrec_utils.core.catalog import title_with_year
+from dualrec_utils.core.config import GENRE_LIST, ITEM, RATING, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError, first_line
 from dualrec_utils.models.ratings.base import Known
 
@@ -30,6 +32,10 @@ TRAIN, TEST = "train", "test"
 TEST_SHARE, _SEED = 0.2, 0
 _SUMMARY = "summary.json"
 _FRAMES = ("ratings", "items", "tags", "users")
+# Files of the editions that have no half stars: 100K's ratings, 1M's users.
+_WHOLE_STARS = ("u.data", "users.dat")
+# Characters of a title that are shown.
+_LONGEST = 60
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,12 @@ class Prepared:
         scale = (self.summary.stars[0], self.summary.stars[-1])
         return Known(self.items, self.users, self.tags, scale)
 
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Item id -> title and year to be shown: short, and without what would move a terminal's cursor."""
+        columns = zip(self.items[ITEM].tolist(), self.items[TITLE], self.items[YEAR], strict=True)
+        return {item: _shown(title_with_year(title, year)) for item, title, year in columns}
+
     def part(self, name: str) -> pd.DataFrame:
         """Ratings of a part."""
         return self.ratings[self.ratings[PART] == name]
@@ -112,13 +124,36 @@ def write(read: Folder, output_dir: Path, *, least: Thresholds) -> Summary:
         n_users=ratings[USER].nunique(),
         n_items=len(items),
         n_tags=len(tags),
-        sha256=_digest(frames),
+        sha256=_digest(frames, read.stars),
     )
     with files.replacing_folder(output_dir.resolve()) as temporary:
         for name, frame in frames.items():
             files.write_parquet(frame, temporary / f"{name}.parquet")
         files.write_json(asdict(summary), temporary / _SUMMARY)
     return summary
+
+
+def _shown(text: str) -> str:
+    text = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def check_stars(read: Folder, data_dir: Path) -> None:
+    """Refuse half stars in an edition that has none.
+
+    Args:
+        read: what `data_dir` holds, as :func:`datasets.folder.read` returns it.
+
+    Raises:
+        StudyError: naming file, number of the rating and value.
+    """
+    halves = read.ratings[RATING] % 1 != 0
+    if halves.any() and any((data_dir / name).is_file() for name in _WHOLE_STARS):
+        first = halves.idxmax()
+        raise StudyError(
+            f"{data_dir}: rating {first + 1} of the file is {read.ratings[RATING][first]}; this edition has"
+            " whole stars from 1 to 5: correct the file, or unpack GroupLens' archive again"
+        )
 
 
 def check_free(output_dir: Path, names: Collection[str], *, command: str) -> None:
@@ -155,7 +190,7 @@ def read(data_dir: Path) -> Prepared:
     summary = files.read_json(data_dir / _SUMMARY, Summary)
     try:
         frames = {name: pd.read_parquet(data_dir / f"{name}.parquet") for name in _FRAMES}
-        together = _digest(frames) == summary.sha256
+        together = _digest(frames, summary.stars) == summary.sha256
     # pyarrow's exceptions are ValueErrors; a column that is not there is a KeyError.
     except (OSError, ValueError, KeyError) as error:
         raise StudyError(
@@ -166,11 +201,11 @@ def read(data_dir: Path) -> Prepared:
     return Prepared(**frames, summary=summary)
 
 
-def _digest(frames: Mapping[str, pd.DataFrame]) -> str:
-    """SHA-256 of the four frames, of ratings without their times."""
+def _digest(frames: Mapping[str, pd.DataFrame], stars: tuple[float, ...]) -> str:
+    """SHA-256 of the four frames, of ratings without their times, and of the values of a rating."""
     ratings = frames["ratings"]
     numbers = np.ascontiguousarray(ratings[[USER, ITEM, RATING]].to_numpy(dtype="<f8"))
     items = frames["items"].assign(**{GENRE_LIST: ["|".join(of) for of in frames["items"][GENRE_LIST]]})
-    texts = [",".join(ratings[PART])]
+    texts = [",".join(ratings[PART]), repr([float(value) for value in stars])]
     texts += [frame.to_csv(index=False) for frame in (items, frames["tags"], frames["users"])]
     return hashlib.sha256(numbers.tobytes() + "\n".join(texts).encode()).hexdigest()

@@ -13,8 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.core.catalog import title_with_year
-from dualrec_utils.core.config import GENRE_LIST, ITEM, RATING, TITLE, USER, YEAR
+from dualrec_utils.core.config import GENRE_LIST, ITEM, RATING, USER
 from dualrec_utils.models.ratings import explanations
 from dualrec_utils.models.ratings.biases import Biases
 from dualrec_utils.models.ratings.explanations import Evidence
@@ -64,8 +63,6 @@ def _evidence(
     mean = np.mean(list(rated.values())) if rated else 0.0
     liked = [item for item, rating in rated.items() if rating >= mean]
     near = _similarities(data, [*items, *liked])[: len(items), len(items) :]
-    columns = zip(data.items[ITEM].tolist(), data.items[TITLE], data.items[YEAR], strict=True)
-    names = {item: title_with_year(title, year) for item, title, year in columns}
     genres = dict(zip(data.items[ITEM].tolist(), data.items[GENRE_LIST], strict=True))
     tags = data.tags.assign(tag=data.tags["tag"].astype(str).str.strip().str.lower())
     tags = tags[tags[ITEM].isin([*items, *liked])].groupby(ITEM)["tag"].agg(set).to_dict()
@@ -79,9 +76,9 @@ def _evidence(
         best = best[:_N_ITEMS]
         found.append(
             Evidence(
-                names[item],
+                data.names[item],
                 float(prediction),
-                [(names[one], rated[one]) for one in best],
+                [(data.names[one], rated[one]) for one in best],
                 _shared(genres[item], [genres[one] for one in best]),
                 _shared(sorted(tags.get(item, ())), [tags.get(one, ()) for one in best])[:_N_TAGS],
             )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,8 +84,8 @@ def recommend(
     # Of equal predictions the lower id comes first.
     order = [row for row in np.argsort(-predictions, kind="stable") if allowed[row]][:n]
     if len(order) < n:
-        about.append(f"only {len(order)} movies are left to recommend: --include-watched adds the others")
-    names = _names(data.items)
+        others = "" if include_watched else ": --include-watched adds the others"
+        about.append(f"there are no more movies to recommend{others}")
     why = reasons.of(
         data, data.items[ITEM].iloc[order].tolist(), predictions[order], rated=rated, given=not new
     )
@@ -92,7 +93,7 @@ def recommend(
         {
             "rank": range(1, len(order) + 1),
             "rating": predictions[order],
-            TITLE: [names[item] for item in data.items[ITEM].iloc[order]],
+            TITLE: [data.names[item] for item in data.items[ITEM].iloc[order]],
             "why": why,
         }
     )
@@ -120,8 +121,8 @@ def _somebody_new(
 ) -> tuple[Profile, set[int], list[str]]:
     """What the model is told, the items that were named, and lines that say so."""
     highest = data.known.scale[1]
-    items = [_found(title, data.items) for title in titles]
-    named, about, names = set(items), [], _names(data.items)
+    items = [_found(title, data) for title in titles]
+    named, about, names = set(items), [], data.names
     if items:
         listed = ", ".join(names[item] for item in items)
         about.append(f"counted as rated {highest:g}: {listed}")
@@ -161,7 +162,7 @@ def _check_characters(option: str, text: str) -> None:
         ) from error
 
 
-def _found(title: str, items: pd.DataFrame) -> int:
+def _found(title: str, data: Prepared) -> int:
     """The id of the one item of a title, with its year or without, or of one of its alternative titles.
 
     Raises:
@@ -169,47 +170,34 @@ def _found(title: str, items: pd.DataFrame) -> int:
     """
     _check_characters("--titles", title)
     ids: dict[str, set[int]] = {}
-    names = _names(items)
-    for item, plain, year in zip(items[ITEM], items[TITLE], items[YEAR], strict=True):
+    # As it is written: a title of signs alone has no normal form.
+    exact: set[int] = set()
+    columns = zip(data.items[ITEM].tolist(), data.items[TITLE], data.items[YEAR], strict=True)
+    for item, plain, year in columns:
+        if title in (plain, title_with_year(plain, year)):
+            exact.add(item)
         for one in {plain, *named_as(plain)}:
             for form in (one, title_with_year(one, year)):
-                ids.setdefault(normal_form(form), set()).add(int(item))
-    # A title of signs alone has no normal form.
-    exact = {item for item, name in names.items() if title in (name, name.rsplit(" (", 1)[0])}
+                ids.setdefault(normal_form(form), set()).add(item)
     hits = exact or ids.get(normal_form(title) or title, set())
     if len(hits) == 1:
         return hits.pop()
     if hits:
-        listed = ", ".join(sorted(names[item] for item in hits))
-        raise StudyError(f"--titles {title!r} names {len(hits)} movies: say which of {listed}")
+        listed = ", ".join(sorted(data.names[item] for item in hits))
+        raise StudyError(f"--titles {reprlib.repr(title)} names {len(hits)} movies: say which of {listed}")
     from rapidfuzz import process
 
     near = process.extract(normal_form(title), list(ids), limit=3)
-    listed = ", ".join(dict.fromkeys(names[min(ids[form])] for form, _, _ in near))
-    raise StudyError(f"--titles {title!r} is none of the {len(items)} movies; most similar: {listed}")
+    listed = ", ".join(dict.fromkeys(data.names[min(ids[form])] for form, _, _ in near))
+    raise StudyError(
+        f"--titles {reprlib.repr(title)} is none of the {len(data.items)} movies; most similar: {listed}"
+    )
 
 
-def _names(items: pd.DataFrame) -> Mapping[int, str]:
-    columns = zip(items[ITEM].tolist(), items[TITLE], items[YEAR], strict=True)
-    return {item: title_with_year(title, year) for item, title, year in columns}
-
-
-def as_text(found: Recommendations, *, longest_title: int = 50) -> str:
-    """Lines to be printed. Characters that would move the cursor or colour the screen are taken out."""
-    titles = [_shortened(_printable(title), longest_title) for title in found.rows[TITLE]]
-    width = max(map(len, titles), default=0)
-    lines = [_printable(line) for line in found.about]
-    lines.append(f"rank  rating  {'title':{width}}  why")
-    for rank, rating, title, why in zip(
-        found.rows["rank"], found.rows["rating"], titles, found.rows["why"], strict=True
-    ):
-        lines.append(f"{rank:4}  {rating:6.2f}  {title:{width}}  {_printable(why)}".rstrip())
+def as_text(found: Recommendations) -> str:
+    """Lines to be printed."""
+    width = max(map(len, found.rows[TITLE]), default=0)
+    lines = [*found.about, f"rank  rating  {'title':{width}}  why"]
+    for row in found.rows.itertuples():
+        lines.append(f"{row.rank:4}  {row.rating:6.2f}  {row.title:{width}}  {row.why}".rstrip())
     return "\n".join(lines)
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
-def _shortened(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -8,6 +8,7 @@ settings: {n_factors: 20}
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,9 @@ from dualrec_utils.models import ratings as models
 # The most accurate of the models, and the one that is trained without a config.
 DEFAULT = "bayesian"
 _LARGEST_SEED = 2**32 - 1
-# Whole numbers are 1 or more, but for these.
+# Whole numbers are from 1 on, but for these. More than these would fill any memory, or never end.
 _LEAST = {"burn_in": 0, "batch_size": 2}
+_MOST, _MOST_OF_ALL = {"n_factors": 1000}, 1_000_000
 # Other numbers are above 0, but for these, which may be 0.
 _MAY_BE_0 = frozenset(
     (
@@ -78,7 +80,7 @@ def read(path: Path | None) -> Config:
 def _settings(config: Config) -> dict[str, Any]:
     given = {} if config.settings is None else config.settings
     if not isinstance(given, dict):
-        raise StudyError(f"settings is {given!r}; it holds lines `name: value`")
+        raise StudyError(f"settings is {reprlib.repr(given)}; it holds lines `name: value`")
     return _checked("settings", given, models.model_class(config.model).defaults)
 
 
@@ -102,15 +104,17 @@ def _checked(place: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) 
         elif isinstance(default, bool):
             checked[name] = _one_of(key, value, (True, False))
         elif isinstance(default, int):
-            checked[name] = _whole(key, value, _LEAST.get(name, 1))
+            checked[name] = _whole(key, value, _LEAST.get(name, 1), _MOST.get(name, _MOST_OF_ALL))
         elif isinstance(default, float):
             checked[name] = _number(name, key, value)
         elif isinstance(default, tuple):
             if not isinstance(value, list) or not all(isinstance(member, str) for member in value):
-                raise StudyError(f"{key} is {value!r}; it is a list of names such as {list(default)}")
+                raise StudyError(
+                    f"{key} is {reprlib.repr(value)}; it is a list of names such as {list(default)}"
+                )
             checked[name] = value
         elif not isinstance(value, str):
-            raise StudyError(f"{key} is {value!r}; it is a word such as {default}")
+            raise StudyError(f"{key} is {reprlib.repr(value)}; it is a word such as {default}")
         else:
             checked[name] = value
     return checked
@@ -118,7 +122,7 @@ def _checked(place: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) 
 
 def _of_members(key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(of, dict) for of in value.values()):
-        raise StudyError(f"{key} is {value!r}; it holds lines `model: {{setting: value}}`")
+        raise StudyError(f"{key} is {reprlib.repr(value)}; it holds lines `model: {{setting: value}}`")
     return {
         _one_of(key, model, tuple(models.REGISTRY)): _checked(
             f"{key}.{model}", of, models.model_class(model).defaults
@@ -131,14 +135,13 @@ def _one_of(key: str, value: Any, allowed: tuple[Any, ...]) -> Any:
     # 1 is no `true`.
     if not any(type(value) is type(one) and value == one for one in allowed):
         words = ", ".join(str(one).lower() if isinstance(one, bool) else one for one in allowed)
-        raise StudyError(f"{key} is {value!r}; allowed: {words}")
+        raise StudyError(f"{key} is {reprlib.repr(value)}; allowed: {words}")
     return value
 
 
-def _whole(key: str, value: Any, least: int, most: int | None = None) -> int:
-    if type(value) is not int or value < least or (most is not None and value > most):
-        upwards = f" to {most}" if most is not None else " on"
-        raise StudyError(f"{key} is {value!r}; allowed: whole numbers from {least}{upwards}")
+def _whole(key: str, value: Any, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise StudyError(f"{key} is {reprlib.repr(value)}; allowed: whole numbers from {least} to {most}")
     return value
 
 
@@ -148,5 +151,7 @@ def _number(name: str, key: str, value: Any) -> float:
     if not above or math.isinf(number) or (name in _BELOW_1 and number >= 1):
         allowed = "from 0" if name in _MAY_BE_0 else "above 0"
         allowed += " and below 1" if name in _BELOW_1 else ""
-        raise StudyError(f"{key} is {value!r}; allowed: numbers {allowed}, written as 0.001 or 1.0e-3")
+        raise StudyError(
+            f"{key} is {reprlib.repr(value)}; allowed: numbers {allowed}, written as 0.001 or 1.0e-3"
+        )
     return number
