@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from dualrec_utils.core.config import ITEM, RATING, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.titles import named_as, normal_form
 from dualrec_utils.models.ratings import folder
-from dualrec_utils.models.ratings.base import Profile
+from dualrec_utils.models.ratings.base import NotSupported, Profile
 from dualrec_utils.models.ratings.encoder import MAX_PIECES, SentenceEncoder
 from dualrec_utils.service import prepared, reasons
 from dualrec_utils.service.prepared import Prepared
@@ -71,7 +71,10 @@ def recommend(
     if new:
         profile, named, about = _somebody_new(trained, data, text, titles)
         pairs = pd.DataFrame({USER: _NEW, ITEM: data.items[ITEM]})
-        predictions = trained.model.predict(pairs, profiles={_NEW: profile})
+        try:
+            predictions = trained.model.predict(pairs, profiles={_NEW: profile})
+        except NotSupported as error:
+            raise StudyError(f"{error}: for somebody new train another model, such as bayesian") from error
         rated, name = profile.ratings, "somebody new"
     else:
         rated, about = _known_user(data, user_id)
@@ -121,7 +124,8 @@ def _somebody_new(
 ) -> tuple[Profile, set[int], list[str]]:
     """What the model is told, the items that were named, and lines that say so."""
     highest = data.known.scale[1]
-    items = [_found(title, data) for title in titles]
+    forms = _forms(data) if titles else {}
+    items = [_found(title, data, forms) for title in titles]
     named, about, names = set(items), [], data.names
     if items:
         listed = ", ".join(names[item] for item in items)
@@ -162,33 +166,38 @@ def _check_characters(option: str, text: str) -> None:
         ) from error
 
 
-def _found(title: str, data: Prepared) -> int:
-    """The id of the one item of a title, with its year or without, or of one of its alternative titles.
+def _forms(data: Prepared) -> dict[str, set[int]]:
+    """Normal form of each title, with its year and without, and of its alternative titles -> item ids."""
+    forms: dict[str, set[int]] = {}
+    columns = zip(data.items[ITEM].tolist(), data.items[TITLE], data.items[YEAR], strict=True)
+    for item, title, year in columns:
+        for one in {title, *named_as(title)}:
+            for form in (one, title_with_year(one, year)):
+                # A title of signs alone has no normal form.
+                forms.setdefault(normal_form(form) or form, set()).add(item)
+    return forms
+
+
+def _found(title: str, data: Prepared, forms: Mapping[str, set[int]]) -> int:
+    """The id of the one item of a title.
+
+    Args:
+        forms: of :func:`_forms`.
 
     Raises:
         StudyError: where there is none (naming the most similar ones) or more than one.
     """
     _check_characters("--titles", title)
-    ids: dict[str, set[int]] = {}
-    # As it is written: a title of signs alone has no normal form.
-    exact: set[int] = set()
-    columns = zip(data.items[ITEM].tolist(), data.items[TITLE], data.items[YEAR], strict=True)
-    for item, plain, year in columns:
-        if title in (plain, title_with_year(plain, year)):
-            exact.add(item)
-        for one in {plain, *named_as(plain)}:
-            for form in (one, title_with_year(one, year)):
-                ids.setdefault(normal_form(form), set()).add(item)
-    hits = exact or ids.get(normal_form(title) or title, set())
+    hits = forms.get(normal_form(title) or title, set())
     if len(hits) == 1:
-        return hits.pop()
+        return next(iter(hits))
     if hits:
         listed = ", ".join(sorted(data.names[item] for item in hits))
         raise StudyError(f"--titles {reprlib.repr(title)} names {len(hits)} movies: say which of {listed}")
     from rapidfuzz import process
 
-    near = process.extract(normal_form(title), list(ids), limit=3)
-    listed = ", ".join(dict.fromkeys(data.names[min(ids[form])] for form, _, _ in near))
+    near = process.extract(normal_form(title), list(forms), limit=3)
+    listed = ", ".join(dict.fromkeys(data.names[min(forms[form])] for form, _, _ in near))
     raise StudyError(
         f"--titles {reprlib.repr(title)} is none of the {len(data.items)} movies; most similar: {listed}"
     )
