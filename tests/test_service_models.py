@@ -195,7 +195,7 @@ def test_a_user_is_recommended_what_is_not_rated_and_why(world, capsys):
     assert "You gave" in everything[0][2]
     left, head = recommend(world, capsys, user_id=3, n_recommendations=99)
     assert len(left) == N_ITEMS - len(seen)
-    assert any("only" in line for line in head)
+    assert any("--include-watched" in line for line in head)
 
 
 def test_somebody_new_is_known_by_titles(world, capsys):
