@@ -226,6 +226,11 @@ def _parser() -> argparse.ArgumentParser:
     service.add_preprocess(
         add("preprocess", service.preprocess, "filter a MovieLens folder and cut off test ratings")
     )
+    service.add_train(add("train", service.train, "train a rating model on prepared data"))
+    service.add_evaluate(add("evaluate", service.evaluate, "measure a trained rating model"))
+    service.add_recommend(
+        add("recommend", service.recommend, "recommend movies to a user, or somebody new")
+    )
     studies = commands.add_parser("study", help="run a study beside the pipeline")
     _add_studies(studies.add_subparsers(title="studies", metavar="STUDY", required=True))
     return parser

@@ -7,6 +7,7 @@ are 768 numbers of a hosted encoder, ours 384 of all-MiniLM-L6-v2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch.nn import functional
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.reproducible import reproducible
 from dualrec_utils.models.ratings import texts
-from dualrec_utils.models.ratings.base import Known, Profile, Rows
+from dualrec_utils.models.ratings.base import Known, Profile, Rows, put_under, take_under
 from dualrec_utils.models.ratings.text_model import TextModel
 
 ALLOWED = {"output": ("dot", "cosine", "linear"), "networks": ("deep", "linear")}
@@ -59,12 +60,28 @@ class HybridRecModel(TextModel):
     def _fit(self, ratings: Rows) -> None:
         self._learn_texts(ratings)
         with reproducible(self.seed):
-            sides = (self.user_vectors, self.item_vectors)
-            make = _network if self.networks == "deep" else _layer
-            self._networks = nn.ModuleList([make(vectors.shape[1]) for vectors in sides])
+            self._networks = self._unfitted()
             self._train(ratings)
-        # What is asked for later, once for all.
+        self._ready()
+
+    def _unfitted(self) -> nn.ModuleList:
+        make = _network if self.networks == "deep" else _layer
+        return nn.ModuleList([make(vectors.shape[1]) for vectors in (self.user_vectors, self.item_vectors)])
+
+    def _ready(self) -> None:
+        """What is asked for later, once for all."""
         self._users, self._items = self._mapped(0, self.user_vectors), self._mapped(1, self.item_vectors)
+
+    def _state(self) -> dict[str, np.ndarray]:
+        weights = {name: tensor.numpy() for name, tensor in self._networks.state_dict().items()}
+        return super()._state() | put_under("networks", weights)
+
+    def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        super()._restore(state)
+        self._networks = self._unfitted()
+        weights = take_under("networks", state)
+        self._networks.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+        self._ready()
 
     def _train(self, ratings: Rows) -> None:
         sides = [torch.from_numpy(vectors) for vectors in (self.user_vectors, self.item_vectors)]
