@@ -328,6 +328,15 @@ def test_other_targets_under_one_condition_are_refused():
         tables.values(every.iloc[1:4], TARGETS, by=USER, k=10, **INTERVALS)
 
 
+def test_levels_by_hand():
+    # Means of others: item 10: 4, item 20: 2, item 30: 1; nobody else rated 40.
+    found = tables.levels(hand(), [0, 1, 2])
+    assert found.drop("targets").to_dict() == pytest.approx(
+        {"first 1": 1, "first 2": 0.5, "all known": 4 / 3}
+    )
+    assert np.isnan(found["targets"])
+
+
 def test_metric_keys():
     table = tables.values(said("a", [4, 1, 4, 4], text=TASTES), TARGETS, by=USER, k=10, **INTERVALS)
     flat = tables.flatten({"users": table})
@@ -356,7 +365,6 @@ def test_the_figure_shows_every_value(figures_closed):
         ({"counts": [0, 3, 3]}, "ascend from 0"),
         ({"hybrid": "bayesain"}, "hybrid has bayesain, which models lacks"),
         ({"item_models": ["biases"]}, "item_models lacks item_mean"),
-        ({"item_ends": ["biases"]}, "both have biases"),
         ({"n_explained": 10_000}, "n_explained is 10000 of n_users"),
         ({"n_users": 1}, "n_users is 1"),
         ({"language_model": "gpt"}, "language_model is 'gpt'; models of zero_shot_llm"),

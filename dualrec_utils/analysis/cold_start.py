@@ -8,11 +8,11 @@ import pandas as pd
 
 from dualrec_utils.analysis import ratings as analysis
 from dualrec_utils.core import evaluation, ratings as rules
-from dualrec_utils.core.config import SYSTEM, USER
+from dualrec_utils.core.config import ITEM, RATING, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.ratings import RATING_ID
 from dualrec_utils.models.ratings.cold_figures import in_order
-from dualrec_utils.models.ratings.cold_start import N_KNOWN, NOTHING, SAID
+from dualrec_utils.models.ratings.cold_start import N_KNOWN, NOTHING, SAID, HeldOut
 from dualrec_utils.show.tables import with_interval
 
 METRIC, NDCG = "metric", "ndcg"
@@ -151,6 +151,27 @@ def wide(
     asked = [name for name in systems if any(name == system for system, _ in cells)]
     rows = [[cells.get((name, number), "–") for number in numbers] for name in asked]
     return pd.DataFrame(rows, index=pd.Index(asked, name=SYSTEM), columns=pd.Index(numbers, name=N_KNOWN))
+
+
+def levels(held: HeldOut, counts: Sequence[int]) -> pd.Series:
+    """How far ratings of held-out users lie above their items' training means, on average over users.
+
+    Args:
+        held: users held out.
+        counts: numbers of first known ratings.
+
+    Returns:
+        Mean over users of each user's mean, by "first 1", ..., "all known", "targets"; items that nobody in
+        training rated do not count.
+    """
+    means = held.others.groupby(ITEM)[RATING].mean()
+    parts = {f"first {n}": held.first(n) for n in counts if n}
+    parts |= {"all known": held.known, "targets": held.targets}
+    above = {
+        name: part.assign(above=part[RATING] - part[ITEM].map(means)).groupby(USER)["above"].mean().mean()
+        for name, part in parts.items()
+    }
+    return pd.Series(above, name="stars above the items' means", dtype="float64")
 
 
 def with_not_possible(table: pd.DataFrame, not_possible: pd.DataFrame) -> pd.DataFrame:
