@@ -329,12 +329,23 @@ def test_other_targets_under_one_condition_are_refused():
 
 
 def test_levels_by_hand():
-    # Means of others: item 10: 4, item 20: 2, item 30: 1; nobody else rated 40.
-    found = tables.levels(hand(), [0, 1, 2])
-    assert found.drop("targets").to_dict() == pytest.approx(
-        {"first 1": 1, "first 2": 0.5, "all known": 4 / 3}
+    # Every item has mean 3 in training. Three users whose level of the first rating is that of the targets,
+    # and whose second rating says the contrary.
+    others = frame([(9, i, 3) for i in (10, 20, 30)])
+    known = frame(
+        [
+            (u, i, r)
+            for u, rs in enumerate([(1, 5), (3, 3), (5, 1)])
+            for i, r in zip((10, 20), rs, strict=True)
+        ]
     )
-    assert np.isnan(found["targets"])
+    targets = frame([(0, 30, 2), (1, 30, 3), (2, 30, 4)])
+    held = HeldOut(USER, others, known, targets)
+    found = tables.levels(held, [0, 1], seed=0)
+    assert found["first"].to_dict() == pytest.approx({1: 1.0})
+    turned = tables.levels(replace(held, known=known[::-1]), [1], seed=0)
+    assert turned["first"].to_dict() == pytest.approx({1: -1.0})
+    assert found["drawn"].between(-1, 1).all()
 
 
 def test_metric_keys():

@@ -153,25 +153,32 @@ def wide(
     return pd.DataFrame(rows, index=pd.Index(asked, name=SYSTEM), columns=pd.Index(numbers, name=N_KNOWN))
 
 
-def levels(held: HeldOut, counts: Sequence[int]) -> pd.Series:
-    """How far ratings of held-out users lie above their items' training means, on average over users.
+def levels(held: HeldOut, counts: Sequence[int], *, seed: int) -> pd.DataFrame:
+    """How much a few known ratings say of a user's level in the targets.
+
+    A level is the mean of how far a user's ratings lie above their items' training means; items that nobody
+    in training rated do not count.
 
     Args:
         held: users held out.
-        counts: numbers of first known ratings.
+        counts: numbers of known ratings.
+        seed: of the draw.
 
     Returns:
-        Mean over users of each user's mean, by "first 1", ..., "all known", "targets"; items that nobody in
-        training rated do not count.
+        Indexed by `n_known`, the positive counts: correlation over users between the level in the targets
+        and that in the `first` so many known ratings, and in as many `drawn` of all the known ones.
     """
     means = held.others.groupby(ITEM)[RATING].mean()
-    parts = {f"first {n}": held.first(n) for n in counts if n}
-    parts |= {"all known": held.known, "targets": held.targets}
-    above = {
-        name: part.assign(above=part[RATING] - part[ITEM].map(means)).groupby(USER)["above"].mean().mean()
-        for name, part in parts.items()
-    }
-    return pd.Series(above, name="stars above the items' means", dtype="float64")
+
+    def level(part: pd.DataFrame) -> pd.Series:
+        return part.assign(above=part[RATING] - part[ITEM].map(means)).groupby(USER)["above"].mean()
+
+    late, shuffled = level(held.targets), held.known.sample(frac=1, random_state=seed)
+    numbers = [n for n in counts if n]
+    rows = [
+        (late.corr(level(held.first(n))), late.corr(level(shuffled.groupby(USER).head(n)))) for n in numbers
+    ]
+    return pd.DataFrame(rows, columns=["first", "drawn"], index=pd.Index(numbers, name=N_KNOWN))
 
 
 def with_not_possible(table: pd.DataFrame, not_possible: pd.DataFrame) -> pd.DataFrame:
