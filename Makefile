@@ -33,7 +33,7 @@ override export DUALREC_DATA := $(CURDIR)/$(value DUALREC_DATA)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help profile setup repro test pipeline lint strip lab report bench verify nir search peers loo questions seeds order lock clean
+.PHONY: help profile setup repro test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -145,6 +145,9 @@ seeds: profile $(INSTALLED)  ## run again from other seeds of order and training
 
 order: profile $(INSTALLED)  ## measure what the order of ratings of one second does; after repro, an hour or two; PROFILE as above
 	@$(IN_FOLDER) && dualrec study order
+
+ratings: profile $(INSTALLED)  ## fit rating models from more seeds, part by part and on less data; after repro, some hours; PROFILE as above
+	@$(IN_FOLDER) && dualrec study ratings
 
 # uv resolves for every platform and Python version at once, in an environment of its own. Versions
 # already in requirements.txt are kept where requirements.in allows them. What torch alone pulls in

@@ -63,24 +63,34 @@ def check_params() -> int:
     for line in old_layout.tidy():
         print(f"dualrec: {line}", flush=True)
     values = params.load()
-    # Baselines know what their hyperparameters may be, the analysis how much it claims.
+    # Baselines and rating models know what their settings may be, the analysis how much it claims.
     import numpy as np
 
     from dualrec_utils.analysis import claims, significance
     from dualrec_utils.core import config
     from dualrec_utils.models import baselines
+    from dualrec_utils.models.ratings import settings as rating_settings
 
     significance.check_draws(
         claims.LARGEST_FAMILY,
         n_permutations=values.intervals.n_permutations,
         alpha=1 - values.intervals.confidence,
     )
-    for name, hyperparameters in values.baselines.models.items():
+    asked = {
+        f"baselines.models.{name}": lambda chosen=chosen, name=name: baselines.build(
+            name, np.array([1]), seed=0, **chosen
+        )
+        for name, chosen in values.baselines.models.items()
+    } | {
+        f"rating_hybrids.models.{name}": lambda chosen=chosen: rating_settings.check(chosen)
+        for name, chosen in values.rating_hybrids.models.items()
+    }
+    for place, build in asked.items():
         try:
-            baselines.build(name, np.array([1]), seed=0, **hyperparameters)
+            build()
         except StudyError as error:
             raise StudyError(
-                f"{config.PARAMS_FILE} has values that cannot be used: baselines.models.{name}: {error}"
+                f"{config.PARAMS_FILE} has values that cannot be used: {place}: {error}"
             ) from None
     return 0
 
@@ -119,6 +129,7 @@ _STUDIES = {
     ),
     ("seeds",): ("seeds:run_all", "run again from other seeds of order and training", ()),
     ("seed-values",): ("seeds:write_values", "write a seed's values, user by user", ()),
+    ("ratings",): ("ratings:run_all", "rating models: seeds, ablations, shares of the data", ("parts*",)),
     ("order",): ("order:run_all", "measure what the order inside a second does", ("models*",)),
     ("nir",): ("nir.experiment:run_study", "reproduce NIR", ()),
     ("peers", "export"): ("peers.recbole:export_data", "write the data for RecBole", ()),
@@ -214,6 +225,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("names", nargs="*", metavar="NAME", help="smollm2, qwen, ...; default all")
     service.add_preprocess(
         add("preprocess", service.preprocess, "filter a MovieLens folder and cut off test ratings")
+    )
+    service.add_train(add("train", service.train, "train a rating model on prepared data"))
+    service.add_evaluate(add("evaluate", service.evaluate, "measure a trained rating model"))
+    service.add_recommend(
+        add("recommend", service.recommend, "recommend movies to a user, or somebody new")
     )
     studies = commands.add_parser("study", help="run a study beside the pipeline")
     _add_studies(studies.add_subparsers(title="studies", metavar="STUDY", required=True))

@@ -138,14 +138,15 @@ LANGUAGE = {"zero_shot_llm", "lora_finetuning"}
 @pytest.mark.parametrize(
     ("edited", "stages_rerun"),
     [
-        ("models/language/prompts.py", {"movielm", "audit"} | LANGUAGE),
+        ("models/language/prompts.py", {"movielm", "audit", "cold_start"} | LANGUAGE),
         ("models/baselines/gru4rec.py", {"baselines", "audit"}),
-        ("models/backends/hosted.py", {"zero_shot_llm"}),
+        ("models/backends/hosted.py", {"zero_shot_llm", "cold_start"}),
         ("models/hybrids/fusion.py", {"rerank_ablation", "audit"}),
         ("models/finetuning/lora.py", {"lora_finetuning", "audit"}),
         ("datasets/prepare.py", {"data"}),
         ("datasets/another_parser.py", {"data"}),
-        ("show/charts.py", {"eda", "rerank_ablation", "results", "report"}),
+        ("models/ratings/svdpp.py", {"rating_hybrids", "cold_start"}),
+        ("show/charts.py", {"eda", "rerank_ablation", "results", "rating_hybrids", "cold_start", "report"}),
         ("analysis/verdict.py", {"results", "audit", "report"}),
         ("report/page.py", {"report"}),
         ("pipeline/running.py", set()),

@@ -1,7 +1,10 @@
 """`dualrec preprocess`: what it writes, and what it refuses without writing anything."""
 
+import json
+
 import pandas as pd
 import pytest
+from conftest import tiny_files
 
 from dualrec_utils.__main__ import main
 from dualrec_utils.core.errors import StudyError
@@ -88,4 +91,24 @@ def test_data_that_are_not_prepared_or_were_changed_are_refused(folder, tmp_path
         prepared.read(out)
     (out / "items.parquet").write_bytes(b"damaged")
     with pytest.raises(StudyError, match="run `dualrec preprocess` again"):
+        prepared.read(out)
+
+
+def test_an_edition_of_whole_stars_has_no_halves(tmp_path, capsys):
+    for name, content in tiny_files().items():
+        (tmp_path / name).write_bytes(content.replace(b"\t5\t", b"\t4.5\t", 1))
+    assert preprocess(tmp_path, tmp_path / "out") == 2
+    assert "4.5" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "u.data").write_bytes(tiny_files()["u.data"])
+    assert preprocess(tmp_path, tmp_path / "out") == 0
+    assert prepared.read(tmp_path / "out").summary.stars == (1, 2, 3, 4, 5)
+
+
+def test_a_scale_that_was_changed_is_noticed(folder, tmp_path):
+    out = tmp_path / "out"
+    preprocess(folder, out, *LEAST)
+    summary = json.loads((out / "summary.json").read_text())
+    (out / "summary.json").write_text(json.dumps(summary | {"stars": [0, 10]}))
+    with pytest.raises(StudyError, match="do not belong together"):
         prepared.read(out)

@@ -275,6 +275,66 @@ class Audit(Section):
             yield "baselines lacks most_popular: section 4 of notebook 08 measures others by it"
 
 
+class RatingHybrids(Section):
+    """Notebook 11."""
+
+    # system -> model, its settings, folds, profiles; `dualrec params` builds each.
+    models: dict[ModelName, dict[str, JsonValue]] = Field(min_length=1)
+    # Of models; one that a profile does not fit leaves its claim "not run".
+    with_text: str
+    without_text: str
+    hybrid: str
+    rival: str
+    list_length: int = Field(ge=2, le=100)
+    next_item: list[str]
+
+    def _faults(self) -> Iterator[str]:
+        if absent := {"global_mean", "biases"} - set(self.models):
+            yield f"models lacks {', '.join(sorted(absent))}: notebook 11 compares with them"
+        if absent := [name for name in self.next_item if name not in self.models]:
+            yield f"next_item has {', '.join(absent)}, which models lacks"
+
+
+class ColdStart(Section):
+    """Notebook 12."""
+
+    # system -> model and its settings.
+    models: dict[ModelName, dict[str, JsonValue]] = Field(min_length=1)
+    n_users: int = Field(ge=2, le=100_000)
+    n_tuning_users: int = Field(ge=0, le=100_000)
+    tuning_seed: int = Field(ge=0, le=2**32 - 1)
+    n_items: int = Field(ge=2, le=100_000)
+    n_targets: int = Field(ge=1, le=1_000)
+    counts: list[Annotated[int, Field(ge=0, le=1_000)]] = Field(min_length=1)
+    item_models: list[str] = Field(min_length=1)
+    n_ranked: int = Field(ge=1, le=100)
+    hybrid: str
+    without_text: str | None
+    n_explained: int = Field(ge=1, le=10_000)
+    n_recommended: int = Field(ge=1, le=100)
+    n_similar: int = Field(ge=1, le=20)
+    language_model: ModelName
+    max_new_tokens: int = Field(ge=8, le=512)
+
+    def _faults(self) -> Iterator[str]:
+        if absent := {"biases", "item_mean"} - set(self.models):
+            yield f"models lacks {', '.join(sorted(absent))}: notebook 12 compares with them"
+        if self.counts != sorted({0, *self.counts}):
+            yield f"counts is {self.counts}; they ascend from 0, each once"
+        if self.n_explained > self.n_users:
+            yield f"n_explained is {self.n_explained} of n_users {self.n_users}"
+        without = [] if self.without_text is None else [self.without_text]
+        for key, names in (
+            ("item_models", self.item_models),
+            ("hybrid", [self.hybrid]),
+            ("without_text", without),
+        ):
+            if absent := [name for name in names if name not in self.models]:
+                yield f"{key} has {', '.join(absent)}, which models lacks"
+        if absent := {"biases", "item_mean"} - set(self.item_models):
+            yield f"item_models lacks {', '.join(sorted(absent))}: notebook 12 compares with them"
+
+
 class Report(Section):
     """Stage `report`: the page a reader opens first."""
 
@@ -301,6 +361,8 @@ class Params(Section):
     rerank_ablation: RerankAblation
     results: Results
     audit: Audit
+    rating_hybrids: RatingHybrids
+    cold_start: ColdStart
     report: Report
 
     def _faults(self) -> Iterator[str]:
@@ -319,6 +381,11 @@ class Params(Section):
                 )
         if absent := [name for name in self.audit.baselines if name not in self.baselines.models]:
             yield f"audit: baselines has {', '.join(absent)}, which baselines.models lacks"
+        if (model := self.cold_start.language_model) not in self.zero_shot_llm.models:
+            yield (
+                f"cold_start: language_model is {model!r}; models of zero_shot_llm:"
+                f" {', '.join(self.zero_shot_llm.models)}"
+            )
         # A user has rated as many movies of the catalog as are kept at least, and none twice.
         n_items, free = self.data.n_items, self.data.n_items - self.data.min_interactions
         if self.audit.n_negatives > free:

@@ -50,6 +50,8 @@ STAGES = (
     Stage("rerank_ablation", 6),
     Stage("results", 7),
     Stage("audit", 8),
+    Stage("rating_hybrids", 11),
+    Stage("cold_start", 12),
     Stage("report"),
 )
 NAMES = tuple(stage.name for stage in STAGES)

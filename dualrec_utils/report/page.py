@@ -24,7 +24,10 @@ from dualrec_utils.show import paper
 from dualrec_utils.show.charts import save_figure
 
 # Stages shown one after the other below the results, each with its figures and tables.
-ROOMS = ("eda", "lstm", "baselines", "movielm", "zero_shot_llm", "lora_finetuning", "rerank_ablation")
+ROOMS = (
+    "eda", "lstm", "baselines", "movielm", "zero_shot_llm", "lora_finetuning", "rerank_ablation",
+    "rating_hybrids", "cold_start",
+)  # fmt: skip
 # Figures of other profiles that the page shows too.
 _OF_OTHERS = ("audit/ladder", "audit/stage_1", "report/figure_4", "lstm/figure_3")
 # Tables of notebook 07 that the page shows in a form of its own.

@@ -55,6 +55,7 @@ def preprocess(
         raise StudyError(f"--variant {variant} has thresholds of its own: leave out {', '.join(given)}")
     _log.info("reading %s", data_dir)
     read = folder.read(data_dir)
+    prepared.check_stars(read, data_dir)
     least, line = thresholds.Thresholds(**given), ""
     if variant:
         least, line = thresholds.variant(variant, read.ratings, read.tags)
@@ -69,8 +70,104 @@ def preprocess(
     return 0
 
 
+def add_train(command: argparse.ArgumentParser) -> None:
+    """Give a parser the arguments of :func:`train`."""
+    command.add_argument("--data-dir", type=Path, required=True, help="written by `dualrec preprocess`")
+    command.add_argument("--output-dir", type=Path, required=True, help="of the model, written whole")
+    command.add_argument(
+        "--config-path", type=Path, help="YAML with model, settings, seed; default: the most accurate model"
+    )
+
+
+def train(data_dir: Path, output_dir: Path, config_path: Path | None) -> int:
+    """Train a rating model on prepared data."""
+    from dualrec_utils.service import training
+
+    _start_logging("INFO", None)
+    _log.info("training on %s", data_dir)
+    done = training.train(data_dir, output_dir, config_path=config_path)
+    _log.info(
+        "%s trained on %d ratings in %.0f s: %s", done.model, done.n_ratings, done.seconds, output_dir
+    )
+    return 0
+
+
+def add_evaluate(command: argparse.ArgumentParser) -> None:
+    """Give a parser the arguments of :func:`evaluate`."""
+    command.add_argument("--data-dir", type=Path, required=True, help="that the model was trained on")
+    command.add_argument("--model-path", type=Path, required=True, help="written by `dualrec train`")
+    command.add_argument("--output-dir", type=Path, required=True, help="of metrics.json and users.csv")
+    command.add_argument("--batch-size", type=int, default=128, help="ratings at once; default 128")
+
+
+def evaluate(data_dir: Path, model_path: Path, output_dir: Path, batch_size: int) -> int:
+    """Predict the test ratings, and say how far off the model is."""
+    from dualrec_utils.service import training
+
+    _start_logging("INFO", None)
+    metrics = training.evaluate(data_dir, model_path, output_dir, batch_size=batch_size)
+    for metric in ("rmse", "mae"):
+        _log.info(
+            "%s %.4f (95%% interval over users %.4f to %.4f); biases alone %.4f",
+            metric.upper(),
+            *(metrics[f"{metric}{end}"] for end in ("", "/low", "/high")),
+            metrics[f"biases_alone/{metric}"],
+        )
+    _log.info(
+        "%d test ratings of %d users; a row for each user in %s",
+        metrics["n_ratings"], metrics["n_users"], output_dir / training.OF_USERS,
+    )  # fmt: skip
+    return 0
+
+
+def add_recommend(command: argparse.ArgumentParser) -> None:
+    """Give a parser the arguments of :func:`recommend`."""
+    command.add_argument("--model-path", type=Path, required=True, help="written by `dualrec train`")
+    command.add_argument("--data-dir", type=Path, required=True, help="that the model was trained on")
+    command.add_argument("--user-id", type=int, help="a user of the data")
+    command.add_argument("--text", help="of somebody new: what they say of themselves")
+    command.add_argument("--titles", nargs="+", default=[], help="of somebody new: movies they like")
+    command.add_argument("--n-recommendations", type=int, default=10, help="default 10")
+    watched = command.add_mutually_exclusive_group()
+    watched.add_argument(
+        "--include-watched", action="store_true", help="movies already rated or named may be listed"
+    )
+    watched.add_argument(
+        "--exclude-watched", dest="include_watched", action="store_false", help="the default"
+    )
+
+
+def recommend(
+    model_path: Path,
+    data_dir: Path,
+    user_id: int | None,
+    text: str | None,
+    titles: list[str],
+    n_recommendations: int,
+    include_watched: bool,
+) -> int:
+    """List the movies that the model predicts the highest ratings for."""
+    from dualrec_utils.service import recommending
+
+    found = recommending.recommend(
+        model_path,
+        data_dir,
+        user_id=user_id,
+        text=text,
+        titles=titles,
+        n=n_recommendations,
+        include_watched=include_watched,
+    )
+    # A terminal may lack a title's letters.
+    sys.stdout.reconfigure(errors="replace")
+    print(recommending.as_text(found))
+    return 0
+
+
 def _start_logging(level: str, file: Path | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if file is not None:
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
-    logging.basicConfig(level=level, format="%(levelname)s %(message)s", handlers=handlers, force=True)
+    # What libraries say of themselves is of no use here.
+    logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s", handlers=handlers, force=True)
+    _log.setLevel(level)

@@ -7,24 +7,35 @@ What it leaves is a folder of its own: `ratings.parquet` (with `part`), `items.p
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import files
-from dualrec_utils.core.config import ITEM, RATING, USER
+from dualrec_utils.core.catalog import title_with_year
+from dualrec_utils.core.config import GENRE_LIST, ITEM, RATING, TITLE, USER, YEAR
 from dualrec_utils.core.errors import StudyError, first_line
-from dualrec_utils.datasets import thresholds
-from dualrec_utils.datasets.folder import Folder
-from dualrec_utils.datasets.thresholds import Thresholds
+from dualrec_utils.models.ratings.base import Known
+
+if TYPE_CHECKING:
+    from dualrec_utils.datasets.folder import Folder
+    from dualrec_utils.datasets.thresholds import Thresholds
 
 PART = "part"
 TRAIN, TEST = "train", "test"
 # Share of the ratings that is kept for `dualrec evaluate`, drawn by a seed that stays the same.
 TEST_SHARE, _SEED = 0.2, 0
 _SUMMARY = "summary.json"
+_FRAMES = ("ratings", "items", "tags", "users")
+# Files of the editions that have no half stars: 100K's ratings, 1M's users.
+_WHOLE_STARS = ("u.data", "users.dat")
+# Characters of a title that are shown.
+_LONGEST = 60
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class Summary:
         stars: values that a rating may have.
         thresholds: that were applied.
         n_ratings, n_test, n_users, n_items, n_tags: numbers of what is left.
-        sha256: of the kept ratings and items: a model knows by it which data it was trained on.
+        sha256: of all that is kept: a model knows by it which data it was trained on.
     """
 
     stars: tuple[float, ...]
@@ -65,6 +76,22 @@ class Prepared:
     users: pd.DataFrame
     summary: Summary
 
+    @property
+    def known(self) -> Known:
+        """What a model may know beside ratings."""
+        scale = (self.summary.stars[0], self.summary.stars[-1])
+        return Known(self.items, self.users, self.tags, scale)
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Item id -> title and year to be shown: short, and without what would move a terminal's cursor."""
+        columns = zip(self.items[ITEM].tolist(), self.items[TITLE], self.items[YEAR], strict=True)
+        return {item: _shown(title_with_year(title, year)) for item, title, year in columns}
+
+    def part(self, name: str) -> pd.DataFrame:
+        """Ratings of a part."""
+        return self.ratings[self.ratings[PART] == name]
+
 
 def write(read: Folder, output_dir: Path, *, least: Thresholds) -> Summary:
     """Keep what passes the thresholds, cut off test ratings, and write both.
@@ -77,7 +104,10 @@ def write(read: Folder, output_dir: Path, *, least: Thresholds) -> Summary:
     Raises:
         StudyError: as :func:`datasets.thresholds.kept`, or when `output_dir` holds anything else.
     """
-    _check_free(output_dir)
+    # Importing it takes a second, which readers need not pay.
+    from dualrec_utils.datasets import thresholds
+
+    check_free(output_dir, (_SUMMARY, *(f"{name}.parquet" for name in _FRAMES)), command="preprocess")
     ratings = thresholds.kept(read.ratings, read.tags, least)
     items = read.items[read.items[ITEM].isin(ratings[ITEM])].sort_values(ITEM, ignore_index=True)
     tags = read.tags[read.tags[ITEM].isin(items[ITEM])].reset_index(drop=True)
@@ -85,6 +115,7 @@ def write(read: Folder, output_dir: Path, *, least: Thresholds) -> Summary:
     n_test = round(TEST_SHARE * len(ratings))
     drawn = np.random.default_rng(_SEED).permutation(len(ratings))
     ratings = ratings.assign(**{PART: np.where(drawn < n_test, TEST, TRAIN)})
+    frames = {"ratings": ratings, "items": items, "tags": tags, "users": users}
     summary = Summary(
         stars=read.stars,
         thresholds=asdict(least),
@@ -93,24 +124,55 @@ def write(read: Folder, output_dir: Path, *, least: Thresholds) -> Summary:
         n_users=ratings[USER].nunique(),
         n_items=len(items),
         n_tags=len(tags),
-        sha256=_digest(ratings, items),
+        sha256=_digest(frames, read.stars),
     )
-    frames = {"ratings": ratings, "items": items, "tags": tags, "users": users}
-    with files.replacing_folder(output_dir) as temporary:
+    with files.replacing_folder(output_dir.resolve()) as temporary:
         for name, frame in frames.items():
             files.write_parquet(frame, temporary / f"{name}.parquet")
         files.write_json(asdict(summary), temporary / _SUMMARY)
     return summary
 
 
-def _check_free(output_dir: Path) -> None:
-    """Refuse to replace a folder that `dualrec preprocess` has not written."""
-    if output_dir.is_file() or (
-        output_dir.is_dir() and any(output_dir.iterdir()) and not (output_dir / _SUMMARY).is_file()
-    ):
+def _shown(text: str) -> str:
+    text = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def check_stars(read: Folder, data_dir: Path) -> None:
+    """Refuse half stars in an edition that has none.
+
+    Args:
+        read: what `data_dir` holds, as :func:`datasets.folder.read` returns it.
+
+    Raises:
+        StudyError: naming file, number of the rating and value.
+    """
+    halves = read.ratings[RATING] % 1 != 0
+    if halves.any() and any((data_dir / name).is_file() for name in _WHOLE_STARS):
+        first = halves.idxmax()
         raise StudyError(
-            f"{output_dir} is there and was not written by `dualrec preprocess`: name another --output-dir,"
-            " or move it away"
+            f"{data_dir}: rating {first + 1} of the file is {read.ratings[RATING][first]}; this edition has"
+            " whole stars from 1 to 5: correct the file, or unpack GroupLens' archive again"
+        )
+
+
+def check_free(output_dir: Path, names: Collection[str], *, command: str) -> None:
+    """Refuse to replace a folder that holds what a command does not write.
+
+    Args:
+        output_dir: to be written, as a whole.
+        names: of the files that the command writes.
+
+    Raises:
+        StudyError: where it is a file, or holds any other.
+    """
+    there = [path.name for path in output_dir.iterdir()] if output_dir.is_dir() else []
+    strange = sorted(set(there) - set(names))
+    if output_dir.is_file() or strange:
+        what = f"holds {strange[0]}" if strange else "is a file"
+        raise StudyError(
+            f"{output_dir} {what}, which `dualrec {command}` has not written: name another --output-dir, or"
+            " move it away"
         )
 
 
@@ -127,11 +189,8 @@ def read(data_dir: Path) -> Prepared:
         )
     summary = files.read_json(data_dir / _SUMMARY, Summary)
     try:
-        frames = {
-            name: pd.read_parquet(data_dir / f"{name}.parquet")
-            for name in ("ratings", "items", "tags", "users")
-        }
-        together = _digest(frames["ratings"], frames["items"]) == summary.sha256
+        frames = {name: pd.read_parquet(data_dir / f"{name}.parquet") for name in _FRAMES}
+        together = _digest(frames, summary.stars) == summary.sha256
     # pyarrow's exceptions are ValueErrors; a column that is not there is a KeyError.
     except (OSError, ValueError, KeyError) as error:
         raise StudyError(
@@ -142,8 +201,11 @@ def read(data_dir: Path) -> Prepared:
     return Prepared(**frames, summary=summary)
 
 
-def _digest(ratings: pd.DataFrame, items: pd.DataFrame) -> str:
-    """SHA-256 of users, items, ratings and parts in order, and of item ids and titles."""
-    numbers = ratings[[USER, ITEM, RATING]].to_numpy(dtype="<f8")
-    texts = "\n".join([*ratings[PART], *items[ITEM].astype(str), *items["title"]])
-    return hashlib.sha256(np.ascontiguousarray(numbers).tobytes() + texts.encode()).hexdigest()
+def _digest(frames: Mapping[str, pd.DataFrame], stars: tuple[float, ...]) -> str:
+    """SHA-256 of the four frames, of ratings without their times, and of the values of a rating."""
+    ratings = frames["ratings"]
+    numbers = np.ascontiguousarray(ratings[[USER, ITEM, RATING]].to_numpy(dtype="<f8"))
+    items = frames["items"].assign(**{GENRE_LIST: ["|".join(of) for of in frames["items"][GENRE_LIST]]})
+    texts = [",".join(ratings[PART]), repr([float(value) for value in stars])]
+    texts += [frame.to_csv(index=False) for frame in (items, frames["tags"], frames["users"])]
+    return hashlib.sha256(numbers.tobytes() + "\n".join(texts).encode()).hexdigest()

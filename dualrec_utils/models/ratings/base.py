@@ -73,6 +73,9 @@ class Rows:
 class RatingModel(ABC):
     """One rating model. A subclass writes `defaults`, `_fit` and `_predict`, and `_predict_new` if it can.
 
+    What `_fit` leaves and predictions need is named in `kept`; where that is more than arrays, a subclass
+    writes `_state` and `_restore`.
+
     Args:
         known: items, users, tags, scale.
         seed: of everything random in the model.
@@ -80,6 +83,7 @@ class RatingModel(ABC):
 
     Attributes:
         defaults: setting -> value.
+        kept: names of attributes, arrays all, that are the fitted model.
         user_ids: training users, ascending, once fitted.
         item_ids: of all items that may be asked for, ascending.
         mean: of the training ratings, once fitted.
@@ -89,6 +93,7 @@ class RatingModel(ABC):
     """
 
     defaults: ClassVar[dict[str, Any]] = {}
+    kept: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, known: Known, *, seed: int, **settings: float | str) -> None:
         if unknown := sorted(set(settings) - set(self.defaults)):
@@ -157,6 +162,40 @@ class RatingModel(ABC):
             values[theirs] = self._predict_new(profile, rows.items[theirs])
         return np.clip(values, *self.known.scale)
 
+    def state(self) -> dict[str, np.ndarray]:
+        """The fitted model as named arrays, from which :meth:`restore` makes it again.
+
+        Raises:
+            NotSupported: when something of it is no array.
+            RuntimeError: when it is not fitted.
+        """
+        if not len(self.user_ids):
+            raise RuntimeError(f"{type(self).__name__} must be fitted before it is kept")
+        return {"user_ids": self.user_ids, "mean": np.array(self.mean), **self._state()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> Self:
+        """Become the fitted model of a :meth:`state`: predictions are the same to the digit.
+
+        Args:
+            state: of a model of the same class, built with the same items, users, tags, scale, seed and
+                settings.
+
+        Returns:
+            The model itself.
+        """
+        self.user_ids, self.mean = state["user_ids"], float(state["mean"])
+        self._restore(state)
+        return self
+
+    def _state(self) -> dict[str, np.ndarray]:
+        """What :meth:`state` holds beside users and mean."""
+        return {name: getattr(self, name) for name in self.kept}
+
+    def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Set what :meth:`_state` has returned."""
+        for name in self.kept:
+            setattr(self, name, state[name])
+
     def _rows(self, pairs: pd.DataFrame, values: np.ndarray) -> Rows:
         items = np.searchsorted(self.item_ids, pairs[ITEM].to_numpy())
         clipped = np.minimum(items, len(self.item_ids) - 1)
@@ -165,6 +204,11 @@ class RatingModel(ABC):
         users = np.searchsorted(self.user_ids, pairs[USER].to_numpy())
         nearest = self.user_ids[np.minimum(users, len(self.user_ids) - 1)]
         return Rows(np.where(nearest == pairs[USER].to_numpy(), users, -1), clipped, values)
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether the text of a profile counts; a model for which it does not, leaves it aside."""
+        return False
 
     @abstractmethod
     def _fit(self, ratings: Rows) -> None:
@@ -205,3 +249,14 @@ class RatingModel(ABC):
         Models that read no text give a profile without ratings what they say of anybody.
         """
         raise NotSupported(f"{type(self).__name__} predicts only for users it was trained on")
+
+
+def put_under(name: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The state of a part, its names beginning with the part's."""
+    return {f"{name}.{key}": array for key, array in state.items()}
+
+
+def take_under(name: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The state of a part as it was before :func:`put_under`."""
+    start = f"{name}."
+    return {key.removeprefix(start): array for key, array in state.items() if key.startswith(start)}

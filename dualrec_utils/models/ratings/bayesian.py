@@ -20,7 +20,7 @@ import pandas as pd
 
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.ratings import attributes, features, texts
-from dualrec_utils.models.ratings.base import Known, Profile, Rows
+from dualrec_utils.models.ratings.base import Known, Profile, Rows, put_under, take_under
 from dualrec_utils.models.ratings.gibbs import Noise, Vectors
 from dualrec_utils.models.ratings.least_squares import Side, with_ones
 from dualrec_utils.models.ratings.text_model import Described, TextModel
@@ -97,6 +97,37 @@ class BayesianFactors(TextModel):
 
     def _read(self, profiles: Mapping[int, Profile]) -> Mapping[int, Profile]:
         return super()._read(profiles) if self._users_have_texts else profiles
+
+    @property
+    def reads_texts(self) -> bool:
+        return self._users_have_texts
+
+    def _state(self) -> dict[str, np.ndarray]:
+        state = super()._state() if self._users_have_texts else {}
+        if self.implicit:
+            state |= {"usual_shares": self._usual_shares}
+        sweeps = {
+            name: np.stack([getattr(sweep, name) for sweep in self._kept])
+            for name in ("items", "noise", "mean", "precision")
+        }
+        weights = {kind: np.stack([s.weights[kind] for s in self._kept]) for kind in self._kept[0].weights}
+        sweeps |= put_under("weights", weights)
+        return state | {"table": self.table, "anybody": self._anybody, **put_under("sweeps", sweeps)}
+
+    def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        if self._users_have_texts:
+            super()._restore(state)
+        if self.implicit:
+            self._usual_shares = state["usual_shares"]
+        self.table, self._anybody = state["table"], state["anybody"]
+        sweeps = take_under("sweeps", state)
+        weights = take_under("weights", sweeps)
+        self._kept = [
+            _Sweep(*arrays, {kind: of[number] for kind, of in weights.items()})
+            for number, arrays in enumerate(
+                zip(sweeps["items"], sweeps["noise"], sweeps["mean"], sweeps["precision"], strict=True)
+            )
+        ]
 
     @property
     def _users_have_texts(self) -> bool:

@@ -35,6 +35,7 @@ class Biases(RatingModel):
 
     # Shrinkage is in ratings: a user with so many has half of the mean residual as bias.
     defaults: ClassVar[dict[str, Any]] = {"user_shrinkage": 5.0, "item_shrinkage": 5.0, "n_rounds": 20}
+    kept: ClassVar[tuple[str, ...]] = ("item_biases", "user_biases")
 
     def _fit(self, ratings: Rows) -> None:
         self.item_biases, self.user_biases = np.zeros(len(self.item_ids)), np.zeros(len(self.user_ids))

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.ratings.base import Known, Profile, RatingModel, Rows
+from dualrec_utils.models.ratings.base import (
+    Known,
+    Profile,
+    RatingModel,
+    Rows,
+    put_under,
+    take_under,
+)
 from dualrec_utils.models.ratings.bayesian import BayesianFactors
 from dualrec_utils.models.ratings.biases import Biases
 from dualrec_utils.models.ratings.factors import BiasedMF
@@ -76,6 +84,16 @@ class Blend(RatingModel):
             self.member_weights = ridge(said, targets, penalty=self.penalty, towards=equal)
         for model in self._models:
             model.fit(frame)
+
+    def _state(self) -> dict[str, np.ndarray]:
+        members = zip(self.members, self._models, strict=True)
+        parts = {key: a for name, model in members for key, a in put_under(name, model.state()).items()}
+        return {"member_weights": self.member_weights, **parts}
+
+    def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.member_weights = state["member_weights"]
+        for name, model in zip(self.members, self._models, strict=True):
+            model.restore(take_under(name, state))
 
     def _joined(self, predictions: list[np.ndarray]) -> np.ndarray:
         said = np.clip(np.column_stack(predictions), *self.known.scale)

@@ -8,7 +8,8 @@ taken out. The loss adds two terms to the squared error that are lower when pred
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from dualrec_utils.core.config import ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.reproducible import reproducible
 from dualrec_utils.models.ratings import tags, texts
-from dualrec_utils.models.ratings.base import Known, Rows
+from dualrec_utils.models.ratings.base import Known, Rows, put_under, take_under
 from dualrec_utils.models.ratings.biases import Biases
 from dualrec_utils.models.ratings.text_model import Described, TextModel
 
@@ -134,7 +135,10 @@ class CrossAttention(TextModel):
         self._train(kept, held_out, self.max_epochs)
         if self.refit:
             self._train(ratings, None, self.best_epoch)
-        # What is asked for later, once for all.
+        self._ready()
+
+    def _ready(self) -> None:
+        """What is asked for later, once for all."""
         with torch.no_grad():
             users, self._items = (
                 self._network.tokens(side, torch.arange(n)) for side, n in enumerate(self._sizes)
@@ -145,6 +149,46 @@ class CrossAttention(TextModel):
         self._users = torch.cat([users, anybody])
         of_users, self._item_biases = (biases.detach() for biases in self._network.biases)
         self._user_biases = torch.cat([of_users, of_users.mean(dim=0, keepdim=True)])
+
+    @property
+    def reads_texts(self) -> bool:
+        return self.text != "none"
+
+    def _state(self) -> dict[str, np.ndarray]:
+        weights = {name: tensor.numpy() for name, tensor in self._network.state_dict().items()}
+        state = put_under("network", weights)
+        if self.biases == "first":
+            state |= put_under("first", self._first.state())
+        if self.text == "none":
+            return state
+        state |= super()._state()
+        if not self._item_tags.empty:
+            places = self._tag_vectors.index.get_indexer(self._item_tags[tags.TAG])
+            state |= {
+                # Arrays hold no texts.
+                "tags.names": np.frombuffer(json.dumps(list(self._tag_vectors.index)).encode(), np.uint8),
+                "tags.vectors": self._tag_vectors.to_numpy(),
+                "tags.of_items": np.column_stack([self._item_tags[ITEM], places]),
+                "tags.weights": self._item_tags[tags.WEIGHT].to_numpy(),
+            }
+        return state
+
+    def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        if self.text != "none":
+            super()._restore(state)
+            self._item_tags = pd.DataFrame()
+        if self.biases == "first":
+            self._first = Biases(self.known, seed=self.seed).restore(take_under("first", state))
+        if "tags.names" in state:
+            names = json.loads(state["tags.names"].tobytes())
+            items, places = state["tags.of_items"].T
+            columns = {ITEM: items, tags.TAG: [names[place] for place in places]}
+            self._item_tags = pd.DataFrame(columns | {tags.WEIGHT: state["tags.weights"]})
+            self._tag_vectors = pd.DataFrame(state["tags.vectors"], index=names)
+        self._network = _Network(self).eval()
+        weights = take_under("network", state)
+        self._network.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+        self._ready()
 
     def _learn_texts(self, ratings: Rows) -> None:
         super()._learn_texts(ratings)
@@ -211,6 +255,8 @@ class CrossAttention(TextModel):
             network.train()
             losses = []
             for batch in torch.from_numpy(draw.permutation(len(values))).split(self.batch_size):
+                if len(batch) == 1 and self.batch_norm:  # which needs two rows; the last batch may have one
+                    continue
                 loss = loss_of(
                     levels[batch] + network(users[batch], items[batch]),
                     values[batch],

@@ -1,6 +1,6 @@
 """Fit rating models on every fold, predict what the fold holds, and keep both until anything changes.
 
-What a system predicts of one fold is a piece: it lies under
+What a system leaves of one fold is a piece: it lies under
 `data/<dataset>/checkpoints/rating_hybrids/<system>/`, outside what DVC clears before a run, so that a new
 model fits one model and a killed run goes on where it stopped.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,45 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dualrec_utils.core import closure, config, files, ratings as rules
-from dualrec_utils.core.ratings import N_FOLDS
+from dualrec_utils.core.config import ITEM, RANK, SCORE, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import best
+from dualrec_utils.core.ratings import FOLD, N_FOLDS
 from dualrec_utils.models import ratings as models
-from dualrec_utils.models.ratings.base import Known
+from dualrec_utils.models.ratings.base import Known, RatingModel
+from dualrec_utils.models.ratings.text_model import TextModel
 
 STAGE = "rating_hybrids"
-# Setting of a system -> which class it is; the others are the model's.
-MODEL = "model"
+# Settings of a system that are not the model's: its class; whose ratings the users' texts are made from;
+# the folds that are fitted; the share of the training ratings, drawn by the seed, that it learns from.
+MODEL, PROFILES, FOLDS, SHARE = "model", "profiles", "folds", "share"
+OF_TRAINING, OF_ALL = "training", "all"
+ALL_FOLDS = tuple(range(1, N_FOLDS + 1))
+# The fold of which lists are kept too: one is enough to see how varied they are.
+LISTS_OF = 1
+# Users whose every item is predicted at once, to keep memory small.
+_USERS_AT_ONCE = 50
 _REGISTRY = frozenset({"models.ratings"})
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "sentence-transformers")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a system leaves, of one fold or of all that it was fitted on.
+
+    Attributes:
+        predictions: as :func:`core.ratings.as_predictions`.
+        cost: `fit_seconds`, `predict_seconds` (of the fold's pairs), a row a fold.
+        curves: `fold`, `epoch` (from 1), `loss` (of training) and, where there is a validation part,
+            `rmse` on it; empty for models that are not trained in epochs.
+        lists: of fold 1 the items predicted highest of those without a training rating by the user:
+            `user_id`, `rank`, `item_id`, `score`, at most `list_length` each; empty without that fold.
+    """
+
+    predictions: pd.DataFrame
+    cost: pd.DataFrame
+    curves: pd.DataFrame
+    lists: pd.DataFrame
 
 
 def folds_of(n_ratings: int, *, dataset: str, seed: int) -> np.ndarray:
@@ -40,7 +71,68 @@ def folds_of(n_ratings: int, *, dataset: str, seed: int) -> np.ndarray:
     return rules.random_folds(n_ratings, seed=seed)
 
 
-def fold_predictions(
+@dataclass(frozen=True)
+class Recipe:
+    """A system's settings taken apart.
+
+    Attributes:
+        model: a key of :data:`models.ratings.REGISTRY`.
+        settings: of the model, where they are not its defaults.
+        profiles: "training" (texts of users are made from the ratings that the model is fitted on) or
+            "all" (from all ratings, those to be predicted among them: the leak of the published code).
+        folds: that are fitted.
+        share: of the training ratings that the model learns from, above 0 and at most 1.
+    """
+
+    model: str
+    settings: Mapping[str, Any]
+    profiles: str
+    folds: tuple[int, ...]
+    share: float
+
+
+def read(settings: Mapping[str, Any]) -> Recipe:
+    """Take a system's settings apart: `model`, the model's own, and perhaps `profiles`, `folds`, `share`.
+
+    Raises:
+        StudyError: on a value that cannot be used, or without a model.
+    """
+    choices = dict(settings)
+    if MODEL not in choices:
+        raise StudyError(f"a system names no {MODEL}; it can be {', '.join(models.REGISTRY)}")
+    model, profiles = choices.pop(MODEL), choices.pop(PROFILES, OF_TRAINING)
+    folds, share = choices.pop(FOLDS, ALL_FOLDS), choices.pop(SHARE, 1.0)
+    if profiles not in (OF_TRAINING, OF_ALL):
+        raise StudyError(f"{PROFILES} is {profiles!r}; it can be {OF_TRAINING} or {OF_ALL}")
+    if not isinstance(folds, Sequence) or not folds or len(set(folds) & set(ALL_FOLDS)) != len(folds):
+        raise StudyError(f"{FOLDS} is {folds!r}; it is a list of some of {', '.join(map(str, ALL_FOLDS))}")
+    if not isinstance(share, (int, float)) or not 0 < share <= 1:
+        raise StudyError(f"{SHARE} is {share!r}; it must be above 0 and at most 1")
+    return Recipe(model, choices, profiles, tuple(folds), float(share))
+
+
+def build(settings: Mapping[str, Any], known: Known, ratings: pd.DataFrame, *, seed: int) -> RatingModel:
+    """Make the unfitted model of a system.
+
+    Args:
+        settings: as :func:`read`.
+        ratings: all of them; read for the leak alone.
+
+    Raises:
+        StudyError: as :func:`read`; for `profiles: all` of a model that reads no text; as
+            :func:`models.ratings.build`.
+    """
+    recipe = read(settings)
+    model = models.build(recipe.model, known, seed=seed, **recipe.settings)
+    if recipe.profiles == OF_TRAINING:
+        return model
+    if not isinstance(model, TextModel):
+        raise StudyError(f"{PROFILES}: {OF_ALL} is for models that read texts; {recipe.model} reads none")
+    said = model.texts_of(ratings)
+    return models.build(recipe.model, known, seed=seed, user_texts=said, **recipe.settings)
+
+
+def fit_fold(
     settings: Mapping[str, Any],
     ratings: pd.DataFrame,
     folds: np.ndarray,
@@ -48,29 +140,75 @@ def fold_predictions(
     known: Known,
     fold: int,
     seed: int,
-) -> tuple[pd.DataFrame, dict[str, float]]:
+    list_length: int,
+) -> Piece:
     """Fit a model on four folds and predict the fifth.
 
     Args:
-        settings: `model`, a key of :data:`models.ratings.REGISTRY`, and some of its settings.
+        settings: as :func:`build`.
         ratings: of :func:`core.ratings.load`.
         folds: fold of each of them.
         known: what the model may know beside ratings.
-
-    Returns:
-        Predictions as :func:`core.ratings.as_predictions`, and `fit_seconds` and `predict_seconds`.
+        list_length: of the lists that are kept.
     """
     training, pairs = rules.parts(ratings, folds, fold)
-    choices = dict(settings)
-    model = models.build(choices.pop(MODEL), known, seed=seed, **choices)
-    started = time.perf_counter()
+    if (share := read(settings).share) < 1:
+        training = training.sample(frac=share, random_state=seed).sort_index()
     # Sums over several threads differ in the last digits.
     with threadpool_limits(1):
-        model.fit(training)
+        started = time.perf_counter()
+        model = build(settings, known, ratings, seed=seed).fit(training)
         fitted = time.perf_counter()
         values = model.predict(pairs)
-    cost = {"fit_seconds": fitted - started, "predict_seconds": time.perf_counter() - fitted}
-    return rules.as_predictions(pairs, values, fold=fold, seed=seed), cost
+        predicted = time.perf_counter()
+        lists = (
+            top_lists(model, training, length=list_length, seed=seed) if fold == LISTS_OF else _no_lists()
+        )
+    cost = pd.DataFrame(
+        {FOLD: [fold], "fit_seconds": fitted - started, "predict_seconds": predicted - fitted}
+    )
+    curve = getattr(model, "curve", pd.DataFrame({"epoch": [], "loss": []}))
+    predictions = rules.as_predictions(pairs, values, fold=fold, seed=seed)
+    return Piece(predictions, cost, curve.assign(**{FOLD: fold}), lists)
+
+
+def top_lists(model: RatingModel, training: pd.DataFrame, *, length: int, seed: int) -> pd.DataFrame:
+    """The items that a fitted model predicts highest for each user of the training ratings.
+
+    Args:
+        training: `user_id`, `item_id`: what a user rated there is not listed.
+        length: items of a list.
+        seed: of the draw among equal predictions.
+
+    Returns:
+        `user_id`, `rank` (from 1), `item_id`, `score`.
+    """
+    seen = training.groupby(USER)[ITEM].agg(set)
+    item_ids, parts = model.item_ids, []
+    for start in range(0, len(seen), _USERS_AT_ONCE):
+        some = seen.iloc[start : start + _USERS_AT_ONCE]
+        pairs = pd.MultiIndex.from_product([some.index, item_ids], names=[USER, ITEM]).to_frame(index=False)
+        scores = model.predict(pairs).reshape(len(some), len(item_ids))
+        for row, items in zip(scores, some, strict=True):
+            row[np.isin(item_ids, list(items))] = -np.inf
+        order = best(scores, some.index.tolist(), seed=seed, k=length)
+        highest = np.take_along_axis(scores, order, axis=1)
+        rows, columns = np.nonzero(np.isfinite(highest))
+        parts.append(
+            pd.DataFrame(
+                {
+                    USER: some.index.to_numpy()[rows],
+                    RANK: columns + 1,
+                    ITEM: item_ids[order[rows, columns]],
+                    SCORE: highest[rows, columns],
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _no_lists() -> pd.DataFrame:
+    return pd.DataFrame(columns=[USER, RANK, ITEM, SCORE])
 
 
 def obtain_all(
@@ -78,75 +216,94 @@ def obtain_all(
     *,
     dataset: str,
     known: Known,
-    seed: int,
+    seeds: Sequence[int],
     split_seed: int,
+    list_length: int = 10,
     n_jobs: int | None = None,
-) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """Predictions of every system on every fold, fitted anew only where needed.
+) -> dict[str, Piece]:
+    """What every system leaves of its folds, fitted anew only where needed.
 
     As many pieces are made at once as there are cores, each with one thread, so that the digits do not
     depend on the number of cores.
 
     Args:
-        systems: name -> settings as :func:`fold_predictions`.
-        seed: of the models.
+        systems: name -> settings as :func:`build`, with `folds`, those that are fitted (default all five).
+        seeds: of the models; every fold is fitted once for each.
         split_seed: of the folds where they are drawn.
+        list_length: of the lists that are kept.
         n_jobs: pieces at once; None for as many as there are cores.
 
     Returns:
-        (system -> predictions of all folds, cost): cost has a row a system, `fit_seconds` and
-        `predict_seconds`, the means over folds.
+        System -> :class:`Piece` of all its folds and seeds, in the order given; lists and curves are those
+        of the first seed.
     """
     ratings = rules.load(dataset)
     folds = folds_of(len(ratings), dataset=dataset, seed=split_seed)
     data = _digest_of(known, ratings, folds)
-    tasks = [(name, fold) for name in systems for fold in range(1, N_FOLDS + 1)]
+    codes = {name: _code_of(settings) for name, settings in systems.items()}
+    home = config.checkpoints_dir(dataset, STAGE)
+    tasks = [(name, fold, seed) for name in systems for fold in read(systems[name]).folds for seed in seeds]
     run = delayed(_obtain)
     calls = [
         run(
-            _piece(name, systems[name], dataset=dataset, fold=fold, seed=seed, data=data),
+            home / name / f"{_digest([codes[name], seed, data, list_length])}-{fold}",
             systems[name],
             ratings,
             folds,
             known=known,
             fold=fold,
             seed=seed,
+            list_length=list_length,
         )
-        for name, fold in tasks
+        for name, fold, seed in tasks
     ]
     with parallel_config(backend="loky", inner_max_num_threads=1):
         left = Parallel(n_jobs=n_jobs or cpu_count(), return_as="generator")(calls)
         pieces = dict(zip(tasks, tqdm(left, total=len(tasks), desc="rating models"), strict=True))
-    costs = pd.DataFrame(
-        {
-            name: pd.DataFrame([pieces[name, fold][1] for fold in range(1, N_FOLDS + 1)]).mean()
-            for name in systems
-        }
-    )
-    predictions = {
-        name: pd.concat([pieces[name, fold][0] for fold in range(1, N_FOLDS + 1)], ignore_index=True)
+    return {
+        name: _joined([(piece, seed) for (of, _, seed), piece in pieces.items() if of == name], seeds[0])
         for name in systems
     }
-    return predictions, costs.T.rename_axis("system")
 
 
-def _obtain(path: Path, settings: Mapping[str, Any], *args: Any, **keywords: Any) -> tuple:
-    if not (path / "cost.json").is_file():
-        frame, cost = fold_predictions(settings, *args, **keywords)
+def _joined(pieces: Sequence[tuple[Piece, int]], first: int) -> Piece:
+    """Pieces of one system, each with its seed, as one."""
+    of_first = [piece for piece, seed in pieces if seed == first]
+    return Piece(
+        pd.concat([piece.predictions for piece, _ in pieces], ignore_index=True),
+        pd.concat([piece.cost for piece, _ in pieces], ignore_index=True),
+        pd.concat([piece.curves for piece in of_first], ignore_index=True),
+        next((piece.lists for piece in of_first if len(piece.lists)), _no_lists()),
+    )
+
+
+_PARTS = ("predictions", "cost", "curves", "lists")
+
+
+def _obtain(path: Path, settings: Mapping[str, Any], *args: Any, **keywords: Any) -> Piece:
+    if not (path / "lists.parquet").is_file():
+        piece = fit_fold(settings, *args, **keywords)
         with files.replacing_folder(path) as temporary:
-            files.write_parquet(frame, temporary / "predictions.parquet")
-            files.write_json(cost, temporary / "cost.json")
-    return pd.read_parquet(path / "predictions.parquet"), files.read_json(path / "cost.json")
+            for name in _PARTS:
+                files.write_parquet(getattr(piece, name), temporary / f"{name}.parquet")
+    return Piece(*(pd.read_parquet(path / f"{name}.parquet") for name in _PARTS))
 
 
-def _piece(name: str, settings: Mapping, *, dataset: str, fold: int, seed: int, data: str) -> Path:
-    """Where a piece lies: another folder once settings, code, data, libraries or seed change."""
-    module = models.model_class(settings[MODEL]).__module__
+def _code_of(settings: Mapping[str, Any]) -> list[Any]:
+    """What a piece depends on beside seed and data: settings, code and libraries.
+
+    Which other folds are fitted does not matter to this one.
+    """
+    recipe = read(settings)
+    module = models.model_class(recipe.model).__module__
     code = closure.closure(f"import {module}\nimport {__name__}", without=_REGISTRY, by_name=False)
     libraries = {library: version(library) for library in _LIBRARIES}
-    about = [dict(settings), seed, data, closure.digest(code), libraries]
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
-    return config.checkpoints_dir(dataset, STAGE) / name / f"{digest}-{fold}"
+    system = [recipe.model, dict(recipe.settings), recipe.profiles, recipe.share]
+    return [*system, closure.digest(code), libraries]
+
+
+def _digest(about: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _digest_of(known: Known, ratings: pd.DataFrame, folds: np.ndarray) -> str:

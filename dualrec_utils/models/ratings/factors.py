@@ -34,6 +34,7 @@ class BiasedMF(RatingModel):
         "bias_penalty": 5.0,  # of squared biases
         "n_rounds": 20,
     }
+    kept: ClassVar[tuple[str, ...]] = ("users", "items")
 
     def _fit(self, ratings: Rows) -> None:
         n_users, n_items = len(self.user_ids), len(self.item_ids)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import wishart
 
 from dualrec_utils.models.ratings.base import Rows
 
@@ -96,6 +95,9 @@ class Vectors:
 
     def draw_prior(self, draw: np.random.Generator) -> None:
         """Draw the weights of the features, then precision and mean, given the vectors."""
+        # Importing it takes half a second, which predictions need not pay.
+        from scipy.stats import wishart
+
         n, d = self.vectors.shape
         for kind in self.kinds.values():
             kind.draw(self.vectors - self.prior_means() + kind.shift, self.precision, draw)

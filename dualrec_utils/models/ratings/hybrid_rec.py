@@ -1,11 +1,13 @@
 """HybridRecModel: two networks map a user's and an item's text to one space, where they are compared.
 
 Its README compares by the cosine s and predicts 1 + 4 s^2; its code predicts the dot product. Both are
-here. The published text features are 768 numbers of a hosted encoder, ours 384 of all-MiniLM-L6-v2.
+here, and what its table of ablations takes out: the square and the networks. The published text features
+are 768 numbers of a hosted encoder, ours 384 of all-MiniLM-L6-v2.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,10 +19,12 @@ from torch.nn import functional
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.reproducible import reproducible
 from dualrec_utils.models.ratings import texts
-from dualrec_utils.models.ratings.base import Known, Profile, Rows
+from dualrec_utils.models.ratings.base import Known, Profile, Rows, put_under, take_under
 from dualrec_utils.models.ratings.text_model import TextModel
 
-OUTPUTS = ("dot", "cosine")
+ALLOWED = {"output": ("dot", "cosine", "linear"), "networks": ("deep", "linear")}
+# Numbers of an output.
+_SIZE = 256
 
 
 class HybridRecModel(TextModel):
@@ -34,7 +38,10 @@ class HybridRecModel(TextModel):
 
     defaults: ClassVar[dict[str, Any]] = {
         **TextModel.defaults,
-        "output": "dot",  # as the code; "cosine": lowest + (highest - lowest) * cosine^2, as the README
+        # "dot": as the code; "cosine": lowest + (highest - lowest) * cosine^2, as the README; "linear": the
+        # same with (cosine + 1) / 2 in the place of the square.
+        "output": "dot",
+        "networks": "deep",  # three layers; "linear": one, without a step that bends
         "shuffled": False,  # batches in the order of the ratings, as the code; else in random order
         "learning_rate": 0.005,  # of Adam
         "batch_size": 1024,
@@ -43,8 +50,9 @@ class HybridRecModel(TextModel):
 
     def __init__(self, known: Known, *, seed: int, **settings: Any) -> None:
         super().__init__(known, seed=seed, **settings)
-        if self.output not in OUTPUTS:
-            raise StudyError(f"output is {self.output!r}; it can be {' or '.join(OUTPUTS)}")
+        for name, allowed in ALLOWED.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise StudyError(f"{name} is {value!r}; it can be {', '.join(allowed)}")
 
     def _write(self, ratings: pd.DataFrame, known: Known) -> dict[int, str]:
         return texts.profiles(ratings, known)
@@ -52,10 +60,28 @@ class HybridRecModel(TextModel):
     def _fit(self, ratings: Rows) -> None:
         self._learn_texts(ratings)
         with reproducible(self.seed):
-            self._networks = nn.ModuleList([_network(self.user_vectors), _network(self.item_vectors)])
+            self._networks = self._unfitted()
             self._train(ratings)
-        # What is asked for later, once for all.
+        self._ready()
+
+    def _unfitted(self) -> nn.ModuleList:
+        make = _network if self.networks == "deep" else _layer
+        return nn.ModuleList([make(vectors.shape[1]) for vectors in (self.user_vectors, self.item_vectors)])
+
+    def _ready(self) -> None:
+        """What is asked for later, once for all."""
         self._users, self._items = self._mapped(0, self.user_vectors), self._mapped(1, self.item_vectors)
+
+    def _state(self) -> dict[str, np.ndarray]:
+        weights = {name: tensor.numpy() for name, tensor in self._networks.state_dict().items()}
+        return super()._state() | put_under("networks", weights)
+
+    def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        super()._restore(state)
+        self._networks = self._unfitted()
+        weights = take_under("networks", state)
+        self._networks.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+        self._ready()
 
     def _train(self, ratings: Rows) -> None:
         sides = [torch.from_numpy(vectors) for vectors in (self.user_vectors, self.item_vectors)]
@@ -94,7 +120,8 @@ class HybridRecModel(TextModel):
         if self.output == "dot":
             return (users * items).sum(dim=1)
         low, high = self.known.scale
-        return low + (high - low) * functional.cosine_similarity(users, items, dim=1) ** 2
+        cosine = functional.cosine_similarity(users, items, dim=1)
+        return low + (high - low) * (cosine**2 if self.output == "cosine" else (cosine + 1) / 2)
 
     def _mapped(self, side: int, vectors: np.ndarray) -> torch.Tensor:
         with torch.no_grad():
@@ -108,7 +135,11 @@ class HybridRecModel(TextModel):
         return self._compared(mapped, self._items[items]).double().numpy()
 
 
-def _network(vectors: np.ndarray) -> nn.Sequential:
+def _network(width: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(vectors.shape[1], 1024), nn.ReLU(), nn.Linear(1024, 512), nn.ReLU(), nn.Linear(512, 256)
+        nn.Linear(width, 1024), nn.ReLU(), nn.Linear(1024, 512), nn.ReLU(), nn.Linear(512, _SIZE)
     )
+
+
+def _layer(width: int) -> nn.Linear:
+    return nn.Linear(width, _SIZE)

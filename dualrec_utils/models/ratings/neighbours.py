@@ -7,12 +7,13 @@ items lie from theirs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
 
-from dualrec_utils.models.ratings.base import Profile, RatingModel, Rows
+from dualrec_utils.models.ratings.base import Profile, RatingModel, Rows, put_under, take_under
 from dualrec_utils.models.ratings.biases import Biases
 
 
@@ -33,12 +34,7 @@ class ItemKNN(RatingModel):
     }
 
     def _fit(self, ratings: Rows) -> None:
-        self.baselines = Biases(
-            self.known,
-            seed=self.seed,
-            user_shrinkage=self.user_shrinkage,
-            item_shrinkage=self.item_shrinkage,
-        ).fit(self._frame(ratings))
+        self.baselines = self._unfitted_baselines().fit(self._frame(ratings))
         residuals = ratings.values - self.baselines._predict(ratings.users, ratings.items)
         self.similarities = similarities(
             ratings.users,
@@ -52,6 +48,32 @@ class ItemKNN(RatingModel):
         # Of each user: what was rated, and how far from the baseline.
         self._history = list(
             zip(np.split(ratings.items[order], cuts), np.split(residuals[order], cuts), strict=True)
+        )
+
+    def _unfitted_baselines(self) -> Biases:
+        return Biases(
+            self.known,
+            seed=self.seed,
+            user_shrinkage=self.user_shrinkage,
+            item_shrinkage=self.item_shrinkage,
+        )
+
+    def _state(self) -> dict[str, np.ndarray]:
+        items, residuals = (np.concatenate(column) for column in zip(*self._history, strict=True))
+        return {
+            "similarities": self.similarities,
+            "lengths": np.array([len(rated) for rated, _ in self._history]),
+            "items": items,
+            "residuals": residuals,
+            **put_under("baselines", self.baselines.state()),
+        }
+
+    def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.baselines = self._unfitted_baselines().restore(take_under("baselines", state))
+        self.similarities = state["similarities"]
+        cuts = state["lengths"].cumsum()[:-1]
+        self._history = list(
+            zip(np.split(state["items"], cuts), np.split(state["residuals"], cuts), strict=True)
         )
 
     def _predict(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:

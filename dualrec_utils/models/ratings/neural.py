@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,9 +58,22 @@ class NeuralCF(RatingModel):
         with reproducible(self.seed):
             self._network = _NeuMF(len(self.user_ids), len(self.item_ids), self.n_factors)
             self._train(ratings, kept, held_out if n_validation else kept)
+        self._ready()
+
+    def _ready(self) -> None:
         self._network.eval()
         with torch.no_grad():
             self._anybody = [table.weight.mean(dim=0, keepdim=True) for table in self._network.of_users]
+
+    def _state(self) -> dict[str, np.ndarray]:
+        return {name: tensor.numpy() for name, tensor in self._network.state_dict().items()}
+
+    def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self._network = _NeuMF(len(self.user_ids), len(self.item_ids), self.n_factors)
+        self._network.load_state_dict(
+            {name: torch.tensor(state[name]) for name in self._network.state_dict()}
+        )
+        self._ready()
 
     def _train(self, ratings: Rows, kept: np.ndarray, held_out: np.ndarray) -> None:
         users, items = torch.from_numpy(ratings.users), torch.from_numpy(ratings.items)

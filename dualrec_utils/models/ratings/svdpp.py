@@ -39,6 +39,7 @@ class SVDpp(RatingModel):
         "bias_penalty": 5.0,  # of squared biases
         "n_rounds": 20,
     }
+    kept: ClassVar[tuple[str, ...]] = ("items", "implicit", "_whole")
 
     def _fit(self, ratings: Rows) -> None:
         n_users, n_items = len(self.user_ids), len(self.item_ids)

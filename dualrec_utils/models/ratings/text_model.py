@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.core.config import ITEM, RATING, USER
-from dualrec_utils.models.ratings import texts
-from dualrec_utils.models.ratings.base import Known, Profile, RatingModel, Rows
+from dualrec_utils.models.ratings import encoder, texts
+from dualrec_utils.models.ratings.base import Known, NotSupported, Profile, RatingModel, Rows
 from dualrec_utils.models.ratings.features import TextVectors
 
 
@@ -55,9 +55,35 @@ class TextModel(RatingModel):
         super().__init__(known, seed=seed, **settings)
         self._given, self._folder = dict(user_texts or {}), folder
 
+    kept: ClassVar[tuple[str, ...]] = ("item_vectors", "user_vectors")
+
+    @property
+    def reads_texts(self) -> bool:
+        return True
+
+    def _state(self) -> dict[str, np.ndarray]:
+        if self.features != "sentence":
+            raise NotSupported(
+                f"features is {self.features!r}; of a model that is kept they can be 'sentence': other"
+                " features are learnt from texts that would have to be kept as well"
+            )
+        return super()._state()
+
+    def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        super()._restore(state)
+        self._encode_users = encoder.SentenceEncoder()
+
     @abstractmethod
     def _write(self, ratings: pd.DataFrame, known: Known) -> dict[int, str]:
         """User id -> text, from these ratings and nothing else."""
+
+    def texts_of(self, ratings: pd.DataFrame) -> dict[int, str]:
+        """User id -> the text that the model writes of these ratings: `user_texts` of another one.
+
+        Args:
+            ratings: as :meth:`fit`. Of ratings that the other model is to predict, the texts are a leak.
+        """
+        return self._write(ratings, self.known)
 
     def _item_texts(self) -> list[str]:
         return texts.item_texts(self.known.items)

@@ -1,0 +1,299 @@
+"""Fit rating models for the cold start and predict, and keep both until anything changes.
+
+What a system says of held-out users, or of held-out items with so many ratings in training, is a piece. It
+lies under `data/<dataset>/checkpoints/cold_start/<system>/`, outside what DVC clears before a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from dualrec_utils.core import closure, config, files
+from dualrec_utils.core.config import ITEM, SYSTEM, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.ratings import FOLD, PREDICTION, RATING_ID, SEED
+from dualrec_utils.models import ratings as models
+from dualrec_utils.models.ratings import cold_start
+from dualrec_utils.models.ratings.base import Known, NotSupported, RatingModel
+from dualrec_utils.models.ratings.cold_start import (
+    ALL,
+    DEMOGRAPHICS,
+    N_KNOWN,
+    NOTHING,
+    SAID,
+    STAGE,
+    TASTES,
+    HeldOut,
+)
+
+MODEL, REASON = "model", "reason"
+NO_TEXT_READ = "it reads no text of a user"
+NO_TEXT_KNOWN = "the data set says nothing of its users"
+_REGISTRY = frozenset({"models.ratings"})
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "sentence-transformers")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What systems say.
+
+    Attributes:
+        predictions: `system`, `text`, `n_known` (text: "0", "1", ..., "all"), `rating_id`, `user_id`,
+            `item_id`, `prediction`, and `fold` and `seed` as rating predictions have them.
+        not_possible: `system`, `text`, `n_known`, `reason`: what a system cannot answer.
+        lists: `system`, `user_id`, `item_id`, `prediction`: every item for the users whose recommendations
+            are explained, from all that is known of them.
+        seconds: `system`, `fit_seconds`, `predict_seconds`; a row a fit, times of the processor.
+    """
+
+    predictions: pd.DataFrame
+    not_possible: pd.DataFrame
+    lists: pd.DataFrame
+    seconds: pd.DataFrame
+
+
+_PARTS = ("predictions", "not_possible", "lists", "seconds")
+
+
+def conditions(counts: Sequence[int]) -> list[tuple[str, int | None]]:
+    """What may be known of a new user: (text, number of ratings), None for all but the targets."""
+    numbers = [*counts, None]
+    return [
+        *((NOTHING, n) for n in numbers),
+        (DEMOGRAPHICS, 0),
+        *((TASTES, n) for n in numbers),
+    ]
+
+
+def label(n_known: int | None) -> str:
+    """A number of known ratings in a table."""
+    return ALL if n_known is None else str(n_known)
+
+
+def of_users(
+    settings: Mapping[str, Any],
+    held: HeldOut,
+    *,
+    known: Known,
+    counts: Sequence[int],
+    explained: Sequence[int],
+    seed: int,
+) -> Answers:
+    """Fit a model without the held-out users, and predict their targets under each condition.
+
+    A text that changes no prediction is not read: then the condition is not possible.
+
+    Args:
+        settings: `model`, a key of :data:`models.ratings.REGISTRY`, and some of its settings.
+        counts: numbers of known ratings, 0 the first; all is added.
+        explained: users of `lists`.
+        seed: of the model.
+    """
+    wanted = conditions(counts)
+    said = {text: cold_start.user_texts(held, known, text) for text, _ in wanted}
+    given = {(text, n): cold_start.profiles(held, n_known=n, said=said[text]) for text, n in wanted}
+    for of_condition in given.values():
+        cold_start.check_users(held.others, of_condition, held)
+    with threadpool_limits(1):
+        model, fit_seconds = _fitted(settings, held.others, known, seed=seed)
+        started, frames, reasons, plain, unread = time.process_time(), [], [], {}, set()
+        pairs = held.targets[[RATING_ID, USER, ITEM]]
+        for text, n in wanted:
+            if text in unread:
+                reasons.append((text, label(n), NO_TEXT_READ))
+                continue
+            try:
+                values = model.predict(pairs, profiles=given[text, n])
+            except NotSupported as error:
+                reasons.append((text, label(n), str(error)))
+                continue
+            if text == NOTHING:
+                plain[n] = values
+            elif np.array_equal(values, plain[n]):
+                reason = NO_TEXT_READ if any(said[text].values()) else NO_TEXT_KNOWN
+                reasons.append((text, label(n), reason))
+                # What is not read beside no ratings is not read beside some.
+                unread |= {text} if n == 0 else set()
+                continue
+            frames.append(_frame(pairs, values, text=text, n_known=n, seed=seed))
+        lists = _lists(model, given[TASTES, None], explained)
+    seconds = {"fit_seconds": fit_seconds, "predict_seconds": time.process_time() - started}
+    return Answers(_joined(frames), _reasons(reasons), lists, pd.DataFrame([seconds]))
+
+
+def of_items(
+    settings: Mapping[str, Any], held: HeldOut, *, known: Known, n_known: int | None, seed: int
+) -> Answers:
+    """Fit a model with so many ratings of each held-out item, and predict its targets.
+
+    Args:
+        settings, seed: as :func:`of_users`.
+        n_known: None for all but the targets.
+    """
+    training = pd.concat([held.others, held.first(n_known)])
+    cold_start.check_items(training, held, n_known=n_known)
+    with threadpool_limits(1):
+        model, fit_seconds = _fitted(settings, training, known, seed=seed)
+        started = time.process_time()
+        pairs = held.targets[[RATING_ID, USER, ITEM]]
+        frame = _frame(pairs, model.predict(pairs), text=NOTHING, n_known=n_known, seed=seed)
+    seconds = {"fit_seconds": fit_seconds, "predict_seconds": time.process_time() - started}
+    return Answers(frame, _reasons([]), _no_lists(), pd.DataFrame([seconds]))
+
+
+def _fitted(
+    settings: Mapping[str, Any], training: pd.DataFrame, known: Known, *, seed: int
+) -> tuple[RatingModel, float]:
+    choices = dict(settings)
+    model = models.build(choices.pop(MODEL), known, seed=seed, **choices)
+    started = time.process_time()
+    model.fit(training)
+    return model, time.process_time() - started
+
+
+def _frame(
+    pairs: pd.DataFrame, values: np.ndarray, *, text: str, n_known: int | None, seed: int
+) -> pd.DataFrame:
+    if not np.isfinite(values).all():
+        raise StudyError(f"a prediction from {label(n_known)} ratings is not a finite number")
+    # There are no folds; the frames of rating predictions have the column.
+    return pairs.assign(**{PREDICTION: values, SAID: text, N_KNOWN: label(n_known), FOLD: 1, SEED: seed})
+
+
+def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    columns = [RATING_ID, USER, ITEM, PREDICTION, SAID, N_KNOWN, FOLD, SEED]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def _reasons(rows: Sequence[tuple[str, str, str]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=[SAID, N_KNOWN, REASON], dtype="str")
+
+
+def _lists(model: RatingModel, given: Mapping, explained: Sequence[int]) -> pd.DataFrame:
+    pairs = pd.MultiIndex.from_product([list(explained), model.item_ids], names=[USER, ITEM])
+    frame = pairs.to_frame(index=False)
+    try:
+        return frame.assign(**{PREDICTION: model.predict(frame, profiles=given)}) if len(frame) else frame
+    except NotSupported:
+        return _no_lists()
+
+
+def _no_lists() -> pd.DataFrame:
+    return pd.DataFrame({USER: [], ITEM: [], PREDICTION: []}).astype({USER: "int64", ITEM: "int64"})
+
+
+def obtain_users(
+    systems: Mapping[str, Mapping[str, Any]],
+    held: HeldOut,
+    *,
+    dataset: str,
+    known: Known,
+    counts: Sequence[int],
+    explained: Sequence[int],
+    seed: int,
+    n_jobs: int | None = None,
+) -> Answers:
+    """:func:`of_users` of every system, fitted anew only where needed.
+
+    As many are fitted at once as there are cores, each with one thread, so that the digits do not depend on
+    the number of cores.
+
+    Args:
+        systems: name -> settings.
+        n_jobs: fits at once; None for as many as there are cores.
+    """
+    keywords = {"known": known, "counts": list(counts), "explained": list(explained), "seed": seed}
+    tasks = [(name, settings, of_users, keywords) for name, settings in systems.items()]
+    return _obtain_all(tasks, held, dataset=dataset, n_jobs=n_jobs, progress="new users")
+
+
+def obtain_items(
+    systems: Mapping[str, Mapping[str, Any]],
+    held: HeldOut,
+    *,
+    dataset: str,
+    known: Known,
+    counts: Mapping[str, Sequence[int | None]],
+    seed: int,
+    n_jobs: int | None = None,
+) -> Answers:
+    """:func:`of_items` of every system and number: as :func:`obtain_users`.
+
+    Args:
+        counts: system -> numbers of known ratings, None for all; a fit each.
+    """
+    tasks = [
+        (name, systems[name], of_items, {"known": known, "n_known": n, "seed": seed})
+        for name, numbers in counts.items()
+        for n in numbers
+    ]
+    return _obtain_all(tasks, held, dataset=dataset, n_jobs=n_jobs, progress="new items")
+
+
+def _obtain_all(
+    tasks: Sequence[tuple], held: HeldOut, *, dataset: str, n_jobs: int | None, progress: str
+) -> Answers:
+    data = _digest_of(held, tasks[0][3]["known"])
+    calls = [
+        delayed(_obtain)(
+            _path_of(name, settings, work, keywords, dataset=dataset, data=data),
+            work,
+            settings,
+            held,
+            **keywords,
+        )
+        for name, settings, work, keywords in tasks
+    ]
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        left = Parallel(n_jobs=n_jobs or cpu_count(), return_as="generator")(calls)
+        pieces = list(tqdm(left, total=len(calls), desc=progress))
+    names = [name for name, *_ in tasks]
+    return Answers(*(_stacked([getattr(p, part) for p in pieces], names) for part in _PARTS))
+
+
+def _stacked(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
+    named = [frame.assign(**{SYSTEM: name}) for frame, name in zip(frames, names, strict=True)]
+    return pd.concat([frame for frame in named if len(frame)] or named[:1], ignore_index=True)
+
+
+def _obtain(path: Path, work: Any, settings: Mapping[str, Any], held: HeldOut, **keywords: Any) -> Answers:
+    # Written last and moved whole: where the folder is, all of it is.
+    if not path.is_dir():
+        answers = work(settings, held, **keywords)
+        with files.replacing_folder(path) as temporary:
+            for name in _PARTS:
+                files.write_parquet(getattr(answers, name), temporary / f"{name}.parquet")
+    return Answers(*(pd.read_parquet(path / f"{name}.parquet") for name in _PARTS))
+
+
+def _path_of(
+    name: str, settings: Mapping, work: Any, keywords: Mapping[str, Any], *, dataset: str, data: str
+) -> Path:
+    """Where a piece lies: another folder once settings, code, data, libraries or seed change."""
+    module = models.model_class(settings[MODEL]).__module__
+    code = closure.closure(f"import {module}\nimport {__name__}", without=_REGISTRY, by_name=False)
+    libraries = {library: version(library) for library in _LIBRARIES}
+    asked = {key: value for key, value in keywords.items() if key != "known"}
+    about = [dict(settings), work.__name__, asked, data, closure.digest(code), libraries]
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+    return config.checkpoints_dir(dataset, STAGE) / name / digest
+
+
+def _digest_of(held: HeldOut, known: Known) -> str:
+    """A hash of everything that a model may learn from."""
+    frames = (held.others, held.known, held.targets, known.items, known.users, known.tags)
+    texts = [frame.to_json(orient="split", double_precision=15) for frame in frames]
+    return hashlib.sha256(json.dumps([*texts, known.scale]).encode()).hexdigest()
