@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dualrec_utils.analysis import cold_start as tables
-from dualrec_utils.core import config
+from dualrec_utils.core import config, ratings as rules
 from dualrec_utils.core.config import ITEM, RATING, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.ratings import PREDICTION, RATING_ID
@@ -269,8 +269,31 @@ def said(system, values, *, text=NOTHING, n_known="0"):
     )
 
 
+def values_of(predictions, targets, **settings):
+    return tables.values(tables.scores(predictions, targets, **settings))
+
+
+def test_values_and_differences_are_those_of_the_rules():
+    ratings, known = many()
+    held = cold_start.hold_out_users(ratings, n_users=4, n_targets=3, seed=0)
+    keywords = {"known": known, "counts": [0], "explained": [], "seed": 0}
+    answers = [cold_runs.of_users(model, held, **keywords).predictions for model in (PLAIN, NO_PEOPLE)]
+    every = pd.concat([part.assign(**{SYSTEM: name}) for name, part in zip("ab", answers, strict=True)])
+    scored = tables.scores(every, held.targets, by=USER, k=10, **INTERVALS)
+    found = [rules.errors(part[part[N_KNOWN] == ALL], held.targets) for _, part in every.groupby(SYSTEM)]
+    of_a = tables.values(scored).query("system == 'a' and n_known == 'all'").set_index("metric")
+    expected = rules.summarise(found[0], **INTERVALS)[["pooled", "low", "high"]]
+    assert of_a.loc[expected.index, ["value", "low", "high"]].to_numpy() == pytest.approx(
+        expected.to_numpy()
+    )
+    gap = tables.differences(scored, others=["b"]).query("n_known == 'all'").set_index("metric")
+    expected = rules.paired_difference(*found, **INTERVALS)[["difference", "low", "high"]]
+    columns = ["difference", "low", "high"]
+    assert gap.loc[expected.index, columns].to_numpy() == pytest.approx(expected.to_numpy())
+
+
 def test_values_by_hand():
-    table = tables.values(said("a", [4, 1, 4, 4]), TARGETS, by=USER, k=10, **INTERVALS)
+    table = values_of(said("a", [4, 1, 4, 4]), TARGETS, by=USER, k=10, **INTERVALS)
     found = table.set_index("metric")
     # Errors -1, 0, 0, 2; of user 2 both items are predicted alike: the order is drawn.
     assert found.loc["rmse", "value"] == pytest.approx(np.sqrt(5 / 4))
@@ -282,7 +305,7 @@ def test_values_by_hand():
     assert found.loc["ndcg", "value"] == pytest.approx(1) or found.loc["ndcg", "value"] == pytest.approx(
         (1 + (3 + 15 / np.log2(3)) / (15 + 3 / np.log2(3))) / 2
     )
-    by_item = tables.values(said("a", [4, 1, 4, 4]), TARGETS, by=ITEM, k=10, **INTERVALS)
+    by_item = values_of(said("a", [4, 1, 4, 4]), TARGETS, by=ITEM, k=10, **INTERVALS)
     assert by_item.set_index("metric").loc["rmse", "n"] == 3
 
 
@@ -291,7 +314,7 @@ def test_differences_are_paired_and_against_the_same_number():
     every = pd.concat(
         [said("b", [4, 2, 3, 3]), said("a", [4, 2, 3, 3]), best, said("a", [1] * 4, n_known="1")]
     )
-    table = tables.differences(every, TARGETS, others=["b"], by=USER, k=10, **INTERVALS)
+    table = tables.differences(tables.scores(every, TARGETS, by=USER, k=10, **INTERVALS), others=["b"])
     rows = table[table["metric"] == "rmse"].set_index([SYSTEM, SAID, N_KNOWN, "other"])["difference"]
     # System b has said nothing from one rating: no row.
     assert rows.to_dict() == pytest.approx(
@@ -303,7 +326,7 @@ def test_differences_are_paired_and_against_the_same_number():
 
 
 def test_not_possible_stands_where_there_is_no_value_and_nowhere_else():
-    table = tables.values(said("a", [4, 1, 4, 4]), TARGETS, by=USER, k=10, **INTERVALS)
+    table = values_of(said("a", [4, 1, 4, 4]), TARGETS, by=USER, k=10, **INTERVALS)
     reasons = pd.DataFrame({SYSTEM: ["b", "b"], SAID: NOTHING, N_KNOWN: ["0", ALL], "reason": "it cannot"})
     cells = tables.wide(table, reasons, metric="rmse", text=NOTHING, systems=["a", "b", "c"])
     assert cells.loc["b"].tolist() == [tables.NOT_POSSIBLE] * 2
@@ -325,11 +348,39 @@ def test_other_targets_under_one_condition_are_refused():
     with pytest.raises(StudyError, match="different targets"):
         tables.check_same(every.iloc[1:])
     with pytest.raises(StudyError, match="4 predictions, not 3"):
-        tables.values(every.iloc[1:4], TARGETS, by=USER, k=10, **INTERVALS)
+        values_of(every.iloc[1:4], TARGETS, by=USER, k=10, **INTERVALS)
+
+
+def test_levels_by_hand():
+    # Every item has mean 3 in training. Three users whose level of the first rating is that of the targets,
+    # and whose second rating says the contrary.
+    others = frame([(9, i, 3) for i in (10, 20, 30)])
+    known = frame(
+        [
+            (u, i, r)
+            for u, rs in enumerate([(1, 5), (3, 3), (5, 1)])
+            for i, r in zip((10, 20), rs, strict=True)
+        ]
+    )
+    targets = frame([(0, 30, 2), (1, 30, 3), (2, 30, 4)])
+    held = HeldOut(USER, others, known, targets)
+    found = tables.levels(held, [0, 1], seed=0)
+    assert found["first"].to_dict() == pytest.approx({1: 1.0})
+    turned = tables.levels(replace(held, known=known[::-1]), [1], seed=0)
+    assert turned["first"].to_dict() == pytest.approx({1: -1.0})
+    assert found["drawn"].between(-1, 1).all()
+
+
+def test_mean_errors_by_hand():
+    every = pd.concat([said("b", [5, 5, 5, 5]), said("a", [5, 1, 4, 4], n_known=ALL), said("a", [1] * 4)])
+    # Ratings are 5, 1, 4 and 2.
+    found = tables.mean_errors(every, TARGETS)
+    assert list(found.index) == ["b", "a"] and list(found.columns) == ["0", ALL]
+    assert found.loc["a"].tolist() == [-2.0, 0.5] and found.loc["b", "0"] == 2.0
 
 
 def test_metric_keys():
-    table = tables.values(said("a", [4, 1, 4, 4], text=TASTES), TARGETS, by=USER, k=10, **INTERVALS)
+    table = values_of(said("a", [4, 1, 4, 4], text=TASTES), TARGETS, by=USER, k=10, **INTERVALS)
     flat = tables.flatten({"users": table})
     assert flat["users/demographics_and_tastes/0/a/mae"] == pytest.approx(0.75)
     assert len(flat) == 9
@@ -337,7 +388,7 @@ def test_metric_keys():
 
 def test_the_figure_shows_every_value(figures_closed):
     every = pd.concat([said("a", [4, 1, 4, 4]), said("b", [3] * 4), said("a", [5] * 4, n_known=ALL)])
-    rows = tables.values(every, TARGETS, by=USER, k=10, **INTERVALS)
+    rows = values_of(every, TARGETS, by=USER, k=10, **INTERVALS)
     rows = rows[rows["metric"] == "mae"]
     figure = cold_figures.by_number(
         {"left": rows, "right": rows[rows[SYSTEM] == "a"]},
@@ -356,7 +407,6 @@ def test_the_figure_shows_every_value(figures_closed):
         ({"counts": [0, 3, 3]}, "ascend from 0"),
         ({"hybrid": "bayesain"}, "hybrid has bayesain, which models lacks"),
         ({"item_models": ["biases"]}, "item_models lacks item_mean"),
-        ({"item_ends": ["biases"]}, "both have biases"),
         ({"n_explained": 10_000}, "n_explained is 10000 of n_users"),
         ({"n_users": 1}, "n_users is 1"),
         ({"language_model": "gpt"}, "language_model is 'gpt'; models of zero_shot_llm"),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from dualrec_utils.analysis import ratings as analysis
 from dualrec_utils.core import evaluation, ratings as rules
-from dualrec_utils.core.config import SYSTEM, USER
+from dualrec_utils.core.config import ITEM, RATING, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.core.ratings import RATING_ID
+from dualrec_utils.core.ratings import ERROR, PREDICTION, RATING_ID
 from dualrec_utils.models.ratings.cold_figures import in_order
-from dualrec_utils.models.ratings.cold_start import N_KNOWN, NOTHING, SAID
+from dualrec_utils.models.ratings.cold_start import N_KNOWN, NOTHING, SAID, HeldOut
 from dualrec_utils.show.tables import with_interval
 
 METRIC, NDCG = "metric", "ndcg"
@@ -23,7 +25,32 @@ NOT_POSSIBLE = "not possible"
 _KEYS = [SYSTEM, SAID, N_KNOWN]
 
 
-def values(
+@dataclass(frozen=True)
+class Scores:
+    """What every system is worth under every condition, and in every resample.
+
+    Attributes:
+        conditions: (system, text, n_known), shape (n_conditions, 3).
+        value: shape (n_conditions, 3), in the order of :data:`METRICS`.
+        drawn: the same in each resample, shape (n_bootstrap, n_conditions, 3).
+        n: users or items resampled, for each metric; n_targets: ratings predicted.
+        confidence: of intervals.
+    """
+
+    conditions: list[tuple[str, str, str]]
+    value: np.ndarray
+    drawn: np.ndarray
+    n: tuple[int, int, int]
+    n_targets: int
+    confidence: float
+
+    def ends(self, drawn: np.ndarray) -> np.ndarray:
+        """Ends of the intervals of resampled values, (n_bootstrap, ...): shape (2, ...)."""
+        tail = (1 - self.confidence) / 2
+        return np.quantile(drawn, [tail, 1 - tail], axis=0)
+
+
+def scores(
     predictions: pd.DataFrame,
     targets: pd.DataFrame,
     *,
@@ -32,93 +59,110 @@ def values(
     seed: int,
     n_bootstrap: int,
     confidence: float,
-) -> pd.DataFrame:
-    """RMSE, MAE and NDCG of every system under every condition.
+) -> Scores:
+    """RMSE, MAE and NDCG of every system under every condition, pooled over all targets.
 
     Args:
         predictions: of :class:`models.ratings.cold_runs.Answers`: all of a condition on the same targets.
         targets: `rating_id`, `user_id`, `item_id`, `rating`.
-        by: `user_id` or `item_id`: what intervals of RMSE and MAE resample. NDCG is a mean over users who
-            have two targets or more with different ratings, and resamples them.
+        by: `user_id` or `item_id`: what the intervals of RMSE and MAE resample. NDCG is a mean over users
+            who have two targets or more with different ratings, and resamples them.
         k: places of a ranking that count.
-        seed, n_bootstrap, confidence: of the intervals.
+        seed, n_bootstrap, confidence: of the intervals. The same users (or items) are drawn for all.
+
+    Raises:
+        StudyError: when a condition lacks a target, or no user has targets that can be ranked.
+    """
+    conditions, sums, ranked = [], [], []
+    for keys, part in predictions.groupby(_KEYS, sort=False):
+        found = rules.errors(part, targets)
+        of_each = found.assign(squared=found[ERROR] ** 2, absolute=found[ERROR].abs()).groupby(by)
+        conditions.append(keys)
+        sums.append(of_each[["squared", "absolute"]].sum().to_numpy())
+        ranked.append(analysis.ranking(part, targets, k=k, seed=seed).set_index(USER)[NDCG].to_numpy())
+    if not len(ranked[0]):
+        raise StudyError("no user has two targets with different ratings: there is nothing to rank")
+    sums, ranked = np.stack(sums, axis=1), np.stack(ranked, axis=1)
+    n_rows = targets.groupby(by).size().to_numpy()
+    draws = evaluation.user_draws(len(n_rows), n_bootstrap=n_bootstrap, seed=seed)
+    of_users = evaluation.user_draws(len(ranked), n_bootstrap=n_bootstrap, seed=seed)
+    return Scores(
+        conditions,
+        _three(sums.sum(axis=0) / n_rows.sum(), ranked.mean(axis=0)),
+        _three(
+            np.tensordot(draws, sums, axes=1) / (draws @ n_rows)[:, None, None],
+            of_users @ ranked / len(ranked),
+        ),
+        (len(n_rows), len(n_rows), len(ranked)),
+        len(targets),
+        confidence,
+    )
+
+
+def _three(means: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+    """RMSE, MAE and NDCG from means of squared and absolute errors (..., 2) and NDCG (...)."""
+    return np.stack([np.sqrt(means[..., 0]), means[..., 1], ranked], axis=-1)
+
+
+def values(scored: Scores) -> pd.DataFrame:
+    """A row a condition and metric.
 
     Returns:
         `system`, `text`, `n_known`, `metric`, `value`, `low`, `high`, `n` (users or items resampled),
         `n_targets`.
-
-    Raises:
-        StudyError: when a condition lacks a target.
     """
-    intervals = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
-    rows = []
-    for keys, part in predictions.groupby(_KEYS, sort=False):
-        found = _errors(part, targets, by=by)
-        pooled = rules.summarise(found, **intervals)
-        for metric in rules.METRICS:
-            row = pooled.loc[metric]
-            rows.append((*keys, metric, row["pooled"], row["low"], row["high"], row["n_users"]))
-        ranked = _ranking(part, targets, k=k, seed=seed)
-        if len(ranked):
-            row = evaluation.summarise(ranked, columns=[NDCG], **intervals).loc[NDCG]
-            rows.append((*keys, NDCG, row["value"], row["low"], row["high"], row["n_users"]))
-    columns = [*_KEYS, METRIC, "value", "low", "high", "n"]
-    table = pd.DataFrame(rows, columns=columns).astype({"n": "int64"})
-    return table.assign(n_targets=len(targets))
+    low, high = scored.ends(scored.drawn)
+    rows = [
+        (*keys, metric, scored.value[row, m], low[row, m], high[row, m], scored.n[m], scored.n_targets)
+        for row, keys in enumerate(scored.conditions)
+        for m, metric in enumerate(METRICS)
+    ]
+    return pd.DataFrame(rows, columns=[*_KEYS, METRIC, "value", "low", "high", "n", "n_targets"])
 
 
-def differences(
-    predictions: pd.DataFrame,
-    targets: pd.DataFrame,
-    *,
-    others: Sequence[str],
-    by: str,
-    k: int,
-    seed: int,
-    n_bootstrap: int,
-    confidence: float,
-) -> pd.DataFrame:
+def differences(scored: Scores, *, others: Sequence[str]) -> pd.DataFrame:
     """Every system minus some others that know as many ratings and no text, on the same targets.
 
     Args:
         others: systems to compare with; a system is compared with its own predictions without text too,
             where it has some with text.
-        predictions, targets, by, k, seed, n_bootstrap, confidence: as :func:`values`.
 
     Returns:
         `system`, `text`, `n_known`, `other`, `metric`, `difference` (below 0 in RMSE and MAE and above 0 in
         NDCG: the system is better), `low`, `high`, `n`.
     """
-    intervals = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
-    parts = {keys: part for keys, part in predictions.groupby(_KEYS, sort=False)}
-    errors = {keys: _errors(part, targets, by=by) for keys, part in parts.items()}
-    ranked = {keys: _ranking(part, targets, k=k, seed=seed) for keys, part in parts.items()}
+    row_of = {keys: row for row, keys in enumerate(scored.conditions)}
     rows = []
-    for keys in parts:
+    for keys, here in row_of.items():
         system, text, n_known = keys
         for other in [*others, *([system] if text != NOTHING else [])]:
-            there = (other, NOTHING, n_known)
-            if there == keys or there not in parts:
+            there = row_of.get((other, NOTHING, n_known), here)
+            if there == here:
                 continue
-            table = rules.paired_difference(errors[keys], errors[there], **intervals)
-            rows += [(*keys, other, metric, *table.loc[metric]) for metric in rules.METRICS]
-            if len(ranked[keys]):
-                both = ranked[keys].merge(ranked[there], on=USER, suffixes=("", "_there"))
-                both["gain"] = both[NDCG] - both[f"{NDCG}_there"]
-                row = evaluation.summarise(both[[USER, "gain"]], columns=["gain"], **intervals).loc["gain"]
-                rows.append((*keys, other, NDCG, row["value"], row["low"], row["high"], row["n_users"]))
+            low, high = scored.ends(scored.drawn[:, here] - scored.drawn[:, there])
+            gaps = scored.value[here] - scored.value[there]
+            rows += [
+                (*keys, other, metric, gaps[m], low[m], high[m], scored.n[m])
+                for m, metric in enumerate(METRICS)
+            ]
     columns = [*_KEYS, OTHER, METRIC, "difference", "low", "high", "n"]
     return pd.DataFrame(rows, columns=columns).astype({"n": "int64"})
 
 
-def _errors(part: pd.DataFrame, targets: pd.DataFrame, *, by: str) -> pd.DataFrame:
-    found = rules.errors(part, targets)
-    # The resampling goes over the column of users: where items are resampled, theirs takes its place.
-    return found.assign(**{USER: found[by]})
+def mean_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
+    """Mean of prediction minus rating without a text: below 0, a system predicts too low.
 
+    Args:
+        predictions, targets: as :func:`scores`.
 
-def _ranking(part: pd.DataFrame, targets: pd.DataFrame, *, k: int, seed: int) -> pd.DataFrame:
-    return analysis.ranking(part, targets, k=k, seed=seed)[[USER, NDCG]]
+    Returns:
+        A row a system, a column a number of known ratings.
+    """
+    plain = predictions[predictions[SAID] == NOTHING]
+    found = plain.merge(targets[[RATING_ID, RATING]], on=RATING_ID)
+    means = found.assign(error=found[PREDICTION] - found[RATING]).groupby([SYSTEM, N_KNOWN])["error"].mean()
+    table = means.unstack()
+    return table.loc[list(dict.fromkeys(plain[SYSTEM])), in_order(table.columns)]
 
 
 def wide(
@@ -151,6 +195,34 @@ def wide(
     asked = [name for name in systems if any(name == system for system, _ in cells)]
     rows = [[cells.get((name, number), "–") for number in numbers] for name in asked]
     return pd.DataFrame(rows, index=pd.Index(asked, name=SYSTEM), columns=pd.Index(numbers, name=N_KNOWN))
+
+
+def levels(held: HeldOut, counts: Sequence[int], *, seed: int) -> pd.DataFrame:
+    """How much a few known ratings say of a user's level in the targets.
+
+    A level is the mean of how far a user's ratings lie above their items' training means; items that nobody
+    in training rated do not count.
+
+    Args:
+        held: users held out.
+        counts: numbers of known ratings.
+        seed: of the draw.
+
+    Returns:
+        Indexed by `n_known`, the positive counts: correlation over users between the level in the targets
+        and that in the `first` so many known ratings, and in as many `drawn` of all the known ones.
+    """
+    means = held.others.groupby(ITEM)[RATING].mean()
+
+    def level(part: pd.DataFrame) -> pd.Series:
+        return part.assign(above=part[RATING] - part[ITEM].map(means)).groupby(USER)["above"].mean()
+
+    late, shuffled = level(held.targets), held.known.sample(frac=1, random_state=seed)
+    numbers = [n for n in counts if n]
+    rows = [
+        (late.corr(level(held.first(n))), late.corr(level(shuffled.groupby(USER).head(n)))) for n in numbers
+    ]
+    return pd.DataFrame(rows, columns=["first", "drawn"], index=pd.Index(numbers, name=N_KNOWN))
 
 
 def with_not_possible(table: pd.DataFrame, not_possible: pd.DataFrame) -> pd.DataFrame:

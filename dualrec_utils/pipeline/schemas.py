@@ -307,7 +307,6 @@ class ColdStart(Section):
     n_targets: int = Field(ge=1, le=1_000)
     counts: list[Annotated[int, Field(ge=0, le=1_000)]] = Field(min_length=1)
     item_models: list[str] = Field(min_length=1)
-    item_ends: list[str]
     n_ranked: int = Field(ge=1, le=100)
     hybrid: str
     without_text: str | None
@@ -327,7 +326,6 @@ class ColdStart(Section):
         without = [] if self.without_text is None else [self.without_text]
         for key, names in (
             ("item_models", self.item_models),
-            ("item_ends", self.item_ends),
             ("hybrid", [self.hybrid]),
             ("without_text", without),
         ):
@@ -335,8 +333,6 @@ class ColdStart(Section):
                 yield f"{key} has {', '.join(absent)}, which models lacks"
         if absent := {"biases", "item_mean"} - set(self.item_models):
             yield f"item_models lacks {', '.join(sorted(absent))}: notebook 12 compares with them"
-        if twice := set(self.item_models) & set(self.item_ends):
-            yield f"item_models and item_ends both have {', '.join(sorted(twice))}"
 
 
 class Report(Section):

@@ -221,7 +221,8 @@ def _listed(words: Sequence[str]) -> str:
 
 def prompt(evidence: Evidence) -> str:
     """What a language model is asked: the evidence as JSON, since titles are data and may say anything."""
-    gain = None if evidence.text_gain is None else round(evidence.text_gain, 1)
+    # Adding 0 turns -0.0 into 0.0.
+    gain = None if evidence.text_gain is None else round(evidence.text_gain, 1) + 0.0
     rounded = replace(evidence, prediction=round(evidence.prediction, 1), text_gain=gain)
     data = json.dumps(asdict(rounded), ensure_ascii=False)
     return (
