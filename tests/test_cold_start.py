@@ -371,6 +371,14 @@ def test_levels_by_hand():
     assert found["drawn"].between(-1, 1).all()
 
 
+def test_mean_errors_by_hand():
+    every = pd.concat([said("b", [5, 5, 5, 5]), said("a", [5, 1, 4, 4], n_known=ALL), said("a", [1] * 4)])
+    # Ratings are 5, 1, 4 and 2.
+    found = tables.mean_errors(every, TARGETS)
+    assert list(found.index) == ["b", "a"] and list(found.columns) == ["0", ALL]
+    assert found.loc["a"].tolist() == [-2.0, 0.5] and found.loc["b", "0"] == 2.0
+
+
 def test_metric_keys():
     table = values_of(said("a", [4, 1, 4, 4], text=TASTES), TARGETS, by=USER, k=10, **INTERVALS)
     flat = tables.flatten({"users": table})
