@@ -239,22 +239,32 @@ def test_targets_are_the_same_for_every_number():
 def test_pieces_are_kept_and_made_anew_when_a_setting_changes(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "ROOT", tmp_path)
     ratings, known = many()
-    held = cold_start.hold_out_items(ratings, n_items=2, n_targets=2, least_known=3, seed=0)
+    users = cold_start.hold_out_users(ratings, n_users=4, n_targets=3, seed=0)
+    items = cold_start.hold_out_items(ratings, n_items=2, n_targets=2, least_known=3, seed=0)
 
     def obtained(**settings):
-        return cold_runs.obtain_items(
-            {"a": {**PLAIN, **settings}},
-            held, dataset="toy", known=known, counts={"a": [0, None]}, seed=0, n_jobs=1,
+        return cold_runs.obtain(
+            {"a": {**PLAIN, **settings}, "b": NO_PEOPLE}, users, items, dataset="toy", known=known,
+            counts=[0], item_systems=["a"], explained=[1], seed=0, n_jobs=1,
         )  # fmt: skip
 
+    def kept(name):
+        return len(list(tmp_path.glob(f"data/toy/checkpoints/cold_start/{name}/*")))
+
     first, again = obtained(), obtained()
-    pd.testing.assert_frame_equal(first.predictions, again.predictions)
-    # Times are those of the first run: nothing was fitted again.
-    pd.testing.assert_frame_equal(first.seconds, again.seconds)
-    assert set(first.predictions[SYSTEM]) == {"a"} and set(first.predictions[N_KNOWN]) == {"0", ALL}
-    assert len(list(tmp_path.glob("data/toy/checkpoints/cold_start/a/*"))) == 2
+    for before, after in zip(first, again, strict=True):
+        pd.testing.assert_frame_equal(before.predictions, after.predictions)
+        # Times are those of the first run: nothing was fitted again.
+        pd.testing.assert_frame_equal(before.seconds, after.seconds)
+    of_users, of_items = first
+    assert set(of_users.predictions[SYSTEM]) == {"a", "b"} and set(of_items.predictions[SYSTEM]) == {"a"}
+    assert set(of_items.predictions[N_KNOWN]) == {"0", ALL}
+    assert set(of_users.predictions[RATING_ID]) == set(users.targets[RATING_ID])
+    assert set(of_items.predictions[RATING_ID]) == set(items.targets[RATING_ID])
+    # One of users, one of items without a rating, one with all.
+    assert (kept("a"), kept("b")) == (3, 1)
     obtained(n_rounds=1)
-    assert len(list(tmp_path.glob("data/toy/checkpoints/cold_start/a/*"))) == 4
+    assert (kept("a"), kept("b")) == (6, 1)
 
 
 INTERVALS = {"seed": 0, "n_bootstrap": 100, "confidence": 0.9}
@@ -369,6 +379,14 @@ def test_levels_by_hand():
     turned = tables.levels(replace(held, known=known[::-1]), [1], seed=0)
     assert turned["first"].to_dict() == pytest.approx({1: -1.0})
     assert found["drawn"].between(-1, 1).all()
+
+
+def test_mean_errors_by_hand():
+    every = pd.concat([said("b", [5, 5, 5, 5]), said("a", [5, 1, 4, 4], n_known=ALL), said("a", [1] * 4)])
+    # Ratings are 5, 1, 4 and 2.
+    found = tables.mean_errors(every, TARGETS)
+    assert list(found.index) == ["b", "a"] and list(found.columns) == ["0", ALL]
+    assert found.loc["a"].tolist() == [-2.0, 0.5] and found.loc["b", "0"] == 2.0
 
 
 def test_metric_keys():

@@ -12,7 +12,7 @@ from dualrec_utils.analysis import ratings as analysis
 from dualrec_utils.core import evaluation, ratings as rules
 from dualrec_utils.core.config import ITEM, RATING, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.core.ratings import ERROR, RATING_ID
+from dualrec_utils.core.ratings import ERROR, PREDICTION, RATING_ID
 from dualrec_utils.models.ratings.cold_figures import in_order
 from dualrec_utils.models.ratings.cold_start import N_KNOWN, NOTHING, SAID, HeldOut
 from dualrec_utils.show.tables import with_interval
@@ -147,6 +147,22 @@ def differences(scored: Scores, *, others: Sequence[str]) -> pd.DataFrame:
             ]
     columns = [*_KEYS, OTHER, METRIC, "difference", "low", "high", "n"]
     return pd.DataFrame(rows, columns=columns).astype({"n": "int64"})
+
+
+def mean_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
+    """Mean of prediction minus rating without a text: below 0, a system predicts too low.
+
+    Args:
+        predictions, targets: as :func:`scores`.
+
+    Returns:
+        A row a system, a column a number of known ratings.
+    """
+    plain = predictions[predictions[SAID] == NOTHING]
+    found = plain.merge(targets[[RATING_ID, RATING]], on=RATING_ID)
+    means = found.assign(error=found[PREDICTION] - found[RATING]).groupby([SYSTEM, N_KNOWN])["error"].mean()
+    table = means.unstack()
+    return table.loc[list(dict.fromkeys(plain[SYSTEM])), in_order(table.columns)]
 
 
 def wide(

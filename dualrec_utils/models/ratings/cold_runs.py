@@ -195,78 +195,69 @@ def _no_lists() -> pd.DataFrame:
     return pd.DataFrame({USER: [], ITEM: [], PREDICTION: []}).astype({USER: "int64", ITEM: "int64"})
 
 
-def obtain_users(
+def obtain(
     systems: Mapping[str, Mapping[str, Any]],
-    held: HeldOut,
+    users: HeldOut,
+    items: HeldOut,
     *,
     dataset: str,
     known: Known,
     counts: Sequence[int],
+    item_systems: Sequence[str],
     explained: Sequence[int],
     seed: int,
     n_jobs: int | None = None,
-) -> Answers:
-    """:func:`of_users` of every system, fitted anew only where needed.
+) -> tuple[Answers, Answers]:
+    """:func:`of_users` of every system and :func:`of_items` of some, fitted anew only where needed.
 
     As many are fitted at once as there are cores, each with one thread, so that the digits do not depend on
     the number of cores.
 
     Args:
-        systems: name -> settings.
+        systems: name -> settings, those that take long first, so that the cores are busy to the end.
+        users, items: held out.
+        counts: numbers of known ratings; all but the targets is added. Items: a fit each.
+        item_systems: names of those that are fitted without items.
+        explained, seed: as :func:`of_users`.
         n_jobs: fits at once; None for as many as there are cores.
+
+    Returns:
+        What all say of the users, and what some say of the items.
     """
-    keywords = {"known": known, "counts": list(counts), "explained": list(explained), "seed": seed}
-    tasks = [(name, settings, of_users, keywords) for name, settings in systems.items()]
-    return _obtain_all(tasks, held, dataset=dataset, n_jobs=n_jobs, progress="new users")
-
-
-def obtain_items(
-    systems: Mapping[str, Mapping[str, Any]],
-    held: HeldOut,
-    *,
-    dataset: str,
-    known: Known,
-    counts: Mapping[str, Sequence[int | None]],
-    seed: int,
-    n_jobs: int | None = None,
-) -> Answers:
-    """:func:`of_items` of every system and number: as :func:`obtain_users`.
-
-    Args:
-        counts: system -> numbers of known ratings, None for all; a fit each.
-    """
-    tasks = [
-        (name, systems[name], of_items, {"known": known, "n_known": n, "seed": seed})
-        for name, numbers in counts.items()
-        for n in numbers
+    of_all = {"known": known, "seed": seed}
+    about_users = of_all | {"counts": list(counts), "explained": list(explained)}
+    tasks = [(name, of_users, users, about_users) for name in systems]
+    tasks += [
+        (name, of_items, items, of_all | {"n_known": n}) for name in item_systems for n in (*counts, None)
     ]
-    return _obtain_all(tasks, held, dataset=dataset, n_jobs=n_jobs, progress="new items")
-
-
-def _obtain_all(
-    tasks: Sequence[tuple], held: HeldOut, *, dataset: str, n_jobs: int | None, progress: str
-) -> Answers:
-    data = _digest_of(held, tasks[0][3]["known"])
+    data = {held.by: _digest_of(held, known) for held in (users, items)}
     calls = [
         delayed(_obtain)(
-            _path_of(name, settings, work, keywords, dataset=dataset, data=data),
+            _path_of(name, systems[name], work, keywords, dataset=dataset, data=data[held.by]),
             work,
-            settings,
+            systems[name],
             held,
             **keywords,
         )
-        for name, settings, work, keywords in tasks
+        for name, work, held, keywords in tasks
     ]
     with parallel_config(backend="loky", inner_max_num_threads=1):
         left = Parallel(n_jobs=n_jobs or cpu_count(), return_as="generator")(calls)
-        pieces = list(tqdm(left, total=len(calls), desc=progress))
+        pieces = list(tqdm(left, total=len(calls), desc="cold start"))
     names = [name for name, *_ in tasks]
-    return Answers(*(_stacked([getattr(p, part) for p in pieces], names) for part in _PARTS))
+    n = len(systems)
+    return _stacked(pieces[:n], names[:n]), _stacked(pieces[n:], names[n:])
 
 
-def _stacked(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
-    named = [frame.assign(**{SYSTEM: name}) for frame, name in zip(frames, names, strict=True)]
-    return pd.concat([frame for frame in named if len(frame)] or named[:1], ignore_index=True)
+def _stacked(pieces: Sequence[Answers], names: Sequence[str]) -> Answers:
+    """The answers of several fits as one, each row with its system."""
+    parts = []
+    for part in _PARTS:
+        frames = [
+            getattr(piece, part).assign(**{SYSTEM: name}) for piece, name in zip(pieces, names, strict=True)
+        ]
+        parts.append(pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True))
+    return Answers(*parts)
 
 
 def _obtain(path: Path, work: Any, settings: Mapping[str, Any], held: HeldOut, **keywords: Any) -> Answers:
