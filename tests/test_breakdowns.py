@@ -88,6 +88,8 @@ def test_a_system_that_names_no_movie_covers_nothing_and_has_no_novelty():
     row = breakdowns.coverage_and_novelty({"a": lists}, own, pd.Series({1: 2.0}), **SETTINGS).iloc[0]
     assert (row["coverage"], row["n_users"], row["n_cases"]) == (0, 0, 0)
     assert np.isnan(row["novelty"]) and np.isnan(row["low"])
+    # JSON knows no NaN.
+    assert breakdowns.flatten(pd.DataFrame([row])) == {"next_item/a/coverage@5": 0}
 
 
 def test_coverage_and_novelty_by_hand():

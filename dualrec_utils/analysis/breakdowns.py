@@ -209,7 +209,8 @@ def novelty_of_targets(cases: pd.DataFrame, targets: pd.Series, information: pd.
 
 
 def flatten(table: pd.DataFrame) -> dict[str, float]:
-    """`next_item/lstm/coverage@5` and `next_item/lstm/novelty@5`, with `/low` and `/high` for novelty.
+    """`next_item/lstm/coverage@5` and `next_item/lstm/novelty@5`, with `/low` and `/high` for novelty; no novelty
+    where a system listed nothing.
 
     Args:
         table: from :func:`coverage_and_novelty`.
@@ -217,6 +218,9 @@ def flatten(table: pd.DataFrame) -> dict[str, float]:
     flat = {}
     for row in table.itertuples():
         key = f"{PROTOCOL_USED}/{row.system}"
-        flat |= {f"{key}/coverage@{K}": row.coverage, f"{key}/novelty@{K}": row.novelty}
-        flat |= {f"{key}/novelty@{K}/low": row.low, f"{key}/novelty@{K}/high": row.high}
+        flat[f"{key}/coverage@{K}"] = row.coverage
+        # Who lists no movie of the catalog has no novelty.
+        if pd.notna(row.novelty):
+            novelty = {"": row.novelty, "/low": row.low, "/high": row.high}
+            flat |= {f"{key}/novelty@{K}{end}": value for end, value in novelty.items()}
     return flat
