@@ -209,8 +209,8 @@ def novelty_of_targets(cases: pd.DataFrame, targets: pd.Series, information: pd.
 
 
 def flatten(table: pd.DataFrame) -> dict[str, float]:
-    """`next_item/lstm/coverage@5` and `next_item/lstm/novelty@5`, with `/low` and `/high` for novelty; no novelty
-    where a system listed nothing.
+    """`next_item/lstm/coverage@5` and `next_item/lstm/novelty@5`, with `/low` and `/high` for novelty; no
+    novelty where a system listed nothing.
 
     Args:
         table: from :func:`coverage_and_novelty`.
