@@ -81,6 +81,7 @@ def genres(data: Material, **stats: float) -> pd.DataFrame:
     Returns:
         One row a (system, counted): `counted` is `next movie` (an unmatched title counts 0), `best of
         five` (likewise) and `best of five, matched only`; `value`, `low`, `high`, `n_users`, `n_cases`.
+        The last is missing where no first title of a system is a movie.
     """
     protocol, known, rows = "window_of_five", data.catalog.categories, []
     for name in ("lstm", data.lora, data.reranked):
@@ -102,6 +103,8 @@ def genres(data: Material, **stats: float) -> pd.DataFrame:
             "best of five, matched only": matched.assign(genre_jaccard=matched["best"]),
         }
         for setting, own in counted.items():
+            if own.empty:
+                continue
             row = evaluation.summarise(own, columns=["genre_jaccard"], **stats).iloc[0]
             rows.append({SYSTEM: name, "counted": setting} | row.to_dict())
     return pd.DataFrame(rows).astype({"n_users": int, "n_cases": int})
