@@ -70,6 +70,9 @@ def is_traced(found, sources):
     return False
 
 
+RMSE = re.compile(r"ratings/\w+/rmse(_u1)?")
+
+
 def known_alone(sources):
     """What may stand without an interval: counts, shares, what the paper prints, how many baselines ran,
     what would settle a claim, what the order study found."""
@@ -88,6 +91,9 @@ def known_alone(sources):
     settling = [(key, v) for flat in sources for key, v in flat.items() if key.startswith("claims/")]
     known |= {f"{v:,.0f}" for key, v in settling if key.endswith("/users_needed")}
     known |= {f"{100 * v:.1f}" for key, v in settling if key.endswith("/smallest_difference")}
+    # Errors of the rating models, and the one that HybridRecModel's README prints.
+    errors = {f"{v:.3f}" for flat in sources for key, v in flat.items() if RMSE.fullmatch(key)}
+    known |= errors | {"0.923"}
     leads = order.read("ml-100k", "effects")
     if len(leads):
         known |= {str(leads["n_seeds"].max())}
