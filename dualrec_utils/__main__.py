@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -30,7 +31,8 @@ def run(stage: str) -> int:
     whole = params.load()
     settings = params.settings(whole, stage)
     with running.supervised(stage):
-        pretrained.prepare(pretrained.named(settings))
+        for name in pretrained.named(settings):
+            pretrained.written_out(name)
         if notebook:
             from dualrec_utils.pipeline import notebooks
 
@@ -67,7 +69,6 @@ def check_params() -> int:
     import numpy as np
 
     from dualrec_utils.analysis import claims, significance
-    from dualrec_utils.core import config
     from dualrec_utils.models import baselines
     from dualrec_utils.models.ratings import settings as rating_settings
 
@@ -76,23 +77,24 @@ def check_params() -> int:
         n_permutations=values.intervals.n_permutations,
         alpha=1 - values.intervals.confidence,
     )
-    asked = {
-        f"baselines.models.{name}": lambda chosen=chosen, name=name: baselines.build(
-            name, np.array([1]), seed=0, **chosen
-        )
-        for name, chosen in values.baselines.models.items()
-    } | {
-        f"rating_hybrids.models.{name}": lambda chosen=chosen: rating_settings.check(chosen)
-        for name, chosen in values.rating_hybrids.models.items()
-    }
-    for place, build in asked.items():
-        try:
-            build()
-        except StudyError as error:
-            raise StudyError(
-                f"{config.PARAMS_FILE} has values that cannot be used: {place}: {error}"
-            ) from None
+    for name, hyperparameters in values.baselines.models.items():
+        with _named(f"baselines.models.{name}"):
+            baselines.build(name, np.array([1]), seed=0, **hyperparameters)
+    for name, chosen in values.rating_hybrids.models.items():
+        with _named(f"rating_hybrids.models.{name}"):
+            rating_settings.check(chosen)
     return 0
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """A complaint about values of `params.yaml` says where they stand."""
+    from dualrec_utils.core import config
+
+    try:
+        yield
+    except StudyError as error:
+        raise StudyError(f"{config.PARAMS_FILE} has values that cannot be used: {place}: {error}") from None
 
 
 def verify(against_worktree: bool) -> int:

@@ -54,6 +54,14 @@ def one_thread():
 
 
 @pytest.fixture
+def free_algorithms():
+    """Another test may have left torch deterministic: the LSTM turns it on for its whole process."""
+    import torch
+
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
 def figures_closed():
     """Figures that a test leaves open are closed after it."""
     # Imported here: most tests do without pyplot.

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
+from toy_ratings import ITEMS, USERS
 
 from dualrec_utils.analysis import cold_start as tables
 from dualrec_utils.core import config, ratings as rules
@@ -28,15 +29,6 @@ from dualrec_utils.pipeline import params
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ITEMS = pd.DataFrame(
-    {
-        ITEM: [10, 20, 30, 40],
-        "title": ["Heat", "Big Night", "Alien", "unknown"],
-        "year": pd.array([1995, 1996, 1979, None], dtype="Int64"),
-        "genres": [["Action", "Crime"], ["Drama"], ["Action", "Horror"], []],
-    }
-)
-USERS = pd.DataFrame({USER: [1, 2], "age": [24, 53], "gender": ["M", "F"], "occupation": ["clerk", None]})
 KNOWN = Known(ITEMS, USERS)
 PLAIN = {"model": "biases"}
 NO_PEOPLE = {"model": "biases", "user_shrinkage": 1e12, "item_shrinkage": 0.0, "n_rounds": 1}

@@ -73,9 +73,8 @@ def whole(base):
     return trained(base)
 
 
+@pytest.mark.usefixtures("free_algorithms")
 def test_training_learns_repeats_itself_and_leaves_the_base_alone(base, whole):
-    # Another test may have left it on: the LSTM turns it on for its whole process.
-    torch.use_deterministic_algorithms(False)
     torch.manual_seed(77)
     state = torch.random.get_rng_state()
     model, curve = trained(base)
@@ -236,9 +235,8 @@ def test_a_base_in_4_bits_is_trained_in_what_it_is_computed_in(base):
     assert training.precision_of(model, "auto") == "bfloat16"
 
 
+@pytest.mark.usefixtures("free_algorithms")
 def test_too_little_memory_names_what_to_change(base):
-    # Another test of this process may have trained an LSTM, which leaves it switched on.
-    torch.use_deterministic_algorithms(False)
     with pytest.raises(StudyError, match=r"batch_size.*gradient_checkpointing.*quantization"):
         trained(base, faults=[at_batch(2, torch.OutOfMemoryError("CUDA out of memory"))])
     assert not torch.are_deterministic_algorithms_enabled()

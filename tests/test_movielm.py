@@ -171,9 +171,8 @@ def test_a_seed_gives_the_same_weights_again_and_another_seed_others(catalog, hi
     assert not torch.equal(one[0].model.embed_tokens.weight, other[0].model.embed_tokens.weight)
 
 
+@pytest.mark.usefixtures("free_algorithms")
 def test_training_leaves_global_state_alone(catalog, histories):
-    # Another test may have left it on: the LSTM turns it on for its whole process.
-    torch.use_deterministic_algorithms(False)
     torch.manual_seed(5)
     before = torch.get_rng_state()
     movielm.train({0: histories[0]}, {1: histories[1]}, catalog, seed=7, **SETTINGS)

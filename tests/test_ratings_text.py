@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from hypothesis import given, strategies as st
+from toy_ratings import ITEMS, USERS
 
 from dualrec_utils.core.config import ITEM, RATING, USER
 from dualrec_utils.core.errors import StudyError
@@ -16,15 +17,6 @@ from dualrec_utils.models.ratings.features import TextVectors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ITEMS = pd.DataFrame(
-    {
-        ITEM: [10, 20, 30, 40],
-        "title": ["Heat", "Big Night", "Alien", "unknown"],
-        "year": pd.array([1995, 1996, 1979, None], dtype="Int64"),
-        "genres": [["Action", "Crime"], ["Drama"], ["Action", "Horror"], []],
-    }
-)
-USERS = pd.DataFrame({USER: [1, 2], "age": [24, 53], "gender": ["M", "F"], "occupation": ["clerk", None]})
 # So wide that clipping hides nothing.
 KNOWN = Known(ITEMS, USERS, scale=(-100.0, 100.0))
 RATINGS = pd.DataFrame(

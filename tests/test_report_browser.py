@@ -26,7 +26,7 @@ def page(tmp_path_factory):
 
 
 def test_the_committed_page_is_small(visit):
-    """In bytes and in what a browser lays out, of which a page of 1 s has at most this much."""
+    """In bytes, and in elements that a browser has to lay out: both decide how soon it opens."""
     assert PAGE.stat().st_size < LARGEST
     assert visit(PAGE).tab.evaluate("document.getElementsByTagName('*').length") < MOST_ELEMENTS
 

@@ -102,7 +102,7 @@ def test_weights_are_written_out_once_and_load_as_any_folder(toy, tmp_path, monk
     packed = tiny_gguf(source, config.raw_dir("toy") / "toy.gguf")
     toy(sha256=hashlib.sha256(packed.read_bytes()).hexdigest())
     assert loading.locate("toy", dataset="ml-100k") == "toy"
-    pretrained.prepare(["toy"])
+    pretrained.write_all(["toy"])
     assert "writing out" in capsys.readouterr().out
     folder = loading.locate("toy", dataset="ml-100k")
     assert pretrained.written_out("toy") == Path(folder)

@@ -221,6 +221,5 @@ def flatten(table: pd.DataFrame) -> dict[str, float]:
         flat[f"{key}/coverage@{K}"] = row.coverage
         # Who lists no movie of the catalog has no novelty.
         if pd.notna(row.novelty):
-            novelty = {"": row.novelty, "/low": row.low, "/high": row.high}
-            flat |= {f"{key}/novelty@{K}{end}": value for end, value in novelty.items()}
+            flat |= evaluation.with_interval(f"{key}/novelty@{K}", row, column="novelty")
     return flat

@@ -76,11 +76,6 @@ MODELS = {
 }
 
 
-def folder_of(name: str) -> Path:
-    """Where the file of a model lies, and what is made of it."""
-    return config.raw_dir(name)
-
-
 def fetch(name: str) -> Path:
     """The verified file of weights, fetched where it is not there yet.
 
@@ -96,7 +91,7 @@ def fetch(name: str) -> Path:
     if name not in MODELS:
         raise StudyError(f"there are no weights of {name!r}; there are those of {', '.join(MODELS)}")
     about = MODELS[name]
-    path = folder_of(name) / about.file
+    path = config.raw_dir(name) / about.file
     with sources.alone(path.parent):
         if not (path.is_file() and files.sha256(path) == about.sha256):
             _fetch_anew(about, path)

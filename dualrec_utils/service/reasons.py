@@ -6,14 +6,13 @@ how alike the same users rate both (:func:`models.ratings.neighbours.similaritie
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.core.config import GENRE_LIST, ITEM, RATING, USER
+from dualrec_utils.core.config import ITEM, RATING, TITLE, USER, YEAR
 from dualrec_utils.models.ratings import explanations
 from dualrec_utils.models.ratings.biases import Biases
 from dualrec_utils.models.ratings.explanations import Evidence
@@ -61,35 +60,23 @@ def _evidence(
 ) -> list[Evidence]:
     # Of somebody who likes nothing above all, everything that is rated counts.
     mean = np.mean(list(rated.values())) if rated else 0.0
-    liked = [item for item, rating in rated.items() if rating >= mean]
-    near = _similarities(data, [*items, *liked])[: len(items), len(items) :]
-    genres = dict(zip(data.items[ITEM].tolist(), data.items[GENRE_LIST], strict=True))
+    liked = {item: rating for item, rating in rated.items() if rating >= mean}
+    some = data.items[data.items[ITEM].isin([*items, *liked])]
+    # Names to be shown have their year.
+    some = some.assign(**{TITLE: some[ITEM].map(data.names), YEAR: None})
     tags = data.tags.assign(tag=data.tags["tag"].astype(str).str.strip().str.lower())
-    tags = tags[tags[ITEM].isin([*items, *liked])].groupby(ITEM)["tag"].agg(set).to_dict()
-    found = []
-    for row, (item, prediction) in enumerate(zip(items, predictions, strict=True)):
-        best = [
-            liked[place]
-            for place in np.argsort(-near[row], kind="stable")
-            if near[row, place] > 0 and liked[place] != item
-        ]
-        best = best[:_N_ITEMS]
-        found.append(
-            Evidence(
-                data.names[item],
-                float(prediction),
-                [(data.names[one], rated[one]) for one in best],
-                _shared(genres[item], [genres[one] for one in best]),
-                _shared(sorted(tags.get(item, ())), [tags.get(one, ()) for one in best])[:_N_TAGS],
-            )
-        )
-    return found
-
-
-def _shared(of_item: Sequence[str], of_others: Sequence[Sequence[str]]) -> list[str]:
-    """What the item has in common with any of the others, most shared first."""
-    counts = Counter(word for words in of_others for word in set(words))
-    return sorted((word for word in of_item if counts[word]), key=lambda word: -counts[word])
+    tags = tags[tags[ITEM].isin(some[ITEM])].groupby(ITEM)["tag"].agg(lambda words: sorted(set(words)))
+    shared = {
+        "likeness": _similarities(data, some[ITEM].tolist()),
+        "items": some,
+        "n_similar": _N_ITEMS,
+        "tags": tags.to_dict(),
+    }
+    evidence = [
+        explanations.evidence_of(item, liked, prediction=prediction, without_text=None, **shared)
+        for item, prediction in zip(items, predictions, strict=True)
+    ]
+    return [replace(one, tags=one.tags[:_N_TAGS]) for one in evidence]
 
 
 def _similarities(data: Prepared, items: Sequence[int]) -> np.ndarray:
@@ -97,14 +84,11 @@ def _similarities(data: Prepared, items: Sequence[int]) -> np.ndarray:
     training = data.part(prepared.TRAIN)
     around = Biases(data.known, seed=0).fit(training).predict(training)
     residuals = training[RATING].to_numpy(dtype=np.float64) - around
-    distinct = list(dict.fromkeys(items))
-    places = pd.Index(distinct).get_indexer(training[ITEM])
+    places = pd.Index(items).get_indexer(training[ITEM])
     users, _ = pd.factorize(training[USER])
     here = places >= 0
     if not here.any():
         return np.zeros((len(items), len(items)))
-    table = similarities(
-        users[here], places[here], residuals[here], n_items=len(distinct), shrinkage=_SHRINKAGE
+    return similarities(
+        users[here], places[here], residuals[here], n_items=len(items), shrinkage=_SHRINKAGE
     )
-    rows = pd.Index(distinct).get_indexer(items)
-    return table[np.ix_(rows, rows)]

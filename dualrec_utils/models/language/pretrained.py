@@ -6,7 +6,7 @@ The stage then loads an ordinary model folder and knows nothing of packed weight
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,6 @@ def write_all(names: Sequence[str] = ()) -> int:
     for name in names or weights.MODELS:
         print(f"{name}: {written_out(name)}", flush=True)
     return 0
-
-
-def prepare(names: Iterable[str]) -> None:
-    """Have every one of these models written out."""
-    for name in names:
-        written_out(name)
 
 
 def written_out(name: str) -> Path:
