@@ -43,7 +43,7 @@ def whole(root, monkeypatch):
     monkeypatch.setattr(study, "SEEDS", (0, 1))
     monkeypatch.setattr(study, "SHARES", (0.5,))
     # Processes of their own would take longer to start than to fit.
-    monkeypatch.setattr(study.experiment, "cpu_count", lambda: 1)
+    monkeypatch.setattr(study.experiment.pieces, "cpu_count", lambda: 1)
     # The sentence encoder would take seconds.
     kept = {"no texts": {"features": "none"}, "noise alike": {"noise_degrees": 1e6}}
     monkeypatch.setattr(

@@ -262,7 +262,7 @@ def wordings_in_words(table: pd.DataFrame) -> str:
     """How many wordings of a language model fail the check, in one sentence.
 
     Args:
-        table: of :func:`models.ratings.explanations.shares`.
+        table: of :func:`models.ratings.wordings.shares`.
     """
     row = table[table["what"] == "any"].iloc[0]
     if row["remark"]:

@@ -6,27 +6,22 @@ lies under `data/<dataset>/checkpoints/cold_start/<system>/`, outside what DVC c
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed, parallel_config
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
-from dualrec_utils.core import closure, config, files
+from dualrec_utils.core import config
 from dualrec_utils.core.config import ITEM, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.ratings import FOLD, PREDICTION, RATING_ID, SEED
 from dualrec_utils.models import ratings as models
-from dualrec_utils.models.ratings import cold_start
+from dualrec_utils.models.ratings import cold_start, pieces
 from dualrec_utils.models.ratings.base import Known, NotSupported, RatingModel
 from dualrec_utils.models.ratings.cold_start import (
     ALL,
@@ -42,8 +37,6 @@ from dualrec_utils.models.ratings.cold_start import (
 MODEL, REASON = "model", "reason"
 NO_TEXT_READ = "it reads no text of a user"
 NO_TEXT_KNOWN = "the data set says nothing of its users"
-_REGISTRY = frozenset({"models.ratings"})
-_LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "sentence-transformers")
 
 
 @dataclass(frozen=True)
@@ -63,9 +56,6 @@ class Answers:
     not_possible: pd.DataFrame
     lists: pd.DataFrame
     seconds: pd.DataFrame
-
-
-_PARTS = ("predictions", "not_possible", "lists", "seconds")
 
 
 def conditions(counts: Sequence[int]) -> list[tuple[str, int | None]]:
@@ -230,61 +220,46 @@ def obtain(
     tasks += [
         (name, of_items, items, of_all | {"n_known": n}) for name in item_systems for n in (*counts, None)
     ]
-    data = {held.by: _digest_of(held, known) for held in (users, items)}
+    data = {
+        held.by: pieces.data_of(known, held.others, held.known, held.targets) for held in (users, items)
+    }
     calls = [
-        delayed(_obtain)(
-            _path_of(name, systems[name], work, keywords, dataset=dataset, data=data[held.by]),
-            work,
-            systems[name],
-            held,
-            **keywords,
+        (
+            (
+                _path_of(name, systems[name], work, keywords, dataset=dataset, data=data[held.by]),
+                work,
+                systems[name],
+                held,
+            ),
+            keywords,
         )
         for name, work, held, keywords in tasks
     ]
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        left = Parallel(n_jobs=n_jobs or cpu_count(), return_as="generator")(calls)
-        pieces = list(tqdm(left, total=len(calls), desc="cold start"))
+    found = list(pieces.side_by_side(_obtain, calls, label="cold start", n_jobs=n_jobs))
     names = [name for name, *_ in tasks]
     n = len(systems)
-    return _stacked(pieces[:n], names[:n]), _stacked(pieces[n:], names[n:])
+    return _stacked(found[:n], names[:n]), _stacked(found[n:], names[n:])
 
 
-def _stacked(pieces: Sequence[Answers], names: Sequence[str]) -> Answers:
+def _stacked(found: Sequence[Answers], names: Sequence[str]) -> Answers:
     """The answers of several fits as one, each row with its system."""
     parts = []
-    for part in _PARTS:
+    for part in (one.name for one in fields(Answers)):
         frames = [
-            getattr(piece, part).assign(**{SYSTEM: name}) for piece, name in zip(pieces, names, strict=True)
+            getattr(piece, part).assign(**{SYSTEM: name}) for piece, name in zip(found, names, strict=True)
         ]
         parts.append(pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True))
     return Answers(*parts)
 
 
 def _obtain(path: Path, work: Any, settings: Mapping[str, Any], held: HeldOut, **keywords: Any) -> Answers:
-    # Written last and moved whole: where the folder is, all of it is.
-    if not path.is_dir():
-        answers = work(settings, held, **keywords)
-        with files.replacing_folder(path) as temporary:
-            for name in _PARTS:
-                files.write_parquet(getattr(answers, name), temporary / f"{name}.parquet")
-    return Answers(*(pd.read_parquet(path / f"{name}.parquet") for name in _PARTS))
+    return pieces.obtain(Answers, path, lambda: work(settings, held, **keywords))
 
 
 def _path_of(
     name: str, settings: Mapping, work: Any, keywords: Mapping[str, Any], *, dataset: str, data: str
 ) -> Path:
     """Where a piece lies: another folder once settings, code, data, libraries or seed change."""
-    module = models.model_class(settings[MODEL]).__module__
-    code = closure.closure(f"import {module}\nimport {__name__}", without=_REGISTRY, by_name=False)
-    libraries = {library: version(library) for library in _LIBRARIES}
     asked = {key: value for key, value in keywords.items() if key != "known"}
-    about = [dict(settings), work.__name__, asked, data, closure.digest(code), libraries]
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
-    return config.checkpoints_dir(dataset, STAGE) / name / digest
-
-
-def _digest_of(held: HeldOut, known: Known) -> str:
-    """A hash of everything that a model may learn from."""
-    frames = (held.others, held.known, held.targets, known.items, known.users, known.tags)
-    texts = [frame.to_json(orient="split", double_precision=15) for frame in frames]
-    return hashlib.sha256(json.dumps([*texts, known.scale]).encode()).hexdigest()
+    about = [dict(settings), work.__name__, asked, data, *pieces.code_of(settings[MODEL], __name__)]
+    return config.checkpoints_dir(dataset, STAGE) / name / pieces.digest(about)

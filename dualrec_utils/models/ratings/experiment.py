@@ -7,27 +7,23 @@ model fits one model and a killed run goes on where it stopped.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed, parallel_config
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
-from dualrec_utils.core import closure, config, files, ratings as rules
+from dualrec_utils.core import config, ratings as rules
 from dualrec_utils.core.config import ITEM, RANK, SCORE, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import best
 from dualrec_utils.core.ratings import FOLD, N_FOLDS
 from dualrec_utils.models import ratings as models
+from dualrec_utils.models.ratings import pieces
 from dualrec_utils.models.ratings.base import Known, RatingModel
 from dualrec_utils.models.ratings.text_model import TextModel
 
@@ -41,8 +37,6 @@ ALL_FOLDS = tuple(range(1, N_FOLDS + 1))
 LISTS_OF = 1
 # Users whose every item is predicted at once, to keep memory small.
 _USERS_AT_ONCE = 50
-_REGISTRY = frozenset({"models.ratings"})
-_LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "sentence-transformers")
 
 
 @dataclass(frozen=True)
@@ -239,75 +233,47 @@ def obtain_all(
     """
     ratings = rules.load(dataset)
     folds = folds_of(len(ratings), dataset=dataset, seed=split_seed)
-    data = _digest_of(known, ratings, folds)
-    codes = {name: _code_of(settings) for name, settings in systems.items()}
+    data = pieces.data_of(known, ratings.assign(**{FOLD: folds}))
     home = config.checkpoints_dir(dataset, STAGE)
     tasks = [(name, fold, seed) for name in systems for fold in read(systems[name]).folds for seed in seeds]
-    run = delayed(_obtain)
+    codes = {name: _about(settings) for name, settings in systems.items()}
     calls = [
-        run(
-            home / name / f"{_digest([codes[name], seed, data, list_length])}-{fold}",
-            systems[name],
-            ratings,
-            folds,
-            known=known,
-            fold=fold,
-            seed=seed,
-            list_length=list_length,
+        (
+            (
+                home / name / f"{pieces.digest([codes[name], seed, data, list_length])}-{fold}",
+                systems[name],
+                ratings,
+                folds,
+            ),
+            {"known": known, "fold": fold, "seed": seed, "list_length": list_length},
         )
         for name, fold, seed in tasks
     ]
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        left = Parallel(n_jobs=n_jobs or cpu_count(), return_as="generator")(calls)
-        pieces = dict(zip(tasks, tqdm(left, total=len(tasks), desc="rating models"), strict=True))
+    left = pieces.side_by_side(_obtain, calls, label="rating models", n_jobs=n_jobs)
+    found = dict(zip(tasks, left, strict=True))
     return {
-        name: _joined([(piece, seed) for (of, _, seed), piece in pieces.items() if of == name], seeds[0])
+        name: _joined([(piece, seed) for (of, _, seed), piece in found.items() if of == name], seeds[0])
         for name in systems
     }
 
 
-def _joined(pieces: Sequence[tuple[Piece, int]], first: int) -> Piece:
+def _joined(found: Sequence[tuple[Piece, int]], first: int) -> Piece:
     """Pieces of one system, each with its seed, as one."""
-    of_first = [piece for piece, seed in pieces if seed == first]
+    of_first = [piece for piece, seed in found if seed == first]
     return Piece(
-        pd.concat([piece.predictions for piece, _ in pieces], ignore_index=True),
-        pd.concat([piece.cost for piece, _ in pieces], ignore_index=True),
+        pd.concat([piece.predictions for piece, _ in found], ignore_index=True),
+        pd.concat([piece.cost for piece, _ in found], ignore_index=True),
         pd.concat([piece.curves for piece in of_first], ignore_index=True),
         next((piece.lists for piece in of_first if len(piece.lists)), _no_lists()),
     )
 
 
-_PARTS = ("predictions", "cost", "curves", "lists")
-
-
 def _obtain(path: Path, settings: Mapping[str, Any], *args: Any, **keywords: Any) -> Piece:
-    if not (path / "lists.parquet").is_file():
-        piece = fit_fold(settings, *args, **keywords)
-        with files.replacing_folder(path) as temporary:
-            for name in _PARTS:
-                files.write_parquet(getattr(piece, name), temporary / f"{name}.parquet")
-    return Piece(*(pd.read_parquet(path / f"{name}.parquet") for name in _PARTS))
+    return pieces.obtain(Piece, path, lambda: fit_fold(settings, *args, **keywords))
 
 
-def _code_of(settings: Mapping[str, Any]) -> list[Any]:
-    """What a piece depends on beside seed and data: settings, code and libraries.
-
-    Which other folds are fitted does not matter to this one.
-    """
+def _about(settings: Mapping[str, Any]) -> list[Any]:
+    """What a piece depends on beside seed and data. Which other folds are fitted does not matter to it."""
     recipe = read(settings)
-    module = models.model_class(recipe.model).__module__
-    code = closure.closure(f"import {module}\nimport {__name__}", without=_REGISTRY, by_name=False)
-    libraries = {library: version(library) for library in _LIBRARIES}
     system = [recipe.model, dict(recipe.settings), recipe.profiles, recipe.share]
-    return [*system, closure.digest(code), libraries]
-
-
-def _digest(about: Sequence[Any]) -> str:
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _digest_of(known: Known, ratings: pd.DataFrame, folds: np.ndarray) -> str:
-    """A hash of everything that a model may learn from."""
-    frames = (known.items, known.users, known.tags, ratings)
-    texts = [frame.to_json(orient="split", double_precision=15) for frame in frames]
-    return hashlib.sha256(json.dumps([*texts, folds.tolist(), known.scale]).encode()).hexdigest()
+    return [*system, *pieces.code_of(recipe.model, __name__)]

@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed, parallel_config
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from dualrec_utils.core import config, files, predictions, splits
 from dualrec_utils.core.config import HISTORY, ITEM, RATING, SPLIT, USER
@@ -22,6 +20,7 @@ from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import ratings as models
 from dualrec_utils.models.ratings.base import Known, Profile, RatingModel
 from dualrec_utils.models.ratings.experiment import STAGE, read
+from dualrec_utils.models.ratings.pieces import side_by_side
 
 
 def rank_all(
@@ -54,14 +53,11 @@ def rank_all(
     splits.check_apart(training[USER].unique(), parts)
     profiles = profiles_of(cases, ratings)
     of_catalog = Known(items.sort_values(ITEM, ignore_index=True), known.users, scale=known.scale)
-    run = delayed(_scores)
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        left = Parallel(n_jobs=n_jobs or cpu_count(), return_as="generator")(
-            run(settings, of_catalog, training, profiles, seed=seed) for settings in systems.values()
-        )
-        for name, scores in zip(systems, tqdm(left, total=len(systems), desc="next_item"), strict=True):
-            lists = predictions.from_scores(scores, cases, of_catalog.items[ITEM].to_numpy(), seed=seed)
-            predictions.write(lists, f"rating_{name}", scope)
+    calls = [((settings, of_catalog, training, profiles), {"seed": seed}) for settings in systems.values()]
+    left = side_by_side(_scores, calls, label="next_item", n_jobs=n_jobs)
+    for name, scores in zip(systems, left, strict=True):
+        lists = predictions.from_scores(scores, cases, of_catalog.items[ITEM].to_numpy(), seed=seed)
+        predictions.write(lists, f"rating_{name}", scope)
     return [f"rating_{name}" for name in systems]
 
 
