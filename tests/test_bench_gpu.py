@@ -5,21 +5,30 @@ import torch
 
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.studies.bench import gpu as bench_gpu
+from toy_catalog import catalog_of
+
+SPEEDS = (
+    "training_tokens_per_second",
+    "generation_tokens_per_second",
+    "prompts_per_second",
+    "rankings_per_minute",
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_every_row_is_measured_or_says_why_not():
-    settings = (bench_gpu.Setting(40, "none", False), bench_gpu.Setting(16, "none", True))
+    catalog = catalog_of(range(60))
+    settings = (bench_gpu.Setting("tiny", 40, "none", False), bench_gpu.Setting("tiny", 16, "none", True))
     if not torch.cuda.is_available():
-        settings += (bench_gpu.Setting(16, "nf4", True),)
-    found = bench_gpu.bench(settings, scale="tiny", dtype="float32", n_steps=2, n_prompts=2, n_new=5)
+        settings += (bench_gpu.Setting("tiny", 16, "nf4", True),)
+    found = bench_gpu.bench(settings, catalog, dtype="float32", n_steps=2, n_prompts=2, n_new=5)
     run = found.iloc[:2]
     assert (run["note"] == "").all()
-    assert (run[["training_tokens_per_second", "generation_tokens_per_second"]] > 0).all(axis=None)
+    assert (run[list(SPEEDS)] > 0).all(axis=None)
     if len(found) > 2:
         assert found["note"].iloc[2].startswith("not run: ") and "GPU" in found["note"].iloc[2]
-        assert found["training_tokens_per_second"].isna().iloc[2]
+        assert found.iloc[2][list(SPEEDS)].isna().all()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
