@@ -218,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--short", action="store_true", help="train the LSTM for one pass only")
     command = add(
-        "bench-gpu", _calling("studies.bench.gpu:run_bench"), "measure models of 0.5B to 7B of random weights on this GPU"
+        "bench-gpu", _calling("studies.bench.gpu:run_bench"), "measure random 0.5B to 7B models on this GPU"
     )
     command.add_argument("--dtype", default="bfloat16", help="of the weights; float16 on a T4 or V100")
     command = add(

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from toy_catalog import catalog_of
 
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.studies.bench import gpu as bench_gpu
-from toy_catalog import catalog_of
 
 SPEEDS = (
     "training_tokens_per_second",

@@ -49,7 +49,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Setting:
-    """Shape of the model, memory allowed (GiB), how the base is loaded, whether activations are computed twice."""
+    """A model's shape, memory allowed (GiB), how it is loaded, whether activations are computed twice."""
 
     scale: str
     cap_gib: int
@@ -116,7 +116,7 @@ def _cap(gib: int | None) -> None:
 
 
 def _write_model(folder: Path, catalog: Catalog, *, scale: str, dtype: str) -> PreTrainedTokenizerBase:
-    """Save a model of random weights, drawn on the GPU where there is one, with a tokenizer of the titles."""
+    """Save a model of random weights, drawn on the GPU if there is one, and a tokenizer of the titles."""
     names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
     names = (*names, "num_key_value_heads", "tie_word_embeddings")
     shape = dict(zip(names, SHAPES[scale], strict=True))
