@@ -1,0 +1,184 @@
+"""Test, then learn: every event of a stream is asked for before it may be learnt from.
+
+The stream is what test users did, in the order of time, all users mixed as a site would see them. An event
+is asked for as a case of `next_item`: the history is what the same user did in earlier seconds, and the list
+holds no item of it. What is learnt from an event can help the next block of events, never the event itself
+(Gama, Sebastião and Rodrigues 2013, "On evaluating stream learning algorithms", Machine Learning).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from dualrec_utils.core import evaluation, predictions
+from dualrec_utils.core.catalog import Catalog
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, SECOND, SPLIT, TIMESTAMP, USER
+
+METRICS = ("hit_rate@10", "ndcg@10")
+# Items of the history that were there before the user's first event of the stream.
+KNOWN = "n_known"
+TENTH = "tenth"
+
+# Cases of a block -> scores of the catalog, shape (n_cases, n_items).
+Score = Callable[[pd.DataFrame], np.ndarray]
+# Events of a block, with `item_id`: what has been seen by now.
+Learn = Callable[[pd.DataFrame], None]
+
+
+def stream(interactions: pd.DataFrame, user_splits: pd.DataFrame, *, n_known: int) -> pd.DataFrame:
+    """The events of the test users in order of time.
+
+    Args:
+        interactions: from :func:`core.splits.load_interactions`.
+        user_splits: from :func:`core.splits.load_splits`.
+        n_known: first distinct seconds of a user that are known before the stream begins, at least 1: they
+            are history and are not asked for.
+
+    Returns:
+        One row an event: `case_id`, `user_id`, `timestamp`, `item_id` (the target), `history` (items of
+        earlier seconds, oldest first), `n_known` (how many of them lie before the stream). Users who act in
+        the same second stand in the order of their ids.
+    """
+    side = interactions[USER].map(user_splits.set_index(USER)[SPLIT])
+    rows = []
+    for user, part in interactions[side == "test"].groupby(USER, sort=True):
+        items, seconds = part[ITEM].to_numpy(), part[SECOND].to_numpy()
+        starts = np.searchsorted(seconds, seconds)
+        known = int(np.searchsorted(seconds, n_known))
+        for place in range(known, len(items)):
+            case = f"u{user:05d}_p{place:04d}"
+            rows.append(
+                (case, user, part[TIMESTAMP].iloc[place], items[place], items[: starts[place]], known)
+            )
+    frame = pd.DataFrame(rows, columns=[CASE, USER, TIMESTAMP, ITEM, HISTORY, KNOWN])
+    # Stable: inside a second a user's events keep the drawn order.
+    return frame.sort_values([TIMESTAMP, USER], kind="stable", ignore_index=True)
+
+
+def blocks(events: pd.DataFrame, *, size: int) -> Iterator[pd.DataFrame]:
+    """Consecutive events, `size` in each block but the last; no second of a user is cut in two.
+
+    The first events of the next block belong to this one where they share user and second with its last.
+    """
+    same = (
+        events[USER].eq(events[USER].shift()) & events[TIMESTAMP].eq(events[TIMESTAMP].shift())
+    ).to_numpy()
+    start = 0
+    while start < len(events):
+        end = min(start + size, len(events))
+        while end < len(events) and same[end]:
+            end += 1
+        yield events.iloc[start:end]
+        start = end
+
+
+def run(
+    events: pd.DataFrame,
+    catalog: Catalog,
+    score: Score,
+    *,
+    learn: Learn | None = None,
+    every: int,
+    seed: int,
+    label: str,
+) -> pd.DataFrame:
+    """Ask for every event, block by block, and let the model learn after each block.
+
+    Args:
+        events: from :func:`stream`.
+        score: is handed cases without their targets.
+        learn: is handed a block once it has been asked for; None for a model that does not learn.
+        every: events of a block.
+        seed: of the order of equal scores.
+        label: shown beside the progress bar.
+
+    Returns:
+        One row an event in order: `case_id`, `user_id`, :data:`METRICS`, `score_seconds` and
+        `learn_seconds` (of its block, shared out evenly).
+    """
+    frames = []
+    with tqdm(total=len(events), desc=label, unit="event") as bar:
+        for block in blocks(events, size=every):
+            cases = block.drop(columns=ITEM).reset_index(drop=True)
+            started = time.perf_counter()
+            scores = score(cases)
+            scored = time.perf_counter()
+            lists = predictions.from_scores(scores, cases, catalog.ids, seed=seed, length=10)
+            targets = block.set_index(CASE)[ITEM].map(lambda item: [item])
+            values = evaluation.score_lists(lists, cases, targets, catalog)
+            learning = time.perf_counter()
+            if learn is not None:
+                learn(block)
+            costs = {
+                "score_seconds": (scored - started) / len(block),
+                "learn_seconds": (time.perf_counter() - learning) / len(block),
+            }
+            frames.append(values[[CASE, USER, *METRICS]].assign(**costs))
+            bar.update(len(block))
+    return pd.concat(frames, ignore_index=True)
+
+
+def over_time(values: dict[str, pd.DataFrame], *, metric: str, **intervals) -> pd.DataFrame:
+    """Each way by tenth of the stream.
+
+    Args:
+        values: way -> frame of :func:`run`, all of the same events.
+        intervals: as :func:`core.evaluation.summarise`.
+
+    Returns:
+        `way`, `tenth` (from 1), `value` (mean over the users who act in it), `low`, `high`, `n_users`,
+        `n_cases`.
+    """
+    rows = []
+    for way, frame in values.items():
+        tenths = np.arange(len(frame)) * 10 // max(len(frame), 1) + 1
+        for tenth, part in frame.groupby(tenths):
+            row = evaluation.summarise(part, columns=[metric], **intervals).loc[metric]
+            rows.append({"way": way, TENTH: tenth} | row.to_dict())
+    return pd.DataFrame(rows).astype({"n_users": int, "n_cases": int})
+
+
+def overall(values: dict[str, pd.DataFrame], *, against: str, **intervals) -> pd.DataFrame:
+    """Each way over the whole stream, and its paired difference from one of them.
+
+    Args:
+        values, intervals: as :func:`over_time`.
+        against: the way that is subtracted.
+
+    Returns:
+        One row a way and metric: `way`, `metric`, `value`, `low`, `high`, `difference`, `difference_low`,
+        `difference_high` (0 for `against`), `n_users`, `n_cases`.
+    """
+    rows = []
+    for way, frame in values.items():
+        table = evaluation.summarise(frame, columns=METRICS, **intervals)
+        for metric, row in table.iterrows():
+            gain = evaluation.paired_difference(frame, values[against], metric=metric, **intervals)
+            gain = {
+                "difference": gain["difference"],
+                "difference_low": gain["low"],
+                "difference_high": gain["high"],
+            }
+            rows.append({"way": way, "metric": metric} | row.to_dict() | gain)
+    return pd.DataFrame(rows).astype({"n_users": int, "n_cases": int})
+
+
+def costs(values: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Milliseconds an event takes: `way`, `list_ms` (scores of the catalog), `learn_ms`, means over events.
+
+    They differ from run to run.
+    """
+    rows = [
+        {
+            "way": way,
+            "list_ms": 1e3 * frame["score_seconds"].mean(),
+            "learn_ms": 1e3 * frame["learn_seconds"].mean(),
+        }
+        for way, frame in values.items()
+    ]
+    return pd.DataFrame(rows)
