@@ -1,8 +1,8 @@
 """Test, then learn: every event of a stream is asked for before it may be learnt from.
 
 The stream is what test users did, in the order of time, all users mixed as a site would see them. An event
-is asked for as a case of `next_item`: the history is what the same user did in earlier seconds, and the list
-holds no item of it. What is learnt from an event can help the next block of events, never the event itself
+is asked for as a case of `next_item`: its history is what the same user did in earlier seconds, and the
+list holds none of that. What is learnt from an event can help the next block of events, never the event itself
 (Gama, Sebastião and Rodrigues 2013, "On evaluating stream learning algorithms", Machine Learning).
 """
 

@@ -1,4 +1,4 @@
-"""Ways to keep up with a stream of events: a function that scores, and one that learns where there is any."""
+"""Ways to keep up with a stream of events: a function that scores, and for some one that learns."""
 
 from __future__ import annotations
 
