@@ -1,5 +1,7 @@
 """Tests of studies.online: what is asked, when it may be learnt, and what comes out, worked by hand."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,7 +64,7 @@ def test_blocks_hold_everything_once_and_cut_no_second(pairs, size):
     parts = list(prequential.blocks(events, size=size))
     assert pd.concat(parts).index.tolist() == events.index.tolist()
     keys = [set(zip(part["user_id"], part["timestamp"], strict=True)) for part in parts]
-    assert all(not one & other for one, other in zip(keys, keys[1:], strict=False))
+    assert all(not one & other for one, other in itertools.pairwise(keys))
 
 
 def test_popularity_counts_what_the_stream_brought_only_afterwards():

@@ -2,7 +2,7 @@
 
 The stream is what test users did, in the order of time, all users mixed as a site would see them. An event
 is asked for as a case of `next_item`: its history is what the same user did in earlier seconds, and the
-list holds none of that. What is learnt from an event can help the next block of events, never the event itself
+list holds none of that. What is learnt from an event can help the next block, never the event itself
 (Gama, Sebastião and Rodrigues 2013, "On evaluating stream learning algorithms", Machine Learning).
 """
 
