@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from dualrec_utils.models import ratings as models
 from dualrec_utils.models.ratings import encoder, folder
 from dualrec_utils.models.ratings.base import Profile
 from dualrec_utils.service import prepared, settings
+from dualrec_utils.studies import variants
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -462,3 +464,23 @@ def test_a_killed_training_leaves_no_model(world, tmp_path):
 def train_into(world, into):
     config_path = write_config(into.with_suffix(".yaml"), "biases")
     return run("train", data_dir=world / "data", output_dir=into, config_path=config_path)
+
+
+def test_every_published_size_is_trained_and_measured(root, tmp_path):
+    """From the publisher's archive, whose folder bears its name."""
+    raw = write_world(tmp_path / "raw")
+    archive = tmp_path / f"{variants.DATASET}.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        for path in raw.iterdir():
+            made.write(path, f"{variants.DATASET}/{path.name}")
+    place = variants.unpacked(archive)
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == {
+        path.name: path.read_bytes() for path in raw.iterdir()
+    }
+    assert variants.unpacked(raw / "ratings.csv") == raw
+    row = variants.made("large", raw)
+    place = root / "data" / variants.DATASET / "variants" / "large"
+    data, model, metrics = (place / name for name in ("prepared", "model", "metrics"))
+    assert row["rmse"] == json.loads((metrics / "metrics.json").read_text())["rmse"]
+    assert row["n_ratings"] == len(pd.read_parquet(data / "ratings.parquet")) and not row["scaled"]
+    assert (model / "weights.safetensors").is_file()
