@@ -335,6 +335,15 @@ class ColdStart(Section):
             yield f"item_models lacks {', '.join(sorted(absent))}: notebook 12 compares with them"
 
 
+class Online(Section):
+    """Notebook 14."""
+
+    n_known: int = Field(ge=1, le=1_000)
+    learn_every: int = Field(ge=1, le=1_000_000)
+    retrain_every: int = Field(ge=1, le=100_000_000)
+    learning_rate: float = Field(gt=0, le=1)
+
+
 class Report(Section):
     """Stage `report`: the page a reader opens first."""
 
@@ -363,6 +372,7 @@ class Params(Section):
     audit: Audit
     rating_hybrids: RatingHybrids
     cold_start: ColdStart
+    online: Online
     report: Report
 
     def _faults(self) -> Iterator[str]:

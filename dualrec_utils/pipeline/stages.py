@@ -52,6 +52,7 @@ STAGES = (
     Stage("audit", 8),
     Stage("rating_hybrids", 11),
     Stage("cold_start", 12),
+    Stage("online", 14),
     Stage("report"),
 )
 NAMES = tuple(stage.name for stage in STAGES)

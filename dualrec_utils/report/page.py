@@ -26,7 +26,7 @@ from dualrec_utils.show.charts import save_figure
 # Stages shown one after the other below the results, each with its figures and tables.
 ROOMS = (
     "eda", "lstm", "baselines", "movielm", "zero_shot_llm", "lora_finetuning", "rerank_ablation",
-    "rating_hybrids", "cold_start",
+    "rating_hybrids", "cold_start", "online",
 )  # fmt: skip
 # Figures of other profiles that the page shows too.
 _OF_OTHERS = ("audit/ladder", "audit/stage_1", "report/figure_4", "lstm/figure_3")

@@ -15,6 +15,7 @@ TITLES = {
     "rerank_ablation": "Stage 3: re-ranking; fusion and diversity",
     "rating_hybrids": "Rating hybrids: text and collaboration",
     "cold_start": "Cold start and explanations",
+    "online": "Keeping up with events",
     "results": "Results",
     "audit": "The audit: from the paper's setting to this study's",
 }
@@ -52,6 +53,8 @@ CAPTIONS = {
     "cold_start/users_rmse": "New users: RMSE by number of known ratings",
     "cold_start/users_ndcg": "New users: NDCG by number of known ratings",
     "cold_start/items_rmse": "New items: RMSE by number of training ratings",
+    "online/over_time": "Hit rate over a stream of events, by how the model keeps up",
+    "online/latency": "How long an answer takes, by number of clients",
     "results/claims": "The claims: the differences they rest on",
     "results/by_genre": "By genre of the next movie",
     "results/by_history_length": "By length of the history",

@@ -33,7 +33,7 @@ def metrics(study, stage):
 def test_every_stage_leaves_its_metrics(study):
     for stage in ("eda", "lstm", "baselines", "movielm", "zero_shot_llm", "lora_finetuning"):
         assert metrics(study, stage)["dataset"] == "toy", stage
-    for stage in ("rerank_ablation", "results", "audit", "rating_hybrids", "cold_start"):
+    for stage in ("rerank_ablation", "results", "audit", "rating_hybrids", "cold_start", "online"):
         assert metrics(study, stage)["source"] == "folder", stage
 
 
@@ -47,7 +47,7 @@ def test_the_new_baseline_stands_in_the_results(study):
 def test_its_pages_say_that_they_are_no_results(study):
     assert "A trial, no result" in (study / "profiles/toy/reports/index.html").read_text()
     pages = sorted((study / "profiles/toy/reports/notebooks").glob("*.html"))
-    assert len(pages) == 10 and all("A trial, no result" in page.read_text() for page in pages)
+    assert len(pages) == 11 and all("A trial, no result" in page.read_text() for page in pages)
 
 
 def test_a_second_run_does_nothing_and_the_default_run_is_not_concerned(study, data):
