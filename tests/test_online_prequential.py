@@ -76,18 +76,6 @@ def test_popularity_counts_what_the_stream_brought_only_afterwards():
     assert score(cases)[0].tolist() == [2, 1, 3]
 
 
-def test_a_frozen_history_is_what_was_known_before_the_stream():
-    events = prequential.stream(interactions(ROWS), SPLITS, n_known=1)
-    asked = []
-
-    def scorer(histories):
-        asked.extend(list(map(list, histories)))
-        return np.array([[float(history[0])] for history in histories])
-
-    scores = ways.frozen(scorer)(events)
-    assert asked == [[10], [10]] and scores.shape == (4, 1)
-
-
 def test_what_each_user_has_done_by_now():
     events = prequential.stream(interactions(ROWS), SPLITS, n_known=1)
     assert ways.seen_so_far(events.iloc[:3]) == {1: [10, 11, 12], 2: [10, 14]}

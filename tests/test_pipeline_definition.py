@@ -146,7 +146,10 @@ LANGUAGE = {"zero_shot_llm", "lora_finetuning"}
         ("datasets/prepare.py", {"data"}),
         ("datasets/another_parser.py", {"data"}),
         ("models/ratings/svdpp.py", {"rating_hybrids", "cold_start"}),
-        ("show/charts.py", {"eda", "rerank_ablation", "results", "rating_hybrids", "cold_start", "online", "report"}),
+        (
+            "show/charts.py",
+            {"eda", "rerank_ablation", "results", "rating_hybrids", "cold_start", "online", "report"},
+        ),
         ("service/online/states.py", {"online"}),
         ("studies/online/ways.py", {"online"}),
         ("analysis/verdict.py", {"results", "audit", "report"}),

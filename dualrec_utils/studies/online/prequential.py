@@ -182,3 +182,35 @@ def costs(values: dict[str, pd.DataFrame]) -> pd.DataFrame:
         for way, frame in values.items()
     ]
     return pd.DataFrame(rows)
+
+
+def median_hours(events: pd.DataFrame) -> float:
+    """Hours between a user's first and last event of the stream, the middle of all users."""
+    times = events.groupby(USER)[TIMESTAMP]
+    return float((times.max() - times.min()).median() / 3600)
+
+
+def in_words(table: pd.DataFrame, *, metric: str = "hit_rate@10") -> str:
+    """What :func:`overall` says of each way but the one it is compared with, a line each."""
+    lines = []
+    for row in table[table["metric"] == metric].itertuples():
+        if row.difference == row.difference_low == row.difference_high == 0:
+            lines.append(f"- **{row.way}**: HR@10 {row.value:.3f}, what the others are compared with.")
+            continue
+        surely = "more" if row.difference_low > 0 else "less" if row.difference_high < 0 else None
+        ends = f"[{100 * row.difference_low:+.1f}, {100 * row.difference_high:+.1f}]"
+        points = f"{100 * row.difference:+.1f} points {ends}"
+        verdict = f"{surely} than `states`" if surely else "these users do not tell it from `states`"
+        lines.append(f"- **{row.way}**: HR@10 {row.value:.3f}, {points}: {verdict}.")
+    return "\n".join(lines)
+
+
+def flatten(table: pd.DataFrame) -> dict[str, float]:
+    """Flat metric keys of :func:`overall`: `small_steps/hit_rate@10`, `.../low`, `.../over_states/...`."""
+    flat = {}
+    for row in table.itertuples():
+        key = f"{row.way.replace(', ', '_').replace(' ', '_')}/{row.metric}"
+        flat |= evaluation.with_interval(key, row)
+        over = {"/difference": "difference", "/low": "difference_low", "/high": "difference_high"}
+        flat |= {f"{key}/over_states{end}": float(getattr(row, name)) for end, name in over.items()}
+    return flat

@@ -2,37 +2,97 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 
 from dualrec_utils.core.catalog import Catalog
-from dualrec_utils.core.config import HISTORY, ITEM, USER
-from dualrec_utils.studies import fits
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, USER
+from dualrec_utils.service.online.events import EventLog
+from dualrec_utils.service.online.learner import IncrementalLearner, Learning
+from dualrec_utils.service.online.states import LstmStates
 from dualrec_utils.studies.online.prequential import KNOWN, Learn, Score
 
-# Histories (item ids) -> log-probabilities of the catalog, shape (n_histories, n_items).
-Scorer = Callable[[Sequence[np.ndarray]], np.ndarray]
+# Histories (item ids, oldest first) -> a trained network.
+Train = Callable[[Sequence[np.ndarray]], keras.Model]
 
 
-def frozen(scorer: Scorer) -> Score:
+def frozen(model: keras.Model, catalog: Catalog) -> Score:
     """Nothing is noticed: lists leave out what the stream brought, and the model does not read it."""
+    kept = LstmStates(model, catalog)
 
     def score(cases: pd.DataFrame) -> np.ndarray:
-        # A user's list is the same throughout.
-        first = cases.drop_duplicates(USER)
-        known = [history[:n] for history, n in zip(first[HISTORY], first[KNOWN], strict=True)]
-        places = pd.Index(first[USER]).get_indexer(cases[USER])
-        return scorer(known)[places]
+        asked = zip(cases[USER], cases[HISTORY], cases[KNOWN], strict=True)
+        return np.stack([kept.scores(user, history[:known]) for user, history, known in asked])
 
     return score
 
 
-def reading(scorer: Scorer) -> Score:
-    """The model stays as it is and reads the history up to now."""
-    return lambda cases: scorer(list(cases[HISTORY]))
+def states(model: keras.Model, catalog: Catalog) -> Score:
+    """The model stays as it is; what it has read of each user moves on with every event."""
+    return _reading(LstmStates(model, catalog))
+
+
+def _reading(kept: LstmStates) -> Score:
+    def score(cases: pd.DataFrame) -> np.ndarray:
+        asked = zip(cases[USER], cases[HISTORY], strict=True)
+        return np.stack([kept.scores(user, history) for user, history in asked])
+
+    return score
+
+
+def small_steps(
+    model: keras.Model,
+    events: pd.DataFrame,
+    histories: Mapping[int, np.ndarray],
+    catalog: Catalog,
+    *,
+    learning_rate: float,
+    seed: int,
+    shuffled: bool = False,
+) -> tuple[Score, Learn]:
+    """The service's learner: the events of a block go into a log, and it takes its steps on them.
+
+    Args:
+        model: as it was trained before the stream; the learner changes its weights.
+        events: the whole stream, from :func:`prequential.stream`; only what users knew before it is read.
+        histories: of the training users, which are replayed.
+        learning_rate: of a step.
+        seed: of the replay, and of the shuffling.
+        shuffled: a control: users and items of a block are paired at random, so that how often items are
+            met can be learnt, and not who likes what.
+    """
+    first = events.drop_duplicates(USER)
+    known = {
+        user: list(history[:n])
+        for user, history, n in zip(first[USER], first[HISTORY], first[KNOWN], strict=True)
+    }
+    # Gone with the functions that use it.
+    place = tempfile.TemporaryDirectory(prefix="dualrec-online-")
+    log = EventLog(Path(place.name) / "events.sqlite")
+    learner = IncrementalLearner(
+        model,
+        catalog,
+        Path(place.name) / "versions",
+        known=known,
+        replay=list(histories.values()),
+        settings=Learning(learning_rate=learning_rate, seed=seed),
+    )
+    now, draw = {"score": _reading(learner.states())}, np.random.default_rng(seed)
+
+    def learn(block: pd.DataFrame) -> None:
+        items = draw.permutation(block[ITEM]) if shuffled else block[ITEM]
+        for case, user, item in zip(block[CASE], block[USER], items, strict=True):
+            log.append(int(user), int(item), "saw", event_id=case)
+        while learner.learn(log):
+            pass
+        now["score"] = _reading(learner.states())
+
+    return lambda cases: now["score"](cases), learn
 
 
 def popularity(catalog: Catalog, histories: Sequence[np.ndarray]) -> tuple[Score, Learn]:
@@ -48,37 +108,31 @@ def popularity(catalog: Catalog, histories: Sequence[np.ndarray]) -> tuple[Score
     return score, learn
 
 
-def retrained(
+def trained_anew(
+    model: keras.Model,
     histories: Mapping[int, np.ndarray],
     catalog: Catalog,
-    settings: Mapping[str, Any],
     *,
-    scorer: Scorer,
+    train: Train,
     every: int,
-    seed: int,
 ) -> tuple[Score, Learn]:
-    """Notebook 02's network, trained anew on all that has been seen, after every `every` events.
+    """A network trained from nothing on all that has been seen, after every `every` events.
 
     Args:
+        model: as it was trained before the stream.
         histories: of the training users.
-        settings: section `lstm`.
-        scorer: of the network as it was trained before the stream.
-        seed: of every training.
+        train: as before the stream.
     """
-    now, seen = {"scorer": scorer}, []
-
-    def score(cases: pd.DataFrame) -> np.ndarray:
-        return now["scorer"](list(cases[HISTORY]))
+    now, seen = {"score": states(model, catalog)}, []
 
     def learn(block: pd.DataFrame) -> None:
         before = sum(map(len, seen)) // every
         seen.append(block)
-        if sum(map(len, seen)) // every == before:
-            return
-        grown = [*histories.values(), *map(np.asarray, seen_so_far(pd.concat(seen)).values())]
-        now["scorer"] = fits.lstm_scorer(grown, catalog, settings, seed=seed)
+        if sum(map(len, seen)) // every > before:
+            grown = [*histories.values(), *map(np.asarray, seen_so_far(pd.concat(seen)).values())]
+            now["score"] = states(train(grown), catalog)
 
-    return score, learn
+    return lambda cases: now["score"](cases), learn
 
 
 def seen_so_far(events: pd.DataFrame) -> dict[int, list[int]]:
@@ -88,3 +142,18 @@ def seen_so_far(events: pd.DataFrame) -> dict[int, list[int]]:
         known = part[HISTORY].iloc[0][: part[KNOWN].iloc[0]]
         histories[user] = [*known, *part[ITEM]]
     return histories
+
+
+def memory(kept: LstmStates, histories: Mapping[int, np.ndarray]) -> pd.DataFrame:
+    """What a user's state takes, by length of the history: `n_items`, `bytes`.
+
+    Args:
+        histories: user id -> items; the shortest, the middle and the longest are read.
+    """
+    by_length = sorted(histories.items(), key=lambda pair: len(pair[1]))
+    rows = []
+    for place in (0, len(by_length) // 2, len(by_length) - 1):
+        user, history = by_length[place]
+        kept.scores(user, history)
+        rows.append({"n_items": len(history), "bytes": kept.bytes_of(user)})
+    return pd.DataFrame(rows)
