@@ -30,14 +30,17 @@ Score = Callable[[pd.DataFrame], np.ndarray]
 Learn = Callable[[pd.DataFrame], None]
 
 
-def stream(interactions: pd.DataFrame, user_splits: pd.DataFrame, *, n_known: int) -> pd.DataFrame:
-    """The events of the test users in order of time.
+def stream(
+    interactions: pd.DataFrame, user_splits: pd.DataFrame, *, n_known: int, split: str = "test"
+) -> pd.DataFrame:
+    """The events of held-out users in order of time.
 
     Args:
         interactions: from :func:`core.splits.load_interactions`.
         user_splits: from :func:`core.splits.load_splits`.
         n_known: first distinct seconds of a user that are known before the stream begins, at least 1: they
             are history and are not asked for.
+        split: whose: `test`, or `validation` to choose a setting.
 
     Returns:
         One row an event: `case_id`, `user_id`, `timestamp`, `item_id` (the target), `history` (items of
@@ -46,7 +49,7 @@ def stream(interactions: pd.DataFrame, user_splits: pd.DataFrame, *, n_known: in
     """
     side = interactions[USER].map(user_splits.set_index(USER)[SPLIT])
     rows = []
-    for user, part in interactions[side == "test"].groupby(USER, sort=True):
+    for user, part in interactions[side == split].groupby(USER, sort=True):
         items, seconds = part[ITEM].to_numpy(), part[SECOND].to_numpy()
         starts = np.searchsorted(seconds, seconds)
         known = int(np.searchsorted(seconds, n_known))
