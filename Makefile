@@ -33,7 +33,7 @@ override export DUALREC_DATA := $(CURDIR)/$(value DUALREC_DATA)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help profile setup repro test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings variants lock clean
+.PHONY: help profile setup repro test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings variants latency lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -151,6 +151,9 @@ ratings: profile $(INSTALLED)  ## fit rating models from more seeds, part by par
 
 variants: $(INSTALLED)  ## prepare, train and measure the published sizes of ml-latest-small; three minutes
 	@dualrec study variants
+
+latency: $(INSTALLED)  ## measure how fast the service answers; after repro, three minutes
+	@dualrec study latency
 
 # uv resolves for every platform and Python version at once, in an environment of its own. Versions
 # already in requirements.txt are kept where requirements.in allows them. What torch alone pulls in

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from dualrec_utils.show.charts import COLORS, MARKERS, PALETTE, blank, caption, study_style
+from dualrec_utils.studies.online.latency import LABELS
 from dualrec_utils.studies.online.prequential import TENTH
 
 
@@ -39,22 +38,22 @@ def over_time(rows: pd.DataFrame, *, ylabel: str, note: str) -> Figure:
 
 
 @study_style()
-def latency(rows: pd.DataFrame, *, labels: Mapping[str, str], note: str) -> Figure:
+def latency(rows: pd.DataFrame, *, note: str) -> Figure:
     """Milliseconds of an answer by number of clients, the middle one and the slowest of a hundred.
 
     Args:
         rows: `what`, `clients`, `p50_ms`, `p99_ms`.
-        labels: of each `what`.
         note: caption: machine, n.
     """
     figure = blank((9.0, 4.2))
+    shown = [what for what in LABELS if what in set(rows["what"])]
     axes_of = figure.subplots(1, 2, sharey=True)
     for axes, column, title in zip(
         axes_of, ("p50_ms", "p99_ms"), ("half are faster", "99 of 100 are faster"), strict=True
     ):
-        for what, color, marker in zip(labels, PALETTE, MARKERS, strict=False):
+        for what, color, marker in zip(shown, PALETTE, MARKERS, strict=False):
             part = rows[rows["what"] == what].sort_values("clients")
-            axes.plot(part["clients"], part[column], color=color, marker=marker, label=labels[what])
+            axes.plot(part["clients"], part[column], color=color, marker=marker, label=LABELS[what])
         clients = sorted(rows["clients"].unique())
         axes.set(title=title, xlabel="clients at once", xscale="log", yscale="log")
         axes.set_xticks(clients, [f"{n}" for n in clients])
