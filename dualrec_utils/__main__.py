@@ -133,7 +133,7 @@ _STUDIES = {
     ("seed-values",): ("seeds:write_values", "write a seed's values, user by user", ()),
     ("ratings",): ("ratings:run_all", "rating models: seeds, ablations, shares of the data", ("parts*",)),
     ("variants",): ("variants:run_all", "train the published sizes of the rating data", ()),
-    ("latency",): ("online.latency:run_all", "measure the service, over this machine's own network", ()),
+    ("latency",): ("online.measuring:run_all", "measure the service, over this machine's own network", ()),
     ("order",): ("order:run_all", "measure what the order inside a second does", ("models*",)),
     ("nir",): ("nir.experiment:run_study", "reproduce NIR", ()),
     ("peers", "export"): ("peers.recbole:export_data", "write the data for RecBole", ()),
