@@ -43,8 +43,8 @@ def in_words() -> str:
     about = files.read_json(ABOUT)
     process = about["in_process"]
     lines = [
-        f"- In process, an event on disk and a fresh list of the LSTM take {process['p50_ms']:.1f} ms in half"
-        f" of the cases and {process['p99_ms']:.1f} ms in 99 of 100.",
+        f"- In process, an event on disk and a fresh list of the LSTM take {process['p50_ms']:.1f} ms in"
+        f" half of the cases and {process['p99_ms']:.1f} ms in 99 of 100.",
         f"- The server starts in {about['start_seconds']:.1f} s and holds {about['memory_mb']:,.0f} MB.",
     ]
     for row in table[table["clients"] == 1].itertuples():
@@ -65,8 +65,8 @@ def at_scale(sizes: pd.DataFrame, *, n_users: int = 1_000_000, events_a_day: int
     gib = n_users * sizes["bytes"].iloc[len(sizes) // 2] / 2**30
     rate = n_users * events_a_day / 86_400
     text = (
-        f"**A million users**, computed: {gib:.1f} GiB of states; with {events_a_day} events of a user a day,"
-        f" each with a fresh list, {rate:,.0f} requests a second on average."
+        f"**A million users**, computed: {gib:.1f} GiB of states; with {events_a_day} events of a user a"
+        f" day, each with a fresh list, {rate:,.0f} requests a second on average."
     )
     table = read()
     if len(table):
@@ -74,7 +74,7 @@ def at_scale(sizes: pd.DataFrame, *, n_users: int = 1_000_000, events_a_day: int
         text += (
             f" One server of this machine gives {best:,.0f} lists a second, so {np.ceil(rate / best):,.0f}"
             " servers like it, each with the users whose states it holds. Several workers on one log are"
-            " built in (`dualrec serve --workers`). Beyond one machine there are Redis for states and log, and"
-            " vLLM for a language model on GPUs."
+            " built in (`dualrec serve --workers`). Beyond one machine there are Redis for states and log,"
+            " and vLLM for a language model on GPUs."
         )
     return text

@@ -1,7 +1,7 @@
 """`dualrec study latency`: how long an answer of the service takes, over the network of this machine alone.
 
-A server of its own, with a log of its own in a temporary folder, is asked by a number of clients at once for
-some seconds. Clients run in this process, the server in another, and both share the machine's cores.
+A server of its own, with a log of its own in a temporary folder, is asked by a number of clients at once
+for some seconds. Clients run in this process, the server in another, and both share the machine's cores.
 """
 
 from __future__ import annotations
@@ -32,16 +32,7 @@ CLIENTS = (1, 4, 16)
 SECONDS = 8.0
 # How long a server may take to start.
 _PATIENCE = 120.0
-_TABLE, _ABOUT = "latency.csv", "latency.json"
-# What is asked, and what it is called.
-LABELS = {
-    "event": "an event, on disk",
-    "lstm": "a list, LSTM",
-    "language_model": "a list, language model",
-    "fusion": "a list, fusion",
-    "rating_hybrid": "a list, rating hybrid",
-    "search": "titles as typed",
-}
+
 # (method, path, body).
 Request = tuple[str, str, dict | None]
 
@@ -138,7 +129,7 @@ def hammer(
 
 
 def summary(values: np.ndarray, *, inside: float, seconds: float = SECONDS) -> dict[str, float]:
-    """`n`, `per_second`, `p50_ms`, `p95_ms`, `p99_ms`, and `inside_share`: of the time, spent in the server.
+    """`n`, `per_second`, `p50_ms`, `p95_ms`, `p99_ms`, `inside_share`: of the time, spent in the server.
 
     Args:
         values: from :func:`hammer`. inside: seconds that the server counted for the same requests.
