@@ -155,7 +155,7 @@ class IncrementalLearner:
             The new version, which is current; None where no event teaches anything.
 
         Raises:
-            StudyError: when a gradient is not finite; no version is written.
+            StudyError: when weights would not be finite; no version is written.
         """
         settings = self._settings
         with self._lock, reproducible():
@@ -172,8 +172,14 @@ class IncrementalLearner:
             descent = torch.optim.SGD(weights, lr=settings.learning_rate)
             for start in range(0, len(lessons), settings.batch_size):
                 self._step(lessons[start : start + settings.batch_size], descent, weights)
+            learnt = self._weights()
+            if not all(np.isfinite(array).all() for array in learnt.values()):
+                raise StudyError(
+                    f"learning from events {begin + 1} to {after} gave weights that are not finite: lower"
+                    " learning_rate, or roll back to an earlier version"
+                )
             return self._versions.add(
-                self._weights(),
+                learnt,
                 after=begin,
                 last=after,
                 users=tuple(sorted({event.user for event, _ in lessons})),
@@ -185,10 +191,9 @@ class IncrementalLearner:
         self, lessons: list[Lesson], descent: torch.optim.Optimizer, weights: list[torch.Tensor]
     ) -> None:
         """One step; the item of an event counts as much as a replayed history."""
-        first, settings = lessons[0][0].sequence, self._settings
-        length = settings.max_history
+        settings, length = self._settings, self._settings.max_history
         news = as_sequences(lessons, self._catalog, length=length)
-        draw = np.random.default_rng([settings.seed, first])
+        draw = np.random.default_rng([settings.seed, lessons[0][0].sequence])
         again = drawn(self._replay, draw, n=settings.replay, length=length)
         logits = self._model(np.concatenate([news.rows, again.rows]), training=False)
         targets = torch.from_numpy(np.concatenate([news.targets, again.targets])).to(logits.device)
@@ -198,10 +203,5 @@ class IncrementalLearner:
         of_rows = losses.view(targets.shape).sum(1) / (targets != IGNORED).sum(1)
         descent.zero_grad()
         of_rows.mean().backward()
-        norm = torch.nn.utils.clip_grad_norm_(weights, settings.max_norm)
-        if not torch.isfinite(norm):
-            raise StudyError(
-                f"learning from event {first} and those after it gave numbers that are not finite: lower"
-                " learning_rate, or roll back to an earlier version"
-            )
+        torch.nn.utils.clip_grad_norm_(weights, settings.max_norm)
         descent.step()
