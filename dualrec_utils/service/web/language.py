@@ -80,9 +80,7 @@ class TitleScorer:
         wanted = marked([candidates], self._catalog.ids)
         at_once = max(1, min(len(candidates), _LARGEST_PASS // len(self._tokenizer)))
         with torch.inference_mode():
-            scores = constrained._score(
-                self._decoder(history), self._trie, wanted, titles_at_once=at_once
-            )
+            scores = constrained._score(self._decoder(history), self._trie, wanted, titles_at_once=at_once)
         return scores[0].double().cpu().numpy()
 
     def _prompt(self, history: Sequence[int]) -> str:
