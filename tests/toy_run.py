@@ -41,5 +41,6 @@ def build(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     movielm.save(small, tokenizer, pd.DataFrame({"epoch": [0]}), config.stage_dir(DATASET, "movielm"))
     chosen = {"chosen/fusion_method": "log_linear", "chosen/fusion_weight": 0.6}
     files.write_json(chosen, config.metrics_file("rerank_ablation"))
-    stars.make(DATASET)
+    (folder / "ratings.yaml").write_text("model: bayesian\nsettings: {n_sweeps: 12, burn_in: 2}\n")
+    stars.make(DATASET, config_path=folder / "ratings.yaml")
     return folder / "root"
