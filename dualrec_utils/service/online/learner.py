@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from dualrec_utils.content.features import PADDING
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.reproducible import reproducible
-from dualrec_utils.models.lstm.sequences import IGNORED, every_position
-from dualrec_utils.service.online.events import REMOVED, Event, EventLog, history
+from dualrec_utils.models.lstm.sequences import IGNORED
+from dualrec_utils.service.online.events import EventLog
+from dualrec_utils.service.online.lessons import Lesson, as_sequences, drawn, taught
 from dualrec_utils.service.online.states import LstmStates
 from dualrec_utils.service.online.versions import Version, Versions
 
@@ -52,30 +52,9 @@ class Learning:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            least = 0 <= value if name in ("replay", "seed") else 0 < value
-            if not least or not math.isfinite(value):
-                raise StudyError(f"{name} is {value}; allowed: above 0 (replay and seed: from 0), finite")
-
-
-def taught(
-    events: Sequence[Event], log: EventLog, known: Mapping[int, Sequence[int]]
-) -> list[tuple[Event, list[int]]]:
-    """What events of a log teach: each item that is new to its user, after what the user had until then.
-
-    Args:
-        known: user -> item ids before the first event.
-
-    Returns:
-        (event, history) of those that teach, by sequence; histories are item ids, oldest first, at least
-        one. A removal, an item that the history has already, and a first item teach nothing.
-    """
-    pairs, of_user = [], {user: log.of_user(user) for user in {event.user for event in events}}
-    for event in events:
-        earlier = [before for before in of_user[event.user] if before.sequence < event.sequence]
-        items = history(known.get(event.user, ()), earlier)
-        if event.kind != REMOVED and items and event.item not in items:
-            pairs.append((event, items))
-    return pairs
+            may_be_0 = name in ("replay", "seed")
+            if not (0 < value < math.inf or (value == 0 and may_be_0)):
+                raise StudyError(f"{name} is {value}; allowed: {'from' if may_be_0 else 'above'} 0, finite")
 
 
 class IncrementalLearner:
@@ -106,6 +85,10 @@ class IncrementalLearner:
     ) -> None:
         self._model, self._catalog, self._known, self._settings = model, catalog, known, settings
         self._replay = [catalog.rows(items) for items in replay if len(items) > 1]
+        if settings.replay and not self._replay:
+            raise StudyError(
+                "no training history has the two items that a replay needs; give some, or replay=0"
+            )
         self._base = self._weights()
         digest = hashlib.sha256()
         for name, array in self._base.items():
@@ -124,8 +107,8 @@ class IncrementalLearner:
         """Put a version's weights into the network."""
         if version is not None and version.base_sha256 != self._base_sha256:
             raise StudyError(
-                f"version {version.number} went on from another trained network: move the folder of versions"
-                " away, to begin with the one at hand"
+                f"version {version.number} went on from another trained network: move the folder of"
+                " versions away, to begin with the one at hand"
             )
         weights = self._base if version is None else self._versions.weights(version)
         for weight in self._model.weights:
@@ -172,63 +155,53 @@ class IncrementalLearner:
             The new version, which is current; None where no event teaches anything.
 
         Raises:
-            StudyError: when a gradient is not finite; no version is written.
+            StudyError: when weights would not be finite; no version is written.
         """
         settings = self._settings
         with self._lock, reproducible():
             there = self._versions.all().values()
             begin = after = max((version.last for version in there), default=0)
-            pairs: list = []
-            while not pairs:
+            lessons: list[Lesson] = []
+            while not lessons:
                 events = log.since(after, limit=settings.max_steps * settings.batch_size)
                 if not events:
                     return None
-                pairs, after = taught(events, log, self._known), events[-1].sequence
+                lessons, after = taught(events, log, self._known), events[-1].sequence
             self._load(self.current())
             weights = [weight.value for weight in self._model.trainable_variables]
             descent = torch.optim.SGD(weights, lr=settings.learning_rate)
-            for start in range(0, len(pairs), settings.batch_size):
-                self._step(pairs[start : start + settings.batch_size], descent, weights)
+            for start in range(0, len(lessons), settings.batch_size):
+                self._step(lessons[start : start + settings.batch_size], descent, weights)
+            learnt = self._weights()
+            if not all(np.isfinite(array).all() for array in learnt.values()):
+                raise StudyError(
+                    f"learning from events {begin + 1} to {after} gave weights that are not finite: lower"
+                    " learning_rate, or roll back to an earlier version"
+                )
             return self._versions.add(
-                self._weights(),
+                learnt,
                 after=begin,
                 last=after,
-                users=tuple(sorted({event.user for event, _ in pairs})),
+                users=tuple(sorted({event.user for event, _ in lessons})),
                 settings=asdict(settings),
                 base_sha256=self._base_sha256,
             )
 
-    def _step(self, pairs: list, descent: torch.optim.Optimizer, weights: list[torch.Tensor]) -> None:
-        """One step; an event's item counts as much as a replayed history."""
-        length = self._settings.max_history
-        rows = np.full((len(pairs), length), PADDING, dtype=np.int64)
-        targets = np.full(rows.shape, IGNORED, dtype=np.int64)
-        for i, (event, items) in enumerate(pairs):
-            read = self._catalog.rows(items[-length:])
-            rows[i, : len(read)] = read
-            targets[i, len(read) - 1] = self._catalog.columns([event.item])[0]
-        again = every_position(self._replayed(pairs[0][0].sequence), length=length)
-        logits = self._model(np.concatenate([rows, again.rows]), training=False)
-        aims = torch.from_numpy(np.concatenate([targets, again.targets])).to(logits.device)
+    def _step(
+        self, lessons: list[Lesson], descent: torch.optim.Optimizer, weights: list[torch.Tensor]
+    ) -> None:
+        """One step; the item of an event counts as much as a replayed history."""
+        settings, length = self._settings, self._settings.max_history
+        news = as_sequences(lessons, self._catalog, length=length)
+        draw = np.random.default_rng([settings.seed, lessons[0][0].sequence])
+        again = drawn(self._replay, draw, n=settings.replay, length=length)
+        logits = self._model(np.concatenate([news.rows, again.rows]), training=False)
+        targets = torch.from_numpy(np.concatenate([news.targets, again.targets])).to(logits.device)
         losses = functional.cross_entropy(
-            logits.flatten(0, 1), aims.flatten(), ignore_index=IGNORED, reduction="none"
+            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
         )
-        of_history = losses.view(aims.shape).sum(1) / (aims != IGNORED).sum(1)
+        of_rows = losses.view(targets.shape).sum(1) / (targets != IGNORED).sum(1)
         descent.zero_grad()
-        of_history.mean().backward()
-        norm = torch.nn.utils.clip_grad_norm_(weights, self._settings.max_norm)
-        if not torch.isfinite(norm):
-            raise StudyError(
-                f"learning from event {pairs[0][0].sequence} and those after it gave numbers that are not"
-                " finite: lower learning_rate, or roll back to an earlier version"
-            )
+        of_rows.mean().backward()
+        torch.nn.utils.clip_grad_norm_(weights, settings.max_norm)
         descent.step()
-
-    def _replayed(self, sequence: int) -> Iterator[np.ndarray]:
-        """Pieces of training histories: rows of `max_history` items and the one after, or fewer."""
-        draw = np.random.default_rng([self._settings.seed, sequence])
-        length = self._settings.max_history
-        for chosen in draw.integers(len(self._replay), size=self._settings.replay):
-            rows = self._replay[chosen]
-            start = draw.integers(max(1, len(rows) - length))
-            yield rows[start : start + length + 1]

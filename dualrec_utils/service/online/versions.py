@@ -1,6 +1,7 @@
 """Versions of a network that learns on: a folder each, one of them current, each can be gone back to.
 
-`versions/000001/` holds `weights.safetensors` and `about.json`; `versions/state.json` says which is current.
+`versions/000001/` holds `weights.safetensors` and `about.json`; `versions/state.json` says which is the
+current one.
 """
 
 from __future__ import annotations
