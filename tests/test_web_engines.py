@@ -1,4 +1,4 @@
-"""The service's engines on a run in small: what they list, what they leave out, and what they do without."""
+"""The service's engines on a run in small: what they list, leave out and do without."""
 
 import time
 

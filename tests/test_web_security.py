@@ -83,6 +83,12 @@ def test_what_a_form_can_send_is_no_json(kind):
     assert status_of(client().post("/x", content=b"{}", headers={"content-type": kind})) == 415
 
 
+def test_a_request_without_a_body_needs_no_type():
+    for method in ("POST", "DELETE"):
+        assert client().request(method, "/x").status_code == 200
+    assert status_of(client().post("/x", content=(b"{}" for _ in range(2)))) == 415
+
+
 def test_json_may_name_its_characters():
     headers = {"content-type": "Application/JSON; charset=utf-8"}
     assert client().post("/x", content=b"{}", headers=headers).status_code == 200
@@ -207,8 +213,8 @@ def test_beyond_loopback_a_token_is_needed(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "value",
     [
-        "not json", "[]", {}, [TOKEN], {"short": 7}, {TOKEN: 0}, {TOKEN: True}, {TOKEN: "root"}, {TOKEN: 1.5},
-        {TOKEN: None}, {"with spaces in the token": 7}, {"é" * 20: 7}, "[" * 100_000,
+        "not json", "[]", {}, [TOKEN], {"short": 7}, {TOKEN: 0}, {TOKEN: True}, {TOKEN: "root"},
+        {TOKEN: 1.5}, {TOKEN: None}, {"with spaces in the token": 7}, {"é" * 20: 7}, "[" * 100_000,
     ],
 )  # fmt: skip
 def test_tokens_that_cannot_be_used_are_refused_and_not_repeated(tmp_path, value):

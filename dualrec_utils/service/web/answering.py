@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dualrec_utils.core.config import TITLE, YEAR
 from dualrec_utils.core.errors import StudyError
@@ -32,10 +32,13 @@ class Answering:
     Args:
         engines: of the run.
         log: of the users' events.
+        forget: user id: deletes what else was kept of a user, once the log has forgotten them.
     """
 
-    def __init__(self, engines: Engines, log: EventLog) -> None:
-        self.engines, self.log = engines, log
+    def __init__(
+        self, engines: Engines, log: EventLog, forget: Callable[[int], None] | None = None
+    ) -> None:
+        self.engines, self.log, self._forget = engines, log, forget
         catalog = engines.catalog
         years = catalog.items[YEAR].astype(object).where(catalog.items[YEAR].notna(), None)
         columns = zip(catalog.ids.tolist(), catalog.items[TITLE], years, strict=True)
@@ -142,13 +145,15 @@ class Answering:
         return schemas.UserOut(user_id=self.log.new_user())
 
     def forget(self, user: int) -> schemas.UserOut:
-        """Delete a user's events in the log, and what was kept in memory; the data set stays as it is.
+        """Delete all that was logged of a user and came from it; what the data set says of them stays.
 
         Raises:
             NotFound: for an unknown user.
         """
         self._check_user(user)
         self.log.forget(user)
+        if self._forget is not None:
+            self._forget(user)
         self.engines.forget(user)
         return schemas.UserOut(user_id=user)
 

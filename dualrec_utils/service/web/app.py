@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -193,7 +194,12 @@ def get_metrics(request: Request, who: Who) -> Response:
 
 
 def create_app(
-    engines: Engines, log: EventLog, *, access: Access | None = None, page: Path | None = PAGE
+    engines: Engines,
+    log: EventLog,
+    *,
+    access: Access | None = None,
+    forget: Callable[[int], None] | None = None,
+    page: Path | None = PAGE,
 ) -> FastAPI:
     """The service as an ASGI application.
 
@@ -201,6 +207,7 @@ def create_app(
         engines: of a run.
         log: of events.
         access: the rules; default: loopback, one trusted user.
+        forget: as :class:`Answering`.
         page: folder of the page, served at `/`; None: no page.
     """
     # Swagger's page loads its scripts from another site: there is openapi.json alone.
@@ -212,7 +219,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    answering = Answering(engines, log)
+    answering = Answering(engines, log, forget)
     app.state.answering, app.state.counters = answering, Counters(log.last_sequence)
     app.include_router(_router, prefix=PREFIX)
     app.include_router(_router, prefix=_UNVERSIONED, include_in_schema=False)

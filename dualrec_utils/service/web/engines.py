@@ -152,6 +152,10 @@ class Engines:
         """What the data say of a user: items, oldest first, and item id -> rating; None of a stranger."""
         return self._known.get(user)
 
+    def histories(self) -> dict[int, list[int]]:
+        """User id -> items of the data, oldest first."""
+        return {user: items for user, (items, _) in self._known.items()}
+
     def recommend(self, person: Person, source: str, *, limit: int, diversity_: float = 0.0) -> Listed:
         """The best items of a source that the person has not seen.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 # What answers; a server has those of its data set and profile, see `GET /models`.
 Source = Literal["lstm", "language_model", "fusion", "rating_hybrid"]
@@ -12,8 +12,15 @@ Source = Literal["lstm", "language_model", "fusion", "rating_hybrid"]
 Answering = Literal[Source, "popular"]
 MAX_HISTORY, MAX_TITLES, MAX_LIMIT, MAX_TEXT, MAX_QUERY = 500, 100, 50, 2_000, 100
 
-Item = Annotated[int, Field(ge=1, le=2**31 - 1, description="An item's id.")]
-User = Annotated[int, Field(ge=1, le=2**31 - 1, description="A user's id.")]
+
+def _whole(value: object) -> object:
+    """To JSON, 5.0 is a whole number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Item = Annotated[Whole, Field(ge=1, le=2**31 - 1, description="An item's id.")]
+User = Annotated[Whole, Field(ge=1, le=2**31 - 1, description="A user's id.")]
 # Finite: JSON as Python reads it has NaN and Infinity.
 Rating = Annotated[
     float,
@@ -24,7 +31,7 @@ Rating = Annotated[
         description="Stars; outside the scale of the data they count as its end.",
     ),
 ]
-Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Items wanted.")]
+Limit = Annotated[Whole, Field(ge=1, le=MAX_LIMIT, description="Items wanted.")]
 Diversity = Annotated[
     float, Field(ge=0, le=1, description="0: by score alone; 1: as different from each other as can be.")
 ]

@@ -224,7 +224,10 @@ class Guard:
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
             return self._refused(403, "Only this server's own page may send this (Origin header).")
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if scope["method"] != "DELETE" and kind != "application/json":
+        empty = (
+            not kind and headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        )
+        if kind != "application/json" and not empty:
             return self._refused(415, "Send application/json (Content-Type header).")
         return None
 
