@@ -33,7 +33,7 @@ override export DUALREC_DATA := $(CURDIR)/$(value DUALREC_DATA)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help profile setup repro test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings variants latency lock clean
+.PHONY: help profile setup repro serve test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings variants latency lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ repro: profile $(INSTALLED)  ## run the whole study (only what changed), print i
 	@$(IN_FOLDER) && dualrec params
 	@$(IN_FOLDER) && dvc repro
 	@$(IN_FOLDER) && dualrec results
+
+serve: profile $(INSTALLED)  ## open what was trained: page and API on this machine; after repro; PROFILE as above
+	@$(IN_FOLDER) && dualrec serve
 
 test: $(INSTALLED)  ## run the tests, offline
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest --numprocesses 2 --dist worksteal

@@ -235,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     service.add_recommend(
         add("recommend", service.recommend, "recommend movies to a user, or somebody new")
     )
+    service.add_serve(add("serve", service.serve, "serve the page and the API of a finished run"))
     studies = commands.add_parser("study", help="run a study beside the pipeline")
     _add_studies(studies.add_subparsers(title="studies", metavar="STUDY", required=True))
     return parser

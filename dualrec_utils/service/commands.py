@@ -1,4 +1,5 @@
-"""The commands of the rating recommender, with the names and defaults of the system that it rebuilds.
+"""The commands of the rating recommender, with the names and defaults of the system that it rebuilds, and
+`dualrec serve`.
 
 Nothing heavy is imported before a command runs: `dualrec --help` comes at once.
 """
@@ -9,6 +10,7 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from dualrec_utils.core.errors import StudyError
 
@@ -162,6 +164,30 @@ def recommend(
     sys.stdout.reconfigure(errors="replace")
     print(recommending.as_text(found))
     return 0
+
+
+def add_serve(command: argparse.ArgumentParser) -> None:
+    """Give a parser the arguments of :func:`serve`."""
+    command.add_argument("--dataset", help="default: that of params.yaml")
+    command.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; default: this machine's own"
+    )
+    command.add_argument("--port", type=int, default=8000, help="default 8000; 0: any that is free")
+    command.add_argument("--workers", type=int, default=1, help="processes that share one log; default 1")
+    command.add_argument("--learn", action="store_true", help="let the LSTM learn from events")
+    command.add_argument(
+        "--tokens", type=Path, help='JSON file, {"token": user id or "admin"}; default $DUALREC_TOKENS'
+    )
+    command.add_argument(
+        "--name", dest="names", action="append", default=[], help="a name the server goes by; repeatable"
+    )
+
+
+def serve(**arguments: Any) -> int:
+    """Serve the page and the API of a finished run."""
+    from dualrec_utils.service.web import serve as serving
+
+    return serving.serve(**arguments)
 
 
 def _start_logging(level: str, file: Path | None) -> None:
