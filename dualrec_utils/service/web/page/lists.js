@@ -1,0 +1,60 @@
+// What the models answer, side by side.
+
+import { make, signButton, titled } from "./elements.js";
+
+const NAMES = {
+  lstm: "LSTM",
+  language_model: "Language model",
+  fusion: "Fusion",
+  rating_hybrid: "Rating hybrid",
+};
+
+/** A source in words. */
+export const nameOf = (source) => NAMES[source] ?? source;
+
+function stars(value) {
+  return make(
+    "span",
+    { className: "stars" },
+    make("span", { "aria-hidden": "true" }, `★ ${value.toFixed(1)}`),
+    make("span", { className: "unseen" }, `${value.toFixed(1)} stars expected`),
+  );
+}
+
+function row(item, others, { add, many }) {
+  const about = make("div", { className: "what" }, titled(item));
+  if (item.genres.length) about.append(make("span", { className: "genres" }, item.genres.join(", ")));
+  if (item.explanation) about.append(make("p", { className: "why", dir: "auto" }, item.explanation));
+  if (others.length) about.append(make("p", { className: "also" }, `Also from ${others.join(" and ")}`));
+  const side = make("div", { className: "side" });
+  if (item.stars !== null) side.append(stars(item.stars));
+  side.append(signButton("+", `Add ${item.title} to your ${many}`, () => add(item)));
+  return make("li", {}, about, side);
+}
+
+/**
+ * Draw the answers.
+ * @param {Object[]} answers `Answer` of the API, in the order of `asked`.
+ * @param {string[]} asked the sources asked.
+ * @param {Object[]} models `ModelOut` of the API.
+ * @param {{add: function(Object), many: string}} look what a row's button does; items in the plural.
+ * @returns {Node[]} one section for each answer.
+ */
+export function draw(answers, asked, models, look) {
+  const named = answers.map((answer) => new Set(answer.recommendations.map((item) => item.item_id)));
+  return answers.map((answer, place) => {
+    const id = `list-${asked[place]}`;
+    const also = (item) => asked.filter((_, other) => other !== place && named[other].has(item.item_id));
+    const rows = answer.recommendations.map((item) => row(item, also(item).map(nameOf), look));
+    const model = models.find(({ source }) => source === asked[place]);
+    const section = make(
+      "section",
+      { "aria-labelledby": id },
+      make("h3", { id }, nameOf(asked[place])),
+      make("p", { className: "hint" }, model?.description ?? ""),
+    );
+    if (answer.note) section.append(make("p", { className: "note" }, answer.note));
+    section.append(rows.length ? make("ol", {}, ...rows) : make("p", {}, "Nothing left to show."));
+    return section;
+  });
+}
