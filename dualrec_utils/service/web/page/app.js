@@ -30,7 +30,7 @@ let tryAgain = () => {};
 
 const many = () => `${server.item_word}s`;
 const counted = (n) => `${n} ${n === 1 ? server.item_word : many()}`;
-const itemOf = (id) => items.get(id) ?? { item_id: id, title: `${server.item_word} ${id}`, year: null };
+const itemOf = (id) => items.get(id) ?? { item_id: id, title: `No. ${id}`, year: null };
 const remember = (list) => list.forEach((item) => items.set(item.item_id, item));
 const say = (sentence) => ($("said").textContent = sentence);
 const isEmpty = () => state.items.length === 0 && !state.text.trim();
@@ -83,6 +83,7 @@ function move(from, to) {
 
 async function update(wait) {
   $("start").hidden = !isEmpty();
+  $("copy").hidden = $("settings").hidden = isEmpty();
   $("trouble").hidden = true;
   if (isEmpty() || state.models.length === 0) {
     $("lists").replaceChildren();

@@ -9,6 +9,8 @@ const NAMES = {
   rating_hybrid: "Rating hybrid",
 };
 
+const AND = new Intl.ListFormat("en");
+
 /** A source in words. */
 export const nameOf = (source) => NAMES[source] ?? source;
 
@@ -25,7 +27,7 @@ function row(item, others, { add, many }) {
   const about = make("div", { className: "what" }, titled(item));
   if (item.genres.length) about.append(make("span", { className: "genres" }, item.genres.join(", ")));
   if (item.explanation) about.append(make("p", { className: "why", dir: "auto" }, item.explanation));
-  if (others.length) about.append(make("p", { className: "also" }, `Also from ${others.join(" and ")}`));
+  if (others.length) about.append(make("p", { className: "also" }, `Also from ${AND.format(others)}`));
   const side = make("div", { className: "side" });
   if (item.stars !== null) side.append(stars(item.stars));
   side.append(signButton("+", `Add ${item.title} to your ${many}`, () => add(item)));
@@ -47,14 +49,13 @@ export function draw(answers, asked, models, look) {
     const also = (item) => asked.filter((_, other) => other !== place && named[other].has(item.item_id));
     const rows = answer.recommendations.map((item) => row(item, also(item).map(nameOf), look));
     const model = models.find(({ source }) => source === asked[place]);
-    const section = make(
+    return make(
       "section",
       { "aria-labelledby": id },
       make("h3", { id }, nameOf(asked[place])),
       make("p", { className: "hint" }, model?.description ?? ""),
+      make("p", { className: "note" }, answer.note),
+      rows.length ? make("ol", {}, ...rows) : make("p", {}, "Nothing left to show."),
     );
-    if (answer.note) section.append(make("p", { className: "note" }, answer.note));
-    section.append(rows.length ? make("ol", {}, ...rows) : make("p", {}, "Nothing left to show."));
-    return section;
   });
 }
