@@ -26,6 +26,59 @@ _N_ITEMS, _N_TAGS = 2, 2
 _SHRINKAGE = 20.0
 
 
+class Reasons:
+    """Reasons for some items, their similarities computed once.
+
+    Args:
+        data: prepared.
+        items: recommended or rated; None: all of the data.
+    """
+
+    def __init__(self, data: Prepared, items: Sequence[int] | None = None) -> None:
+        some = data.items if items is None else data.items[data.items[ITEM].isin(items)]
+        # Names to be shown have their year.
+        self._items = some.assign(**{TITLE: some[ITEM].map(data.names), YEAR: None})
+        tags = data.tags.assign(tag=data.tags["tag"].astype(str).str.strip().str.lower())
+        tags = tags[tags[ITEM].isin(some[ITEM])].groupby(ITEM)["tag"].agg(lambda words: sorted(set(words)))
+        self._tags = tags.to_dict()
+        self._rows = {item: row for row, item in enumerate(some[ITEM].tolist())}
+        self._likeness = _similarities(data, some[ITEM].tolist())
+
+    def of(
+        self, items: Sequence[int], predictions: np.ndarray, *, rated: Mapping[int, float], given: bool
+    ) -> list[str]:
+        """A reason for each item; empty where the data have none.
+
+        Args:
+            items: recommended, shape (n,); predictions: their ratings.
+            rated: item id -> rating, of the person.
+            given: whether the person gave these ratings; otherwise they stand for what was named.
+        """
+        # Of somebody who likes nothing above all, everything that is rated counts.
+        mean = np.mean(list(rated.values())) if rated else 0.0
+        liked = {item: rating for item, rating in rated.items() if rating >= mean}
+        pairs = zip(items, predictions, strict=True)
+        return [_said(self._evidence(item, liked, float(stars)), given) for item, stars in pairs]
+
+    def _evidence(self, item: int, liked: Mapping[int, float], prediction: float) -> Evidence:
+        others = np.array([other for other in liked if other != item], dtype=np.int64)
+        likeness = self._likeness[self._rows[item], [self._rows[other] for other in others.tolist()]]
+        # Of equally near items the one with the lower id comes first.
+        near = others[np.lexsort((others, -likeness))][:_N_ITEMS].tolist()
+        rows = [self._rows[one] for one in (item, *near)]
+        evidence = explanations.evidence_of(
+            item,
+            {other: liked[other] for other in near},
+            prediction=prediction,
+            without_text=None,
+            likeness=self._likeness[np.ix_(rows, rows)],
+            items=self._items.iloc[rows],
+            n_similar=_N_ITEMS,
+            tags=self._tags,
+        )
+        return replace(evidence, tags=evidence.tags[:_N_TAGS])
+
+
 def of(
     data: Prepared,
     items: Sequence[int],
@@ -34,14 +87,8 @@ def of(
     rated: Mapping[int, float],
     given: bool,
 ) -> list[str]:
-    """A reason for each item; empty where the data have none.
-
-    Args:
-        items: recommended, shape (n,); predictions: their ratings.
-        rated: item id -> rating, of the person.
-        given: whether the person gave these ratings; otherwise they stand for what was named.
-    """
-    return [_said(evidence, given) for evidence in _evidence(data, items, predictions, rated)]
+    """:meth:`Reasons.of` for one list alone."""
+    return Reasons(data, [*items, *rated]).of(items, predictions, rated=rated, given=given)
 
 
 def _said(evidence: Evidence, given: bool) -> str:
@@ -53,30 +100,6 @@ def _said(evidence: Evidence, given: bool) -> str:
         return explanations.sentence(evidence).removeprefix(start).strip()
     rest = explanations.sentence(replace(evidence, similar=())).removeprefix(start)
     return f"Near {' and '.join(title for title, _ in evidence.similar)}.{rest}"
-
-
-def _evidence(
-    data: Prepared, items: Sequence[int], predictions: np.ndarray, rated: Mapping[int, float]
-) -> list[Evidence]:
-    # Of somebody who likes nothing above all, everything that is rated counts.
-    mean = np.mean(list(rated.values())) if rated else 0.0
-    liked = {item: rating for item, rating in rated.items() if rating >= mean}
-    some = data.items[data.items[ITEM].isin([*items, *liked])]
-    # Names to be shown have their year.
-    some = some.assign(**{TITLE: some[ITEM].map(data.names), YEAR: None})
-    tags = data.tags.assign(tag=data.tags["tag"].astype(str).str.strip().str.lower())
-    tags = tags[tags[ITEM].isin(some[ITEM])].groupby(ITEM)["tag"].agg(lambda words: sorted(set(words)))
-    shared = {
-        "likeness": _similarities(data, some[ITEM].tolist()),
-        "items": some,
-        "n_similar": _N_ITEMS,
-        "tags": tags.to_dict(),
-    }
-    evidence = [
-        explanations.evidence_of(item, liked, prediction=prediction, without_text=None, **shared)
-        for item, prediction in zip(items, predictions, strict=True)
-    ]
-    return [replace(one, tags=one.tags[:_N_TAGS]) for one in evidence]
 
 
 def _similarities(data: Prepared, items: Sequence[int]) -> np.ndarray:

@@ -130,20 +130,32 @@ def _somebody_new(
     if items:
         listed = ", ".join(names[item] for item in items)
         about.append(f"counted as rated {highest:g}: {listed}")
+    ratings = dict.fromkeys(items, highest)
     if text is None:
-        return Profile(dict.fromkeys(items, highest)), named, about
+        return Profile(ratings), named, about
     encoder = SentenceEncoder()
     _check_text(text, encoder)
     if trained.model.reads_texts:
         about.append("the model reads the text itself")
-        return Profile(dict.fromkeys(items, highest), text), named, about
-    likeness = trained.item_vectors @ encoder([_WHO.sub("", text) or text])[0]
-    nearest = data.items[ITEM].iloc[np.argsort(-likeness, kind="stable")[:_N_NEAREST]].tolist()
+        return Profile(ratings, text), named, about
+    nearest = nearest_items(text, data, trained.item_vectors, encoder)
     about.append(
         f"{trained.about.model} reads no texts; nearest to this one, and counted as rated {highest:g}: "
         + ", ".join(names[item] for item in nearest)
     )
-    return Profile(dict.fromkeys([*items, *nearest], highest)), named, about
+    return Profile(ratings | dict.fromkeys(nearest, highest)), named, about
+
+
+def nearest_items(
+    text: str, data: Prepared, item_vectors: np.ndarray, encoder: SentenceEncoder
+) -> list[int]:
+    """The items whose own texts are nearest to what somebody says, nearest first.
+
+    Args:
+        item_vectors: of :class:`models.ratings.folder.Trained`.
+    """
+    likeness = item_vectors @ encoder([_WHO.sub("", text) or text])[0]
+    return data.items[ITEM].iloc[np.argsort(-likeness, kind="stable")[:_N_NEAREST]].tolist()
 
 
 def _check_text(text: str, encoder: SentenceEncoder) -> None:

@@ -8,23 +8,43 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 # What answers; a server has those of its data set and profile, see `GET /models`.
 Source = Literal["lstm", "language_model", "fusion", "rating_hybrid"]
-Kind = Literal["saw", "rated", "removed"]
-MAX_HISTORY, MAX_LIMIT, MAX_TEXT, MAX_QUERY = 500, 50, 2_000, 100
+# Popular items stand in for somebody of whom nothing is known.
+Answering = Literal[Source, "popular"]
+MAX_HISTORY, MAX_TITLES, MAX_LIMIT, MAX_TEXT, MAX_QUERY = 500, 100, 50, 2_000, 100
 
 Item = Annotated[int, Field(ge=1, le=2**31 - 1, description="An item's id.")]
 User = Annotated[int, Field(ge=1, le=2**31 - 1, description="A user's id.")]
-Rating = Annotated[float, Field(ge=0.5, le=5, description="Stars, on the scale of the data.")]
+# Finite: JSON as Python reads it has NaN and Infinity.
+Rating = Annotated[
+    float,
+    Field(
+        ge=0.5,
+        le=5,
+        allow_inf_nan=False,
+        description="Stars; outside the scale of the data they count as its end.",
+    ),
+]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Items wanted.")]
 Diversity = Annotated[
     float, Field(ge=0, le=1, description="0: by score alone; 1: as different from each other as can be.")
 ]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT, strip_whitespace=True)]
+Text = Annotated[
+    str,
+    StringConstraints(max_length=MAX_TEXT),
+    Field(description="In plain words; about the first 190 are read."),
+]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_QUERY)]
+EventId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
 class Strict(BaseModel):
     """A body: an unknown field is an error, no value is converted from another kind."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _examples(*bodies: dict) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": list(bodies)})
 
 
 class ItemOut(BaseModel):
@@ -41,7 +61,7 @@ class RatedItem(ItemOut):
 class Recommendation(ItemOut):
     rank: int
     score: float = Field(description="Of the source: log-probability, or stars; higher is better.")
-    source: Source
+    source: Answering
     stars: float | None = Field(description="Predicted rating; null where no rating model is loaded.")
     explanation: str = Field(description="Why; empty where the data hold no reason.")
 
@@ -49,7 +69,9 @@ class Recommendation(ItemOut):
 class Answer(BaseModel):
     """A list from one source."""
 
-    source: Source = Field(description="What answered: another than was asked for where `note` says why.")
+    source: Answering = Field(
+        description="What answered: another than was asked for where `note` says why."
+    )
     note: str = Field(default="", description="Empty, or why another source answered.")
     recommendations: list[Recommendation]
 
@@ -72,10 +94,19 @@ class UserRecommendations(Answer):
 class NewcomerIn(Strict):
     """`POST /recommend`: somebody new says what they like, in words, by items in order, or both."""
 
-    text: Text | None = None
+    model_config = _examples(
+        {"titles": ["Toy Story", "star wars"], "limit": 5},
+        {"text": "Slow films about the sea.", "items": [50], "models": ["lstm", "fusion"]},
+    )
+
+    text: Text = ""
     items: list[Item] = Field(default=[], max_length=MAX_HISTORY, description="Oldest first.")
-    titles: list[Text] = Field(default=[], max_length=MAX_HISTORY, description="As typed, oldest first.")
-    models: list[Source] = Field(default=["fusion"], min_length=1, max_length=4)
+    titles: list[Title] = Field(
+        default=[], max_length=MAX_TITLES, description="As typed, oldest first; they come after `items`."
+    )
+    models: list[Source] = Field(
+        default=[], max_length=4, description="One list for each; none: the default of `GET /models`."
+    )
     limit: Limit = 5
     diversity: Diversity = 0.0
 
@@ -83,16 +114,19 @@ class NewcomerIn(Strict):
 class NewcomerOut(BaseModel):
     """One list for each model asked for, in that order."""
 
-    history: list[ItemOut]
+    history: list[ItemOut] = Field(description="What was named; it is not recommended.")
+    from_text: list[ItemOut] = Field(description="The items nearest to the text, which stand for it.")
     unknown_titles: list[str] = Field(description="Titles that no item has.")
     answers: list[Answer]
 
 
 class PredictIn(Strict):
-    """`POST /predict`: a user and an item, or a text and an item."""
+    """`POST /predict`: a user, a text or both, and an item; of nobody it is what anybody would give."""
+
+    model_config = _examples({"user_id": 1, "item_id": 50}, {"text": "I love westerns.", "item_id": 50})
 
     user_id: User | None = None
-    text: Text | None = None
+    text: Text = ""
     item_id: Item
 
 
@@ -102,27 +136,49 @@ class PredictOut(BaseModel):
     explanation: str
 
 
-class EventIn(Strict):
-    """`POST /events`. The client names the event: the same name again gets the first answer, and no event."""
+class SawIn(Strict):
+    """A user saw an item, or wants it out of the history."""
 
-    event_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    event_id: EventId
     user_id: User
     item_id: Item
-    kind: Kind
-    rating: Rating | None = Field(default=None, description="Of kind `rated`, and of no other.")
+    kind: Literal["saw", "removed"]
+
+
+class RatedIn(Strict):
+    """A user rated an item."""
+
+    event_id: EventId
+    user_id: User
+    item_id: Item
+    kind: Literal["rated"]
+    rating: Rating
+
+
+# `POST /events`. The client names the event: the same again gets the first answer, and is no second event.
+EventIn = Annotated[
+    SawIn | RatedIn,
+    Field(
+        discriminator="kind",
+        examples=[
+            {"event_id": "a1", "user_id": 1, "item_id": 50, "kind": "saw"},
+            {"event_id": "a2", "user_id": 1, "item_id": 50, "kind": "rated", "rating": 4},
+        ],
+    ),
+]
 
 
 class EventOut(BaseModel):
     event_id: str
     user_id: User
     item_id: Item
-    kind: Kind
+    kind: Literal["saw", "rated", "removed"]
     rating: Rating | None
     sequence: int = Field(description="Place in the log, from 1.")
 
 
 class UserOut(BaseModel):
-    """`POST /users` makes a user without history; `DELETE /users/{user_id}/events` forgets what was logged."""
+    """`POST /users` makes a user without history; `DELETE /users/{user_id}/events` forgets events."""
 
     user_id: User
 
@@ -140,6 +196,7 @@ class Models(BaseModel):
     dataset: str
     item_word: str = Field(description="What an item is called, such as film.")
     models: list[ModelOut]
+    missing: dict[Source, str] = Field(description="What this server lacks, and why.")
     default: Source
 
 

@@ -1,0 +1,80 @@
+"""Items by their titles as people type them: the beginning first, then words, then what looks alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rapidfuzz import fuzz, process
+
+from dualrec_utils.core.catalog import Catalog, title_with_year
+from dualrec_utils.core.config import TITLE, YEAR
+from dualrec_utils.core.titles import named_as, normal_form
+
+# Likeness, 0 to 100, from which a title may be what was meant, and from which it is.
+_ALIKE, _THE_SAME = 70, 90
+_ARTICLES = ("the ", "a ", "an ")
+
+
+class Titles:
+    """An index of a catalog's titles, alternative ones included.
+
+    Args:
+        catalog: the items.
+        popularity: shape (n_items,): of equally good hits the more popular comes first.
+    """
+
+    def __init__(self, catalog: Catalog, popularity: Sequence[float]) -> None:
+        self._ids, self._popularity = catalog.ids, np.asarray(popularity)
+        forms: dict[tuple[int, str], None] = {}
+        columns = zip(catalog.items[TITLE], catalog.items[YEAR], strict=True)
+        for column, (title, year) in enumerate(columns):
+            for one in (title, *named_as(title)):
+                for shown in (one, title_with_year(one, year)):
+                    forms[column, _form(shown)] = None
+        self._columns = np.array([column for column, _ in forms])
+        self._forms = [form for _, form in forms]
+
+    def search(self, query: str, *, limit: int) -> list[int]:
+        """Ids of the items that are meant, likeliest first.
+
+        Args:
+            query: as typed: a beginning, words in any order, with or without year, perhaps misspelt.
+            limit: most items, at least 1.
+        """
+        wanted = _form(query)
+        if not wanted:
+            return []
+        # The spaces make every word of the query the beginning of one of the title's.
+        begins = [f" {word}" for word in wanted.split()]
+        ranks = np.array(
+            [
+                (form != wanted) + (not form.startswith(wanted))
+                if all(word in f" {form}" for word in begins)
+                else np.inf
+                for form in self._forms
+            ]
+        )
+        if not np.isfinite(ranks).any():
+            likeness = process.cdist([wanted], self._forms, scorer=fuzz.WRatio, score_cutoff=_ALIKE)[0]
+            ranks = np.where(likeness > 0, -likeness, np.inf)
+        # An item is as good as the best of its titles.
+        best = np.full(len(self._ids), np.inf)
+        np.minimum.at(best, self._columns, ranks)
+        order = np.lexsort((-self._popularity, best))[:limit]
+        return self._ids[order[np.isfinite(best[order])]].tolist()
+
+    def find(self, title: str) -> int | None:
+        """The item of a title that was typed whole; None where none is near enough."""
+        for item in self.search(title, limit=1):
+            places = np.flatnonzero(self._ids[self._columns] == item)
+            forms = [self._forms[place] for place in places]
+            if max(fuzz.token_sort_ratio(_form(title), form) for form in forms) >= _THE_SAME:
+                return item
+        return None
+
+
+def _form(title: str) -> str:
+    """Normal form without the article that many leave out; of signs alone as it is, in lower case."""
+    form = normal_form(title) or title.casefold().strip()
+    return next((form.removeprefix(one) for one in _ARTICLES if form.startswith(one)), form)
