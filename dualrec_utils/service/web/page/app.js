@@ -1,6 +1,6 @@
 // The page: what was named and set, one request after every change, and the answers.
 
-import { ask, newestOnly } from "./api.js";
+import { ask, Locked, newestOnly, unlock } from "./api.js";
 import { suggest } from "./combobox.js";
 import { make } from "./elements.js";
 import * as historyList from "./history.js";
@@ -17,7 +17,7 @@ const EXAMPLES = [
   ["pulp fiction", "usual suspects", "fargo"],
 ];
 // Of data that have none of them.
-const ANY_EXAMPLES = [["a"], ["e"], ["o"]];
+const ANY_EXAMPLES = [["m"], ["s"], ["f"]];
 const FIRST_CHOICE = ["lstm", "language_model", "fusion"];
 
 const $ = (id) => document.getElementById(id);
@@ -25,7 +25,7 @@ const newest = newestOnly();
 const state = link.read(location.hash);
 // Items that the API has shown, by id: a link has ids alone.
 const items = new Map();
-let server = { dataset: "", item_word: "item", models: [] };
+let server = { dataset: "", item_word: "item", models: [], missing: {} };
 let tryAgain = () => {};
 
 const many = () => `${server.item_word}s`;
@@ -87,6 +87,7 @@ async function update(wait) {
   $("trouble").hidden = true;
   if (isEmpty() || state.models.length === 0) {
     $("lists").replaceChildren();
+    $("near").textContent = "";
     $("status").textContent = isEmpty() ? "" : "Choose a model to ask.";
   }
   $("lists").setAttribute("aria-busy", "true");
@@ -112,6 +113,8 @@ async function show(signal) {
   remember(answer.history);
   for (const { recommendations } of answer.answers) remember(recommendations);
   drawHistory();
+  const near = answer.from_text.map(({ title }) => title);
+  $("near").textContent = near.length ? `Nearest to your words: ${near.slice(0, 3).join("; ")}.` : "";
   $("lists").replaceChildren(...answers.draw(answer.answers, asked, server.models, { add, many: many() }));
   const longest = Math.max(...answer.answers.map(({ recommendations }) => recommendations.length));
   const where = asked.length > 1 ? ` in each of ${asked.length} lists` : "";
@@ -186,11 +189,20 @@ async function start() {
   try {
     server = await ask("models");
   } catch (error) {
-    return showTrouble(error.message, start);
+    $("door").hidden = !(error instanceof Locked);
+    return error instanceof Locked ? $("token").focus() : showTrouble(error.message, start);
   }
+  $("door").hidden = true;
   for (const place of document.querySelectorAll("[data-word=many]")) place.textContent = many();
-  $("about").textContent =
-    `Data: ${server.dataset}. Stars are what the rating model expects you to give, out of five.`;
+  server.models.sort((a, b) => answers.placeOf(a.source) - answers.placeOf(b.source));
+  const missing = Object.entries(server.missing);
+  // Texts are compared by the rating model, which also expects the stars.
+  $("words").hidden = "rating_hybrid" in server.missing;
+  $("about").textContent = [
+    `Data: ${server.dataset}.`,
+    ...($("words").hidden ? [] : ["Stars are what the rating model expects you to give, out of five."]),
+    ...missing.map(([source, why]) => `${answers.nameOf(source)} is not here: ${why}.`),
+  ].join(" ");
   drawModels();
   restore();
   drawExamples().catch(() => $("examples").replaceChildren());
@@ -227,6 +239,11 @@ $("copy").addEventListener("click", async () => {
   }
   say($("copy").textContent);
   setTimeout(() => ($("copy").textContent = "Copy link"), SLOW);
+});
+$("door").addEventListener("submit", (event) => {
+  event.preventDefault();
+  unlock($("token").value.trim());
+  start();
 });
 $("skip").addEventListener("click", (event) => {
   // The fragment is the state's.

@@ -9,10 +9,13 @@ const NAMES = {
   rating_hybrid: "Rating hybrid",
 };
 
-const AND = new Intl.ListFormat("en");
-
 /** A source in words. */
-export const nameOf = (source) => NAMES[source] ?? source;
+export const nameOf = (source) => NAMES[source];
+
+/** Where a source stands among the others, from left to right. */
+export const placeOf = (source) => Object.keys(NAMES).indexOf(source);
+
+const AND = new Intl.ListFormat("en");
 
 function stars(value) {
   return make(
