@@ -1,6 +1,6 @@
 // The page: what was named and set, one request after every change, and the answers.
 
-import { ask, Locked, newestOnly, unlock } from "./api.js";
+import { ask, Locked, newestOnly, unlock } from "./asking.js";
 import { suggest } from "./combobox.js";
 import { make } from "./elements.js";
 import * as historyList from "./history.js";

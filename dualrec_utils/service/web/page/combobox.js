@@ -1,6 +1,6 @@
 // A field that suggests items: the ARIA pattern "editable combobox with list autocomplete".
 
-import { newestOnly } from "./api.js";
+import { newestOnly } from "./asking.js";
 import { make, titled } from "./elements.js";
 
 const WAIT = 80;
