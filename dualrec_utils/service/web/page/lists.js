@@ -27,14 +27,14 @@ function stars(value) {
 }
 
 function row(item, others, { add, many }) {
-  const about = make("div", { className: "what" }, titled(item));
-  if (item.genres.length) about.append(make("span", { className: "genres" }, item.genres.join(", ")));
-  if (item.explanation) about.append(make("p", { className: "why", dir: "auto" }, item.explanation));
-  if (others.length) about.append(make("p", { className: "also" }, `Also from ${AND.format(others)}`));
-  const side = make("div", { className: "side" });
-  if (item.stars !== null) side.append(stars(item.stars));
-  side.append(signButton("+", `Add ${item.title} to your ${many}`, () => add(item)));
-  return make("li", {}, about, side);
+  const facts = make("p", { className: "facts" });
+  if (item.stars !== null) facts.append(stars(item.stars), " ");
+  facts.append(item.genres.join(", "));
+  const button = signButton("+", `Add ${item.title} to your ${many}`, () => add(item));
+  const element = make("li", {}, titled(item), facts, button);
+  if (item.explanation) element.append(make("p", { className: "why", dir: "auto" }, item.explanation));
+  if (others.length) element.append(make("p", { className: "also" }, `Also from ${AND.format(others)}`));
+  return element;
 }
 
 /**
