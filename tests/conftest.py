@@ -227,3 +227,22 @@ def visit(chromium) -> Iterator[Callable[..., Visit]]:
     yield open_file
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="session")
+def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a run in small, see :mod:`toy_run`."""
+    import toy_run
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return toy_run.build(tmp_path_factory.mktemp("run"), monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def engines(toy_run: Path):
+    """What the service loads of it."""
+    from dualrec_utils.service.web import engines
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_root(toy_run, monkeypatch)
+        return engines.load()

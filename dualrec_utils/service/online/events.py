@@ -130,17 +130,18 @@ class EventLog:
             sequence = db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", row).lastrowid
         return Event(*content, sequence, seconds), True
 
-    def _events(self, where: str, value: object) -> list[Event]:
-        rows = self._file.read(f"SELECT * FROM events WHERE {where} ORDER BY sequence", value)
+    def _events(self, where: str, value: object, *, limit: int = -1) -> list[Event]:
+        query = f"SELECT * FROM events WHERE {where} ORDER BY sequence LIMIT ?"
+        rows = self._file.read(query, value, limit)
         return [Event(*row) for row in rows]
 
     def of_user(self, user: int) -> list[Event]:
         """Events of a user, by sequence."""
         return self._events("user = ?", int(user))
 
-    def since(self, sequence: int) -> list[Event]:
-        """Events after a sequence (0: all), by sequence."""
-        return self._events("sequence > ?", int(sequence))
+    def since(self, sequence: int, *, limit: int = -1) -> list[Event]:
+        """Events after a sequence (0: all), by sequence: all (-1), or the first `limit` of them."""
+        return self._events("sequence > ?", int(sequence), limit=limit)
 
     def _last(self, table: str) -> int:
         rows = self._file.read("SELECT seq FROM sqlite_sequence WHERE name = ?", table)

@@ -169,7 +169,7 @@ class Engines:
         if diversity_:
             columns = self._diverse(unseen, person, trade_off=diversity_, length=limit)
         else:
-            columns = predictions.best(unseen[None], [person.user or _NOBODY], seed=self._seed, k=limit)[0]
+            columns = predictions.best(unseen[None], _case(person)[CASE], seed=self._seed, k=limit)[0]
         columns = [column for column in columns if np.isfinite(unseen[column])]
         items = self.catalog.ids[columns].tolist()
         return Listed(answered, note, items, [float(unseen[column]) for column in columns])
@@ -215,7 +215,7 @@ class Engines:
         except TooLate:
             return LSTM, "The language model took too long: this is the LSTM's list.", log_probabilities
         # Every architecture and memory fails in its own way, and there is a list without it.
-        except Exception:
+        except Exception:  # noqa: BLE001
             _log.exception("the language model failed")
             return LSTM, "The language model failed: this is the LSTM's list.", log_probabilities
 
@@ -223,7 +223,7 @@ class Engines:
         seen = tuple(sorted(person.seen))
         if source == LANGUAGE:
             return self._in_time(self._best_kept, person.history, seen)
-        case = pd.DataFrame({CASE: [person.user or _NOBODY], HISTORY: [list(seen)]})
+        case = _case(person)
         lstm = log_probabilities[None].astype(np.float64)
         unseen = lstm.copy()
         unseen[0, self.catalog.columns(seen)] = -np.inf
@@ -262,7 +262,7 @@ class Engines:
 
     def _diverse(self, scores: np.ndarray, person: Person, *, trade_off: float, length: int) -> np.ndarray:
         """Columns of the list that maximal marginal relevance makes of the first items by score."""
-        case = pd.DataFrame({CASE: [person.user or _NOBODY], HISTORY: [list(person.seen)]})
+        case = _case(person)
         lists = predictions.from_scores(scores[None], case, self.catalog.ids, seed=self._seed)
         if lists.empty:
             return np.empty(0, dtype=int)
@@ -284,6 +284,11 @@ class Engines:
         if self.stars is not None:
             return self.stars.similarity()
         return diversity.genre_similarity(self.catalog)
+
+
+def _case(person: Person) -> pd.DataFrame:
+    """A person as one case of the study; what they have seen is its history, which lists leave out."""
+    return pd.DataFrame({CASE: [str(person.user or _NOBODY)], HISTORY: [sorted(person.seen)]})
 
 
 def _by_user(interactions: pd.DataFrame) -> dict[int, tuple[list[int], dict[int, float]]]:

@@ -172,12 +172,12 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status, begun = time.perf_counter(), 500, False
 
         async def send_on(message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
@@ -191,9 +191,11 @@ class Guard:
             receive = _replay(body, receive)
         try:
             await (answer or self._app)(scope, receive, send_on)
-        except Exception:
+        except Exception:  # noqa: BLE001
             _log.exception("a request failed")
-            await self._refused(500, "The server failed; its log says why.")(scope, receive, send_on)
+            if not begun:
+                answer = self._refused(500, "The server failed; its log says why.")
+                await answer(scope, receive, send_on)
         finally:
             self._done(scope, status, time.perf_counter() - started)
 

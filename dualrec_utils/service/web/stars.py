@@ -29,10 +29,13 @@ def service_dir(dataset: str) -> Path:
     return config.stage_dir(dataset, "service")
 
 
-def make(dataset: str) -> Path:
+def make(dataset: str, *, config_path: Path | None = None) -> Path:
     """Train the rating model of the service, where it is not there or the run has other ratings now.
 
     It learns from the ratings that the run's sequence models see: those of its catalog and users.
+
+    Args:
+        config_path: as :func:`service.training.train`.
 
     Returns:
         The model's folder; the data that it was trained on lie beside it, in `data`.
@@ -56,7 +59,7 @@ def make(dataset: str) -> Path:
             ratings, catalog.items, beside.no_tags(), beside.no_users(), stars=find(dataset).stars
         )
         prepared.write(read, place / "data", least=Thresholds(1, 1, 0))
-        training.train(place / "data", place / "ratings", config_path=None)
+        training.train(place / "data", place / "ratings", config_path=config_path)
         # Written last: what is half done is done again.
         files.write_json(stamp, place / "of.json")
     return place / "ratings"
