@@ -48,7 +48,7 @@ def address(engines, tmp_path_factory):
 
 @pytest.fixture
 def opened(chromium):
-    """Opens an address in a tab of its own, and afterwards looks at what the tab asked for and complained of."""
+    """Opens an address in a tab of its own; afterwards looks at what it asked for and complained of."""
     tabs = []
 
     def open_page(address, fragment="", *, complaints=False, screen=DESK):
@@ -255,7 +255,8 @@ def test_the_newer_answer_stays(opened, address, ids):
     held = []
     # The first one waits, later ones do not.
     tab.route("**/recommend", lambda route: route.continue_() if held else held.append(route))
-    tab.get_by_role("checkbox", name="Fusion").uncheck()
+    with tab.expect_request("**/recommend"):
+        tab.get_by_role("checkbox", name="Fusion").uncheck()
     expect(tab.locator("#lists[aria-busy=true] section")).to_have_count(3)
     tab.get_by_role("checkbox", name="LSTM").uncheck()
     expect(tab.locator("#lists[aria-busy=false] h3")).to_have_text(["Language model"])
