@@ -18,9 +18,8 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-Item = Annotated[Whole, Field(ge=1, le=2**31 - 1, description="An item's id.")]
-User = Annotated[Whole, Field(ge=1, le=2**31 - 1, description="A user's id.")]
+Item = Annotated[int, Field(ge=1, le=2**31 - 1, description="An item's id."), BeforeValidator(_whole)]
+User = Annotated[int, Field(ge=1, le=2**31 - 1, description="A user's id."), BeforeValidator(_whole)]
 # Finite: JSON as Python reads it has NaN and Infinity.
 Rating = Annotated[
     float,
@@ -31,7 +30,7 @@ Rating = Annotated[
         description="Stars; outside the scale of the data they count as its end.",
     ),
 ]
-Limit = Annotated[Whole, Field(ge=1, le=MAX_LIMIT, description="Items wanted.")]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Items wanted."), BeforeValidator(_whole)]
 Diversity = Annotated[
     float, Field(ge=0, le=1, description="0: by score alone; 1: as different from each other as can be.")
 ]
