@@ -173,7 +173,7 @@ class Engines:
         if diversity_:
             columns = self._diverse(unseen, person, trade_off=diversity_, length=limit)
         else:
-            columns = predictions.best(unseen[None], _case(person)[CASE], seed=self._seed, k=limit)[0]
+            columns = predictions.best(unseen[None], [_name(person)], seed=self._seed, k=limit)[0]
         columns = [column for column in columns if np.isfinite(unseen[column])]
         items = self.catalog.ids[columns].tolist()
         return Listed(answered, note, items, [float(unseen[column]) for column in columns])
@@ -290,9 +290,13 @@ class Engines:
         return diversity.genre_similarity(self.catalog)
 
 
+def _name(person: Person) -> str:
+    return str(person.user or _NOBODY)
+
+
 def _case(person: Person) -> pd.DataFrame:
     """A person as one case of the study; what they have seen is its history, which lists leave out."""
-    return pd.DataFrame({CASE: [str(person.user or _NOBODY)], HISTORY: [sorted(person.seen)]})
+    return pd.DataFrame({CASE: [_name(person)], HISTORY: [sorted(person.seen)]})
 
 
 def _by_user(interactions: pd.DataFrame) -> dict[int, tuple[list[int], dict[int, float]]]:

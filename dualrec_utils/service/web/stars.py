@@ -19,8 +19,8 @@ from dualrec_utils.models.ratings.encoder import SentenceEncoder
 from dualrec_utils.service import prepared, recommending
 from dualrec_utils.service.reasons import Reasons
 
-# Vectors of predictions kept: as many people come back within minutes.
-_KEPT = 512
+# Vectors of predictions kept, 4 KB each for 1,000 items.
+_KEPT = 4096
 _SOMEBODY = 0
 
 
@@ -131,7 +131,7 @@ class Stars:
 
     def _predict(self, ratings: tuple[tuple[int, float], ...], text: str) -> np.ndarray:
         profile = Profile(dict(ratings), text if self._trained.model.reads_texts else "")
-        stars = self._trained.model.predict(self._pairs, profiles={_SOMEBODY: profile})
+        stars = self._trained.model.predict(self._pairs, profiles={_SOMEBODY: profile}).astype(np.float32)
         stars.setflags(write=False)
         return stars
 
