@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path as InPath, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -185,7 +185,7 @@ def get_health(service: Service) -> dict[str, str]:
     return {"status": "ok"}
 
 
-@_beside.get("/metrics", responses=_documented(403))
+@_beside.get("/metrics", response_class=PlainTextResponse, responses=_documented(403))
 def get_metrics(request: Request, who: Who) -> Response:
     """Counters for Prometheus; in token mode the administrator's alone."""
     if who != ADMIN:
@@ -240,7 +240,7 @@ def create_app(
 
 def _needs_token(path: str) -> bool:
     """The page and the description of the API hold nothing of anybody."""
-    return path.startswith(("/api", "/metrics")) and path != _OPENAPI
+    return path.startswith(("/api/", "/metrics")) and path != _OPENAPI
 
 
 async def _http_error(_: Request, error: HTTPException) -> Response:
