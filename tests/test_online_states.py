@@ -124,6 +124,8 @@ def test_a_history_that_cannot_be_read_is_refused(model, history):
 # --- the trained network
 
 
+# Keras warns of weights of another network before it refuses them.
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_the_trained_network_is_loaded_as_it_was_saved(tiny):
     settings, catalog = params.section("lstm"), load_catalog("ml-100k")
     words = {key: settings[key] for key in ("title_vocabulary", "title_length")}
