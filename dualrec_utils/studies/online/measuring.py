@@ -7,6 +7,7 @@ for some seconds. Clients run in this process, the server in another, and both s
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import multiprocessing
 import socket
@@ -20,11 +21,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
+import uvicorn
 from tqdm import tqdm
 
 from dualrec_utils.core import files, splits
+from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.config import ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import params, stages
+from dualrec_utils.service.online.events import EventLog, history
+from dualrec_utils.service.online.states import LstmStates, load_lstm
+from dualrec_utils.service.web import engines
+from dualrec_utils.service.web.app import create_app
+from dualrec_utils.service.web.security import Access
 from dualrec_utils.studies.online import latency
 from dualrec_utils.studies.online.latency import LABELS
 
@@ -44,7 +53,8 @@ def run_all() -> int:
         StudyError: when there is no finished run, or the server does not start.
     """
     dataset = params.load().dataset
-    users = splits.load_interactions(dataset)["user_id"].unique()
+    interactions = splits.load_interactions(dataset)
+    users, item = interactions[USER].unique(), int(interactions[ITEM].iloc[0])
     in_process = measure_in_process(dataset, users)
     rows = []
     with serving(dataset) as (port, start_seconds, process):
@@ -53,7 +63,9 @@ def run_all() -> int:
         for what in tqdm(whats, desc="latency", unit="endpoint"):
             for clients in CLIENTS:
                 before = _server_seconds(port)
-                values = hammer(port, lambda n, what=what: requests(what, users, seed=n), n_clients=clients)
+                values = hammer(
+                    port, lambda n, what=what: requests(what, users, item=item, seed=n), n_clients=clients
+                )
                 inside = _server_seconds(port) - before
                 rows.append({"what": what, "clients": clients} | summary(values, inside=inside))
         memory = psutil.Process(process).memory_info().rss / 2**20
@@ -72,14 +84,24 @@ def run_all() -> int:
     return 0
 
 
-def requests(what: str, users: np.ndarray, *, seed: int) -> Iterator[Request]:
-    """Endless requests of one kind, of users drawn at random; each client has its seed."""
+def requests(what: str, users: np.ndarray, *, item: int, seed: int) -> Iterator[Request]:
+    """Endless requests of one kind, of users drawn at random; each client has its seed.
+
+    Args:
+        what: a key of :data:`latency.LABELS`.
+        users: ids.
+        item: that every event is about.
+    """
     draw = np.random.default_rng(seed)
-    for n in range(10**9):
+    for n in itertools.count():
         user = int(draw.choice(users))
         if what == "event":
-            # Looking at the most known item again: always a valid event.
-            body = {"event_id": f"c{seed}-{n}", "user_id": user, "item_id": 50, "kind": "saw"}
+            body = {
+                "event_id": f"{draw.bytes(8).hex()}-{n}",
+                "user_id": user,
+                "item_id": item,
+                "kind": "saw",
+            }
             yield "POST", "/api/v1/events", body
         elif what == "search":
             yield "GET", f"/api/v1/items?q={draw.choice(['star', 'the god', 'alien', 'toy st'])}", None
@@ -141,13 +163,9 @@ def summary(values: np.ndarray, *, inside: float, seconds: float = SECONDS) -> d
 
 def measure_in_process(dataset: str, users: np.ndarray, *, n: int = 500) -> dict[str, float]:
     """An event on disk, the LSTM's step, and a fresh list of ten, without a network: milliseconds."""
-    from dualrec_utils.core.catalog import load_catalog
-    from dualrec_utils.service.online.events import EventLog, history
-    from dualrec_utils.service.online.states import LstmStates, load_lstm
-
     catalog, draw = load_catalog(dataset), np.random.default_rng(0)
     interactions = splits.load_interactions(dataset)
-    known = {user: part["item_id"].tolist() for user, part in interactions.groupby("user_id")}
+    known = {user: part[ITEM].tolist() for user, part in interactions.groupby(USER)}
     states, taken = LstmStates(load_lstm(dataset), catalog), []
     chosen = draw.choice(users, 20, replace=False)
     for user in chosen:
@@ -194,13 +212,6 @@ def serving(dataset: str) -> Iterator[tuple[int, float, int]]:
 
 
 def _serve(dataset: str, log: str, port: int) -> None:
-    import uvicorn
-
-    from dualrec_utils.service.online.events import EventLog
-    from dualrec_utils.service.web import engines
-    from dualrec_utils.service.web.app import create_app
-    from dualrec_utils.service.web.security import Access
-
     # Clients that ask without a pause are what is measured here, and no attack.
     access = Access(rate=1e9, burst=1e9)
     app = create_app(engines.load(dataset), EventLog(Path(log)), access=access)
