@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path as InPath, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -175,7 +175,7 @@ def delete_events(service: Service, who: Who, user_id: UserInPath) -> schemas.Us
     return service.forget(user_id)
 
 
-_beside = APIRouter()
+_beside = APIRouter(responses=_documented(401, 421, 429, 500))
 
 
 @_beside.get("/health", responses=_documented(503))
@@ -185,7 +185,7 @@ def get_health(service: Service) -> dict[str, str]:
     return {"status": "ok"}
 
 
-@_beside.get("/metrics", responses=_documented(403))
+@_beside.get("/metrics", response_class=PlainTextResponse, responses=_documented(403))
 def get_metrics(request: Request, who: Who) -> Response:
     """Counters for Prometheus; in token mode the administrator's alone."""
     if who != ADMIN:
