@@ -249,6 +249,16 @@ def test_what_is_no_json_is_refused(api, content):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+def test_the_page_is_there_and_loads_its_own_files_alone(api):
+    page = api.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    files = re.findall(r'(?:src|href)="([^"#]+)"', page.text)
+    assert files
+    for name in files:
+        assert api.get("/" + name).status_code == 200, name
+    assert api.get("/app.js").headers["content-type"].startswith("text/javascript")
+
+
 def test_other_methods_and_paths_are_refused_with_problems(api):
     refused(api.put(PREFIX + "/events", json={}), 405)
     refused(api.get("/../../etc/passwd"), 404)

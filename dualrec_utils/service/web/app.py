@@ -175,7 +175,7 @@ def delete_events(service: Service, who: Who, user_id: UserInPath) -> schemas.Us
     return service.forget(user_id)
 
 
-_beside = APIRouter()
+_beside = APIRouter(responses=_documented(401, 421, 429, 500))
 
 
 @_beside.get("/health", responses=_documented(503))

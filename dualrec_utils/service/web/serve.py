@@ -95,7 +95,7 @@ def _run(listening: socket.socket, address: str, workers: int, scratch: Path) ->
     more = {"factory": True, "workers": workers, "timeout_worker_healthcheck": 60}
     config = uvicorn.Config(f"{__name__}:worker", **settings, **more)
     print(f"dualrec: the page will be at {address} in a few seconds (Ctrl-C ends it)", flush=True)
-    Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listening]).run()
+    Multiprocess(config, sockets=[listening]).run()
 
 
 def worker() -> FastAPI:
