@@ -34,13 +34,21 @@ def forgetting(folder: Path) -> Forget:
     return forget
 
 
-def start(engines: Engines, log: EventLog, folder: Path, *, pause: float = _PAUSE) -> Forget:
+def start(
+    engines: Engines,
+    log: EventLog,
+    folder: Path,
+    *,
+    pause: float = _PAUSE,
+    stop: threading.Event | None = None,
+) -> Forget:
     """Let a thread learn from new events now and then, and the engines answer by what it learnt.
 
     Args:
         engines: of the run; they begin with the current version.
         folder: of the versions.
         pause: seconds from one lesson to the next.
+        stop: ends the thread once it is set; default: it ends with the process.
 
     Returns:
         What deletes versions that learnt from a user.
@@ -57,10 +65,10 @@ def start(engines: Engines, log: EventLog, folder: Path, *, pause: float = _PAUS
         settings=Learning(),
     )
     engines.lstm = learner.states()
+    ending = stop or threading.Event()
 
     def learn_on() -> None:
-        never = threading.Event()
-        while not never.wait(pause):
+        while not ending.wait(pause):
             try:
                 if learner.learn(log) is not None:
                     engines.lstm = learner.states()
