@@ -166,6 +166,7 @@ def test_all_of_it_by_keyboard(opened, address):
     tab.keyboard.press("Tab")
     assert focused(tab) == f"Move {latest} down"
     tab.keyboard.press("Enter")
+    expect(tab.locator("#history li").last).to_contain_text(latest)
     # It cannot go further down: its other button has the focus.
     assert named(tab) == [earlier, latest] and focused(tab) == f"Move {latest} up"
     tab.keyboard.press("Tab")

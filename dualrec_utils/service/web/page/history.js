@@ -26,7 +26,10 @@ export function draw(list, items, { move, remove }) {
     buttons.push(signButton("×", `Remove ${item.title}`, () => remove(place)));
     return make("li", {}, titled(item), make("span", { className: "buttons" }, ...buttons));
   });
+  // An answer may draw it while somebody is on their way from button to button.
+  const pressed = list.contains(document.activeElement) && document.activeElement.ariaLabel;
   list.replaceChildren(...rows.reverse());
+  if (pressed) [...list.querySelectorAll("button")].find((button) => button.ariaLabel === pressed)?.focus();
 }
 
 /** Put the focus on the button of a row, or on its other one where that cannot be pressed. */
