@@ -23,9 +23,8 @@ COMPARED = SETTINGS | {"comparisons": plan.comparisons("movielm")}
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch):
-    """A scratch study with a tiny processed dataset and no predictions."""
-    monkeypatch.setattr(config, "ROOT", tmp_path)
+def study(root):
+    """A scratch study with a tiny processed dataset, no predictions and no further seeds."""
     folder = config.processed_dir("ml-100k")
     genres = [["Drama"], ["Comedy"], ["Drama", "War"], ["War"], ["Comedy"], ["Horror"]]
     items = {"item_id": ITEMS, "title": list("abcdef"), "year": [1990] * 6, "genres": genres}
@@ -37,7 +36,7 @@ def study(tmp_path, monkeypatch):
         files.write_parquet(frame, folder / f"cases_{protocol}.parquet")
         frame = pd.DataFrame(targets, columns=["case_id", "target_order", "item_id"])
         files.write_parquet(frame, folder / f"targets_{protocol}.parquet")
-    return tmp_path
+    return root
 
 
 def write(system, lists, *, stage="baselines", protocol="next_item"):
