@@ -241,8 +241,8 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def engines(toy_run: Path):
     """What the service loads of it."""
-    from dualrec_utils.service.web import engines
+    from dualrec_utils.service.web import loading
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         use_root(toy_run, monkeypatch)
-        return engines.load()
+        return loading.load()

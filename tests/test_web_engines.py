@@ -16,7 +16,7 @@ from dualrec_utils.models.language import constrained, loading
 from dualrec_utils.models.language.prompts import build_history_prompts
 from dualrec_utils.models.lstm import training
 from dualrec_utils.service.online.states import load_lstm
-from dualrec_utils.service.web import engines as web, stars
+from dualrec_utils.service.web import loading as of_run, stars
 from dualrec_utils.service.web.engines import FUSION, LANGUAGE, LSTM, POPULAR, RATINGS, Person
 
 pytestmark = pytest.mark.usefixtures("one_thread", "free_algorithms")
@@ -158,17 +158,17 @@ def test_what_a_run_lacks_is_left_out_and_said(engines, toy_run, tmp_path, monke
     use_root(tmp_path / "root", monkeypatch)
     shutil.rmtree(stars.service_dir("ml-100k"))
     config.metrics_file("rerank_ablation").unlink()
-    less = web.load()
+    less = of_run.load()
     assert less.sources == [LSTM, LANGUAGE]
     assert set(less.missing) == {FUSION, RATINGS}
     assert less.predicted(person(less, [1])) is None
     assert less.reasons(person(less, [1]), [2, 3], None) == ["", ""]
     assert less.recommend(person(less, [less.catalog.ids[0]]), LSTM, limit=3, diversity_=0.5).items
     shutil.rmtree(config.stage_dir("ml-100k", "movielm"))
-    assert web.load().sources == [LSTM]
+    assert of_run.load().sources == [LSTM]
     (config.stage_dir("ml-100k", "lstm") / "lstm.weights.h5").unlink()
     with pytest.raises(StudyError, match="make repro"):
-        web.load()
+        of_run.load()
 
 
 def test_the_rating_model_is_trained_once_and_anew_for_other_ratings(toy_run, tmp_path, monkeypatch):

@@ -103,12 +103,12 @@ def worker() -> FastAPI:
     import torch
 
     from dualrec_utils.service.online.events import EventLog
-    from dualrec_utils.service.web import app, engines, security, stars, teaching
+    from dualrec_utils.service.web import app, loading, security, stars, teaching
 
     asked = json.loads(os.environ[_ASKED])
     # Requests run beside each other: more threads each would only wait for one another.
     torch.set_num_threads(1)
-    loaded = engines.load(asked["dataset"])
+    loaded = loading.load(asked["dataset"])
     place = stars.service_dir(loaded.dataset)
     log = EventLog(place / "events.db", first_user=loaded.last_known_user + 1)
     forget = teaching.forgetting(place / "versions")

@@ -31,7 +31,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import params, stages
 from dualrec_utils.service.online.events import EventLog, history
 from dualrec_utils.service.online.states import LstmStates, load_lstm
-from dualrec_utils.service.web import engines
+from dualrec_utils.service.web import loading
 from dualrec_utils.service.web.app import create_app
 from dualrec_utils.service.web.security import Access
 from dualrec_utils.studies.online import latency
@@ -214,7 +214,7 @@ def serving(dataset: str) -> Iterator[tuple[int, float, int]]:
 def _serve(dataset: str, log: str, port: int) -> None:
     # Clients that ask without a pause are what is measured here, and no attack.
     access = Access(rate=1e9, burst=1e9)
-    app = create_app(engines.load(dataset), EventLog(Path(log)), access=access)
+    app = create_app(loading.load(dataset), EventLog(Path(log)), access=access)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 
