@@ -113,12 +113,12 @@ ITEMS = pd.DataFrame(
 LIKENESS = np.array([[0, 0.2, 0.5, -0.1], [0.2, 0, 0, 0], [0.5, 0, 0, 0], [-0.1, 0, 0, 0]])
 
 
-def evidence_of(item, rated, **changes):
+def evidence_of(item, rated, *, tags=None, **changes):
     settings = {
         "prediction": 4.0,
         "without_text": 3.5,
         "likeness": LIKENESS,
-        "items": ITEMS,
+        "items": explanations.Described(ITEMS, tags=tags),
         "n_similar": 2,
     }
     return explanations.evidence_of(item, rated, **settings | changes)
@@ -197,7 +197,8 @@ def test_recommendations_are_the_best_of_those_not_rated():
         }
     )
     rated = pd.DataFrame({"user_id": [7], "item_id": [2], "rating": [5.0]})
-    settings = {"likeness": LIKENESS, "items": ITEMS, "n_recommended": 2, "n_similar": 1}
+    items = explanations.Described(ITEMS)
+    settings = {"likeness": LIKENESS, "items": items, "n_recommended": 2, "n_similar": 1}
     table, evidence = explanations.explained(lists, rated, system="a", without_text="b", **settings)
     # Item 2 is rated; 1 and 3 are predicted alike.
     assert table[["rank", "item_id", "text_gain"]].to_numpy().tolist() == [[1, 1, 0.5], [2, 3, 1.0]]

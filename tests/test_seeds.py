@@ -85,6 +85,26 @@ def test_tables_of_fewer_seeds_replace_those_of_other_settings(placed, monkeypat
     assert files.read_json(before.with_name("made_from.json"))["seeds"] == [1, 2]
 
 
+def test_seeds_in_the_tables_are_kept_as_long_as_the_settings_stay(placed, monkeypatch, tmp_path):
+    placed("")
+    monkeypatch.setattr(config, "TABLES", tmp_path / "tables")
+    assert seeds.read_tables() == {}
+    rows = pd.DataFrame([(1, 0.5, 0.5, 0.25, "lstm"), (1, 1.0, 1.0, 1.0, "ease")])
+    rows = rows.set_axis([USER, *seeds.METRICS, "system"], axis=1)
+    seeds.write_tables({1: rows, 2: rows[:1]})
+    again = seeds.read_tables()
+    assert list(again) == [1, 2] and again[2]["system"].tolist() == ["lstm"]
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "tables" / "seeds").iterdir()}
+    # Both seeds stand there, so that nothing is left to run.
+    monkeypatch.setattr(seeds, "N_MORE", {"ml-100k": 2})
+    monkeypatch.setattr(seeds, "best_baselines", lambda dataset: ())
+    assert seeds.run_all() == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "tables" / "seeds").iterdir()} == kept
+    whole = files.read_json(tmp_path / "tables" / "seeds" / "made_from.json")
+    files.write_json(whole | {"settings": "others"}, tmp_path / "tables" / "seeds" / "made_from.json")
+    assert seeds.read_tables() == {}
+
+
 def test_before_the_run_it_says_what_to_do(tiny):
     with pytest.raises(StudyError, match="make repro"):
         seeds.best_baselines("ml-100k")

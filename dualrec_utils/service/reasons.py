@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from dualrec_utils.core.config import GENRE_LIST, ITEM, RATING, USER
+from dualrec_utils.core.config import ITEM, RATING, USER
 from dualrec_utils.models.ratings import explanations
 from dualrec_utils.models.ratings.biases import Biases
-from dualrec_utils.models.ratings.explanations import Evidence
+from dualrec_utils.models.ratings.explanations import Described, Evidence
 from dualrec_utils.models.ratings.neighbours import similarities
 from dualrec_utils.service import prepared
 from dualrec_utils.service.prepared import Prepared
@@ -36,13 +36,10 @@ class Reasons:
 
     def __init__(self, data: Prepared, items: Sequence[int] | None = None) -> None:
         some = data.items if items is None else data.items[data.items[ITEM].isin(items)]
-        # As plain lists: a page asks for five reasons at a time, and frames take longer than all the rest.
-        self._names = [data.names[item] for item in some[ITEM].tolist()]
-        self._genres = some[GENRE_LIST].tolist()
         tags = data.tags.assign(tag=data.tags["tag"].astype(str).str.strip().str.lower())
         tags = tags[tags[ITEM].isin(some[ITEM])].groupby(ITEM)["tag"].agg(lambda words: sorted(set(words)))
-        self._tags = [tags.get(item, []) for item in some[ITEM].tolist()]
-        self._rows = {item: row for row, item in enumerate(some[ITEM].tolist())}
+        names = [data.names[item] for item in some[ITEM].tolist()]
+        self._items = Described(some, names=names, tags=tags.to_dict())
         self._likeness = _similarities(data, some[ITEM].tolist())
 
     def of(
@@ -62,19 +59,16 @@ class Reasons:
         return [_said(self._evidence(item, liked, float(stars)), given) for item, stars in pairs]
 
     def _evidence(self, item: int, liked: Mapping[int, float], prediction: float) -> Evidence:
-        others = np.array([other for other in liked if other != item], dtype=np.int64)
-        likeness = self._likeness[self._rows[item], [self._rows[other] for other in others.tolist()]]
-        # Of equally near items the one with the lower id comes first; only what is alike at all is near.
-        order = np.lexsort((others, -likeness))[:_N_ITEMS]
-        near = others[order[likeness[order] > 0]].tolist()
-        here, there = self._rows[item], [self._rows[other] for other in near]
-        return Evidence(
-            self._names[here],
-            prediction,
-            [(self._names[row], liked[other]) for row, other in zip(there, near, strict=True)],
-            explanations._shared(self._genres[here], [self._genres[row] for row in there]),
-            explanations._shared(self._tags[here], [self._tags[row] for row in there])[:_N_TAGS],
+        made = explanations.evidence_of(
+            item,
+            liked,
+            prediction=prediction,
+            without_text=None,
+            likeness=self._likeness,
+            items=self._items,
+            n_similar=_N_ITEMS,
         )
+        return replace(made, tags=made.tags[:_N_TAGS])
 
 
 def of(

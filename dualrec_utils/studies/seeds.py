@@ -5,7 +5,8 @@ is drawn, cases and targets with it, and everything that is trained or drawn sta
 users keep their part of the split. Each seed is a run of the pipeline up to notebook 06 in a folder of its
 own beside the profiles, with the baselines that the claims need. Its values, user by user, come into the
 tables of `reports/tables/seeds/`, one a system, which :mod:`analysis.seeds` reads. A stopped run goes on
-where it stopped.
+where it stopped. A seed whose values stand in the tables, made from the same settings, is not run again on a
+machine that has no folder of it.
 """
 
 from __future__ import annotations
@@ -120,6 +121,16 @@ def tabulated(values: dict[int, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     }
 
 
+def read_tables() -> dict[int, pd.DataFrame]:
+    """The frames that :func:`tabulated` made the tables from: seed -> frame; none of other settings."""
+    folder = config.TABLES / STAGE
+    if files.read_json(folder / MADE_FROM, missing={}).get("settings") != settings_digest():
+        return {}
+    tables = [pd.read_csv(path).assign(**{SYSTEM: path.stem}) for path in sorted(folder.glob("*.csv"))]
+    together = pd.concat(tables) if tables else pd.DataFrame({SEED: []})
+    return {int(seed): rows.drop(columns=SEED) for seed, rows in together.groupby(SEED)}
+
+
 def run_all() -> int:
     """Run every seed up to notebook 06, and write the tables after each: what is there already counts.
 
@@ -128,8 +139,11 @@ def run_all() -> int:
     """
     dataset = params.load().dataset
     best = best_baselines(dataset)
-    values = {}
+    values = read_tables()
     for seed in range(1, N_MORE.get(dataset, _N_MORE_OF_OTHERS) + 1):
+        if seed in values and not (folder_of(seed) / "data").is_dir():
+            print(f"seeds: {seed} stands in the tables, made from these settings: kept", flush=True)
+            continue
         folder = set_up(seed, best=best)
         for command in (["dvc", "repro", _LAST_STAGE], ["dualrec_utils", "study", "seed-values"]):
             if subprocess.run([sys.executable, "-m", *command], cwd=folder, check=False).returncode:

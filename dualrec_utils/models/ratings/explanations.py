@@ -46,6 +46,33 @@ def names_of(items: pd.DataFrame) -> list[str]:
     return [title_with_year(title, year) for title, year in zip(items[TITLE], items[YEAR], strict=True)]
 
 
+class Described:
+    """What is known of items, as plain lists: a page asks for five reasons at a time, and frames are slow.
+
+    Args:
+        items: `item_id`, `title`, `year`, `genres`.
+        names: as they are shown, in the order of `items`; None: title and year.
+        tags: item id -> its tags, the heaviest first.
+
+    Attributes:
+        row_of: item id -> its row.
+        names, genres, tags: of each row.
+    """
+
+    def __init__(
+        self,
+        items: pd.DataFrame,
+        *,
+        names: Sequence[str] | None = None,
+        tags: Mapping[int, Sequence[str]] | None = None,
+    ) -> None:
+        numbers = items[ITEM].tolist()
+        self.row_of = {number: row for row, number in enumerate(numbers)}
+        self.names = names_of(items) if names is None else names
+        self.genres = items[GENRE_LIST].tolist()
+        self.tags = [(tags or {}).get(number, ()) for number in numbers]
+
+
 def evidence_of(
     item: int,
     rated: Mapping[int, float],
@@ -53,9 +80,8 @@ def evidence_of(
     prediction: float,
     without_text: float | None,
     likeness: np.ndarray,
-    items: pd.DataFrame,
+    items: Described,
     n_similar: int,
-    tags: Mapping[int, Sequence[str]] | None = None,
 ) -> Evidence:
     """What speaks for one recommendation.
 
@@ -65,28 +91,26 @@ def evidence_of(
         prediction: of the recommended item's rating.
         without_text: the same of a model without text features; None where there is none.
         likeness: shape (n_items, n_items), higher is nearer; only items above 0 count as near.
-        items: `item_id` (ascending), `title`, `year`, `genres`: the rows of `likeness`.
+        items: the rows of `likeness`.
         n_similar: rated items at most.
-        tags: item id -> its tags, the heaviest first.
 
     Raises:
         StudyError: for an item that `items` lacks.
     """
-    row_of = {number: row for row, number in enumerate(items[ITEM].tolist())}
+    row_of = items.row_of
     if strange := [number for number in (item, *rated) if number not in row_of]:
-        raise StudyError(f"item {strange[0]} is not among the {len(items)} items")
+        raise StudyError(f"item {strange[0]} is not among the {len(row_of)} items")
     here = row_of[item]
     # Of equally near items the one with the lower id comes first.
     near = sorted((-likeness[here, row_of[other]], other) for other in rated if other != item)
     similar = [other for distance, other in near if distance < 0][:n_similar]
-    names = names_of(items)
-    genres = items[GENRE_LIST].tolist()
+    rows = [row_of[other] for other in similar]
     return Evidence(
-        names[here],
+        items.names[here],
         float(prediction),
-        [(names[row_of[other]], float(rated[other])) for other in similar],
-        _shared(genres[here], [genres[row_of[other]] for other in similar]),
-        _shared((tags or {}).get(item, ()), [(tags or {}).get(other, ()) for other in similar]),
+        [(items.names[row], float(rated[other])) for row, other in zip(rows, similar, strict=True)],
+        _shared(items.genres[here], [items.genres[row] for row in rows]),
+        _shared(items.tags[here], [items.tags[row] for row in rows]),
         None if without_text is None else float(prediction - without_text),
     )
 
@@ -98,10 +122,9 @@ def explained(
     system: str,
     without_text: str | None,
     likeness: np.ndarray,
-    items: pd.DataFrame,
+    items: Described,
     n_recommended: int,
     n_similar: int,
-    tags: Mapping[int, Sequence[str]] | None = None,
 ) -> tuple[pd.DataFrame, list[Evidence]]:
     """The items that a system predicts highest for each user, of those not rated, each with its evidence.
 
@@ -111,7 +134,7 @@ def explained(
         system: whose recommendations these are.
         without_text: the same system without text features; None where there is none.
         n_recommended: of each user.
-        likeness, items, n_similar, tags: as :func:`evidence_of`.
+        likeness, items, n_similar: as :func:`evidence_of`.
 
     Returns:
         (`user_id`, `rank` (from 1), `item_id`, `prediction`, `text_gain`; the evidence of each row). Of
@@ -126,7 +149,7 @@ def explained(
     best.insert(1, RANK, best.groupby(USER).cumcount() + 1)
     plain = lists[lists[SYSTEM] == without_text].set_index(keys)[PREDICTION]
     theirs = {user: dict(zip(part[ITEM], part[RATING], strict=True)) for user, part in rated.groupby(USER)}
-    shared = {"likeness": likeness, "items": items, "n_similar": n_similar, "tags": tags}
+    shared = {"likeness": likeness, "items": items, "n_similar": n_similar}
     evidence = [
         evidence_of(
             row.item_id,

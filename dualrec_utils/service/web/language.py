@@ -1,13 +1,8 @@
-"""A language model's title scores for one history at a time, what all histories share made once.
-
-:mod:`models.language.constrained` reads many prompts and encodes the catalog's titles for each call, which
-takes longer than the answer that a page waits for. The searches are the same ones.
-"""
+"""A language model's title scores for one history at a time: the tree of titles is made once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,10 +11,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dualrec_utils.core.catalog import Catalog, marked
 from dualrec_utils.core.config import CASE, HISTORY
-from dualrec_utils.models.language import constrained, plain
 from dualrec_utils.models.language.prompts import build_history_prompts
-from dualrec_utils.models.language.tree_decoding import TreeDecoder, off_along_tree
-from dualrec_utils.models.language.trie import build_trie, encode_lines
+from dualrec_utils.models.language.title_tree import TitleTree
+from dualrec_utils.models.language.tree_decoding import TreeDecoder
 
 # As in :mod:`models.language.catalog_lists`: tokens times titles that one pass may hold.
 _LARGEST_PASS = 2**20
@@ -49,13 +43,9 @@ class TitleScorer:
         n_recent: int,
         width: int,
     ) -> None:
-        self._model, self._tokenizer, self._catalog = model, tokenizer, catalog
-        self._n_recent, self._width = n_recent, width
-        self._names = list(catalog.names.values())
-        self._lines = encode_lines(tokenizer, self._names, self._prompt(catalog.ids[:1]))
-        self._trie = build_trie(self._lines, self._names)
-        with torch.inference_mode():
-            plain.check_once(model, "title scores", partial(off_along_tree, model))
+        self._catalog, self._n_recent, self._width = catalog, n_recent, width
+        self._n_tokens = len(tokenizer)
+        self._tree = TitleTree(model, tokenizer, catalog, prompt=self._prompt(catalog.ids[:1]))
 
     def best(self, history: Sequence[int], *, excluded: Sequence[int], k: int) -> np.ndarray:
         """The items that a beam finds after a history.
@@ -70,24 +60,22 @@ class TitleScorer:
         """
         allowed = ~marked([excluded], self._catalog.ids)
         with torch.inference_mode():
-            found = constrained._search(
-                self._decoder(history), self._trie, allowed, k=k, width=max(self._width, k), forget=True
+            found = self._tree.search(
+                self._read(history), allowed, k=k, width=max(self._width, k), forget=True
             )
         return found[0].double().cpu().numpy()
 
     def score(self, history: Sequence[int], candidates: Sequence[int]) -> np.ndarray:
         """Title scores of given items after a history, as :meth:`best` returns them."""
         wanted = marked([candidates], self._catalog.ids)
-        at_once = max(1, min(len(candidates), _LARGEST_PASS // len(self._tokenizer)))
+        at_once = max(1, min(len(candidates), _LARGEST_PASS // self._n_tokens))
         with torch.inference_mode():
-            scores = constrained._score(self._decoder(history), self._trie, wanted, titles_at_once=at_once)
+            scores = self._tree.score(self._read(history), wanted, titles_at_once=at_once)
         return scores[0].double().cpu().numpy()
 
     def _prompt(self, history: Sequence[int]) -> str:
         cases = pd.DataFrame({CASE: [0], HISTORY: [history]})
         return build_history_prompts(cases, self._catalog, n_recent=self._n_recent, genres=False)[0]
 
-    def _decoder(self, history: Sequence[int]) -> TreeDecoder:
-        ids = constrained._ids(self._tokenizer, self._prompt(history), self._names[0], self._lines[0])
-        rows = torch.tensor([ids])
-        return TreeDecoder(self._model, self._trie, rows, torch.ones_like(rows))
+    def _read(self, history: Sequence[int]) -> TreeDecoder:
+        return self._tree.read([self._tree.encode(self._prompt(history))])
