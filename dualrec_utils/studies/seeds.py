@@ -5,8 +5,8 @@ is drawn, cases and targets with it, and everything that is trained or drawn sta
 users keep their part of the split. Each seed is a run of the pipeline up to notebook 06 in a folder of its
 own beside the profiles, with the baselines that the claims need. Its values, user by user, come into the
 tables of `reports/tables/seeds/`, one a system, which :mod:`analysis.seeds` reads. A stopped run goes on
-where it stopped. A seed whose values stand in the tables, made from the same settings, is not run again on a
-machine that has no folder of it.
+where it stopped. A seed whose values stand in the tables, made from the same settings, is not run again on
+a machine that has no folder of it.
 """
 
 from __future__ import annotations
