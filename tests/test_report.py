@@ -105,7 +105,11 @@ def show():
     """The page in memory, without the picture that `build` draws."""
     flat = results_text.read_metrics()
     context = report.page_context(flat, dataset="ml-100k")
-    return Page(report.render(context | {"picture_4": None, "user": {"missing": ["this test"]}}))
+    return Page(
+        report.render(
+            context | {"picture_4": None, "first_picture": None, "user": {"missing": ["this test"]}}
+        )
+    )
 
 
 def test_the_page_is_one_file_that_fetches_nothing(study):
@@ -225,8 +229,8 @@ def test_only_the_block_changes(before, old, after, block):
     assert readme_results.with_block(once, block) == once
 
 
-def test_the_block_has_a_row_for_each_headline_system():
-    block = readme_results.readme_block(metrics()).split("| system |")[1]
+def test_the_results_page_has_a_row_for_each_headline_system(study):
+    block = readme_results.results_page(metrics()).split("| system |")[1]
     headline = plan.headline("movielm")
     for name in headline:
         assert f"| {systems.label(name)} |" in block
@@ -262,8 +266,8 @@ def test_the_page_has_each_claim_with_its_answer_and_what_would_settle_it(study)
     assert "✗ no -2.0 points [-3.0, -1.0]" in words and "✓ yes +2.0 points [+1.0, +3.0]" in words
     settled = "1,234 users would show a difference of this size; 142 users show 2.1 points or more"
     assert f"To settle it: {settled}" in words and "142 users, 3 seeds" in words
-    assert "The claims: 1 yes, 1 no, 1 unclear, 1 not run." in words
-    block = readme_results.readme_block(flat)
+    assert "Answers to the 4 questions asked beforehand: 1 yes, 1 no, 1 unclear, 1 not run." in words
+    block = readme_results.results_page(flat)
     assert f"| {settled} |" in block and "| Order? | not run |" in block
 
 
@@ -281,12 +285,10 @@ def test_the_first_paragraph_says_what_order_interface_and_leak_do(study):
     effects = effects.assign(low=effects["value"] - 0.01, high=effects["value"] + 0.01, n_seeds=5)
     files.write_csv(effects, order.table_path("ml-100k", "effects"))
     said = first_screen.summary(flat)
-    study = "in the order study (GRU4Rec minus EASE-R, mean of 5 draws) ties by item id +2.1 points"
-    assert f"{study} [+1.1, +3.1], ties drawn -0.4 points [-1.4, +0.6]." in said
-    shares = [
-        re.findall(r"\d+\.\d%", said[said.index(part) :].partition(". ")[0])
-        for part in ("The interface:", "The leak:")
-    ]
+    by_id = "GRU4Rec minus EASE-R is +2.1 points [+1.1, +3.1] with ties in the order of movie ids"
+    assert f"{by_id}, -0.4 points [-1.4, +0.6] with ties drawn at random (mean of 5 draws)." in said
+    asking, leak, answers = said.index("Asking:"), said.index("The leak:"), said.index("Answers to")
+    shares = [re.findall(r"\d+\.\d%", part) for part in (said[asking:leak], said[leak:answers])]
     assert shares == [["10.0%", "11.0%", "12.0%"], ["30.0%", "20.0%", "10.0%"]]
     del audit["audit/leak/with/hit_rate@1"]
     files.write_json(audit, config.METRICS / "audit.json")
@@ -496,9 +498,12 @@ def test_the_user_followed_is_not_run_without_predictions(study):
 
 def page(flat):
     """The page of the committed files, and the user followed (who takes data) left out."""
-    picture = page_parts.read_figure(config.FIGURES / "report" / "figure_4.png")
+    names = {"picture_4": "figure_4.png", "first_picture": "first.png"}
+    pictures = {
+        key: page_parts.read_figure(config.FIGURES / "report" / name) for key, name in names.items()
+    }
     context = report.page_context(flat, dataset=flat["dataset"])
-    return without_data(report.render(context | {"picture_4": picture, "user": {"missing": ["left out"]}}))
+    return without_data(report.render(context | pictures | {"user": {"missing": ["left out"]}}))
 
 
 def without_data(html):

@@ -32,16 +32,30 @@ _MEASURED = {
     "interface": (
         "hit_rate@5",
         ("paper_prompt", "bare_history_catalog", "lstm_same_input"),
-        "The interface: asked with the paper's prompt for free text, {model} lists the next movie among"
-        " five in {} of cases (HR@5); asked with the bare history for titles of the"
-        " catalog alone, in {}; the LSTM, from the same movies, in {}.",
+        "Asking: with the paper's prompt and free to write anything, {model} names the next movie in {} of"
+        " cases (among its titles, HR@5). Shown the bare history and held to titles of the catalog, it"
+        " does in {}; the LSTM, from the same movies, in {}.",
     ),
     "leak": (
         "hit_rate@1",
         ("with", "without", "lstm"),
-        "The leak: with the answers among the re-ranker's references, {model}'s first title is right for"
-        " {} of test users (HR@1, window_of_five), without them for {}; the LSTM's first movie for {}.",
+        "The leak: the released code hands the answers to its re-ranker. With them {model}'s first title"
+        " is right for {} of test users, without them for {}; the LSTM's first movie is for {} (HR@1,"
+        " window_of_five).",
     ),
+}
+# What a claim's answer says of its two systems.
+_COMPARED = {
+    claims.YES: "is better than",
+    claims.NO: "is worse than",
+    claims.UNCLEAR: "is not shown to differ from",
+}
+# What orders the ratings of one second, in a sentence; keys as those of `order.SHOWN`.
+_UNDER = {
+    "by id": "with ties in the order of movie ids",
+    "file order": "with ties as in the file",
+    "drawn": "with ties drawn at random",
+    order.PRESENT: "asked from earlier seconds alone",
 }
 # What is said of a difference that neither side wins.
 NOT_SHOWN = "no difference shown"
@@ -160,34 +174,42 @@ def short(metric: str) -> str:
 
 
 def summary(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> str:
-    """What order is worth, what the interface costs, what the leak does, and how the claims stand.
+    """The report's first paragraph: :func:`findings` one after the other; empty where nothing was run."""
+    return " ".join(findings(flat, audit=audit))
+
+
+def findings(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> list[str]:
+    """What order is worth, what the way of asking costs, what the leak does, and how the claims stand.
 
     Args:
         flat: metrics of notebook 07.
         audit: metrics of notebook 08, or none.
 
     Returns:
-        The report's first paragraph; empty where nothing was run.
+        Sentences, those on one subject together; none where nothing was run.
     """
     if "dataset" not in flat:
-        return ""
+        return []
+    dataset = DATASETS.get(flat["dataset"], flat["dataset"])
     if former(flat):
-        dataset = DATASETS.get(flat["dataset"], flat["dataset"])
-        return (
+        return [
             f"On {dataset}, under a former definition: the order inside a second was not drawn, and a case"
             " could see movies of its own second. These results do not compare with those of today's"
             " definition, and answer none of its claims; they are to be made again."
-        )
+        ]
     model = model_of(flat)
     counts = dict.fromkeys((claims.YES, claims.NO, claims.UNCLEAR, claims.NOT_RUN), 0)
     for claim in claims.of_metrics(flat):
         counts[claim["answer"]] += 1
     counted = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
-    return (
-        f"On {DATASETS.get(flat['dataset'], flat['dataset'])}, with {model} as the language model."
-        f" {order_worth(flat)} {measured(audit, 'interface', model)} {measured(audit, 'leak', model)}"
-        f" The claims: {counted}."
-    )
+    small = ", a small model trained here on titles alone: no pretrained one was run"
+    return [
+        f"The data are {dataset}, the language model is {model}{small if model == 'movielm' else ''}.",
+        order_worth(flat),
+        measured(audit, "interface", model),
+        measured(audit, "leak", model),
+        f"Answers to the {sum(counts.values())} questions asked beforehand: {counted}.",
+    ]
 
 
 def former(flat: Mapping[str, Any]) -> bool:
@@ -205,18 +227,22 @@ def order_worth(flat: Mapping[str, Any]) -> str:
     parts = []
     if claim["answer"] != claims.NOT_RUN:
         reads, does_not = (systems.label(claim[side]) for side in ("system", "other"))
-        about = f"{reads}, which reads it, minus {does_not}, which does not"
-        parts.append(f"{about}, {points(_interval(claim), 'd')} of {short(claim['metric'])}")
+        parts.append(
+            f"{reads}, which reads the order of a user's movies, {_COMPARED[claim['answer']]} {does_not},"
+            f" which does not ({points(_interval(claim), 'd')} of {short(claim['metric'])})."
+        )
     leads = order.leads(flat["dataset"], claim.get("system", ""))
     if len(leads):
-        names = f"{systems.label(leads['model'].iloc[0])} minus EASE-R"
         shown = leads[leads["asked"].isin(order.SHOWN)].rename(columns={"value": "difference"})
         worth = [
-            f"{order.WORDS[row['asked']]} {points(_interval(row), 'd')}" for row in shown.to_dict("records")
+            f"{points(_interval(row), 'd')} {_UNDER[row['asked']]}" for row in shown.to_dict("records")
         ]
-        draws = leads["n_seeds"].max()
-        parts.append(f"in the order study ({names}, mean of {draws} draws) {', '.join(worth)}")
-    return f"Order: {'; '.join(parts)}." if parts else "What order is worth was not measured."
+        name, draws = systems.label(leads["model"].iloc[0]), leads["n_seeds"].max()
+        parts.append(
+            "Many ratings share their second with the one before, and something else orders these ties:"
+            f" {name} minus EASE-R is {', '.join(worth)} (mean of {draws} draws)."
+        )
+    return f"Order: {' '.join(parts)}" if parts else "What order is worth was not measured."
 
 
 def measured(audit: Mapping[str, Any], about: str, model: str) -> str:

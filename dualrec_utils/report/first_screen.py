@@ -44,15 +44,23 @@ def reports_of(profile: str) -> Path:
     return config.ROOT / "profiles" / profile / "reports"
 
 
-def summary(flat: Mapping[str, Any], *, metrics: Path | None = None) -> str:
-    """The report's first paragraph; empty where nothing was run.
+def findings(flat: Mapping[str, Any], *, metrics: Path | None = None) -> list[str]:
+    """What the study found, those on one subject together; none where nothing was run.
 
     Args:
         flat: metrics of notebook 07.
         metrics: folder of that run's metrics files; None takes this run's.
     """
-    audit = _metrics_of("audit", config.METRICS if metrics is None else metrics)
-    return verdict.summary(flat, audit=audit)
+    folder = config.METRICS if metrics is None else metrics
+    lines = verdict.findings(flat, audit=_metrics_of("audit", folder))
+    rated = ratings_in_short(folder)
+    # The count of answers comes last.
+    return [*lines[:-1], rated, *lines[-1:]] if rated and len(lines) > 1 else lines
+
+
+def summary(flat: Mapping[str, Any], *, metrics: Path | None = None) -> str:
+    """The report's first paragraph, arguments as :func:`findings`; empty where nothing was run."""
+    return " ".join(findings(flat, metrics=metrics))
 
 
 def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -132,6 +140,26 @@ def ratings(metrics: Path) -> list[str]:
             f" without its texts {values[1]}; SVD++ {values[2]}."
         )
     return lines
+
+
+def ratings_in_short(metrics: Path) -> str:
+    """How the rating hybrids fare, in one sentence; empty where notebook 11 did not run.
+
+    Args:
+        metrics: folder of the run's metrics files.
+    """
+    flat = _metrics_of("rating_hybrids", metrics)
+    on_u1 = ("hybrid_cosine", "cross_attention", "biases")
+    on_all = ("bayesian_text", "bayesian", "svdpp")
+    keys = [f"ratings/{name}/rmse_u1" for name in on_u1] + [f"ratings/{name}/rmse" for name in on_all]
+    if not set(keys) <= flat.keys():
+        return ""
+    values = [f"{flat[key]:.3f}" for key in keys]
+    return (
+        "Ratings: two published hybrids of texts and ratings have an RMSE of {} and {} on fold u1; biases of"
+        " users and items alone have {}. The best hybrid here has {} on five folds, {} without its texts;"
+        " SVD++ has {}."
+    ).format(*values)
 
 
 def _by_both_rules(audit: Path, dataset: str) -> list[str]:

@@ -16,9 +16,15 @@ import jinja2
 from dualrec_utils.analysis import verdict
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.report import first_screen, parts as page_parts, walkthrough, words as page_words
+from dualrec_utils.report import (
+    first_figure,
+    first_screen,
+    parts as page_parts,
+    walkthrough,
+    words as page_words,
+)
 from dualrec_utils.report.figure_4 import draw_figure_4
-from dualrec_utils.report.readme import update_readme
+from dualrec_utils.report.readme import RESULTS, results_page, update_readme
 from dualrec_utils.report.text import all_systems, basis, full_table, read_metrics, results_table
 from dualrec_utils.show import paper
 from dualrec_utils.show.charts import save_figure
@@ -39,7 +45,7 @@ def _told(flat: Mapping[str, Any], reports: Path) -> dict[str, Any]:
     audit = reports / "tables" / "audit"
     return {
         "basis": basis(flat),
-        "summary": first_screen.summary(flat, metrics=reports / "metrics"),
+        "findings": first_screen.findings(flat, metrics=reports / "metrics"),
         "claims": verdict.claim_rows(flat),
         "ladder": page_parts.read_ladder(audit),
         "paper_claims": page_parts.read_claims(audit),
@@ -132,7 +138,7 @@ def render(context: Mapping[str, Any]) -> str:
 
 
 def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
-    """Stage `report`: write `reports/index.html` and Figure 4, and renew the README's block.
+    """Stage `report`: write the page, its figures and `reports/results.md`, and renew the README's block.
 
     Args:
         dataset, seed: of the run; the seed draws the user who is followed.
@@ -152,11 +158,14 @@ def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
         )
     context = page_context(flat, dataset=dataset, trial=trial)
     picture = save_figure(*draw_figure_4(flat), "figure_4", stage="report") if flat else None
+    first = save_figure(*first_figure.draw(flat), "first", stage="report") if flat else None
     context |= {
         "picture_4": picture and page_parts.read_figure(picture),
+        "first_picture": first and page_parts.read_figure(first),
         "user": walkthrough.follow(dataset=dataset, seed=seed, model=verdict.model_of(flat)),
     }
     path = files.write_text(render(context), config.REPORTS / "index.html")
     if not trial:
+        files.write_text(results_page(flat), config.REPORTS / RESULTS)
         update_readme(flat)
     return path

@@ -1,4 +1,4 @@
-"""The README's results: a block between two markers, written from the metrics files."""
+"""The README's results, a block between two markers, and `reports/results.md`, from the metrics files."""
 
 from __future__ import annotations
 
@@ -9,39 +9,79 @@ from dualrec_utils.analysis import verdict
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.report import first_screen, parts as page_parts
+from dualrec_utils.report.first_figure import rows_of
 from dualrec_utils.report.text import basis, results_table
 from dualrec_utils.show import tables
 from dualrec_utils.show.markdown import as_text
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+RESULTS = "results.md"
+FIGURE = "reports/figures/report/first.png"
+# Columns of the README's table.
+_SHORT = ("system", "next_item HR@1", "next_item HR@5", "next_item NDCG@5", "seeds")
+_NOTE = (
+    "Values are `value [low, high]`. `next_item`: the one next movie; `window_of_five`: any of the last"
+    " five. A language model answers with three titles, so its HR@5 is HR@3; `catalog only` lists have ten."
+    " `seeds`: how many the values under `next_item` are means over; with 1 the interval covers users"
+    " alone, and nothing is claimed."
+)
 
 
 def readme_block(flat: Mapping[str, Any]) -> str:
     """What stands between the README's markers, the markers left out."""
+    first, *rest = first_screen.findings(flat) or [basis(flat)]
+    blocks = [f"**What the study found.** {first}"]
+    if rest:
+        blocks.append("\n".join(f"- {_labelled(line)}" for line in rest))
+    if "next_item/lstm/n_cases" in flat:
+        names = [name for name in rows_of(flat) if name in _of_readme(flat)]
+        blocks += [
+            f"![How often each system names the next movie]({FIGURE})",
+            tables.to_markdown(results_table(flat, names=names)[list(_SHORT)]),
+            f"{flat['next_item/lstm/n_cases']:,} cases of {flat['next_item/lstm/n_users']} test users, seen"
+            f" movies excluded, {flat['confidence']:.0%} intervals over users and seeds."
+            f" {verdict.ORDER_CAVEAT} [All results](reports/{RESULTS}).",
+        ]
+    return "\n\n".join(blocks)
+
+
+def _labelled(line: str) -> str:
+    """A finding whose subject, up to the first colon, stands out."""
+    subject, colon, rest = line.partition(":")
+    return f"**{subject}:**{rest}" if colon else line
+
+
+def _of_readme(flat: Mapping[str, Any]) -> set[str]:
+    """The five systems of the README's table."""
+    model = verdict.model_of(flat)
+    order_aware = str(flat.get("claims/1/system", "gru4rec"))
+    return {"ease", order_aware, "lstm", f"{model}_lora_reranked", "dualrec_fusion"}
+
+
+def results_page(flat: Mapping[str, Any]) -> str:
+    """`reports/results.md`: the claims, what was and was not reproduced, what to trust, the systems."""
     others = first_screen.other_runs()
     rows = page_parts.read_figure_4("next_item")
-    note = (
-        "Values are `value [low, high]`. `next_item`: the one next movie; `window_of_five`: any of the"
-        " last five. A language model answers with three titles, so its HR@5 is HR@3; `catalog only` lists"
-        " have ten. `seeds`: how many the values under `next_item` are means over; with 1 the interval"
-        " covers users alone, and nothing is claimed."
-    )
     sections = {
-        "What was reproduced.": first_screen.reproduced(flat, others=others),
-        "What was not, and why.": first_screen.not_reproduced(flat, rows=rows, others=others),
-        "Which numbers to trust.": first_screen.trust(flat),
+        "What was reproduced": first_screen.reproduced(flat, others=others),
+        "What was not, and why": first_screen.not_reproduced(flat, rows=rows, others=others),
+        "Which numbers to trust": first_screen.trust(flat),
     }
     parts = [
-        f"**What the study found.** {first_screen.summary(flat) or basis(flat)} {verdict.ORDER_CAVEAT}",
+        "# Results",
+        "Written by stage `report` from the metrics files. With figures: `index.html` in this folder.",
+        f"{first_screen.summary(flat) or basis(flat)} {verdict.ORDER_CAVEAT}",
+        "## The claims",
         tables.to_markdown(verdict.claims_table(flat)),
-        *(
-            "\n".join([f"**{title}**\n", *(f"- {as_text(line)}" for line in lines)])
-            for title, lines in sections.items()
-        ),
-        tables.to_markdown(results_table(flat)),
-        f"{basis(flat)} {note} {' '.join(verdict.caveats(flat)[:-1])}".strip(),
     ]
-    return "\n\n".join(parts)
+    for title, lines in sections.items():
+        parts += [f"## {title}", "\n".join(f"- {as_text(line)}" for line in lines)]
+    parts += [
+        "## The systems",
+        tables.to_markdown(results_table(flat)),
+        f"{basis(flat)} {_NOTE} {' '.join(verdict.caveats(flat)[:-1])}".strip(),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def with_block(readme: str, block: str) -> str:
