@@ -2,9 +2,10 @@
 
 The pipeline fits what takes minutes a fold on fold 1 alone, and everything from one seed. Here the same
 systems are fitted on all five folds from three seeds (HybridRecModel, the slowest, from one); the two
-published models are taken apart, setting by setting, on fold 1; and the claims' systems learn from shares of
-the training ratings. Pieces are those of the pipeline (:mod:`models.ratings.experiment`): a stopped run goes
-on where it stopped, and every table is written anew after each system. They lie in `reports/studies/ratings/<dataset>/`.
+published models are taken apart, setting by setting, on fold 1; and the claims' systems learn from shares
+of the training ratings. Pieces are those of the pipeline (:mod:`models.ratings.experiment`): a stopped run
+goes on where it stopped, and every table is written anew after each system, in
+`reports/studies/ratings/<dataset>/`.
 """
 
 from __future__ import annotations
