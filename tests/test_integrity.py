@@ -32,9 +32,12 @@ CHANCE_TABLES = sorted(
 )
 PAGE = ROOT / "reports" / "index.html"
 
+# Where the claims about ratings are answered: from several seeds, otherwise from one.
+RATED = ("studies/ratings/ml-100k", "tables/rating_hybrids")
+
 # A value with its interval: `13.9% [11.5, 16.5]`, `+1.4 points [+0.1, +2.7]`, `0.006 [0.002, 0.011]`.
 NUMBER = r"[+-]?\d+\.\d+"
-VALUE = re.compile(rf"({NUMBER})(%| points|) \[({NUMBER}), ({NUMBER})\]")
+VALUE = re.compile(rf"({NUMBER})(%| points| stars|) \[({NUMBER}), ({NUMBER})\]")
 # Any other number that stands by itself: not within a name (GRU4Rec, ml-100k, 7B) or a cutoff (HR@5).
 ALONE = re.compile(r"(?<![\w@.-])[+-]?\d[\d,]*(?:\.\d+)?%?(?![\w@.-]*\w)")
 
@@ -43,10 +46,16 @@ ALONE = re.compile(r"(?<![\w@.-])[+-]?\d[\d,]*(?:\.\d+)?%?(?![\w@.-]*\w)")
 
 
 def metrics():
-    """Every metrics file of the repository, flat, and what the order study found."""
+    """Every metrics file of the repository, flat, what the order study found, and the rating claims."""
     effects = order.read("ml-100k", "effects")
     differences = [evaluation.with_interval("order/difference/", row) for row in effects.itertuples()]
-    return [*(files.read_json(path) for path in SOURCES), *differences]
+    rated = [path for place in RATED if (path := ROOT / "reports" / place / "claims.csv").is_file()]
+    answered = [
+        {f"claims/{row['claim']}/{name}": row[name] for name in ("difference", "low", "high", "n_users")}
+        for path in rated[:1]
+        for row in pd.read_csv(path).to_dict("records")
+    ]
+    return [*(files.read_json(path) for path in SOURCES), *differences, *answered]
 
 
 def rounded(value, text, scale):
@@ -57,13 +66,13 @@ def rounded(value, text, scale):
 def is_traced(found, sources):
     """Whether one key of one file gives this value and both its bounds, rounded as they are."""
     value, unit, low, high = found.groups()
-    scale = 100 if unit else 1
+    scale = 100 if unit in ("%", " points") else 1
     for flat in sources:
         for key, own in flat.items():
             # Of a claim, the ends stand beside its difference.
             place = key.removesuffix("/difference") if key.startswith("claims/") else key
             bounds = (own, flat.get(f"{place}/low"), flat.get(f"{place}/high"))
-            if None in bounds or (unit == " points" and "/difference" not in key):
+            if None in bounds or (unit in (" points", " stars") and "/difference" not in key):
                 continue
             if all(rounded(v, text, scale) for v, text in zip(bounds, (value, low, high), strict=True)):
                 return True

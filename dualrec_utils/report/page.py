@@ -89,6 +89,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) 
         "trial": trial,
         "source": flat.get("source", "not fetched yet"),
         "order_caveat": verdict.ORDER_CAVEAT,
+        "rating_claims": page_parts.rating_claims(dataset),
         "reproduced": first_screen.reproduced(flat, others=others),
         "not_reproduced": first_screen.not_reproduced(flat, rows=figure_4["next_item"], others=others),
         "trust": first_screen.trust(flat),

@@ -244,3 +244,29 @@ def timings(names: Sequence[str]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def rating_claims(dataset: str) -> list[dict[str, str]]:
+    """Claims 7 and 8, as `make ratings` answered them from several seeds, or notebook 11 from one.
+
+    Returns:
+        Rows as those of :func:`analysis.verdict.claim_rows`; none where notebook 11 has not run.
+    """
+    paths = (config.study_dir("ratings") / dataset, config.TABLES / "rating_hybrids")
+    path = next((one for folder in paths if (one := folder / "claims.csv").is_file()), None)
+    if path is None or (table := pd.read_csv(path)).empty:
+        return []
+    rows = []
+    for row in table.to_dict("records"):
+        names = " minus ".join(str(row[side]).replace("_", " ") for side in ("other", "system"))
+        seeds = "one seed" if row["n_seeds"] == 1 else f"{row['n_seeds']} seeds"
+        rows.append(
+            {
+                "question": row["question"],
+                "answer": row["answer"],
+                "difference": f"{row['difference']:+.4f} stars [{row['low']:+.4f}, {row['high']:+.4f}]",
+                "compared": f"{names}, {row['metric'].upper()}; {row['n_users']} users, {seeds}",
+                "settled": "one seed settles nothing" if row["n_seeds"] == 1 else "",
+            }
+        )
+    return rows

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from dualrec_utils.analysis import verdict
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
@@ -74,6 +76,8 @@ def results_page(flat: Mapping[str, Any]) -> str:
         "## The claims",
         tables.to_markdown(verdict.claims_table(flat)),
     ]
+    if rated := page_parts.rating_claims(str(flat.get("dataset", ""))):
+        parts.append(tables.to_markdown(pd.DataFrame(rated).drop(columns="settled")))
     for title, lines in sections.items():
         parts += [f"## {title}", "\n".join(f"- {as_text(line)}" for line in lines)]
     parts += [
