@@ -19,7 +19,7 @@ def page(tmp_path_factory):
     """The page as today's template shows the committed metrics, tables and figures."""
     flat = results_text.read_metrics()
     context = report.page_context(flat, dataset=flat["dataset"])
-    context |= {"picture_4": None, "user": {"missing": ["a test"]}}
+    context |= {"picture_4": None, "first_picture": None, "user": {"missing": ["a test"]}}
     path = tmp_path_factory.mktemp("page") / "index.html"
     path.write_text(report.render(context), encoding="utf-8")
     return path

@@ -113,6 +113,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) 
         "peers": page_parts.read_tables(config.study_dir("peers"), without=("runs",)),
         "others": _other_results(others),
         "rooms": [rooms[stage] for stage in ROOMS],
+        "by_name": rooms,
         "results_room": rooms["results"],
         "timings": timings,
         "training_seconds": page_parts.training_seconds(),
@@ -133,7 +134,7 @@ def render(context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = environment.get_template("sort.js.j2").render()
+    script = environment.get_template("page.js.j2").render()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return environment.get_template("report.html.j2").render(context, script=script, script_digest=digest)
 
