@@ -33,7 +33,7 @@ override export DUALREC_DATA := $(CURDIR)/$(value DUALREC_DATA)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help profile setup repro serve test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings variants latency lock clean
+.PHONY: help profile setup repro serve test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings variants latency load lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -157,6 +157,9 @@ variants: $(INSTALLED)  ## prepare, train and measure the published sizes of ml-
 
 latency: $(INSTALLED)  ## measure how fast the service answers; after repro, three minutes
 	@dualrec study latency
+
+load: $(INSTALLED)  ## kill the service amid events 20 times, and ask it for ten minutes; after repro, a quarter of an hour
+	@dualrec study load
 
 # uv resolves for every platform and Python version at once, in an environment of its own. Versions
 # already in requirements.txt are kept where requirements.in allows them. What torch alone pulls in

@@ -134,6 +134,7 @@ _STUDIES = {
     ("ratings",): ("ratings:run_all", "rating models: seeds, ablations, shares of the data", ("parts*",)),
     ("variants",): ("variants:run_all", "train the published sizes of the rating data", ()),
     ("latency",): ("online.measuring:run_all", "measure the service, over this machine's own network", ()),
+    ("load",): ("online.load:run_all", "kill the service, and ask it for ten minutes", ()),
     ("order",): ("order:run_all", "measure what the order inside a second does", ("models*",)),
     ("nir",): ("nir.experiment:run_study", "reproduce NIR", ()),
     ("peers", "export"): ("peers.recbole:export_data", "write the data for RecBole", ()),

@@ -238,6 +238,17 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return toy_run.build(tmp_path_factory.mktemp("run"), monkeypatch)
 
 
+@pytest.fixture
+def toy_copy(toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it with `params.yaml`, which processes that the test starts find too."""
+    root = tmp_path / "root"
+    shutil.copytree(toy_run, root)
+    shutil.copy(config.PACKAGE_ROOT / "params.yaml", root)
+    monkeypatch.setenv("DUALREC_ROOT", str(root))
+    use_root(root, monkeypatch)
+    return root
+
+
 @pytest.fixture(scope="session")
 def engines(toy_run: Path):
     """What the service loads of it."""

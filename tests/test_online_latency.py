@@ -1,14 +1,12 @@
 """Tests of studies.online.measuring: real requests to a real server on a run in small."""
 
-import shutil
-
 import numpy as np
 import pytest
-from conftest import use_root
 
-from dualrec_utils.core import config, splits
+from dualrec_utils.core import splits
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.studies.online import measuring
+from dualrec_utils.studies.online.server import serving
 
 DATASET = "ml-100k"
 
@@ -21,24 +19,17 @@ def test_percentiles_rates_and_shares_worked_by_hand():
     assert row["inside_share"] == pytest.approx(0.25)
 
 
-def test_every_kind_of_request_is_answered_and_an_error_stops_the_measurement(
-    toy_run, tmp_path, monkeypatch
-):
-    root = tmp_path / "root"
-    shutil.copytree(toy_run, root)
-    shutil.copy(config.PACKAGE_ROOT / "params.yaml", root)
-    monkeypatch.setenv("DUALREC_ROOT", str(root))
-    use_root(root, monkeypatch)
+def test_every_kind_of_request_is_answered_and_an_error_stops_the_measurement(toy_copy, tmp_path):
     interactions = splits.load_interactions(DATASET)
-    users, item = interactions["user_id"].unique(), int(interactions["item_id"].iloc[0])
+    users, items = interactions["user_id"].unique(), interactions["item_id"].unique()
     in_process = measuring.measure_in_process(DATASET, users, n=20)
     assert 0 < in_process["p50_ms"] <= in_process["p99_ms"]
-    with measuring.serving(DATASET) as (port, start_seconds, _):
+    with serving(DATASET, tmp_path / "log") as (port, start_seconds, _):
         assert start_seconds > 0
-        for what in ("event", "lstm", "fusion", "search"):
+        for what in ("event", "lstm", "fusion", "search", "predict", "newcomer"):
             values = measuring.hammer(
                 port,
-                lambda n, what=what: measuring.requests(what, users, item=item, seed=n),
+                lambda n, what=what: measuring.requests(what, users, items, seed=n),
                 n_clients=2,
                 seconds=0.3,
             )

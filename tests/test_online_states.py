@@ -73,6 +73,21 @@ def test_only_new_items_are_read(model, monkeypatch):
     assert lengths == [2, 1, 0, 2, 1]
 
 
+def test_of_somebody_without_an_id_everything_is_read_and_nothing_kept(model, monkeypatch):
+    states, lengths = LstmStates(model, CATALOG), []
+    read = LstmStates._read_on
+    monkeypatch.setattr(
+        LstmStates,
+        "_read_on",
+        lambda self, before, rows: lengths.append(len(rows) - len(before.rows)) or read(self, before, rows),
+    )
+    for history in ([10, 11], [10, 11, 12], [10, 11, 12]):
+        scores = states.scores(None, history)
+    assert lengths == [2, 3, 3]
+    assert not states._users
+    np.testing.assert_allclose(scores, full_pass(model, [10, 11, 12]), rtol=0, atol=1e-5)
+
+
 def test_the_least_recent_user_goes_and_memory_is_bounded(model):
     states = LstmStates(model, CATALOG, max_users=2)
     for user in (1, 2, 1, 3):

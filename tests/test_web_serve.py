@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -10,10 +9,8 @@ import sys
 import urllib.request
 
 import pytest
-from conftest import use_root
 
 from dualrec_utils.__main__ import main
-from dualrec_utils.core import config
 from dualrec_utils.service.online.events import EventLog
 from dualrec_utils.service.web import security
 
@@ -57,10 +54,10 @@ def test_what_cannot_be_served_is_refused(root, capsys, monkeypatch, words):
 
 
 class Server:
-    """A server of its own process group, on a run in a folder."""
+    """A server of its own process group, on the run that DUALREC_ROOT names."""
 
-    def __init__(self, root, *words):
-        environment = os.environ | {"DUALREC_ROOT": str(root), "OMP_NUM_THREADS": "1"}
+    def __init__(self, *words):
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "dualrec_utils", "serve", "--port", "0", *words],
             env=environment,
@@ -89,11 +86,8 @@ class Server:
             self._process.stdout.close()
 
 
-def test_two_workers_share_one_log(toy_run, tmp_path, monkeypatch):
-    root = tmp_path / "root"
-    shutil.copytree(toy_run, root)
-    shutil.copy(config.PACKAGE_ROOT / "params.yaml", root)
-    server = Server(root, "--workers", "2")
+def test_two_workers_share_one_log(toy_copy):
+    server = Server("--workers", "2")
     try:
         path = "/api/v1/recommendations/1?model=lstm"
         seen = json.loads(server.ask(path))["profile"]["n_items"]
@@ -110,7 +104,6 @@ def test_two_workers_share_one_log(toy_run, tmp_path, monkeypatch):
         assert "dualrec_log_events 6.0" in server.ask("/metrics")
     finally:
         server.end()
-    use_root(root, monkeypatch)
-    log = EventLog(root / "data" / "ml-100k" / "service" / "events.db")
+    log = EventLog(toy_copy / "data" / "ml-100k" / "service" / "events.db")
     assert [event.event_id for event in log.of_user(1)] == [f"e{number}" for number in range(1, 7)]
     log.close()

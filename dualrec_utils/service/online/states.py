@@ -112,14 +112,14 @@ class LstmStates:
         self._users: OrderedDict[int, _Read] = OrderedDict()
         self._lock = threading.Lock()
 
-    def scores(self, user: int, history: Sequence[int]) -> np.ndarray:
+    def scores(self, user: int | None, history: Sequence[int]) -> np.ndarray:
         """Log-probability of every item as the next one.
 
         A history that goes on from the one that was last read of this user costs a step for each new
         item; any other is read whole.
 
         Args:
-            user: id.
+            user: id; None of somebody without one: everything is read, and nothing kept.
             history: item ids, oldest first, at least one.
 
         Returns:
@@ -131,8 +131,10 @@ class LstmStates:
         if not len(history):
             raise StudyError("the history is empty; the LSTM needs at least one item")
         rows = self._catalog.rows(history).astype(np.int32)
-        with self._lock:
-            before = self._users.get(user, self._nothing)
+        before = self._nothing
+        if user is not None:
+            with self._lock:
+                before = self._users.get(user, self._nothing)
         if not np.array_equal(before.rows, rows[: len(before.rows)]):
             before = self._nothing
         with torch.inference_mode():
@@ -140,6 +142,8 @@ class LstmStates:
             top = now.states[-1][0].reshape(1, -1)
             logits = torch.addmm(self._bias, top, self._kernel)
             scores = torch.log_softmax(logits, dim=1)[0].numpy()
+        if user is None:
+            return scores
         with self._lock:
             self._users[user] = now
             self._users.move_to_end(user)

@@ -34,8 +34,6 @@ PATIENCE = 5.0
 _KEPT = 512
 # Histories that it reads at once.
 _READERS = 2
-# Somebody without an id; users' begin at 1.
-_NOBODY = 0
 _log = logging.getLogger("dualrec")
 
 
@@ -209,7 +207,7 @@ class Engines:
                 "Nothing is known of you yet: these are the items that most people rated.",
                 self.popularity,
             )
-        log_probabilities = self.lstm.scores(person.user or _NOBODY, person.history)
+        log_probabilities = self.lstm.scores(person.user, person.history)
         if source == LSTM:
             return source, "", log_probabilities
         try:
@@ -289,7 +287,8 @@ class Engines:
 
 
 def _name(person: Person) -> str:
-    return str(person.user or _NOBODY)
+    # Users' ids begin at 1.
+    return str(person.user or 0)
 
 
 def _case(person: Person) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What `make latency` measured of the service, as notebook 14 shows it."""
+"""What `make latency` and `make load` measured of the service, as notebook 14 shows it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dualrec_utils.core import config, files
 
 TABLE = config.study_dir("online") / "latency.csv"
 ABOUT = config.study_dir("online") / "latency.json"
+LOAD = config.study_dir("online") / "load.json"
 # What is asked, and what it is called.
 LABELS = {
     "event": "an event, on disk",
@@ -52,6 +53,27 @@ def in_words() -> str:
             f"- {LABELS[row.what].capitalize()}, one client: {row.p50_ms:.1f} ms in half of the cases,"
             f" {row.per_second:,.0f} a second; {1 - row.inside_share:.0%} of the time is network and HTTP."
         )
+    return "\n".join(lines)
+
+
+def load_in_words() -> str:
+    """What `make load` found, in sentences; what to run before the first."""
+    found = files.read_json(LOAD, missing={})
+    if not found:
+        return "Not measured yet: `make load`, after `make repro`."
+    kills, load = found["kills"], found["load"]
+    growth = load["memory_mb_after"] / load["memory_mb_before"] - 1
+    lines = [
+        f"- Killed {kills['kills']} times at random moments of a stream of events: of"
+        f" {kills['acknowledged']:,} events that it acknowledged, {kills['kept']:,} were there in the end"
+        f" as acknowledged, and {kills['twice']:,} twice. {kills['sent_again']:,} had no answer at first"
+        " and were sent again.",
+        f"- {load['clients']} clients for {load['minutes']:g} minutes: {load['n']:,} answers,"
+        f" {load['per_second']:,.0f} a second, {load['errors']:,} errors. Memory went from"
+        f" {load['memory_mb_before']:,.0f} to {load['memory_mb_after']:,.0f} MB ({growth:+.1%}).",
+        f"- {load['equal']:,} of {load['compared']:,} answers among and after the load were those that the"
+        " same requests had got alone, letter by letter.",
+    ]
     return "\n".join(lines)
 
 

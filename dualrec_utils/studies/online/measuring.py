@@ -6,22 +6,14 @@ for some seconds. Clients run in this process, the server in another, and both s
 
 from __future__ import annotations
 
-import http.client
 import itertools
-import json
-import multiprocessing
-import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
-import uvicorn
 from tqdm import tqdm
 
 from dualrec_utils.core import files, splits
@@ -29,21 +21,16 @@ from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import ITEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import params, stages
-from dualrec_utils.service.online.events import EventLog, history
+from dualrec_utils.service.online.events import KINDS, RATED, EventLog, history
 from dualrec_utils.service.online.states import LstmStates, load_lstm
-from dualrec_utils.service.web import loading
-from dualrec_utils.service.web.app import create_app
-from dualrec_utils.service.web.security import Access
 from dualrec_utils.studies.online import latency
 from dualrec_utils.studies.online.latency import LABELS
+from dualrec_utils.studies.online.server import Request, ask, keep_asking, serving, sources
 
 CLIENTS = (1, 4, 16)
 SECONDS = 8.0
-# How long a server may take to start.
-_PATIENCE = 120.0
-
-# (method, path, body).
-Request = tuple[str, str, dict | None]
+# Of numpy's generator: a number, or several.
+Seed = int | tuple[int, ...]
 
 
 def run_all() -> int:
@@ -54,28 +41,30 @@ def run_all() -> int:
     """
     dataset = params.load().dataset
     interactions = splits.load_interactions(dataset)
-    users, item = interactions[USER].unique(), int(interactions[ITEM].iloc[0])
+    users, items = interactions[USER].unique(), interactions[ITEM].unique()
     in_process = measure_in_process(dataset, users)
     rows = []
-    with serving(dataset) as (port, start_seconds, process):
-        sources = {model["source"] for model in ask(port, ("GET", "/api/v1/models", None))["models"]}
-        whats = [what for what in LABELS if what in sources | {"event", "search"}]
+    with tempfile.TemporaryDirectory() as place, serving(dataset, Path(place) / "events.sqlite") as server:
+        port = server.port
+        whats = [what for what in LABELS if what in {*sources(port), "event", "search"}]
         for what in tqdm(whats, desc="latency", unit="endpoint"):
             for clients in CLIENTS:
                 before = _server_seconds(port)
                 values = hammer(
-                    port, lambda n, what=what: requests(what, users, item=item, seed=n), n_clients=clients
+                    port,
+                    lambda n, what=what, clients=clients: requests(what, users, items, seed=(clients, n)),
+                    n_clients=clients,
                 )
                 inside = _server_seconds(port) - before
                 rows.append({"what": what, "clients": clients} | summary(values, inside=inside))
-        memory = psutil.Process(process).memory_info().rss / 2**20
+        memory = server.memory_mb
     table = pd.DataFrame(rows)
     files.write_csv(table, latency.TABLE)
     about = {
         "dataset": dataset,
         "machine": stages.machine(),
         "seconds_each": SECONDS,
-        "start_seconds": round(start_seconds, 1),
+        "start_seconds": round(server.start_seconds, 1),
         "memory_mb": round(memory),
         "in_process": in_process,
     }
@@ -84,25 +73,29 @@ def run_all() -> int:
     return 0
 
 
-def requests(what: str, users: np.ndarray, *, item: int, seed: int) -> Iterator[Request]:
+def requests(what: str, users: np.ndarray, items: np.ndarray, *, seed: Seed) -> Iterator[Request]:
     """Endless requests of one kind, of users drawn at random; each client has its seed.
 
+    Events of one seed have the same ids again.
+
     Args:
-        what: a key of :data:`latency.LABELS`.
-        users: ids.
-        item: that every event is about.
+        what: a key of :data:`latency.LABELS`, `predict` or `newcomer`: a text, or items.
+        users, items: ids.
     """
     draw = np.random.default_rng(seed)
     for n in itertools.count():
-        user = int(draw.choice(users))
+        user, item = int(draw.choice(users)), int(draw.choice(items))
         if what == "event":
-            body = {
-                "event_id": f"{draw.bytes(8).hex()}-{n}",
-                "user_id": user,
-                "item_id": item,
-                "kind": "saw",
-            }
-            yield "POST", "/api/v1/events", body
+            kind = KINDS[n % len(KINDS)]
+            body = {"event_id": f"{draw.bytes(8).hex()}-{n}", "user_id": user, "item_id": item}
+            rating = {"rating": 4.0} if kind == RATED else {}
+            yield "POST", "/api/v1/events", body | {"kind": kind} | rating
+        elif what == "predict":
+            yield "GET", f"/api/v1/predict?user_id={user}&item_id={item}", None
+        elif what == "newcomer":
+            text = f"A film for {draw.integers(2, 10**6)} people."
+            named = draw.choice(items, 3, replace=False).tolist()
+            yield "POST", "/api/v1/recommend", {"text": text} if n % 2 else {"items": named, "limit": 10}
         elif what == "search":
             yield "GET", f"/api/v1/items?q={draw.choice(['star', 'the god', 'alien', 'toy st'])}", None
         else:
@@ -124,30 +117,23 @@ def hammer(
     Raises:
         StudyError: naming an answer that is an error.
     """
-    taken: list[list[float]] = [[] for _ in range(n_clients)]
-    failures: list[str] = []
+    taken, failures = [], []
     end = time.perf_counter() + seconds
 
-    def client(n: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        for asked in requests_of(n):
-            started = time.perf_counter()
-            if started > end or failures:
-                break
-            status, body = _answer(connection, asked)
-            if status >= 400:
-                failures.append(f"{asked[0]} {asked[1]}: {status} {body[:200]!r}")
-            taken[n].append(time.perf_counter() - started)
-        connection.close()
+    def answered(request: Request, status: int, body: bytes, seconds: float) -> None:
+        taken.append(seconds)
+        if status >= 400:
+            failures.append(f"{request[0]} {request[1]}: {status} {body[:200]!r}")
 
-    threads = [threading.Thread(target=client, args=(n,)) for n in range(n_clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise StudyError(f"the service failed: {failures[0]}")
-    return np.array([value for values in taken for value in values])
+    lost = keep_asking(
+        port,
+        [requests_of(n) for n in range(n_clients)],
+        goes_on=lambda: time.perf_counter() < end and not failures,
+        answered=answered,
+    )
+    if failures or lost:
+        raise StudyError(f"the service failed: {[*failures, *(why for _, why in lost)][0]}")
+    return np.array(taken)
 
 
 def summary(values: np.ndarray, *, inside: float, seconds: float = SECONDS) -> dict[str, float]:
@@ -185,68 +171,8 @@ def measure_in_process(dataset: str, users: np.ndarray, *, n: int = 500) -> dict
     return {f"p{q}_ms": 1e3 * float(np.percentile(taken, q)) for q in (50, 99)}
 
 
-@contextmanager
-def serving(dataset: str) -> Iterator[tuple[int, float, int]]:
-    """A server in a process of its own: its port, the seconds until it was ready, and its process id.
-
-    Raises:
-        StudyError: when it stops, or is not ready in time.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as place:
-        arguments = (dataset, str(Path(place) / "events.sqlite"), port)
-        server = multiprocessing.get_context("spawn").Process(target=_serve, args=arguments, daemon=True)
-        started = time.perf_counter()
-        server.start()
-        try:
-            while not _ready(port):
-                if not server.is_alive() or time.perf_counter() - started > _PATIENCE:
-                    raise StudyError("the service did not start; `dualrec serve` says why")
-                time.sleep(0.05)
-            yield port, time.perf_counter() - started, server.pid
-        finally:
-            server.terminate()
-            server.join()
-
-
-def _serve(dataset: str, log: str, port: int) -> None:
-    # Clients that ask without a pause are what is measured here, and no attack.
-    access = Access(rate=1e9, burst=1e9)
-    app = create_app(loading.load(dataset), EventLog(Path(log)), access=access)
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
-
-
-def _ready(port: int) -> bool:
-    try:
-        return ask(port, ("GET", "/health", None)) == {"status": "ok"}
-    except OSError:
-        return False
-
-
-def ask(port: int, request: Request) -> dict:
-    """One answer, as JSON."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        return json.loads(_answer(connection, request)[1])
-    finally:
-        connection.close()
-
-
-def _answer(connection: http.client.HTTPConnection, request: Request) -> tuple[int, bytes]:
-    method, path, body = request
-    text = None if body is None else json.dumps(body)
-    headers = {} if body is None else {"Content-Type": "application/json"}
-    connection.request(method, path.replace(" ", "%20"), text, headers)
-    answer = connection.getresponse()
-    return answer.status, answer.read()
-
-
 def _server_seconds(port: int) -> float:
     """Seconds that the server has spent on all requests so far, by its own count."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    text = _answer(connection, ("GET", "/metrics", None))[1].decode()
-    connection.close()
+    text = ask(port, ("GET", "/metrics", None))[1].decode()
     lines = [line for line in text.splitlines() if line.startswith("dualrec_request_seconds_sum")]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
