@@ -23,6 +23,7 @@ def test_every_kind_of_request_is_answered_and_an_error_stops_the_measurement(to
     interactions = splits.load_interactions(DATASET)
     users, items = interactions["user_id"].unique(), interactions["item_id"].unique()
     in_process = measuring.measure_in_process(DATASET, users, n=20)
+    assert list(in_process) == ["p50_ms", "p99_ms", "again_p50_ms", "again_p99_ms"]
     assert 0 < in_process["p50_ms"] <= in_process["p99_ms"]
     with serving(DATASET, tmp_path / "log") as (port, start_seconds, _):
         assert start_seconds > 0

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from dualrec_utils.core import files, splits
@@ -39,6 +40,8 @@ def run_all() -> int:
     Raises:
         StudyError: when there is no finished run, or the server does not start.
     """
+    # As `dualrec serve` has it.
+    torch.set_num_threads(1)
     dataset = params.load().dataset
     interactions = splits.load_interactions(dataset)
     users, items = interactions[USER].unique(), interactions[ITEM].unique()
@@ -148,27 +151,45 @@ def summary(values: np.ndarray, *, inside: float, seconds: float = SECONDS) -> d
 
 
 def measure_in_process(dataset: str, users: np.ndarray, *, n: int = 500) -> dict[str, float]:
-    """An event on disk, the LSTM's step, and a fresh list of ten, without a network: milliseconds."""
+    """An event on disk, what the LSTM has to read, and a fresh list of ten, without a network.
+
+    Args:
+        users: ids; twenty are drawn, whose histories have been read before.
+        n: events of each kind: about items that are new to the user, and about items that the history has
+            already, which move to its end, so that all of it is read anew.
+
+    Returns:
+        Milliseconds: `p50_ms` and `p99_ms` of the first kind, `again_p50_ms` and `again_p99_ms` of the
+        other.
+    """
     catalog, draw = load_catalog(dataset), np.random.default_rng(0)
     interactions = splits.load_interactions(dataset)
     known = {user: part[ITEM].tolist() for user, part in interactions.groupby(USER)}
-    states, taken = LstmStates(load_lstm(dataset), catalog), []
-    chosen = draw.choice(users, 20, replace=False)
+    states, taken = LstmStates(load_lstm(dataset), catalog), {"": [], "again_": []}
+    chosen = [int(user) for user in draw.choice(users, 20, replace=False)]
+    read = {user: known[user] for user in chosen}
     for user in chosen:
-        states.scores(int(user), known[user])
+        states.scores(user, read[user])
     with tempfile.TemporaryDirectory() as place:
         log = EventLog(Path(place) / "events.sqlite")
-        for i in range(n):
-            user, item = int(draw.choice(chosen)), int(draw.choice(catalog.ids))
-            started = time.perf_counter()
-            log.append(user, item, "saw", event_id=f"e{i}")
-            read = history(known[user], log.of_user(user))
-            scores = states.scores(user, read)
-            scores[catalog.columns(read)] = -np.inf
-            np.argsort(-scores)[:10]
-            taken.append(time.perf_counter() - started)
+        for kind, values in taken.items():
+            for i in range(n):
+                user = int(draw.choice(chosen))
+                new = np.setdiff1d(catalog.ids, read[user])
+                item = int(draw.choice(read[user] if kind or not len(new) else new))
+                started = time.perf_counter()
+                log.append(user, item, "saw", event_id=f"{kind}{i}")
+                read[user] = history(known[user], log.of_user(user))
+                scores = states.scores(user, read[user])
+                scores[catalog.columns(read[user])] = -np.inf
+                np.argsort(-scores)[:10]
+                values.append(time.perf_counter() - started)
         log.close()
-    return {f"p{q}_ms": 1e3 * float(np.percentile(taken, q)) for q in (50, 99)}
+    return {
+        f"{kind}p{q}_ms": 1e3 * float(np.percentile(values, q))
+        for kind, values in taken.items()
+        for q in (50, 99)
+    }
 
 
 def _server_seconds(port: int) -> float:
