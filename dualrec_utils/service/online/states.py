@@ -18,6 +18,9 @@ from dualrec_utils.core.errors import StudyError, first_line
 from dualrec_utils.models.lstm.network import LSTM_UNITS, build_model
 from dualrec_utils.pipeline import params
 
+# Steps that are read at once. torch keeps what it has prepared for every length that it meets, some hundred
+# megabytes for all lengths of histories.
+_PIECES = (128, 32, 8, 1)
 # h and c of a layer, each of shape (1, 1, units).
 _State = tuple[torch.Tensor, torch.Tensor]
 
@@ -57,6 +60,15 @@ class _Layer:
 
     def read(self, inputs: torch.Tensor, state: _State) -> tuple[torch.Tensor, _State]:
         """Outputs for inputs of shape (1, time, size), and the state after the last."""
+        outputs, n_read = [], 0
+        while n_read < inputs.shape[1]:
+            size = next(size for size in _PIECES if size <= inputs.shape[1] - n_read)
+            piece, state = self._read_piece(inputs[:, n_read : n_read + size], state)
+            outputs.append(piece)
+            n_read += size
+        return torch.cat(outputs, dim=1), state
+
+    def _read_piece(self, inputs: torch.Tensor, state: _State) -> tuple[torch.Tensor, _State]:
         if inputs.shape[1] == 1:
             # torch.lstm prepares its weights at every call, which takes ten times as long as one step.
             h, c = torch.lstm_cell(inputs[0], (state[0][0], state[1][0]), *self.weights)
