@@ -83,7 +83,7 @@ def test_each_part_taken_out_beside_the_whole(whole):
     # Systems that the profile does not have are left out.
     assert found["variant"].tolist() == ["", "no texts", "noise alike"]
     assert found["minus_whole_difference"].iloc[0] == 0
-    assert (found["sd_over_seeds"] >= 0).all()
+    assert (found["minus_whole_low"] <= found["minus_whole_high"]).all()
 
 
 def test_shares_of_the_training_ratings(whole):
