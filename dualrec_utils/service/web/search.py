@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from dualrec_utils.core.titles import named_as, normal_form
 
 # Likeness, 0 to 100, from which a title may be what was meant, and from which it is.
 _ALIKE, _THE_SAME = 70, 90
+_WITH_YEAR = re.compile(r"(.+) \((\d{4})\)", re.DOTALL)
 _ARTICLES = ("the ", "a ", "an ")
 
 
@@ -33,6 +35,9 @@ class Titles:
                 for shown in (one, title_with_year(one, year)):
                     forms[column, _form(shown)] = None
         self._columns = np.array([column for column, _ in forms])
+        self._having: dict[str, list[int]] = {}
+        for column, form in forms:
+            self._having.setdefault(form, []).append(column)
         self._forms = [form for _, form in forms]
 
     def search(self, query: str, *, limit: int) -> list[int]:
@@ -71,6 +76,19 @@ class Titles:
             forms = [self._forms[place] for place in places]
             if max(fuzz.token_sort_ratio(_form(title), form) for form in forms) >= _THE_SAME:
                 return item
+        return None
+
+    def named(self, title: str) -> int | None:
+        """The item of a whole title, also where another of its names stands there; None where none has it.
+
+        Args:
+            title: as :func:`core.catalog.title_with_year` writes it. One letter more is another title.
+        """
+        match = _WITH_YEAR.fullmatch(title)
+        bare, year = (match[1], int(match[2])) if match else (title, None)
+        for name in (bare, *named_as(bare)):
+            if columns := self._having.get(_form(title_with_year(name, year))):
+                return int(self._ids[max(columns, key=lambda column: self._popularity[column])])
         return None
 
 
