@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from rapidfuzz import fuzz, process
 
 from dualrec_utils.core.catalog import Catalog, title_with_year
@@ -29,15 +30,16 @@ class Titles:
     def __init__(self, catalog: Catalog, popularity: Sequence[float]) -> None:
         self._ids, self._popularity = catalog.ids, np.asarray(popularity)
         forms: dict[tuple[int, str], None] = {}
+        # By name and year; None stands for any year.
+        self._having: dict[tuple[str, int | None], list[int]] = {}
         columns = zip(catalog.items[TITLE], catalog.items[YEAR], strict=True)
         for column, (title, year) in enumerate(columns):
             for one in (title, *named_as(title)):
                 for shown in (one, title_with_year(one, year)):
                     forms[column, _form(shown)] = None
+                for when in {None, None if pd.isna(year) else year}:
+                    self._having.setdefault((_form(one), when), []).append(column)
         self._columns = np.array([column for column, _ in forms])
-        self._having: dict[str, list[int]] = {}
-        for column, form in forms:
-            self._having.setdefault(form, []).append(column)
         self._forms = [form for _, form in forms]
 
     def search(self, query: str, *, limit: int) -> list[int]:
@@ -87,7 +89,7 @@ class Titles:
         match = _WITH_YEAR.fullmatch(title)
         bare, year = (match[1], int(match[2])) if match else (title, None)
         for name in (bare, *named_as(bare)):
-            if columns := self._having.get(_form(title_with_year(name, year))):
+            if columns := self._having.get((_form(name), year)):
                 return int(self._ids[max(columns, key=lambda column: self._popularity[column])])
         return None
 
