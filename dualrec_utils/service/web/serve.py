@@ -156,6 +156,7 @@ def _run(listening: socket.socket, asked: dict[str, Any], scratch: Path) -> None
     """Serve until it is ended; `scratch` is where several workers count together."""
     host, workers = asked["host"], asked["workers"]
     address = f"http://{f'[{host}]' if ':' in host else host}:{_port(listening)}/"
+    name = f"{asked['dataset']} (profile {asked['runs'][asked['here']]['profile']})"
     if workers > 1:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(scratch)
     import uvicorn
@@ -171,7 +172,7 @@ def _run(listening: socket.socket, asked: dict[str, Any], scratch: Path) -> None
     }
     if workers == 1:
         server = uvicorn.Server(uvicorn.Config(worker(), **settings))
-        print(f"dualrec: the page of {asked['dataset']} is at {address} (Ctrl-C ends it)", flush=True)
+        print(f"dualrec: the page of {name} is at {address} (Ctrl-C ends it)", flush=True)
         server.run(sockets=[listening])
         return
     from uvicorn.supervisors import Multiprocess
@@ -179,10 +180,7 @@ def _run(listening: socket.socket, asked: dict[str, Any], scratch: Path) -> None
     # Loading takes some seconds, and a worker that loads does not answer whether it is alive.
     more = {"factory": True, "workers": workers, "timeout_worker_healthcheck": 60}
     config = uvicorn.Config(f"{__name__}:worker", **settings, **more)
-    print(
-        f"dualrec: the page of {asked['dataset']} will be at {address} in a few seconds (Ctrl-C ends it)",
-        flush=True,
-    )
+    print(f"dualrec: the page of {name} will be at {address} in a few seconds (Ctrl-C ends it)", flush=True)
     Multiprocess(config, sockets=[listening]).run()
 
 
