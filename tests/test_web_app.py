@@ -167,9 +167,9 @@ def test_stars_outside_the_scale_count_as_its_end(api):
 def test_whole_titles_find_their_items_and_no_others(api, engines):
     names = engines.catalog.names
     ids = list(names)[:3]
-    found = send(api, "/items", {"titles": [names[ids[2]], "Film 07", "Film 07 (1901)", names[ids[0]]]})
-    assert [item and item["item_id"] for item in found] == [ids[2], found[1]["item_id"], None, ids[0]]
-    assert found[1]["title"] == "Film 07"
+    items = send(api, "/items", {"titles": [names[ids[2]], "Film 07", "Film 07 (1901)", names[ids[0]]]})
+    assert [item and item["item_id"] for item in items] == [ids[2], items[1]["item_id"], None, ids[0]]
+    assert items[1]["title"] == "Film 07"
     assert send(api, "/items", {"titles": []}) == []
 
 

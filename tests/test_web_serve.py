@@ -97,8 +97,8 @@ def test_the_next_port_that_is_free_is_taken():
 
 
 def test_a_further_server_that_ends_is_said_and_stops_nothing(finished, capfd):
-    told = {"dataset": "ml-100k", "host": "127.0.0.1"}
-    with serve._further([finished], [serve._listening("127.0.0.1", 0)], [told]):
+    task = {"dataset": "ml-100k", "host": "127.0.0.1"}
+    with serve._further([finished], [serve._listening("127.0.0.1", 0)], [task]):
         said = ""
         for _ in range(1200):
             said += capfd.readouterr().err

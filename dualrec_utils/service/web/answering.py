@@ -132,9 +132,9 @@ class Answering:
         """Items by title as people type it."""
         return self._shown(self._titles.search(query, limit=limit))
 
-    def named(self, asked: schemas.NamedIn) -> list[schemas.ItemOut | None]:
+    def named(self, wanted: schemas.NamedIn) -> list[schemas.ItemOut | None]:
         """The item of each whole title, None where none has it."""
-        items = [self._titles.named(title) for title in asked.titles]
+        items = [self._titles.named(title) for title in wanted.titles]
         return [None if item is None else schemas.ItemOut(**self._items[item]) for item in items]
 
     def models(self) -> schemas.Models:

@@ -155,9 +155,9 @@ def get_items(
 
 
 @_router.post("/items", responses=_writing)
-def post_items(service: Service, asked: schemas.NamedIn) -> list[schemas.ItemOut | None]:
+def post_items(service: Service, wanted: schemas.NamedIn) -> list[schemas.ItemOut | None]:
     """The items of whole titles, in their order; null where no item has exactly that title and year."""
-    return service.named(asked)
+    return service.named(wanted)
 
 
 @_router.get("/models")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 # What a worker or a further server needs to know, in its environment: they are processes of their own.
-_ASKED = "DUALREC_SERVE"
+_TASK = "DUALREC_SERVE"
 # Connections at once; of more, each is answered 503.
 _MOST_CONNECTIONS = 500
 _MOST_WORKERS = 16
@@ -60,9 +60,9 @@ def serve(
             {"dataset": run.dataset, "profile": run.profile, "port": _port(listening)}
             for run, listening in zip(served, sockets, strict=True)
         ]
-        asked = {"host": host, "names": names, "learn": learn, "workers": workers}
-        asked |= {"tokens": None if tokens is None else str(tokens.resolve()), "runs": every}
-        each = [asked | {"dataset": run.dataset, "here": place} for place, run in enumerate(served)]
+        task = {"host": host, "names": names, "learn": learn, "workers": workers}
+        task |= {"tokens": None if tokens is None else str(tokens.resolve()), "runs": every}
+        each = [task | {"dataset": run.dataset, "here": place} for place, run in enumerate(served)]
         stack.enter_context(_further([run.folder for run in served[1:]], sockets[1:], each[1:]))
         _serve_one(sockets[0], each[0])
     return 0
@@ -70,14 +70,14 @@ def serve(
 
 @contextmanager
 def _further(
-    folders: list[Path], sockets: list[socket.socket], asked: list[dict[str, Any]]
+    folders: list[Path], sockets: list[socket.socket], tasks: list[dict[str, Any]]
 ) -> Iterator[None]:
     """Serve more runs meanwhile, each in a process of its own, as where things lie is a process's.
 
     Args:
         folders: of the runs.
         sockets: where each listens; closed here.
-        asked: what each is told.
+        tasks: of each, as :func:`_serve_one` takes it.
     """
     processes: list[subprocess.Popen[bytes]] = []
     ending = threading.Event()
@@ -88,11 +88,11 @@ def _further(
             print(f"dualrec: serve: the server of {name} has ended; the others go on", file=sys.stderr)
 
     try:
-        for folder, listening, told in zip(folders, sockets, asked, strict=True):
+        for folder, listening, task in zip(folders, sockets, tasks, strict=True):
             with listening:
                 environment = {
                     "DUALREC_ROOT": str(folder),
-                    _ASKED: json.dumps(told | {"socket": listening.fileno()}),
+                    _TASK: json.dumps(task | {"socket": listening.fileno()}),
                 }
                 process = subprocess.Popen(
                     [sys.executable, "-c", f"from {__name__} import further; further()"],
@@ -120,10 +120,10 @@ def _further(
 def further() -> None:
     """Serve one more run, in a process that :func:`serve` has started; it ends when that one does."""
     threading.Thread(target=_end_with_starter, daemon=True).start()
-    asked = json.loads(os.environ[_ASKED])
+    task = json.loads(os.environ[_TASK])
     try:
-        with socket.socket(fileno=asked["socket"]) as listening:
-            _serve_one(listening, asked)
+        with socket.socket(fileno=task["socket"]) as listening:
+            _serve_one(listening, task)
     except StudyError as error:
         raise SystemExit(f"dualrec: serve: {error}") from None
     except OSError as error:
@@ -137,8 +137,14 @@ def _end_with_starter() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _serve_one(listening: socket.socket, asked: dict[str, Any]) -> None:
-    """Serve one run until it is ended."""
+def _serve_one(listening: socket.socket, task: dict[str, Any]) -> None:
+    """Serve one run until it is ended.
+
+    Args:
+        listening: where.
+        task: host, names, learn, workers, tokens, as :func:`serve`; dataset; runs, as `GET /models` lists
+            them; here, the place of this one among them.
+    """
     from dualrec_utils.service.web import stars
 
     # Else the end would come without what `with` and `finally` have to do.
@@ -146,17 +152,17 @@ def _serve_one(listening: socket.socket, asked: dict[str, Any]) -> None:
     logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s")
     # Progress bars are of no use in a server's log.
     os.environ["TQDM_DISABLE"] = "1"
-    os.environ[_ASKED] = json.dumps(asked)
-    stars.make(asked["dataset"])
+    os.environ[_TASK] = json.dumps(task)
+    stars.make(task["dataset"])
     with tempfile.TemporaryDirectory() as scratch:
-        _run(listening, asked, Path(scratch))
+        _run(listening, task, Path(scratch))
 
 
-def _run(listening: socket.socket, asked: dict[str, Any], scratch: Path) -> None:
+def _run(listening: socket.socket, task: dict[str, Any], scratch: Path) -> None:
     """Serve until it is ended; `scratch` is where several workers count together."""
-    host, workers = asked["host"], asked["workers"]
+    host, workers = task["host"], task["workers"]
     address = f"http://{f'[{host}]' if ':' in host else host}:{_port(listening)}/"
-    name = f"{asked['dataset']} (profile {asked['runs'][asked['here']]['profile']})"
+    name = f"{task['dataset']} (profile {task['runs'][task['here']]['profile']})"
     if workers > 1:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(scratch)
     import uvicorn
@@ -191,18 +197,18 @@ def worker() -> FastAPI:
     from dualrec_utils.service.online.events import EventLog
     from dualrec_utils.service.web import app, loading, security, stars, teaching
 
-    asked = json.loads(os.environ[_ASKED])
+    task = json.loads(os.environ[_TASK])
     # Requests run beside each other: more threads each would only wait for one another.
     torch.set_num_threads(1)
-    loaded = loading.load(asked["dataset"])
+    loaded = loading.load(task["dataset"])
     place = stars.service_dir(loaded.dataset)
     log = EventLog(place / "events.db", first_user=loaded.last_known_user + 1)
     forget = teaching.forgetting(place / "versions")
-    if asked["learn"]:
+    if task["learn"]:
         forget = teaching.start(loaded, log, place / "versions")
-    tokens = None if asked["tokens"] is None else Path(asked["tokens"])
-    access = security.access(asked["host"], hosts=tuple(asked["names"]), tokens_file=tokens)
-    served = [{**run, "here": place == asked["here"]} for place, run in enumerate(asked["runs"])]
+    tokens = None if task["tokens"] is None else Path(task["tokens"])
+    access = security.access(task["host"], hosts=tuple(task["names"]), tokens_file=tokens)
+    served = [{**run, "here": place == task["here"]} for place, run in enumerate(task["runs"])]
     return app.create_app(loaded, log, access=access, forget=forget, runs=served)
 
 

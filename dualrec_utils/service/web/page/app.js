@@ -140,14 +140,14 @@ function nameDiversity() {
 /** Make items of the titles that another data set's page sent; drop, and count, those that are not here. */
 async function recognise() {
   const { titles } = state;
-  const found = (await ask("items", { body: { titles } })).filter(Boolean);
+  const known = (await ask("items", { body: { titles } })).filter(Boolean);
   // Somebody may have gone back meanwhile.
   if (state.titles !== titles) return;
-  remember(found);
-  const ids = new Set([...state.items, ...found.map(({ item_id }) => item_id)]);
+  remember(known);
+  const ids = new Set([...state.items, ...known.map(({ item_id }) => item_id)]);
   Object.assign(state, { items: [...ids].slice(-link.MOST_ITEMS), titles: [] });
   history.replaceState(null, "", link.write(state));
-  const lost = titles.length - found.length;
+  const lost = titles.length - known.length;
   if (lost === 0) return;
   const was = lost === 1 ? "is not in this data set and was" : "are not in this data set and were";
   $("dropped").textContent = `${counted(lost)} of your list ${was} left out.`;
