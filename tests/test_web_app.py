@@ -164,6 +164,23 @@ def test_stars_outside_the_scale_count_as_its_end(api):
     assert ask(api, "/recommendations/1", model="rating_hybrid")["recommendations"]
 
 
+def test_whole_titles_find_their_items_and_no_others(api, engines):
+    names = engines.catalog.names
+    ids = list(names)[:3]
+    items = send(api, "/items", {"titles": [names[ids[2]], "Film 07", "Film 07 (1901)", names[ids[0]]]})
+    assert [item and item["item_id"] for item in items] == [ids[2], items[1]["item_id"], None, ids[0]]
+    assert items[1]["title"] == "Film 07"
+    assert send(api, "/items", {"titles": []}) == []
+
+
+def test_the_runs_beside_it_are_listed(api, engines, log):
+    assert ask(api, "/models")["runs"] == []
+    runs = [{"dataset": "ml-100k", "profile": name, "port": 8000 + place, "here": place == 1}
+            for place, name in enumerate(("default", "quick"))]  # fmt: skip
+    several = TestClient(create_app(engines, log, access=QUICK, runs=runs), base_url="http://localhost")
+    assert ask(several, "/models")["runs"] == runs
+
+
 def test_items_models_health_and_counters_answer(api):
     assert ask(api, "/items", q="film 07")[0]["title"] == "Film 07"
     models = ask(api, "/models")
@@ -218,6 +235,9 @@ def test_wrong_questions_are_refused_with_the_field(api, path, query, status, fi
         ("/recommend", {"items": [99999]}, 404, "items"),
         ("/recommend", {"items": list(range(1, 502))}, 422, "items"),
         ("/recommend", {"titles": ["x"] * 101}, 422, "titles"),
+        ("/items", {"titles": ["x"] * 501}, 422, "titles"),
+        ("/items", {"titles": ["x", "x" * 301]}, 422, "titles.1"),
+        ("/items", {}, 422, "titles"),
         ("/recommend", {"strange": 1}, 422, "strange"),
         ("/recommend", {"text": "\ud800"}, 422, "text"),
         ("/recommend", [], 422, "body"),
@@ -331,7 +351,7 @@ def test_schemathesis_finds_nothing(api):
         case.call_and_validate(headers=HOST)
 
     operations = [operation.ok() for operation in described.get_all_operations()]
-    assert len(operations) == 11
+    assert len(operations) == 12
     for operation in operations:
         for strategy in (
             *operation.get_strategies_from_examples(),

@@ -2,9 +2,11 @@
 
 import copy
 import re
+import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import expect
@@ -24,17 +26,18 @@ THREE = "lstm,language_model,fusion"
 
 
 @contextmanager
-def served(app):
+def served(app, listening=None):
     """The address of an app that a thread serves."""
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
+    listening = listening or socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
     finally:
         server.should_exit = True
         thread.join()
@@ -46,25 +49,49 @@ def address(engines, tmp_path_factory):
         yield found
 
 
+@pytest.fixture(scope="module")
+def two(engines, tmp_path_factory):
+    """Addresses of two runs. The second has the titles of the first at other ids, and lacks two of them."""
+    other = copy.copy(engines)
+    items = engines.catalog.items
+    columns = {name: [*items[name][2:], *items[name][:2]] for name in ("title", "year")}
+    columns["title"][-2:] = ["Elsewhere", MARKUP]
+    other.catalog = Catalog.of(items.assign(**columns).astype(items.dtypes))
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    runs = [
+        {"dataset": dataset, "profile": dataset, "port": one.getsockname()[1]}
+        for dataset, one in zip(("ml-100k", MARKUP), sockets, strict=True)
+    ]
+    with ExitStack() as stack:
+        addresses = []
+        for place, of in enumerate((engines, other)):
+            log = EventLog(tmp_path_factory.mktemp("log") / "events.db")
+            seen_here = [{**run, "here": number == place} for number, run in enumerate(runs)]
+            addresses.append(
+                stack.enter_context(served(create_app(of, log, runs=seen_here), sockets[place]))
+            )
+        yield addresses
+
+
 @pytest.fixture
 def opened(chromium):
     """Opens an address in a tab of its own; afterwards looks at what it asked for and complained of."""
     tabs = []
 
-    def open_page(address, fragment="", *, complaints=False, screen=DESK):
+    def open_page(address, fragment="", *, complaints=False, screen=DESK, then=()):
         tab = chromium.new_context(**screen).new_page()
         requests, said = [], []
         tab.on("request", lambda request: requests.append(request.url))
         tab.on("console", lambda message: said.append(message.text))
         tab.on("pageerror", lambda error: said.append(error.message))
-        tabs.append((tab, address, complaints, requests, said))
+        tabs.append((tab, (address, *then), complaints, requests, said))
         tab.goto(address + fragment)
         return tab
 
     yield open_page
-    for tab, address, complaints, requests, said in tabs:
+    for tab, addresses, complaints, requests, said in tabs:
         tab.context.close()
-        assert all(url.startswith(address) for url in requests)
+        assert all(url.startswith(addresses) for url in requests)
         # A browser notes every answer that is an error.
         assert complaints or not said, said
 
@@ -222,7 +249,13 @@ def test_a_link_that_names_too_much_is_cut_and_a_wrong_one_ignored(opened, addre
     found = tab.evaluate(read, "#items=-1,x,<b>,1.5,7&diversity=9&text=%00")
     assert (found["items"], found["diversity"], found["models"]) == ([7], 0, [])
     written = "state => import('/link.js').then(({ read, write }) => read(write(state)))"
-    state = {"items": [3, 1], "text": "a & b = #c, 100%", "models": ["lstm"], "diversity": 0.3}
+    state = {
+        "items": [3, 1],
+        "titles": ["One, The (1990)", "a&b"],
+        "text": "a & b = #c, 100%",
+        "models": ["lstm"],
+        "diversity": 0.3,
+    }
     assert tab.evaluate(written, state) == state
 
 
@@ -314,7 +347,8 @@ def test_another_model_that_answered_is_said(opened, engines, ids, tmp_path):
 def test_a_server_with_tokens_asks_for_one(opened, engines, ids, tmp_path):
     access = Access({TOKEN: "admin"})
     with served(create_app(engines, EventLog(tmp_path / "events.db"), access=access)) as address:
-        tab = opened(address, link(ids[:2]), complaints=True)
+        # As another data set's page leads here: it has the token of its own address alone.
+        tab = opened(address, link(ids[:2], title="No such film"), complaints=True)
         field = tab.get_by_label("token")
         expect(field).to_be_focused()
         field.fill(TOKEN)
@@ -322,7 +356,76 @@ def test_a_server_with_tokens_asks_for_one(opened, engines, ids, tmp_path):
         settled(tab)
         expect(field).to_be_hidden()
         assert TOKEN not in tab.url
+        expect(tab.locator("#dropped")).to_contain_text("1 film ")
         tab.context.close()
+
+
+def test_another_data_set_is_one_step_away_and_titles_go_along(opened, two, ids):
+    tab = opened(two[0], link(ids[:5], models="lstm", diversity="0.3"), then=two[1:])
+    settled(tab)
+    before, there = named(tab), tab.get_by_label("Data set")
+    assert len(there.locator("option").all_text_contents()) == 2
+    assert MARKUP in there.locator("option").last.text_content()
+    expect(tab.get_by_role("button", name="Open")).to_be_hidden()
+    # By keyboard: choosing alone leads nowhere.
+    there.focus()
+    tab.keyboard.press("ArrowDown")
+    assert tab.url.startswith(two[0])
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url(f"{two[1]}*")
+    settled(tab)
+    # The latest stands first: the two that are not there were the oldest.
+    assert named(tab) == before[:3]
+    expect(tab.locator("#dropped")).to_contain_text("2 films")
+    assert link(ids[:3]) in tab.url
+    assert "title" not in tab.url
+    assert tab.locator("#lists h3").all_text_contents() == ["LSTM"]
+    assert tab.get_by_label("Surprise me").input_value() == "0.3"
+    assert tab.locator("img, b").count() == 0
+    assert MARKUP in tab.locator("#run option:checked").text_content()
+    # The next change is about something else.
+    tab.get_by_role("checkbox", name="Fusion").check()
+    expect(tab.locator("#dropped")).to_be_empty()
+    tab.go_back()
+    settled(tab)
+    assert named(tab) == before
+    assert tab.locator("#run option:checked").text_content() == "ml-100k (profile ml-100k)"
+    expect(tab.get_by_role("button", name="Open")).to_be_hidden()
+
+
+def test_an_unanswered_history_goes_along_too(opened, two, ids):
+    tab = opened(two[1], then=two[:1])
+    # The page's own request never comes back.
+    held = []
+    tab.route("**/recommend", lambda route: route.continue_() if held else held.append(route))
+    tab.goto(two[1] + link(ids[:3]))
+    expect(tab.locator("#history li")).to_have_count(3)
+    tab.get_by_label("Data set").select_option(index=0)
+    tab.get_by_role("button", name="Open").click()
+    tab.wait_for_url(f"{two[0]}*")
+    settled(tab)
+    assert link(ids[2:5]) in tab.url
+    expect(tab.locator("#dropped")).to_be_empty()
+
+
+def test_titles_of_a_link_are_data_and_its_oldest_are_cut(opened, two):
+    strange = [MARKUP, "Film 02 (1962)", "x" * 301, "", "Film 02 (1962)", "☃"]
+    fragment = "#" + urlencode([("title", title) for title in strange])
+    tab = opened(two[0], fragment)
+    settled(tab)
+    assert named(tab) == ["Film 02"]
+    expect(tab.locator("#dropped")).to_contain_text("3 films")
+    assert tab.locator("img, b").count() == 0
+    read = "fragment => import('/link.js').then(({ read }) => read(fragment))"
+    many = tab.evaluate(read, "#" + "&".join(f"title={number}" for number in range(700)))
+    assert many["titles"] == [str(number) for number in range(200, 700)]
+
+
+def test_where_one_run_is_served_there_is_no_switch(opened, address):
+    tab = opened(address)
+    expect(tab.locator("#start")).to_be_visible()
+    expect(tab.locator("#run")).to_be_hidden()
 
 
 SIZES = """all => all.filter(one => one.checkVisibility({ visibilityProperty: true }))
@@ -331,17 +434,18 @@ SIZES = """all => all.filter(one => one.checkVisibility({ visibilityProperty: tr
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_has_one_column_and_targets_for_thumbs(opened, address, ids, scheme):
-    tab = opened(address, link(ids[:4], text="x"), screen=PHONE | {"color_scheme": scheme})
+def test_a_phone_has_one_column_and_targets_for_thumbs(opened, two, ids, scheme):
+    tab = opened(two[1], link(ids[:4], text="x"), screen=PHONE | {"color_scheme": scheme})
     settled(tab)
     assert tab.evaluate("document.documentElement.scrollWidth") == PHONE["viewport"]["width"]
     assert len(set(lists(tab).evaluate_all("all => all.map(one => one.getBoundingClientRect().left)"))) == 1
-    assert tab.locator("button, input, textarea, summary").evaluate_all(SIZES) == []
+    tab.get_by_label("Data set").select_option(index=0)
+    assert tab.locator("button, input, select, textarea, summary").evaluate_all(SIZES) == []
 
 
-def test_everything_that_can_be_pressed_has_a_name(opened, address, ids):
+def test_everything_that_can_be_pressed_has_a_name(opened, two, ids):
     """As a screen reader is told by the browser."""
-    tab = opened(address, link(ids[:4], text="x"))
+    tab = opened(two[0], link(ids[:4], text="x"))
     settled(tab)
     tree = tab.context.new_cdp_session(tab).send("Accessibility.getFullAXTree")["nodes"]
     roles = {"button", "checkbox", "combobox", "textbox", "slider", "link", "listbox", "region"}

@@ -80,6 +80,39 @@ def test_what_is_no_whole_title_is_not_taken_for_one(typed):
     assert INDEX.find(typed) is None
 
 
+@given(st.sampled_from(sorted(TITLES)))
+def test_a_whole_title_names_its_item(item):
+    assert INDEX.named(CATALOG.names[item]) == item
+    assert INDEX.named(CATALOG.names[item].upper()) == item
+
+
+@pytest.mark.parametrize(
+    ("title", "item"),
+    [
+        ("The Matrix (1999)", 3),
+        ("Matrix, The (Matriks) (1999)", 3),
+        # Another edition's brackets.
+        ("Tin Drum, The (a.k.a. Die Blechtrommel) (1979)", 7),
+        ("Sabrina", 6),
+        ("Sabrina (1954)", 5),
+        ("Sabrina (1955)", None),
+        ("Godfather: Part III, The (1974)", None),
+        ("Godfather: Part, The (1974)", None),
+        ("Matrix (2003)", None),
+        ("M (1970)", None),
+        ("", None),
+        ("(1999)", None),
+    ],
+)
+def test_what_is_nearly_a_title_names_nothing(title, item):
+    assert INDEX.named(title) == item
+
+
+@given(st.text(max_size=100))
+def test_any_text_names_one_item_or_none(typed):
+    assert INDEX.named(typed) in (None, *TITLES)
+
+
 def test_a_thousand_titles_take_milliseconds():
     draw = np.random.default_rng(0)
     words = ["".join(draw.choice(list("abcdefghij"), 6)) for _ in range(400)]

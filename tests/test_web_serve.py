@@ -1,18 +1,25 @@
-"""`dualrec serve`: what it refuses, and two workers on one log."""
+"""`dualrec serve`: what it refuses, two workers on one log, and two runs side by side."""
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 
 import pytest
+from conftest import use_root
 
 from dualrec_utils.__main__ import main
+from dualrec_utils.core import config
+from dualrec_utils.core.errors import StudyError
 from dualrec_utils.service.online.events import EventLog
-from dualrec_utils.service.web import security
+from dualrec_utils.service.web import runs, security, serve
 
 
 def refused(capsys, *words):
@@ -53,6 +60,56 @@ def test_what_cannot_be_served_is_refused(root, capsys, monkeypatch, words):
     assert words[-1].lstrip("-") in refused(capsys, *words)
 
 
+@pytest.fixture
+def finished(toy_run, tmp_path, monkeypatch):
+    """The run at hand is finished; the fixture is a folder with a `params.yaml` and nothing else."""
+    shutil.copytree(toy_run, tmp_path / "root")
+    shutil.copy(config.PACKAGE_ROOT / "params.yaml", tmp_path / "root")
+    use_root(tmp_path / "root", monkeypatch)
+    folder = tmp_path / "unfinished"
+    folder.mkdir()
+    shutil.copy(config.PACKAGE_ROOT / "params.yaml", folder)
+    return folder
+
+
+def test_runs_that_cannot_be_served_beside_are_refused(finished, tmp_path, capsys):
+    def also(*folders):
+        said = refused(capsys, "--port", "0", *(word for one in folders for word in ("--also", str(one))))
+        assert str(folders[-1]) in said or str(len(folders)) in said
+        return said
+
+    assert "params.yaml" in also(tmp_path / "nowhere")
+    assert "make repro" in also(finished)
+    assert "once" in also(finished, tmp_path / "elsewhere" / ".." / "unfinished")
+    assert "once" in also(config.ROOT)
+    (finished / "params.yaml").write_text("dataset: [")
+    assert "YAML" in also(finished)
+    assert str(runs.MOST_RUNS - 1) in also(*[tmp_path / str(number) for number in range(runs.MOST_RUNS)])
+
+
+def test_the_next_port_that_is_free_is_taken():
+    with serve._listening("127.0.0.1", 0) as first:
+        port = serve._port(first)
+        with serve._next_free("127.0.0.1", port - 1) as second:
+            assert serve._port(second) > port
+    with pytest.raises(StudyError):
+        serve._next_free("127.0.0.1", 65535)
+
+
+def test_a_further_server_that_ends_is_said_and_stops_nothing(finished, capfd):
+    task = {"dataset": "ml-100k", "host": "127.0.0.1"}
+    with serve._further([finished], [serve._listening("127.0.0.1", 0)], [task]):
+        said = ""
+        for _ in range(1200):
+            said += capfd.readouterr().err
+            if "has ended" in said:
+                break
+            time.sleep(0.1)
+    # First its own words, without a traceback.
+    assert len(said.splitlines()) == 2
+    assert said.count(str(finished)) == 2
+
+
 class Server:
     """A server of its own process group, on the run that DUALREC_ROOT names."""
 
@@ -65,19 +122,21 @@ class Server:
             text=True,
             start_new_session=True,
         )
-        said = self._process.stdout.readline()
-        self.address = next(word for word in said.split() if word.startswith("http")).rstrip("/")
+        said = [self._process.stdout.readline() for _ in range(1 + words.count("--also"))]
+        # In the order of their ports, which is that of the command.
+        self.addresses = sorted(re.search(r"http://\S+(?=/)", line)[0] for line in said)
+        self.address = self.addresses[0]
 
-    def ask(self, path, body=None):
+    def ask(self, path, body=None, *, at=0):
         headers = {"content-type": "application/json"} if body else {}
         request = urllib.request.Request(
-            self.address + path, data=body and json.dumps(body).encode(), headers=headers
+            self.addresses[at] + path, data=body and json.dumps(body).encode(), headers=headers
         )
         with urllib.request.urlopen(request, timeout=300) as answer:
             return answer.read().decode()
 
-    def end(self):
-        os.killpg(self._process.pid, signal.SIGINT)
+    def end(self, number=signal.SIGINT):
+        os.kill(self._process.pid, number)
         try:
             self._process.wait(60)
         finally:
@@ -107,3 +166,35 @@ def test_two_workers_share_one_log(toy_copy):
     log = EventLog(toy_copy / "data" / "ml-100k" / "service" / "events.db")
     assert [event.event_id for event in log.of_user(1)] == [f"e{number}" for number in range(1, 7)]
     log.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_two_runs_know_of_each_other_and_end_together(toy_run, tmp_path, number):
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        shutil.copytree(toy_run, folder)
+        shutil.copy(config.PACKAGE_ROOT / "params.yaml", folder)
+    server = Server(folders[0], "--also", str(folders[1]))
+    try:
+        ports = [int(address.rpartition(":")[2]) for address in server.addresses]
+        for here in range(2):
+            listed = json.loads(server.ask("/api/v1/models", at=here))["runs"]
+            assert [(run["profile"], run["port"]) for run in listed] == [
+                ("first", ports[0]), ("second", ports[1]),
+            ]  # fmt: skip
+            assert [run["here"] for run in listed] == [place == here for place in range(2)]
+            event = {"event_id": f"e{here}", "user_id": 1, "item_id": 8, "kind": "saw"}
+            # Each has a log of its own.
+            assert json.loads(server.ask("/api/v1/events", event, at=here))["sequence"] == 1
+    finally:
+        server.end(number)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            server.ask("/health", at=1)
+        except urllib.error.URLError:
+            break
+        time.sleep(0.1)
+    for at in range(2):
+        with pytest.raises(urllib.error.URLError, match="refused"):
+            server.ask("/health", at=at)

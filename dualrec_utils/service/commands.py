@@ -181,10 +181,18 @@ def add_serve(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--name", dest="names", action="append", default=[], help="a name the server goes by; repeatable"
     )
+    command.add_argument(
+        "--also",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="of another finished run, such as profiles/ml-1m, served at the next free port; repeatable",
+    )
 
 
 def serve(**arguments: Any) -> int:
-    """Serve the page and the API of a finished run."""
+    """Serve the page and the API of a finished run, and of others beside it."""
     from dualrec_utils.service.web import serve as serving
 
     return serving.serve(**arguments)

@@ -33,12 +33,18 @@ class Answering:
         engines: of the run.
         log: of the users' events.
         forget: user id: deletes what else was kept of a user, once the log has forgotten them.
+        runs: served by the same command, each as :class:`schemas.RunOut`.
     """
 
     def __init__(
-        self, engines: Engines, log: EventLog, forget: Callable[[int], None] | None = None
+        self,
+        engines: Engines,
+        log: EventLog,
+        forget: Callable[[int], None] | None = None,
+        runs: Sequence[dict] = (),
     ) -> None:
         self.engines, self.log, self._forget = engines, log, forget
+        self._runs = [schemas.RunOut(**run) for run in runs]
         catalog = engines.catalog
         years = catalog.items[YEAR].astype(object).where(catalog.items[YEAR].notna(), None)
         columns = zip(catalog.ids.tolist(), catalog.items[TITLE], years, strict=True)
@@ -126,6 +132,11 @@ class Answering:
         """Items by title as people type it."""
         return self._shown(self._titles.search(query, limit=limit))
 
+    def named(self, wanted: schemas.NamedIn) -> list[schemas.ItemOut | None]:
+        """The item of each whole title, None where none has it."""
+        items = [self._titles.named(title) for title in wanted.titles]
+        return [None if item is None else schemas.ItemOut(**self._items[item]) for item in items]
+
     def models(self) -> schemas.Models:
         """What answers here."""
         sources = self.engines.sources
@@ -138,6 +149,7 @@ class Answering:
             models=of_each,
             missing=dict(self.engines.missing),
             default=sources[0],
+            runs=self._runs,
         )
 
     def new_user(self) -> schemas.UserOut:

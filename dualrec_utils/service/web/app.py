@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -154,9 +154,15 @@ def get_items(
     return service.search(q, limit=limit)
 
 
+@_router.post("/items", responses=_writing)
+def post_items(service: Service, wanted: schemas.NamedIn) -> list[schemas.ItemOut | None]:
+    """The items of whole titles, in their order; null where no item has exactly that title and year."""
+    return service.named(wanted)
+
+
 @_router.get("/models")
 def get_models(service: Service) -> schemas.Models:
-    """What answers here."""
+    """What answers here, and which other runs can be asked."""
     return service.models()
 
 
@@ -199,6 +205,7 @@ def create_app(
     *,
     access: Access | None = None,
     forget: Callable[[int], None] | None = None,
+    runs: Sequence[dict[str, Any]] = (),
     page: Path | None = PAGE,
 ) -> FastAPI:
     """The service as an ASGI application.
@@ -207,7 +214,7 @@ def create_app(
         engines: of a run.
         log: of events.
         access: the rules; default: loopback, one trusted user.
-        forget: as :class:`Answering`.
+        forget, runs: as :class:`Answering`.
         page: folder of the page, served at `/`; None: no page.
     """
     # Swagger's page loads its scripts from another site: there is openapi.json alone.
@@ -219,7 +226,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    answering = Answering(engines, log, forget)
+    answering = Answering(engines, log, forget, runs)
     app.state.answering, app.state.counters = answering, Counters(log.last_sequence)
     app.include_router(_router, prefix=PREFIX)
     app.include_router(_router, prefix=_UNVERSIONED, include_in_schema=False)

@@ -9,6 +9,7 @@ from dualrec_utils.core import config, files
 from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.errors import StudyError, first_line
 from dualrec_utils.service.online.states import LstmStates, load_lstm
+from dualrec_utils.service.web import runs
 from dualrec_utils.service.web.engines import (
     FUSION,
     LANGUAGE,
@@ -33,19 +34,17 @@ def load(dataset: str | None = None, *, patience: float = PATIENCE) -> Engines:
         patience: as :class:`Engines`.
 
     Raises:
-        StudyError: where the run has no data or no LSTM.
+        StudyError: where the run has no data or no LSTM, or they cannot be read.
     """
     from dualrec_utils.pipeline import params
 
     settings = params.load()
     dataset = dataset or settings.dataset
-    try:
-        catalog = load_catalog(dataset)
-        path = config.processed_dir(dataset) / "interactions.parquet"
-        interactions = files.read_parquet_of("data", path)
-        lstm = LstmStates(load_lstm(dataset), catalog)
-    except StudyError as error:
-        raise StudyError(f"there is no finished run on {dataset}: run `make repro` ({error})") from error
+    runs.check_finished(dataset, config.ROOT)
+    catalog = load_catalog(dataset)
+    path = config.processed_dir(dataset) / "interactions.parquet"
+    interactions = files.read_parquet_of("data", path)
+    lstm = LstmStates(load_lstm(dataset), catalog)
     weights = config.stage_dir(dataset, LSTM) / "lstm.weights.h5"
     about = {LSTM: About("lstm", files.sha256(weights)[:12], "Reads the whole history in order.")}
     missing: dict[str, str] = {}

@@ -11,6 +11,7 @@ Source = Literal["lstm", "language_model", "fusion", "rating_hybrid"]
 # Popular items stand in for somebody of whom nothing is known.
 Answering = Literal[Source, "popular"]
 MAX_HISTORY, MAX_TITLES, MAX_LIMIT, MAX_TEXT, MAX_QUERY = 500, 100, 50, 2_000, 100
+MAX_WHOLE_TITLE = 300
 
 
 def _whole(value: object) -> object:
@@ -40,6 +41,7 @@ Text = Annotated[
     Field(description="In plain words; about the first 190 are read."),
 ]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_QUERY)]
+WholeTitle = Annotated[str, StringConstraints(min_length=1, max_length=MAX_WHOLE_TITLE)]
 EventId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
@@ -126,6 +128,14 @@ class NewcomerOut(BaseModel):
     answers: list[Answer]
 
 
+class NamedIn(Strict):
+    """`POST /items`: whole titles, with the year where there is one, as another data set has them."""
+
+    model_config = _examples({"titles": ["Toy Story (1995)", "No Such Film (2001)"]})
+
+    titles: list[WholeTitle] = Field(max_length=MAX_HISTORY)
+
+
 class PredictIn(Strict):
     """`POST /predict`: a user, a text or both, and an item; of nobody it is what anybody would give."""
 
@@ -196,6 +206,15 @@ class ModelOut(BaseModel):
     description: str
 
 
+class RunOut(BaseModel):
+    """A run that the same command serves, at a port of its own on the same host."""
+
+    dataset: str
+    profile: str = Field(description="`default`, or the name of the run's folder.")
+    port: int = Field(ge=1, le=65535)
+    here: bool = Field(description="Whether it is the one that answers.")
+
+
 class Models(BaseModel):
     """`GET /models`."""
 
@@ -204,6 +223,9 @@ class Models(BaseModel):
     models: list[ModelOut]
     missing: dict[Source, str] = Field(description="What this server lacks, and why.")
     default: Source
+    runs: list[RunOut] = Field(
+        description="Of this command; more than one where data sets can be switched."
+    )
 
 
 class Problem(BaseModel):

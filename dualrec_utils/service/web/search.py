@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from rapidfuzz import fuzz, process
 
 from dualrec_utils.core.catalog import Catalog, title_with_year
@@ -13,6 +15,7 @@ from dualrec_utils.core.titles import named_as, normal_form
 
 # Likeness, 0 to 100, from which a title may be what was meant, and from which it is.
 _ALIKE, _THE_SAME = 70, 90
+_WITH_YEAR = re.compile(r"(.+) \((\d{4})\)", re.DOTALL)
 _ARTICLES = ("the ", "a ", "an ")
 
 
@@ -27,11 +30,15 @@ class Titles:
     def __init__(self, catalog: Catalog, popularity: Sequence[float]) -> None:
         self._ids, self._popularity = catalog.ids, np.asarray(popularity)
         forms: dict[tuple[int, str], None] = {}
+        # By name and year; None stands for any year.
+        self._having: dict[tuple[str, int | None], list[int]] = {}
         columns = zip(catalog.items[TITLE], catalog.items[YEAR], strict=True)
         for column, (title, year) in enumerate(columns):
             for one in (title, *named_as(title)):
                 for shown in (one, title_with_year(one, year)):
                     forms[column, _form(shown)] = None
+                for when in {None, None if pd.isna(year) else year}:
+                    self._having.setdefault((_form(one), when), []).append(column)
         self._columns = np.array([column for column, _ in forms])
         self._forms = [form for _, form in forms]
 
@@ -71,6 +78,19 @@ class Titles:
             forms = [self._forms[place] for place in places]
             if max(fuzz.token_sort_ratio(_form(title), form) for form in forms) >= _THE_SAME:
                 return item
+        return None
+
+    def named(self, title: str) -> int | None:
+        """The item of a whole title, also where another of its names stands there; None where none has it.
+
+        Args:
+            title: as :func:`core.catalog.title_with_year` writes it. One letter more is another title.
+        """
+        match = _WITH_YEAR.fullmatch(title)
+        bare, year = (match[1], int(match[2])) if match else (title, None)
+        for name in (bare, *named_as(bare)):
+            if columns := self._having.get((_form(name), year)):
+                return int(self._ids[max(columns, key=lambda column: self._popularity[column])])
         return None
 
 

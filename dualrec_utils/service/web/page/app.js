@@ -2,7 +2,7 @@
 
 import { ask, Locked, newestOnly, unlock } from "./asking.js";
 import { suggest } from "./combobox.js";
-import { make } from "./elements.js";
+import { inFull, make } from "./elements.js";
 import * as historyList from "./history.js";
 import * as link from "./link.js";
 import * as answers from "./lists.js";
@@ -25,7 +25,7 @@ const newest = newestOnly();
 const state = link.read(location.hash);
 // Items that the API has shown, by id: a link has ids alone.
 const items = new Map();
-let server = { dataset: "", item_word: "item", models: [], missing: {} };
+let server = { dataset: "", item_word: "item", models: [], missing: {}, runs: [] };
 let tryAgain = () => {};
 
 const many = () => `${server.item_word}s`;
@@ -48,6 +48,7 @@ function drawHistory() {
 }
 
 function changed(wait = AT_ONCE) {
+  $("dropped").textContent = "";
   history.replaceState(null, "", link.write(state));
   drawHistory();
   update(wait);
@@ -136,8 +137,34 @@ function nameDiversity() {
   $("diversity").setAttribute("aria-valuetext", $("how-much").textContent);
 }
 
-function restore() {
+/** Make items of the titles that another data set's page sent; drop, and count, those that are not here. */
+async function recognise() {
+  const { titles } = state;
+  const known = (await ask("items", { body: { titles } })).filter(Boolean);
+  // Somebody may have gone back meanwhile.
+  if (state.titles !== titles) return;
+  remember(known);
+  const ids = new Set([...state.items, ...known.map(({ item_id }) => item_id)]);
+  Object.assign(state, { items: [...ids].slice(-link.MOST_ITEMS), titles: [] });
+  history.replaceState(null, "", link.write(state));
+  const lost = titles.length - known.length;
+  if (lost === 0) return;
+  const was = lost === 1 ? "is not in this data set and was" : "are not in this data set and were";
+  $("dropped").textContent = `${counted(lost)} of your list ${was} left out.`;
+}
+
+async function restore() {
   Object.assign(state, link.read(location.hash));
+  $("dropped").textContent = "";
+  // Another server may read texts where this one cannot.
+  if ($("words").hidden) state.text = "";
+  if (state.titles.length) {
+    try {
+      await recognise();
+    } catch (error) {
+      return showTrouble(error.message, restore);
+    }
+  }
   const sources = server.models.map(({ source }) => source);
   const known = (wanted) => sources.filter((source) => wanted.includes(source));
   state.models = [state.models, FIRST_CHOICE, sources].map(known).find((some) => some.length) ?? [];
@@ -168,6 +195,33 @@ async function drawExamples() {
       return make("li", {}, make("button", { type: "button", className: "example", onclick }, ...titles));
     }),
   );
+}
+
+function drawRuns() {
+  const place = server.runs.findIndex(({ here }) => here);
+  const named = ({ dataset, profile }) => make("option", {}, `${dataset} (profile ${profile})`);
+  $("run").replaceChildren(...server.runs.map(named));
+  $("run").selectedIndex = place;
+  $("go").disabled = true;
+  $("run").onchange = () => ($("go").disabled = $("run").selectedIndex === place);
+  $("runs").hidden = server.runs.length < 2;
+}
+
+/** Go to the page of the data set that was chosen, and take everything along. */
+async function go() {
+  const { port } = server.runs[$("run").selectedIndex];
+  try {
+    // Of a link that was not answered yet only ids are known, and ids are a data set's own.
+    if (!state.items.every((id) => items.has(id))) {
+      remember((await ask("recommend", { body: { items: state.items, limit: 1 } })).history);
+    }
+  } catch (error) {
+    return showTrouble(error.message, go);
+  }
+  const there = new URL(location.href);
+  there.port = port;
+  there.hash = link.write({ ...state, items: [], titles: state.items.map((id) => inFull(items.get(id))) });
+  location.assign(there);
 }
 
 function drawModels() {
@@ -203,6 +257,7 @@ async function start() {
     ...($("words").hidden ? [] : ["Stars are what the rating model expects you to give, out of five."]),
     ...missing.map(([source, why]) => `${answers.nameOf(source)} is not here: ${why}.`),
   ].join(" ");
+  drawRuns();
   drawModels();
   restore();
   drawExamples().catch(() => $("examples").replaceChildren());
@@ -240,6 +295,7 @@ $("copy").addEventListener("click", async () => {
   say($("copy").textContent);
   setTimeout(() => ($("copy").textContent = "Copy link"), SLOW);
 });
+$("go").addEventListener("click", go);
 $("door").addEventListener("submit", (event) => {
   event.preventDefault();
   unlock($("token").value.trim());
@@ -251,4 +307,6 @@ $("skip").addEventListener("click", (event) => {
   $("lists").focus();
 });
 window.addEventListener("hashchange", restore);
+// Whoever comes back finds the data set that is shown, not the one that was chosen.
+window.addEventListener("pageshow", drawRuns);
 start();

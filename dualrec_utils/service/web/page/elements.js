@@ -17,6 +17,9 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** A title with its year, as the API reads whole titles. */
+export const inFull = ({ title, year }) => (year ? `${title} (${year})` : title);
+
 /** A title, and its year in a lighter tone where it has one. */
 export function titled({ title, year }) {
   const parts = [make("span", { className: "title", dir: "auto" }, title)];
