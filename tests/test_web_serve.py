@@ -13,7 +13,6 @@ import urllib.error
 import urllib.request
 
 import pytest
-from conftest import use_root
 
 from dualrec_utils.__main__ import main
 from dualrec_utils.core import config
@@ -61,11 +60,8 @@ def test_what_cannot_be_served_is_refused(root, capsys, monkeypatch, words):
 
 
 @pytest.fixture
-def finished(toy_run, tmp_path, monkeypatch):
+def finished(toy_copy, tmp_path):
     """The run at hand is finished; the fixture is a folder with a `params.yaml` and nothing else."""
-    shutil.copytree(toy_run, tmp_path / "root")
-    shutil.copy(config.PACKAGE_ROOT / "params.yaml", tmp_path / "root")
-    use_root(tmp_path / "root", monkeypatch)
     folder = tmp_path / "unfinished"
     folder.mkdir()
     shutil.copy(config.PACKAGE_ROOT / "params.yaml", folder)
@@ -169,18 +165,15 @@ def test_two_workers_share_one_log(toy_copy):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_two_runs_know_of_each_other_and_end_together(toy_run, tmp_path, number):
-    folders = [tmp_path / "first", tmp_path / "second"]
-    for folder in folders:
-        shutil.copytree(toy_run, folder)
-        shutil.copy(config.PACKAGE_ROOT / "params.yaml", folder)
-    server = Server(folders[0], "--also", str(folders[1]))
+def test_two_runs_know_of_each_other_and_end_together(toy_copy, tmp_path, number):
+    shutil.copytree(toy_copy, tmp_path / "second")
+    server = Server("--also", str(tmp_path / "second"))
     try:
         ports = [int(address.rpartition(":")[2]) for address in server.addresses]
         for here in range(2):
             listed = json.loads(server.ask("/api/v1/models", at=here))["runs"]
             assert [(run["profile"], run["port"]) for run in listed] == [
-                ("first", ports[0]), ("second", ports[1]),
+                ("root", ports[0]), ("second", ports[1]),
             ]  # fmt: skip
             assert [run["here"] for run in listed] == [place == here for place in range(2)]
             event = {"event_id": f"e{here}", "user_id": 1, "item_id": 8, "kind": "saw"}
