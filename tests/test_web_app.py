@@ -84,6 +84,26 @@ def test_a_user_gets_profile_and_list(api, engines, model):
     assert all(row["rating"] >= found["profile"]["mean_rating"] for row in found["recent_favourites"])
 
 
+def test_what_somebody_rated_low_is_no_favourite_and_no_reason(api):
+    user = api.post(PREFIX + "/users").json()["user_id"]
+    send(api, "/events", event(1, user_id=user, kind="rated", rating=1), expect=201)
+    found = ask(api, f"/recommendations/{user}", limit=10, model="rating_hybrid")
+    assert found["profile"]["n_items"] == 1
+    assert found["top_rated"] == found["recent_favourites"] == []
+    assert not any("You gave" in row["explanation"] for row in found["recommendations"])
+
+
+def test_what_is_named_counts_as_liked_not_as_the_best_ever(api, engines):
+    low, high = engines.stars.scale
+    assert low < engines.stars.liked < high
+    typical = engines.stars.of({ITEM: engines.stars.liked})
+    rated = ask(api, "/predict", item_id=FIRST)["rating"]
+    named = send(api, "/recommend", {"items": [ITEM], "models": ["rating_hybrid"], "limit": 50})
+    stars = {row["item_id"]: row["stars"] for row in named["answers"][0]["recommendations"]}
+    column = engines.catalog.columns([FIRST])[0]
+    assert stars[FIRST] == pytest.approx(float(typical[column])) and rated != stars[FIRST]
+
+
 def test_the_seeds_address_answers_too(api):
     assert api.get("/api/recommendations/1").json() == ask(api, "/recommendations/1")
 
@@ -223,15 +243,15 @@ def test_wrong_questions_are_refused_with_the_field(api, path, query, status, fi
     [
         ("/events", event(1, user_id=99999), 404, "user_id"),
         ("/events", event(1, item_id=99999), 404, "item_id"),
-        ("/events", event(1, kind="liked"), 422, "body"),
-        ("/events", event(1, kind="rated"), 422, "rated.rating"),
-        ("/events", event(1, rating=3), 422, "saw.rating"),
-        ("/events", event(1, kind="rated", rating=5.5), 422, "rated.rating"),
-        ("/events", event(1, kind="rated", rating="4"), 422, "rated.rating"),
-        ("/events", event(1, kind="rated", rating=True), 422, "rated.rating"),
-        ("/events", event("\n"), 422, "saw.event_id"),
-        ("/events", event("x" * 64), 422, "saw.event_id"),
-        ("/events", event(1, user_id="1"), 422, "saw.user_id"),
+        ("/events", event(1, kind="liked"), 422, "kind"),
+        ("/events", event(1, kind="rated"), 422, "rating"),
+        ("/events", event(1, rating=3), 422, "rating"),
+        ("/events", event(1, kind="rated", rating=5.5), 422, "rating"),
+        ("/events", event(1, kind="rated", rating="4"), 422, "rating"),
+        ("/events", event(1, kind="rated", rating=True), 422, "rating"),
+        ("/events", event("\n"), 422, "event_id"),
+        ("/events", event("x" * 64), 422, "event_id"),
+        ("/events", event(1, user_id="1"), 422, "user_id"),
         ("/recommend", {"items": [99999]}, 404, "items"),
         ("/recommend", {"items": list(range(1, 502))}, 422, "items"),
         ("/recommend", {"titles": ["x"] * 101}, 422, "titles"),
@@ -266,6 +286,7 @@ def test_wrong_bodies_are_refused_with_the_field(api, log, path, body, status, f
 def test_what_is_no_json_is_refused(api, content):
     answer = api.post(PREFIX + "/predict", content=content, headers={"content-type": "application/json"})
     assert answer.status_code in (400, 422)
+    assert schemas.Problem.model_validate(answer.json()).field in (None, "body", "item_id")
     assert answer.headers["content-type"] == "application/problem+json"
 
 
@@ -280,7 +301,11 @@ def test_the_page_is_there_and_loads_its_own_files_alone(api):
 
 
 def test_other_methods_and_paths_are_refused_with_problems(api):
-    refused(api.put(PREFIX + "/events", json={}), 405)
+    answer = api.put(PREFIX + "/events", json={})
+    refused(answer, 405)
+    assert answer.headers["allow"] == "POST"
+    refused(api.get(PREFIX + "/events"), 405)
+    assert api.head("/health").status_code == api.head("/").status_code == 200
     refused(api.get("/../../etc/passwd"), 404)
     refused(api.get("/%2e%2e/%2e%2e/params.yaml"), 404)
     refused(api.get("/docs"), 404)

@@ -75,7 +75,7 @@ def test_a_whole_title_with_its_year_is_found(item):
     assert INDEX.find(CATALOG.names[item]) == item
 
 
-@pytest.mark.parametrize("typed", ["god", "the", "sab", "empire records", "", "part"])
+@pytest.mark.parametrize("typed", ["god", "the", "sab", "empire records", "", "part", "the matrix 2"])
 def test_what_is_no_whole_title_is_not_taken_for_one(typed):
     assert INDEX.find(typed) is None
 

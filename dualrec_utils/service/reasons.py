@@ -41,6 +41,7 @@ class Reasons:
         names = [data.names[item] for item in some[ITEM].tolist()]
         self._items = Described(some, names=names, tags=tags.to_dict())
         self._likeness = _similarities(data, some[ITEM].tolist())
+        self._middle = sum(data.known.scale) / 2
 
     def of(
         self, items: Sequence[int], predictions: np.ndarray, *, rated: Mapping[int, float], given: bool
@@ -52,9 +53,9 @@ class Reasons:
             rated: item id -> rating, of the person.
             given: whether the person gave these ratings; otherwise they stand for what was named.
         """
-        # Of somebody who likes nothing above all, everything that is rated counts.
-        mean = np.mean(list(rated.values())) if rated else 0.0
-        liked = {item: rating for item, rating in rated.items() if rating >= mean}
+        # What is rated no lower than the person's mean, nor in the lower half of the scale.
+        least = max(np.mean(list(rated.values())), self._middle) if rated else 0.0
+        liked = {item: rating for item, rating in rated.items() if rating >= least}
         pairs = zip(items, predictions, strict=True)
         return [_said(self._evidence(item, liked, float(stars)), given) for item, stars in pairs]
 

@@ -98,8 +98,8 @@ class Answering:
         self._source("rating_hybrid", "item_id")
         person = Person() if asked.user_id is None else self.person(asked.user_id)
         if nearest := self._from_text(asked.text):
-            highest = dict.fromkeys(nearest, self.engines.stars.scale[1])
-            person = Person(ratings=highest | dict(person.ratings), given=False, text=asked.text)
+            liked = dict.fromkeys(nearest, self.engines.stars.liked)
+            person = Person(ratings=liked | dict(person.ratings), given=False, text=asked.text)
         stars = self.engines.predicted(person)
         (why,) = self.engines.reasons(person, [item], stars)
         rating = float(stars[self.engines.catalog.columns([item])[0]])
@@ -192,14 +192,14 @@ class Answering:
         given = bool(ratings)
         if stars is not None and not given:
             # Who only says what they saw, is taken to have liked it.
-            ratings = dict.fromkeys(history, stars.scale[1])
+            ratings = dict.fromkeys(history, stars.liked)
         return Person(history, ratings, frozenset(history), given, user)
 
     def _newcomer(self, named: list[int], nearest: list[int], text: str) -> Person:
         # What is nearest to the text comes last, but before what was named.
         history = tuple(dict.fromkeys([*(item for item in nearest[::-1] if item not in named), *named]))
         stars = self.engines.stars
-        ratings = {} if stars is None else dict.fromkeys(history, stars.scale[1])
+        ratings = {} if stars is None else dict.fromkeys(history, stars.liked)
         return Person(history, ratings, frozenset(named), text=text)
 
     def _from_text(self, text: str) -> list[int]:
@@ -254,8 +254,11 @@ class Answering:
         mean = sum(rated.values()) / len(rated) if rated else None
         genres = Counter(genre for item in person.history for genre in self._items[item]["genres"])
         newest = [item for item in reversed(person.history) if item in rated]
-        favourites = [item for item in newest if rated[item] >= mean]
-        top = sorted(newest, key=lambda item: -rated[item])
+        # Neither is anything that somebody rated in the lower half of the scale.
+        low, high = self.engines.stars.scale if self.engines.stars else (0.0, 0.0)
+        good = [item for item in newest if rated[item] >= (low + high) / 2]
+        favourites = [item for item in good if rated[item] >= mean]
+        top = sorted(good, key=lambda item: -rated[item])
         return {
             "profile": {
                 "user_id": person.user,

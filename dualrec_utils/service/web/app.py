@@ -10,13 +10,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path as InPath, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.service.online.events import Conflict, EventLog
+from dualrec_utils.service.online.events import KINDS, Conflict, EventLog
 from dualrec_utils.service.web import schemas
 from dualrec_utils.service.web.answering import Answering, NotFound
 from dualrec_utils.service.web.counters import Counters
@@ -30,6 +29,10 @@ _OPENAPI = f"{PREFIX}/openapi.json"
 PAGE = Path(__file__).parent / "page"
 _log = logging.getLogger("dualrec")
 
+_PLAIN = {
+    404: f"There is nothing at this address; {_OPENAPI} lists what there is.",
+    405: f"This address knows other methods, which the header Allow names; {_OPENAPI} describes them.",
+}
 _PROBLEMS = {
     400: "The request is not to be understood.",
     401: "A token is needed and missing or wrong.",
@@ -184,6 +187,7 @@ def delete_events(service: Service, who: Who, user_id: UserInPath) -> schemas.Us
 _beside = APIRouter(responses=_documented(401, 421, 429, 500))
 
 
+@_beside.head("/health", include_in_schema=False)
 @_beside.get("/health", responses=_documented(503))
 def get_health(service: Service) -> dict[str, str]:
     """Whether the server can answer."""
@@ -232,7 +236,10 @@ def create_app(
     app.include_router(_router, prefix=_UNVERSIONED, include_in_schema=False)
     app.include_router(_beside)
     if page is not None and page.is_dir():
-        app.mount("/", StaticFiles(directory=page, html=True))
+        # File by file: a folder at "/" would answer 404 where another method is right.
+        for path in sorted(page.iterdir()):
+            place = "/" if path.name == "index.html" else f"/{path.name}"
+            app.add_api_route(place, _file(path), methods=["GET", "HEAD"], include_in_schema=False)
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.add_middleware(
@@ -245,19 +252,37 @@ def create_app(
     return app
 
 
+def _file(path: Path) -> Callable[[], FileResponse]:
+    def answer() -> FileResponse:
+        return FileResponse(path)
+
+    return answer
+
+
 def _needs_token(path: str) -> bool:
     """The page and the description of the API hold nothing of anybody."""
     return path.startswith(("/api/", "/metrics")) and path != _OPENAPI
 
 
 async def _http_error(_: Request, error: HTTPException) -> Response:
-    return problem(error.status_code, str(error.detail), headers=error.headers)
+    # Starlette's own say no more than the status.
+    detail = _PLAIN.get(error.status_code) if error.detail == _phrase(error) else str(error.detail)
+    return problem(error.status_code, detail or str(error.detail), headers=error.headers)
+
+
+def _phrase(error: HTTPException) -> str:
+    return HTTPStatus(error.status_code).phrase
 
 
 async def _invalid(_: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return problem(400, f"The body is no JSON: {first['ctx']['error']} at place {first['loc'][-1]}.")
+    if first["type"].startswith("union_tag"):
+        return problem(422, f"It must be one of {', '.join(KINDS)}.", field="kind")
+    # A body of several kinds is named by its kind first. Of a value nothing is repeated.
     place = [str(part) for part in first["loc"][1:]]
-    # Of a value nothing is repeated.
+    place = place[1:] if len(place) > 1 and place[0] in KINDS else place
     return problem(422, first["msg"], field=".".join(place) or "body")
 
 

@@ -38,7 +38,10 @@ Diversity = Annotated[
 Text = Annotated[
     str,
     StringConstraints(max_length=MAX_TEXT),
-    Field(description="In plain words; about the first 190 are read."),
+    Field(
+        description="What somebody likes, in plain words, of which about the first 190 are read. The items"
+        " whose own texts are nearest stand for it: a dislike is read as a liking."
+    ),
 ]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_QUERY)]
 WholeTitle = Annotated[str, StringConstraints(min_length=1, max_length=MAX_WHOLE_TITLE)]
@@ -68,7 +71,10 @@ class RatedItem(ItemOut):
 
 class Recommendation(ItemOut):
     rank: int
-    score: float = Field(description="Of the source: log-probability, or stars; higher is better.")
+    score: float = Field(
+        description="Higher is better; comparable within one list. LSTM and language model:"
+        " log-probability; fusion: as `GET /models` says; rating hybrid: stars."
+    )
     source: Answering
     stars: float | None = Field(description="Predicted rating; null where no rating model is loaded.")
     explanation: str = Field(description="Why; empty where the data hold no reason.")
@@ -95,8 +101,10 @@ class UserRecommendations(Answer):
     """`GET /recommendations/{user_id}?limit=5&model=fusion&diversity=0`."""
 
     profile: Profile
-    top_rated: list[RatedItem]
-    recent_favourites: list[RatedItem]
+    top_rated: list[RatedItem] = Field(description="Five at most, none from the lower half of the scale.")
+    recent_favourites: list[RatedItem] = Field(
+        description="The newest five that the user rated at least as well as on average."
+    )
 
 
 class NewcomerIn(Strict):
@@ -110,7 +118,10 @@ class NewcomerIn(Strict):
     text: Text = ""
     items: list[Item] = Field(default=[], max_length=MAX_HISTORY, description="Oldest first.")
     titles: list[Title] = Field(
-        default=[], max_length=MAX_TITLES, description="As typed, oldest first; they come after `items`."
+        default=[],
+        max_length=MAX_TITLES,
+        description="As typed, oldest first; they come after `items`. A letter"
+        " or two may be wrong, a number may not.",
     )
     models: list[Source] = Field(
         default=[], max_length=4, description="One list for each; none: the default of `GET /models`."
@@ -153,7 +164,11 @@ class PredictOut(BaseModel):
 
 
 class SawIn(Strict):
-    """A user saw an item, or wants it out of the history."""
+    """A user saw an item, or wants it out of the history.
+
+    `removed` undoes: the item may be recommended again. Events take effect in the order in which they
+    arrive.
+    """
 
     event_id: EventId
     user_id: User
@@ -162,7 +177,7 @@ class SawIn(Strict):
 
 
 class RatedIn(Strict):
-    """A user rated an item."""
+    """A user rated an item; the newest rating counts, also after a later `saw`."""
 
     event_id: EventId
     user_id: User

@@ -16,6 +16,7 @@ from dualrec_utils.core.titles import named_as, normal_form
 # Likeness, 0 to 100, from which a title may be what was meant, and from which it is.
 _ALIKE, _THE_SAME = 70, 90
 _WITH_YEAR = re.compile(r"(.+) \((\d{4})\)", re.DOTALL)
+_NUMBERS = re.compile(r"\d+")
 _ARTICLES = ("the ", "a ", "an ")
 
 
@@ -72,11 +73,16 @@ class Titles:
         return self._ids[order[np.isfinite(best[order])]].tolist()
 
     def find(self, title: str) -> int | None:
-        """The item of a title that was typed whole; None where none is near enough."""
+        """The item of a title that was typed whole; None where none is near enough.
+
+        A title with another number, such as that of a sequel, is another title.
+        """
+        wanted = _form(title)
         for item in self.search(title, limit=1):
             places = np.flatnonzero(self._ids[self._columns] == item)
             forms = [self._forms[place] for place in places]
-            if max(fuzz.token_sort_ratio(_form(title), form) for form in forms) >= _THE_SAME:
+            same = [form for form in forms if _NUMBERS.findall(form) == _NUMBERS.findall(wanted)]
+            if same and max(fuzz.token_sort_ratio(wanted, form) for form in same) >= _THE_SAME:
                 return item
         return None
 

@@ -74,6 +74,7 @@ class Stars:
 
     Attributes:
         scale: lowest and highest rating.
+        liked: rating that an item counts as which somebody named and did not rate.
         version: of the model.
         name: of the model.
 
@@ -90,7 +91,9 @@ class Stars:
         self._pairs = pd.DataFrame({USER: _SOMEBODY, ITEM: self._data.items[ITEM]})
         self._predict_kept = functools.lru_cache(_KEPT)(self._predict)
         self._nearest_kept = functools.lru_cache(_KEPT)(self._nearest)
-        self.scale = self._data.known.scale
+        self.scale = low, high = self._data.known.scale
+        # As most people rate what they like. The highest would raise all that is predicted.
+        self.liked = low + 0.75 * (high - low)
         self.name, self.version = self._trained.about.model, self._trained.about.weights_sha256[:12]
         try:
             self.of({})
