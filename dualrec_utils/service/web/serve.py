@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -10,12 +11,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dualrec_utils.core.errors import StudyError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from dualrec_utils.service.web.engines import Engines
 
 # What a worker needs to know, in its environment: uvicorn starts workers as processes of their own.
 _ASKED = "DUALREC_SERVE"
@@ -100,15 +103,12 @@ def _run(listening: socket.socket, address: str, workers: int, scratch: Path) ->
 
 def worker() -> FastAPI:
     """The application of one process, as :func:`serve` has described it in the environment."""
-    import torch
-
-    from dualrec_utils.service.online.events import EventLog
-    from dualrec_utils.service.web import app, loading, security, stars, teaching
-
     asked = json.loads(os.environ[_ASKED])
-    # Requests run beside each other: more threads each would only wait for one another.
-    torch.set_num_threads(1)
-    loaded = loading.load(asked["dataset"])
+    loaded = load(asked["dataset"])
+    # After the loading, which imports most of it faster.
+    from dualrec_utils.service.online.events import EventLog
+    from dualrec_utils.service.web import app, security, stars, teaching
+
     place = stars.service_dir(loaded.dataset)
     log = EventLog(place / "events.db", first_user=loaded.last_known_user + 1)
     forget = teaching.forgetting(place / "versions")
@@ -117,6 +117,29 @@ def worker() -> FastAPI:
     tokens = None if asked["tokens"] is None else Path(asked["tokens"])
     access = security.access(asked["host"], hosts=tuple(asked["names"]), tokens_file=tokens)
     return app.create_app(loaded, log, access=access, forget=forget)
+
+
+def load(dataset: str, **settings: Any) -> Engines:
+    """What a run left, in a process that does nothing but answer.
+
+    Args:
+        dataset, settings: as :func:`loading.load`.
+    """
+    # What is imported and loaded stays: to look through it for garbage takes a fifth of the start, and
+    # would make some requests wait for a third of a second.
+    gc.disable()
+    try:
+        import torch
+
+        from dualrec_utils.service.web import loading
+
+        # Requests run beside each other: more threads each would only wait for one another.
+        torch.set_num_threads(1)
+        engines = loading.load(dataset, **settings)
+        gc.freeze()
+    finally:
+        gc.enable()
+    return engines
 
 
 @contextmanager
