@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -20,6 +21,8 @@ from dualrec_utils.core.errors import StudyError, explained
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from dualrec_utils.service.web.engines import Engines
 
 # What a worker or a further server needs to know, in its environment: they are processes of their own.
 _TASK = "DUALREC_SERVE"
@@ -192,15 +195,12 @@ def _run(listening: socket.socket, task: dict[str, Any], scratch: Path) -> None:
 
 def worker() -> FastAPI:
     """The application of one process, as :func:`serve` has described it in the environment."""
-    import torch
-
-    from dualrec_utils.service.online.events import EventLog
-    from dualrec_utils.service.web import app, loading, security, stars, teaching
-
     task = json.loads(os.environ[_TASK])
-    # Requests run beside each other: more threads each would only wait for one another.
-    torch.set_num_threads(1)
-    loaded = loading.load(task["dataset"])
+    loaded = load(task["dataset"])
+    # After the loading, which imports most of it faster.
+    from dualrec_utils.service.online.events import EventLog
+    from dualrec_utils.service.web import app, security, stars, teaching
+
     place = stars.service_dir(loaded.dataset)
     log = EventLog(place / "events.db", first_user=loaded.last_known_user + 1)
     forget = teaching.forgetting(place / "versions")
@@ -210,6 +210,29 @@ def worker() -> FastAPI:
     access = security.access(task["host"], hosts=tuple(task["names"]), tokens_file=tokens)
     served = [{**run, "here": place == task["here"]} for place, run in enumerate(task["runs"])]
     return app.create_app(loaded, log, access=access, forget=forget, runs=served)
+
+
+def load(dataset: str, **settings: Any) -> Engines:
+    """What a run left, in a process that does nothing but answer.
+
+    Args:
+        dataset, settings: as :func:`loading.load`.
+    """
+    # What is imported and loaded stays: to look through it for garbage takes a fifth of the start, and
+    # would make some requests wait for a third of a second.
+    gc.disable()
+    try:
+        import torch
+
+        from dualrec_utils.service.web import loading
+
+        # Requests run beside each other: more threads each would only wait for one another.
+        torch.set_num_threads(1)
+        engines = loading.load(dataset, **settings)
+        gc.freeze()
+    finally:
+        gc.enable()
+    return engines
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -15,14 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-import torch
-import uvicorn
 
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.service.online.events import EventLog
-from dualrec_utils.service.web import loading
-from dualrec_utils.service.web.app import create_app
-from dualrec_utils.service.web.security import Access
+from dualrec_utils.service.web import serve
 
 # How long a server may take to start, a client waits for an answer, and a server keeps a silent client.
 _PATIENCE = 300.0
@@ -73,12 +68,17 @@ def serving(dataset: str, log: Path) -> Iterator[Server]:
 
 
 def _serve(dataset: str, log: str, port: int) -> None:
-    # As `dualrec serve` has it.
-    torch.set_num_threads(1)
+    # What the language model takes is measured, however long: nothing answers in its place.
+    engines = serve.load(dataset, patience=_PATIENCE)
+    # After the loading, as `dualrec serve` has it.
+    import uvicorn
+
+    from dualrec_utils.service.online.events import EventLog
+    from dualrec_utils.service.web.app import create_app
+    from dualrec_utils.service.web.security import Access
+
     # Clients that ask without a pause are what is measured here, and no attack.
     access = Access(rate=1e9, burst=1e9)
-    # What the language model takes is measured, however long: nothing answers in its place.
-    engines = loading.load(dataset, patience=_PATIENCE)
     app = create_app(engines, EventLog(Path(log)), access=access)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", timeout_keep_alive=round(_PATIENCE))
 
