@@ -135,6 +135,7 @@ _STUDIES = {
     ("variants",): ("variants:run_all", "train the published sizes of the rating data", ()),
     ("latency",): ("online.measuring:run_all", "measure the service, over this machine's own network", ()),
     ("order",): ("order:run_all", "measure what the order inside a second does", ("models*",)),
+    ("knowledge",): ("knowledge.run:run_all", "little data, cold items, knowledge or form", ("parts*",)),
     ("nir",): ("nir.experiment:run_study", "reproduce NIR", ()),
     ("peers", "export"): ("peers.recbole:export_data", "write the data for RecBole", ()),
     ("peers", "ours"): ("peers.ours:run_seeds", "run one baseline of ours with every seed", ("model",)),

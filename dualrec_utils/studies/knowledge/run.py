@@ -217,8 +217,8 @@ class Study:
         if lost:
             raise StudyError(
                 f"{tables.path_of(self.dataset, tables.NAMES[name])} has numbers of"
-                f" {', '.join(map(' '.join, sorted(lost)))}, which cannot be made here (other settings, no GPU)"
-                " and would be lost: move the file away to go on without them"
+                f" {', '.join(map(' '.join, sorted(lost)))}, which would be lost: with these settings, or"
+                " without a GPU, they cannot be made again. Move the file away to go on without them"
             )
 
     def run(self, name: str) -> None:
@@ -231,7 +231,8 @@ class Study:
             tables.write(drawn, tables.DRAWN, self.dataset)
             by_ratings = tables.by_ratings(self.dataset, **self.intervals)
             tables.write(by_ratings, tables.BY_RATINGS, self.dataset)
-        for job in part.jobs:
+        # What takes minutes before what takes hours, and one draw of all before the next.
+        for job in sorted(part.jobs, key=lambda job: (job.model in self.settings.models, job.draw)):
             if not (self.why_not(job) or self.path(job).is_file()):
                 print(f"knowledge: {name}: {job.name}", flush=True)
                 self.measure(job)

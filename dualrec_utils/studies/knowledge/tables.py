@@ -23,7 +23,7 @@ NAMES = {"a": "little_data", "b": "cold", "c": "form"}
 DIFFERENCES = {part: f"{name}_differences" for part, name in NAMES.items()}
 DRAWN, BY_RATINGS = "cold_drawn", "by_ratings"
 NOT_YET = "not run yet"
-_OWN_NAMES = {TEXT: "UniSRec, text alone", "lstm": "LSTM"}
+_OWN_NAMES = {TEXT: "UniSRec, text alone", "lstm": "LSTM", "random": "Random order"}
 # Of the run's own systems, those whose hits are counted by the target's training ratings; also kinds of
 # language models' systems.
 _ORDINARY = ("most_popular", "ease", "gru4rec", "unisrec", "lstm")
@@ -104,19 +104,19 @@ def differences(pairs: Sequence[tuple[Row, Row]], values: Values, **intervals) -
         values, intervals: as :func:`levels`.
 
     Returns:
-        The first row's labels, those of the other that differ as `minus`, `metric`, and the columns of
-        :func:`analysis.seeds.interval`.
+        The first row's labels, the first of the other's that differs as `minus`, `metric`, and the columns
+        of :func:`analysis.seeds.interval`.
     """
     found = []
     for one, other in pairs:
-        minus = [str(value) for name, value in other.labels.items() if value != one.labels[name]]
+        minus = next(str(value) for name, value in other.labels.items() if value != one.labels[name])
         for metric in METRICS:
             gains = (_by_draw(one, values, metric) - _by_draw(other, values, metric)).dropna(
                 axis=1, how="all"
             )
             if len(gains.columns):
                 numbers = seeds.interval(gains.dropna(), **intervals)
-                found.append({**one.labels, "minus": ", ".join(minus), "metric": metric, **numbers})
+                found.append({**one.labels, "minus": minus, "metric": metric, **numbers})
     return pd.DataFrame(found)
 
 
