@@ -191,7 +191,7 @@ def test_cold_items_are_asked_of_models_that_have_not_learnt_from_them(toy):
     whole.run("b")
     drawn = tables.read(DATASET, tables.DRAWN)
     assert len(drawn) == 6 and (drawn["n_test_ratings"] >= 2).all()
-    asked, targets = whole.questions[True]
+    asked, targets = whole.questions(cold=True)
     found = cells("b").set_index(["system", "share", "among"])
     assert set(found.index.get_level_values("among")) == {material.CATALOG, material.COLD}
     assert found["value"].notna().all() and len(found) == 2 * (4 + 2)

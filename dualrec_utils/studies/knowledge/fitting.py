@@ -54,13 +54,12 @@ def learning(job: Job, *, dataset: str, cold: Collection[int], seed: int) -> Lea
     """The material of a job, proven to hold no other users and no cold item.
 
     Args:
-        cold: the items taken out where the job says so.
+        cold: the items taken out; none for a job without.
         seed: of drawn users and invented names.
 
     Raises:
         StudyError: as :func:`core.splits.check_apart` and :func:`material.check_taken_out`.
     """
-    cold = cold if job.cold else ()
     catalog = load_catalog(dataset)
     train, validation = (splits.load_histories(dataset, split) for split in ("train", "validation"))
     splits.check_apart(train, splits.load_splits(dataset))

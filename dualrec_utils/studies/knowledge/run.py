@@ -71,6 +71,7 @@ class Study:
         self.failed: dict[Job | str, str] = {}
         self._gpu = "gpu" in stages.machine()
         self._keys: dict[tuple[str, bool], str] = {}
+        self._asked: dict[bool, material.Asked] = {}
         self._values: dict[Job, pd.DataFrame] = {}
 
     @cached_property
@@ -84,20 +85,22 @@ class Study:
         drawn = material.draw_cold(rated, breakdowns.popularity_classes(counts), **settings)
         return drawn.assign(n_training_ratings=drawn[ITEM].map(counts))
 
-    @cached_property
-    def questions(self) -> dict[bool, material.Asked]:
-        """Whether cold items are asked for -> the questions and their targets."""
-        chosen, catalog, cold = self.settings, load_catalog(self.dataset), self.cold[ITEM].to_numpy()
+    def questions(self, *, cold: bool) -> material.Asked:
+        """The questions and their targets: the last cases of the drawn users, or those of cold items."""
+        if cold not in self._asked:
+            self._asked[cold] = self._ask(cold)
+        return self._asked[cold]
+
+    def _ask(self, cold: bool) -> material.Asked:
+        chosen, catalog = self.settings, load_catalog(self.dataset)
         cases = predictions.load_cases(Scope(self.dataset, STUDY, "next_item", "test"))
         users = material.drawn_users(cases[USER], n=chosen.n_users, seed=self.seed)
-        last = cases[cases[USER].isin(users)].groupby(USER).tail(chosen.n_cases).reset_index(drop=True)
-        of_cold = material.cold_cases(
-            splits.load_interactions(self.dataset), users, cold, n=chosen.cold_cases, seed=self.seed
-        )
-        return {
-            False: material.questions(last, evaluation.load_targets(self.dataset, "next_item"), catalog),
-            True: material.questions(*of_cold, catalog, cold),
-        }
+        if not cold:
+            last = cases[cases[USER].isin(users)].groupby(USER).tail(chosen.n_cases).reset_index(drop=True)
+            return material.questions(last, evaluation.load_targets(self.dataset, "next_item"), catalog)
+        interactions, items = splits.load_interactions(self.dataset), self.cold[ITEM].to_numpy()
+        found = material.cold_cases(interactions, users, items, n=chosen.cold_cases, seed=self.seed)
+        return material.questions(*found, catalog, items)
 
     def part(self, name: str) -> Part:
         """What a part of the study plans."""
@@ -143,8 +146,9 @@ class Study:
 
     def measure(self, job: Job) -> None:
         """Fit a job's model, ask it, and write its lists; a model that cannot be had is noted."""
-        path, (asked, _) = self.path(job), self.questions[job.cold]
-        given = fitting.learning(job, dataset=self.dataset, cold=self.cold[ITEM].to_numpy(), seed=self.seed)
+        path, (asked, _) = self.path(job), self.questions(cold=job.cold)
+        cold = self.cold[ITEM].to_numpy() if job.cold else ()
+        given = fitting.learning(job, dataset=self.dataset, cold=cold, seed=self.seed)
         try:
             if job.model in self.settings.models:
                 lists = self._pretrained(job, given, asked, path.with_suffix(""))
@@ -180,7 +184,7 @@ class Study:
         """What of some jobs has been measured: means of :data:`tables.METRICS` by `among` and user."""
         for job in jobs:
             if job not in self._values and self.path(job).is_file():
-                asked, targets = self.questions[job.cold]
+                asked, targets = self.questions(cold=job.cold)
                 lists = pd.read_parquet(self.path(job))
                 scored = evaluation.score_lists(lists, asked, targets, load_catalog(self.dataset))
                 scored[AMONG] = asked[AMONG].to_numpy()
@@ -191,7 +195,7 @@ class Study:
         """Write the tables of a part from the pieces at hand."""
         values = self.values(part.jobs)
         reasons = {job: why for job in part.jobs if (why := self.why_not(job))}
-        asked, _ = self.questions[name == "b"]
+        asked, _ = self.questions(cold=name == "b")
         sizes = asked.groupby(AMONG)[CASE].size().to_dict()
         levels = tables.levels(part.rows, values, reasons, n_cases=sizes, **self.intervals)
         tables.write(levels, tables.NAMES[name], self.dataset)
