@@ -46,7 +46,8 @@ def path_of(dataset: str, name: str) -> Path:
 def read(dataset: str, name: str) -> pd.DataFrame:
     """A table; empty where nothing has been measured yet."""
     path = path_of(dataset, name)
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    table = pd.read_csv(path, dtype={"remark": str}) if path.is_file() else pd.DataFrame()
+    return table.fillna({"remark": ""}) if "remark" in table else table
 
 
 def write(table: pd.DataFrame, name: str, dataset: str) -> None:
@@ -173,7 +174,7 @@ def flatten(dataset: str) -> dict[str, float]:
         if table.empty:
             continue
         labels = list(table.columns[: list(table.columns).index("metric")])
-        for row in table[table["value"].notna()].to_dict("records"):
+        for _, row in table[table["value"].notna()].iterrows():
             key = "/".join([STUDY, name, *(str(row[one]) for one in labels), row["metric"]])
             flat |= evaluation.with_interval(key.replace(" ", "_").replace(",", ""), row)
     return {key: value for key, value in flat.items() if np.isfinite(value)}

@@ -69,7 +69,7 @@ def wide(table: pd.DataFrame, *, rows: list[str], columns: str, metric: str = ME
         rows: columns that name a row. columns: the column that names a column.
     """
     one = table[table["metric"] == metric].assign(system=lambda frame: frame["system"].map(label))
-    found = zip(one["value"], one["low"], one["high"], one["remark"].fillna(""), strict=True)
+    found = zip(one["value"], one["low"], one["high"], one["remark"], strict=True)
     cells = [why if pd.isna(value) else with_interval(value, *ends) for value, *ends, why in found]
     shown = one.assign(cell=cells).pivot(index=rows, columns=columns, values="cell")
     order = one[rows].drop_duplicates().apply(tuple, axis=1) if len(rows) > 1 else one[rows[0]].unique()
@@ -103,11 +103,8 @@ def reading(part: str, dataset: str) -> list[str]:
 def not_run(part: str, dataset: str) -> list[str]:
     """Why rows of a part have no number, one sentence a reason; empty where all have one."""
     table = tables.read(dataset, tables.NAMES[part])
-    if table.empty:
-        return []
-    missing = table[(table["metric"] == METRIC) & table["value"].isna()]
-    grouped = missing.assign(words=missing["system"].map(label) + ", " + missing["share"].map(tuning))
-    return [
-        f"{remark}: {'; '.join(dict.fromkeys(rows['words']))}"
-        for remark, rows in grouped.groupby("remark", sort=False)
-    ]
+    said: dict[str, list[str]] = {}
+    for row in table.to_dict("records"):
+        if row["remark"] and pd.isna(row["value"]):
+            said.setdefault(row["remark"], []).append(f"{label(row['system'])}, {tuning(row['share'])}")
+    return [f"{remark}: {'; '.join(dict.fromkeys(names))}." for remark, names in said.items()]
