@@ -52,7 +52,7 @@ def test_items_are_taken_out_and_one_that_is_left_is_named():
     kept = material.without(HISTORIES, [6])
     assert {user: list(history) for user, history in kept.items()} == {1: [5, 7], 3: [7, 5]}
     material.check_taken_out(kept, [6])
-    with pytest.raises(StudyError, match="item 6 is cold, and stands in the history of user 1"):
+    with pytest.raises(StudyError, match="item 6 is cold, and stands among the items of 1"):
         material.check_taken_out(HISTORIES, [6])
     assert material.without(HISTORIES, []).keys() == HISTORIES.keys()
 
@@ -138,8 +138,17 @@ def test_a_job_with_a_cold_item_left_in_what_it_learns_from_does_not_start(tiny,
     # A job without cold items learns from all of them.
     everything = fitting.learning(Job("ease"), **(asking | {"cold": ()})).train
     assert np.isin(np.concatenate(list(everything.values())), cold).any()
-    monkeypatch.setattr(material, "without", lambda histories, items: dict(histories))
-    with pytest.raises(StudyError, match="is cold, and stands in the history"):
+    with monkeypatch.context() as patched:
+        patched.setattr(material, "without", lambda histories, items: dict(histories))
+        with pytest.raises(StudyError, match="is cold, and stands among the items of"):
+            fitting.learning(Job("ease", 0.5, cold=True), **asking)
+    # Everything taken out, but the target of a case that stops training left in.
+    cases, targets = material.validation("ml-100k", cold)
+    spoilt = targets.where(
+        targets.index != cases[CASE].iloc[0], pd.Series([[cold[0]]] * len(targets), targets.index)
+    )
+    monkeypatch.setattr(material, "validation", lambda dataset, cold: (cases, spoilt))
+    with pytest.raises(StudyError, match=f"stands among the items of {cases[CASE].iloc[0]}"):
         fitting.learning(Job("ease", 0.5, cold=True), **asking)
 
 

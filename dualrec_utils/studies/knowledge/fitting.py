@@ -10,7 +10,7 @@ import pandas as pd
 
 from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.catalog import Catalog, load_catalog
-from dualrec_utils.core.config import HISTORY, USER
+from dualrec_utils.core.config import CASE, HISTORY, USER
 from dualrec_utils.models import baselines
 from dualrec_utils.models.baselines import experiment
 from dualrec_utils.pipeline.schemas import Params
@@ -66,12 +66,13 @@ def learning(job: Job, *, dataset: str, cold: Collection[int], seed: int) -> Lea
     if job.share:
         train = material.share_of(train, job.share, seed=seed, draw=job.draw)
     train, validation = material.without(train, cold), material.without(validation, cold)
-    checked = material.validation(dataset, cold)
-    for histories in (train, validation, dict(enumerate(checked[0][HISTORY]))):
-        material.check_taken_out(histories, cold)
+    cases, targets = material.validation(dataset, cold)
+    answers = {case: np.array(targets[case]) for case in cases[CASE]}
+    for known in (train, validation, dict(zip(cases[CASE], cases[HISTORY], strict=True)), answers):
+        material.check_taken_out(known, cold)
     if job.meaningless:
         catalog = material.meaningless(catalog, seed=seed)
-    return Learning(catalog, train, validation, checked, cold)
+    return Learning(catalog, train, validation, (cases, targets), cold)
 
 
 def passes(n: int, share: float) -> int:

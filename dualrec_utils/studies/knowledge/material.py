@@ -84,15 +84,18 @@ def without(histories: Mapping[int, np.ndarray], items: Collection[int]) -> Hist
     return {user: history for user, history in kept.items() if len(history)}
 
 
-def check_taken_out(histories: Mapping[int, np.ndarray], cold: Collection[int]) -> None:
+def check_taken_out(known: Mapping[int | str, np.ndarray], cold: Collection[int]) -> None:
     """Prove, before a model learns, that none of the cold items is among what it learns from.
 
+    Args:
+        known: user or case -> items.
+
     Raises:
-        StudyError: naming the first user and item.
+        StudyError: naming the first user or case, and the item.
     """
-    for user, history in histories.items():
-        if len(left := np.intersect1d(history, list(cold))):
-            raise StudyError(f"leak: item {left[0]} is cold, and stands in the history of user {user}")
+    for name, items in known.items():
+        if len(left := np.intersect1d(items, list(cold))):
+            raise StudyError(f"leak: item {left[0]} is cold, and stands among the items of {name}")
 
 
 def cold_cases(
