@@ -10,9 +10,12 @@ import pytest
 
 from dualrec_utils.core import config
 from dualrec_utils.pipeline import params, schemas, stages
+from dualrec_utils.studies.knowledge import settings as knowledge
 from dualrec_utils.studies.questions import settings as questions
 
 PATHS = sorted(config.NOTEBOOKS.glob("*.ipynb"))
+# Notebooks of studies outside the pipeline -> where their settings come from.
+OF_STUDIES = {study.NOTEBOOK: study.settings for study in (knowledge, questions)}
 NUMBERED = [path for path in PATHS if path.name[:2].isdigit()]
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 LONGEST_CELL = 20
@@ -83,8 +86,8 @@ def test_it_opens_with_its_number_question_and_sources(path):
 
 def settings_of(path):
     """Names that a notebook's settings have: those of its section, and of section `intervals`."""
-    if path.name == questions.NOTEBOOK:
-        section = questions.settings()
+    if path.name in OF_STUDIES:
+        section = OF_STUDIES[path.name]()
     else:
         section = params.section(path.stem[3:], config.PACKAGE_ROOT / "params.yaml")
     return set(section)
@@ -134,7 +137,7 @@ def test_no_title_of_a_catalog_is_typed(path):
 
 @numbered
 def test_what_it_calls_exists_and_takes_what_it_is_given(path):
-    """Notebook 09, unlike the others, is run by no test of the pipeline."""
+    """Those of studies, unlike the others, are run by no test of the pipeline."""
     names = {}
     for tree in trees(path):
         imports = [node for node in tree.body if is_import(node)]
@@ -218,7 +221,7 @@ def test_no_function_is_defined_twice():
 
 
 def test_every_numbered_notebook_is_a_stage_or_that_of_an_optional_study():
-    known = {stage.notebook for stage in stages.STAGES} | {questions.NOTEBOOK}
+    known = {stage.notebook for stage in stages.STAGES} | set(OF_STUDIES)
     assert {path.name for path in NUMBERED} <= known
 
 

@@ -10,6 +10,7 @@ from dualrec_utils import __main__ as command
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import params, schemas, stages
+from dualrec_utils.studies.knowledge import settings as knowledge
 from dualrec_utils.studies.leave_one_out import run as leave_one_out_run, tables as leave_one_out_tables
 from dualrec_utils.studies.nir import experiment as nir_experiment
 from dualrec_utils.studies.peers import recbole as peers
@@ -73,6 +74,7 @@ READERS = {
     "nir": lambda path, _: nir_experiment.read_settings(path),
     "peers": lambda path, _: peers.read_settings(path),
     "questions": read_questions,
+    "knowledge": lambda path, _: knowledge.read_settings("ml-100k", path),
 }
 
 

@@ -1,0 +1,1 @@
+"""When does what a language model has read help? Notebook 10."""

@@ -1,0 +1,280 @@
+"""`dualrec study knowledge [a|b|c|notebook]`: when does what a language model has read help?
+
+Three experiments, each a table in `reports/studies/knowledge/<dataset>/` with its differences beside it:
+
+- `a`, little data: models trained on shares of the training users, `little_data`;
+- `b`, cold items: items that no model has learnt from, `cold`, and what they are, `cold_drawn`; beside them
+  hit rates of the run's own lists by the number of training ratings of the target, `by_ratings`;
+- `c`, knowledge against form: the same weights, random weights, meaningless titles, `form`.
+
+Every list is made for the same test users and cases (`next_item`, items seen left out), those of language
+models by catalog decoding. The lists of each job (:mod:`plan`) are a piece under
+`data/<dataset>/checkpoints/knowledge/`, an adapter in training another: a stopped run goes on where it
+stopped. A table is written anew after each piece. At the end notebook 10 is run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from dualrec_utils.analysis import breakdowns
+from dualrec_utils.core import closure, config, evaluation, files, predictions, splits
+from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.config import CASE, ITEM, SPLIT, TITLE, USER
+from dualrec_utils.core.errors import StudyError, first_line
+from dualrec_utils.core.predictions import Scope
+from dualrec_utils.datasets import weights
+from dualrec_utils.models.baselines.base import Diverged
+from dualrec_utils.pipeline import params, profiles, stages
+from dualrec_utils.pipeline.notebook import RUN_BY_PIPELINE
+from dualrec_utils.studies import fits
+from dualrec_utils.studies.fits import LSTM, MOVIELM
+from dualrec_utils.studies.knowledge import fitting, material, plan, tables
+from dualrec_utils.studies.knowledge.material import AMONG
+from dualrec_utils.studies.knowledge.plan import Job, Part
+from dualrec_utils.studies.knowledge.settings import NOTEBOOK, STUDY, pieces_dir, read_settings
+
+# Files of the study, and modules, that decide what a piece holds.
+_CODE = [Path(__file__).with_name(f"{name}.py") for name in ("fitting", "material", "text_alone", "tuning")]
+_LANGUAGE = "\n".join(
+    f"import dualrec_utils.models.{name}" for name in ("language.constrained", "finetuning.training")
+)
+
+
+class Study:
+    """The study on the run in whose folder it was started.
+
+    Attributes:
+        whole, settings: parameters of the run, and the study's own.
+        failed: job or model -> why it could not be run, as it was found out.
+
+    Raises:
+        StudyError: in a trial or another seed of a run.
+    """
+
+    def __init__(self) -> None:
+        self.whole = params.load()
+        if self.whole.trial or profiles.SEED_MARK in config.ROOT.name:
+            raise StudyError(
+                f"{config.ROOT} is a trial or another seed: its tables would replace those of the run"
+            )
+        self.dataset, self.seed = self.whole.dataset, self.whole.seed
+        self.settings = read_settings(self.dataset)
+        self.intervals = {"seed": self.seed} | self.whole.intervals.model_dump(exclude={"n_permutations"})
+        self.failed: dict[Job | str, str] = {}
+        self._gpu = "gpu" in stages.machine()
+        self._keys: dict[tuple[str, bool], str] = {}
+        self._asked: dict[bool, material.Asked] = {}
+        self._values: dict[Job, pd.DataFrame] = {}
+
+    @cached_property
+    def cold(self) -> pd.DataFrame:
+        """The cold items, as :func:`material.draw_cold` gives them, with `n_training_ratings`."""
+        interactions, sides = splits.load_interactions(self.dataset), splits.load_splits(self.dataset)
+        by_test_users = interactions[USER].map(sides.set_index(USER)[SPLIT]) == "test"
+        counts, _ = breakdowns.training_counts(self.dataset)
+        settings = {"n": self.settings.n_cold, "least": self.settings.least_ratings, "seed": self.seed}
+        rated = interactions.loc[by_test_users, ITEM].value_counts()
+        drawn = material.draw_cold(rated, breakdowns.popularity_classes(counts), **settings)
+        return drawn.assign(n_training_ratings=drawn[ITEM].map(counts))
+
+    def questions(self, *, cold: bool) -> material.Asked:
+        """The questions and their targets: the last cases of the drawn users, or those of cold items."""
+        if cold not in self._asked:
+            self._asked[cold] = self._ask(cold)
+        return self._asked[cold]
+
+    def _ask(self, cold: bool) -> material.Asked:
+        chosen, catalog = self.settings, load_catalog(self.dataset)
+        cases = predictions.load_cases(Scope(self.dataset, STUDY, "next_item", "test"))
+        users = material.drawn_users(cases[USER], n=chosen.n_users, seed=self.seed)
+        if not cold:
+            last = cases[cases[USER].isin(users)].groupby(USER).tail(chosen.n_cases).reset_index(drop=True)
+            return material.questions(last, evaluation.load_targets(self.dataset, "next_item"), catalog)
+        interactions, items = splits.load_interactions(self.dataset), self.cold[ITEM].to_numpy()
+        found = material.cold_cases(interactions, users, items, n=chosen.cold_cases, seed=self.seed)
+        return material.questions(*found, catalog, items)
+
+    def part(self, name: str) -> Part:
+        """What a part of the study plans."""
+        return plan.PARTS[name](self.settings, 1.0 if self._gpu else self.settings.cpu_share)
+
+    def why_not(self, job: Job) -> str:
+        """Why a job cannot be run here; empty where it can."""
+        chosen = self.settings
+        if job.model not in chosen.models:
+            known = job.model in fitting.OWN or fitting.baseline_settings(job.model, self.whole) is not None
+            return self.failed.get(job, "" if known else "baselines.models of params.yaml lacks it")
+        if job.share > chosen.cpu_share and not self._gpu:
+            return f"needs a GPU; without one it is tuned on at most {chosen.cpu_share:.0%} of the users"
+        return self.failed.get(job.model, "")
+
+    def path(self, job: Job) -> Path:
+        """Where a job's lists lie: in another folder once settings, data or code have changed."""
+        key = (job.model, job.cold)
+        if key not in self._keys:
+            self._keys[key] = self._digest(*key)
+        return pieces_dir(self.dataset) / self._keys[key] / f"{job.name}.parquet"
+
+    def _digest(self, model: str, cold: bool) -> str:
+        whole, chosen, code = self.whole, self.settings, list(_CODE)
+        name = MOVIELM if model in chosen.models else fitting.baseline_of(model)
+        if name == MOVIELM:
+            code += [config.PACKAGE_ROOT / path for path in closure.closure(_LANGUAGE, by_name=False)]
+        if model in chosen.models:
+            entry = chosen.models[model]
+            about = {"entry": entry.model_dump(), "n_history": whole.zero_shot_llm.n_history}
+            about |= {"file": weights.MODELS[entry.model].sha256} if entry.model in weights.MODELS else {}
+            about |= whole.lora_finetuning.model_dump(include={"rank", "alpha", "dropout", "precision"})
+            about |= chosen.model_dump(include={"n_learned", "n_epochs", "batch_size", "learning_rate"})
+        elif name == MOVIELM:
+            about = {"n_history": whole.zero_shot_llm.n_history, **whole.movielm.model_dump()}
+        elif name == LSTM:
+            about = {"sbert": whole.rerank_ablation.sbert, **whole.lstm.model_dump()}
+        else:
+            about = fitting.baseline_settings(model, whole)
+        kinds = {"n_cold", "least_ratings", "cold_cases"} if cold else {"n_cases"}
+        asked = [chosen.model_dump(include={"n_users", *kinds}), whole.data.model_dump(), self.seed]
+        return fits.digest(name, [model, about, *asked], dataset=self.dataset, study=code)
+
+    def measure(self, job: Job) -> None:
+        """Fit a job's model, ask it, and write its lists; a model that cannot be had is noted."""
+        path, (asked, _) = self.path(job), self.questions(cold=job.cold)
+        cold = self.cold[ITEM].to_numpy() if job.cold else ()
+        given = fitting.learning(job, dataset=self.dataset, cold=cold, seed=self.seed)
+        try:
+            if job.model in self.settings.models:
+                lists = self._pretrained(job, given, asked, path.with_suffix(""))
+            else:
+                lists = fitting.fitted(job, given, self.whole)(asked)
+        except Diverged as error:
+            self.failed[job] = first_line(error)
+            return
+        if lists is not None:
+            predictions.check(lists, asked, given.catalog.ids)
+            files.write_parquet(lists, path)
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+
+    def _pretrained(
+        self, job: Job, given: fitting.Learning, asked: pd.DataFrame, folder: Path
+    ) -> pd.DataFrame | None:
+        # Only these models need transformers.
+        from dualrec_utils.studies.knowledge import tuning
+
+        try:
+            model, tokenizer = tuning.opened(job, self.settings.models[job.model], dataset=self.dataset)
+        except StudyError as error:
+            self.failed[job.model] = first_line(error)
+            return None
+        sizes = {"n_history": self.whole.zero_shot_llm.n_history}
+        if job.share:
+            teaching = {"settings": self.settings, "section": self.whole.lora_finetuning}
+            model = tuning.tuned(job, model, tokenizer, given, dataset=self.dataset, **teaching, **sizes)
+        about = {"seed": job.draw, "label": job.name, "folder": folder}
+        return tuning.ranked(model, tokenizer, asked, given.catalog, **about, **sizes)
+
+    def values(self, jobs: Sequence[Job]) -> dict[Job, pd.DataFrame]:
+        """What of some jobs has been measured: means of :data:`tables.METRICS` by `among` and user."""
+        for job in jobs:
+            if job not in self._values and self.path(job).is_file():
+                asked, targets = self.questions(cold=job.cold)
+                lists = pd.read_parquet(self.path(job))
+                scored = evaluation.score_lists(lists, asked, targets, load_catalog(self.dataset))
+                scored[AMONG] = asked[AMONG].to_numpy()
+                self._values[job] = scored.groupby([AMONG, USER])[list(tables.METRICS)].mean()
+        return {job: self._values[job] for job in jobs if job in self._values}
+
+    def tabulate(self, name: str, part: Part) -> None:
+        """Write the tables of a part from the pieces at hand."""
+        values = self.values(part.jobs)
+        reasons = {job: why for job in part.jobs if (why := self.why_not(job))}
+        asked, _ = self.questions(cold=name == "b")
+        sizes = asked.groupby(AMONG)[CASE].size().to_dict()
+        levels = tables.levels(part.rows, values, reasons, n_cases=sizes, **self.intervals)
+        tables.write(levels, tables.NAMES[name], self.dataset)
+        gains = tables.differences(part.pairs, values, **self.intervals)
+        tables.write(gains, tables.DIFFERENCES[name], self.dataset)
+
+    def check_kept(self, name: str, part: Part) -> None:
+        """Refuse to replace numbers that this machine cannot make again.
+
+        Raises:
+            StudyError: naming them, and what to do.
+        """
+        before = tables.read(self.dataset, tables.NAMES[name])
+        if before.empty:
+            return
+        lost = {
+            tuple(key)
+            for key in before.dropna(subset=["value"])[list(part.rows[0].labels)].astype(str).to_numpy()
+        }
+        for row in part.rows:
+            if all(self.path(job).is_file() or not self.why_not(job) for job in row.jobs):
+                lost.discard(tuple(map(str, row.labels.values())))
+        if lost:
+            raise StudyError(
+                f"{tables.path_of(self.dataset, tables.NAMES[name])} has numbers of"
+                f" {', '.join(map(' '.join, sorted(lost)))}, which would be lost: with these settings, or"
+                " without a GPU, they cannot be made again. Move the file away to go on without them"
+            )
+
+    def run(self, name: str) -> None:
+        """Run a part of :data:`plan.PARTS`; what is there already is not made again."""
+        part = self.part(name)
+        self.check_kept(name, part)
+        if name == "b":
+            names = load_catalog(self.dataset).names
+            drawn = self.cold.assign(**{TITLE: self.cold[ITEM].map(names)})
+            tables.write(drawn, tables.DRAWN, self.dataset)
+            by_ratings = tables.by_ratings(self.dataset, **self.intervals)
+            tables.write(by_ratings, tables.BY_RATINGS, self.dataset)
+        # What takes minutes before what takes hours, and one draw of all before the next.
+        for job in sorted(part.jobs, key=lambda job: (job.model in self.settings.models, job.draw)):
+            if not (self.why_not(job) or self.path(job).is_file()):
+                print(f"knowledge: {name}: {job.name}", flush=True)
+                self.measure(job)
+                if why := self.why_not(job):
+                    print(f"knowledge: {job.model} is not run: {why}", flush=True)
+                self.tabulate(name, part)
+        self.tabulate(name, part)
+
+
+def run_all(parts: Sequence[str] = ()) -> int:
+    """Run the named parts, by default all and then the notebook.
+
+    Raises:
+        StudyError: for a part that the study does not have, and as :class:`Study`.
+    """
+    known = [*plan.PARTS, "notebook"]
+    if unknown := [name for name in parts if name not in known]:
+        raise StudyError(f"the study has no part {unknown[0]!r}; it has {', '.join(known)}")
+    study, status = Study(), 0
+    for name in parts or known:
+        if name in plan.PARTS:
+            study.run(name)
+        else:
+            status = _run_notebook()
+    return status
+
+
+def _run_notebook() -> int:
+    """Run notebook 10 and print where its page lies; 1 when a cell fails, after printing which."""
+    # Papermill takes a second to import.
+    from dualrec_utils.pipeline import notebooks
+
+    os.environ.update(stages.ENVIRONMENT | {RUN_BY_PIPELINE: STUDY})
+    page = config.NOTEBOOK_REPORTS / f"{Path(NOTEBOOK).stem}.html"
+    try:
+        notebooks.run(config.NOTEBOOKS / NOTEBOOK, page=page, cwd=config.ROOT)
+    except notebooks.NotebookFailed as error:
+        print(f"dualrec: {STUDY}: {error}", file=sys.stderr)
+        return 1
+    print(page)
+    return 0

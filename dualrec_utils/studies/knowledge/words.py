@@ -1,0 +1,110 @@
+"""What the study found in words, every number from its tables."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dualrec_utils.show.tables import with_interval
+from dualrec_utils.studies.knowledge import tables
+from dualrec_utils.studies.knowledge.material import AMONG, COLD
+from dualrec_utils.studies.knowledge.tables import label
+
+NOT_MEASURED = "Not measured yet: `make knowledge`."
+METRIC = "ndcg@10"
+
+
+def tuning(share: float) -> str:
+    """What a model has learnt from, by the share of the training users."""
+    return f"after {share:.0%} of the training users" if share else "not tuned"
+
+
+def row_names(table: pd.DataFrame) -> pd.Series:
+    """Systems in words, with what they have learnt from where it is not all training users."""
+    names = table["system"].map(label)
+    return names.where(table["share"] == 1, names + ", " + table["share"].map(tuning))
+
+
+def points(row: pd.Series) -> str:
+    """A difference in points with its interval: `+1.2 points [+0.3, +2.1]`."""
+    return f"{100 * row['value']:+.1f} points [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+
+
+def compared(rows: pd.DataFrame) -> str:
+    """Differences of one system to others: ahead of whom, behind whom, and whom neither is shown of.
+
+    Args:
+        rows: `minus`, `value`, `low`, `high`.
+    """
+    sides = {
+        "ahead of": rows["low"] > 0,
+        "behind": rows["high"] < 0,
+        "no difference shown to": (rows["low"] <= 0) & (rows["high"] >= 0),
+    }
+    parts = []
+    for words, chosen in sides.items():
+        if chosen.any():
+            named = [f"{label(row['minus'])} ({points(row)})" for _, row in rows[chosen].iterrows()]
+            parts.append(f"{words} {', '.join(named)}")
+    return "; ".join(parts)
+
+
+def caption(table: pd.DataFrame, *, dataset: str, confidence: float) -> str:
+    """What stands below a figure: data, protocol, n, interval.
+
+    Args:
+        table: `n_cases` and `n_users`, of rows that were measured at least.
+    """
+    n_cases, n_users = (int(table[name].max()) for name in ("n_cases", "n_users"))
+    return (
+        f"{dataset}, next_item, {n_cases:,} cases of {n_users} test users, seen items left out;"
+        f" {confidence:.0%} intervals over users, and over draws where there are several"
+    )
+
+
+def wide(table: pd.DataFrame, *, rows: list[str], columns: str, metric: str = METRIC) -> pd.DataFrame:
+    """A table to be read: a value with its interval a cell, or why there is none.
+
+    Args:
+        table: one of :data:`tables.NAMES`.
+        rows: columns that name a row. columns: the column that names a column.
+    """
+    one = table[table["metric"] == metric].assign(system=lambda frame: frame["system"].map(label))
+    found = zip(one["value"], one["low"], one["high"], one["remark"], strict=True)
+    cells = [why if pd.isna(value) else with_interval(value, *ends) for value, *ends, why in found]
+    shown = one.assign(cell=cells).pivot(index=rows, columns=columns, values="cell")
+    order = one[rows].drop_duplicates().apply(tuple, axis=1) if len(rows) > 1 else one[rows[0]].unique()
+    return shown.loc[list(order), list(one[columns].unique())].fillna("")
+
+
+def reading(part: str, dataset: str) -> list[str]:
+    """Sentences on the differences of a part, one for each row that others are held against.
+
+    Args:
+        part: `a`, `b` or `c`.
+
+    Returns:
+        :data:`NOT_MEASURED` where there is none.
+    """
+    table = tables.read(dataset, tables.DIFFERENCES[part])
+    if table.empty:
+        return [NOT_MEASURED]
+    table = table[table["metric"] == METRIC]
+    labels = list(table.columns[: list(table.columns).index("minus")])
+    sentences = []
+    for key, rows in table.groupby(labels, sort=False):
+        known = dict(zip(labels, key, strict=True))
+        words = tuning(known["share"])
+        if part == "b":
+            words += ", among cold items alone" if known[AMONG] == COLD else ", in the whole catalog"
+        sentences.append(f"**{label(known['system'])}, {words}:** {compared(rows)}.")
+    return sentences
+
+
+def not_run(part: str, dataset: str) -> list[str]:
+    """Why rows of a part have no number, one sentence a reason; empty where all have one."""
+    table = tables.read(dataset, tables.NAMES[part])
+    said: dict[str, list[str]] = {}
+    for row in table.to_dict("records"):
+        if row["remark"] and pd.isna(row["value"]):
+            said.setdefault(row["remark"], []).append(f"{label(row['system'])}, {tuning(row['share'])}")
+    return [f"{remark}: {'; '.join(dict.fromkeys(names))}." for remark, names in said.items()]

@@ -1,0 +1,241 @@
+"""When does knowledge help: what is drawn, taken out, asked and tabulated, by hand and on toy data."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, strategies as st
+from toy_catalog import catalog_of
+
+from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, SECOND, TITLE, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.studies.knowledge import (
+    fitting,
+    material,
+    plan,
+    settings as study_settings,
+    tables,
+    words,
+)
+from dualrec_utils.studies.knowledge.material import AMONG, CATALOG, COLD, HIDDEN, STRATUM
+from dualrec_utils.studies.knowledge.plan import Job, Row
+
+INTERVALS = {"seed": 1, "n_bootstrap": 200, "confidence": 0.95}
+HISTORIES = {1: np.array([5, 6, 7]), 2: np.array([6]), 3: np.array([7, 5])}
+
+
+def test_cold_items_are_drawn_from_the_classes_in_turn():
+    strata = pd.Series(["head"] * 4 + ["middle"] * 4 + ["tail"] * 4, index=range(1, 13))
+    # Two of the head, three of the middle and one of the tail have three ratings.
+    counts = pd.Series({1: 9, 2: 3, 3: 2, 5: 3, 6: 4, 7: 8, 9: 5, 10: 2, 11: 1})
+    drawn = material.draw_cold(counts, strata, n=5, least=3, seed=0)
+    assert drawn[STRATUM].value_counts().to_dict() == {"head": 2, "middle": 2, "tail": 1}
+    assert set(drawn.loc[drawn[STRATUM] == "head", ITEM]) == {1, 2}
+    assert drawn[ITEM].is_monotonic_increasing and set(drawn[ITEM]) <= {1, 2, 5, 6, 7, 9}
+    assert drawn.set_index(ITEM)["n_test_ratings"].to_dict() == {i: counts[i] for i in drawn[ITEM]}
+    # Two of three in the middle, another seed another pair.
+    middle = [
+        frozenset(found.loc[found[STRATUM] == "middle", ITEM])
+        for found in (material.draw_cold(counts, strata, n=5, least=3, seed=seed) for seed in range(9))
+    ]
+    assert len(set(middle)) > 1 and all(len(pair) == 2 for pair in middle)
+    # No more than there are, and half of the catalog at most.
+    assert len(material.draw_cold(counts, strata, n=100, least=3, seed=0)) == 6
+    assert len(material.draw_cold(strata.map(lambda _: 9), strata, n=100, least=3, seed=0)) == 6
+    with pytest.raises(StudyError, match="no item has 10 ratings by test users, the most is 9"):
+        material.draw_cold(counts, strata, n=5, least=10, seed=0)
+
+
+def test_items_are_taken_out_and_one_that_is_left_is_named():
+    kept = material.without(HISTORIES, [6])
+    assert {user: list(history) for user, history in kept.items()} == {1: [5, 7], 3: [7, 5]}
+    material.check_taken_out(kept, [6])
+    with pytest.raises(StudyError, match="item 6 is cold, and stands among the items of 1"):
+        material.check_taken_out(HISTORIES, [6])
+    assert material.without(HISTORIES, []).keys() == HISTORIES.keys()
+
+
+def test_a_share_of_the_users_lies_within_the_larger_ones():
+    histories = {user: np.array([user]) for user in range(1, 41)}
+    by_share = [material.share_of(histories, share, seed=3, draw=0) for share in (0.001, 0.05, 0.2, 1.0)]
+    assert [len(found) for found in by_share] == [1, 2, 8, 40]
+    for small, large in itertools.pairwise(by_share):
+        assert small.keys() <= large.keys()
+    assert by_share[2].keys() != material.share_of(histories, 0.2, seed=3, draw=1).keys()
+    assert list(by_share[3]) == list(histories)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=12),
+    st.integers(1, 5),
+    st.integers(0, 3),
+)
+def test_a_cold_case_shows_earlier_seconds_alone(rows, n, seed):
+    rows = sorted(rows)
+    # Seconds without gaps, as the run counts them; a cold item has an odd id.
+    seconds = pd.Series([second for second, _ in rows]).rank(method="dense").astype(int) - 1
+    items = [2 * place + cold for place, (_, cold) in enumerate(rows)]
+    frame = pd.DataFrame({USER: 7, ITEM: items, SECOND: seconds})
+    cold = [item for item in items if item % 2]
+    cases, targets = material.cold_cases(frame, [7], cold, n=n, seed=seed)
+    possible = frame[frame[ITEM].isin(cold) & (frame[SECOND] > 0)]
+    assert len(cases) == min(n, len(possible)) and cases[CASE].is_unique
+    for case, history in zip(cases[CASE], cases[HISTORY], strict=True):
+        (target,) = targets[case]
+        assert target in set(possible[ITEM])
+        at = frame.set_index(ITEM)[SECOND][target]
+        assert list(history) == frame.loc[frame[SECOND] < at, ITEM].tolist()
+    assert material.cold_cases(frame, [8], cold, n=n, seed=seed)[0].empty
+
+
+def test_a_case_is_asked_in_the_catalog_and_among_cold_items_alone():
+    cases = pd.DataFrame({CASE: ["x"], USER: [1], HISTORY: [np.array([1, 4])]})
+    asked, targets = material.questions(cases, pd.Series({"x": [2]}), catalog_of([1, 2, 3, 4]), [2, 4])
+    assert asked[AMONG].tolist() == [CATALOG, COLD]
+    # 4 is cold and was seen.
+    assert [list(hidden) for hidden in asked[HIDDEN]] == [[1, 4], [1, 3, 4]]
+    assert [targets[case] for case in asked[CASE]] == [[2], [2]]
+    asked, _ = material.questions(cases, pd.Series({"x": [2]}), catalog_of([1, 2, 3, 4]))
+    assert asked[AMONG].tolist() == [CATALOG]
+
+
+@given(
+    st.lists(st.text("abc xyz", min_size=1).filter(str.strip), min_size=1, unique=True), st.integers(0, 9)
+)
+def test_meaningless_names_are_new_apart_and_of_as_many_words(titles, seed):
+    catalog = catalog_of(range(len(titles)), titles=titles, years=[1990] * len(titles))
+    other = material.meaningless(catalog, seed=seed)
+    named, known = other.items[TITLE], {word for title in titles for word in title.split()}
+    assert [len(title.split()) for title in named] == [len(title.split()) for title in titles]
+    new = [word.lower() for title in named for word in title.split()]
+    assert len(set(new)) == len(new) and not set(new) & known
+    assert list(other.ids) == list(catalog.ids) and (other.items["year"] == catalog.items["year"]).all()
+    assert other.categories == catalog.categories
+    assert named.tolist() == material.meaningless(catalog, seed=seed).items[TITLE].tolist()
+
+
+def test_validation_without_cold_items(tiny):
+    cases, targets = material.validation("ml-100k")
+    item = targets[cases[CASE]].str[0].value_counts().index[0]
+    fewer, _ = material.validation("ml-100k", [item])
+    assert not any(item in history for history in fewer[HISTORY])
+    assert set(fewer[CASE]) == {
+        case
+        for case, history in zip(cases[CASE], cases[HISTORY], strict=True)
+        if targets[case][0] != item and set(history) - {item}
+    }
+    material.check_taken_out(dict(enumerate(fewer[HISTORY])), [item])
+
+
+def test_a_job_with_a_cold_item_left_in_what_it_learns_from_does_not_start(tiny, monkeypatch):
+    cold = load_catalog("ml-100k").ids[:5]
+    asking = {"dataset": "ml-100k", "cold": cold, "seed": 1}
+    given_ = fitting.learning(Job("ease", 0.5, cold=True), **asking)
+    assert len(given_.train) == 14 and set(given_.cold) == set(cold)
+    assert not np.isin(np.concatenate(list(given_.train.values())), cold).any()
+    # A job without cold items learns from all of them.
+    everything = fitting.learning(Job("ease"), **(asking | {"cold": ()})).train
+    assert np.isin(np.concatenate(list(everything.values())), cold).any()
+    with monkeypatch.context() as patched:
+        patched.setattr(material, "without", lambda histories, items: dict(histories))
+        with pytest.raises(StudyError, match="is cold, and stands among the items of"):
+            fitting.learning(Job("ease", 0.5, cold=True), **asking)
+    # Everything taken out, but the target of a case that stops training left in.
+    cases, targets = material.validation("ml-100k", cold)
+    spoilt = targets.where(
+        targets.index != cases[CASE].iloc[0], pd.Series([[cold[0]]] * len(targets), targets.index)
+    )
+    monkeypatch.setattr(material, "validation", lambda dataset, cold: (cases, spoilt))
+    with pytest.raises(StudyError, match=f"stands among the items of {cases[CASE].iloc[0]}"):
+        fitting.learning(Job("ease", 0.5, cold=True), **asking)
+
+
+def test_a_new_item_has_the_mean_of_its_nearest(monkeypatch):
+    monkeypatch.setattr(fitting, "_N_NEIGHBOURS", 2)
+    vectors = np.array([[1, 0], [0, 1], [0.8, 0.6], [0.6, 0.8], [-1, 0]])
+    scores = np.array([[7.0, 1.0, 2.0, 4.0, 9.0]])
+    # Column 0 is new: nearest are columns 2 and 3; then without column 3, which is new too.
+    assert fitting.by_neighbours(scores, vectors, np.array([0])).tolist() == [[3, 1, 2, 4, 9]]
+    assert fitting.by_neighbours(scores, vectors, np.array([0, 3])).tolist() == [[1.5, 1, 2, 1.5, 9]]
+    assert scores[0, 0] == 7
+
+
+def frame(values, among=CATALOG):
+    """Users 1, 2, ... with these values of NDCG@10."""
+    index = pd.MultiIndex.from_product([[among], range(1, len(values) + 1)], names=[AMONG, USER])
+    return pd.DataFrame({"ndcg@10": values, "hit_rate@10": 0.5}, index=index)
+
+
+def test_rows_are_means_over_draws_and_one_that_was_not_run_says_why():
+    a0, a1, b0, c0 = Job("a"), Job("a", draw=1), Job("b"), Job("c")
+    rows = [Row({"system": "a", "share": 1.0}, [a0, a1]), Row({"system": "b", "share": 1.0}, [b0])]
+    rows += [Row({"system": "c", "share": 1.0}, [c0])]
+    values = {a0: frame([0.0, 0.2]), a1: frame([0.4, 0.2]), b0: frame([0.1, 0.0])}
+    found = tables.levels(rows, values, {c0: "needs a GPU"}, n_cases={CATALOG: 4}, **INTERVALS)
+    one = found[found["metric"] == "ndcg@10"].set_index("system")
+    assert one.loc["a", ["value", "n_users", "n_seeds", "n_cases"]].tolist() == pytest.approx(
+        [0.2, 2, 2, 4]
+    )
+    assert one["remark"].tolist() == ["", "", "not run: needs a GPU"] and np.isnan(one.loc["c", "value"])
+    pairs = [(rows[1], rows[0]), (rows[0], rows[2])]
+    gains = tables.differences(pairs, values, **INTERVALS)
+    # Draw 0 alone is common: users 0.1 - 0.0 and 0.0 - 0.2.
+    assert gains["minus"].tolist() == ["a", "a"] and gains["value"].iloc[0] == pytest.approx(-0.05)
+    assert gains["n_seeds"].tolist() == [1, 1]
+    partly = tables.levels(rows[:1], {a0: frame([0.0, 0.2])}, {}, n_cases={CATALOG: 4}, **INTERVALS)
+    assert partly["remark"].tolist() == ["1 of 2 draws"] * 2
+    nothing = tables.levels(rows[:1], {}, {}, n_cases={CATALOG: 4}, **INTERVALS)
+    assert nothing["remark"].tolist() == [tables.NOT_YET] * 2 and nothing["value"].isna().all()
+
+
+def test_cases_are_grouped_by_the_training_ratings_of_their_target():
+    counts = pd.Series([0, 3, 8, 8, 9, 20, 30, 31, 50, 90], index=list("abcdefghij"))
+    groups = tables.rating_groups(counts)
+    assert groups.groupby("group", sort=False)[CASE].agg(list).to_dict() == {
+        "0 to 3": ["a", "b"],
+        "8 to 8": ["c", "d"],
+        "9 to 20": ["e", "f"],
+        "30 to 31": ["g", "h"],
+        "50 to 90": ["i", "j"],
+    }
+    # Where a value is too frequent for groups of like size, there are fewer.
+    assert tables.rating_groups(pd.Series([1] * 9 + [5], index=list("abcdefghij")))["group"].nunique() <= 2
+
+
+def test_what_is_ahead_and_what_behind_in_words():
+    rows = pd.DataFrame({"minus": ["x", "y", "z"], "value": [0.02, -0.03, 0.01]})
+    rows = rows.assign(low=[0.01, -0.05, -0.01], high=[0.03, -0.01, 0.03])
+    told = words.compared(rows)
+    assert told.index("ahead of x") < told.index("behind y") < told.index("no difference shown to z")
+    assert "+2.0 points [+1.0, +3.0]" in told
+
+
+def test_the_plan_pairs_what_is_compared_and_fits_nothing_twice():
+    chosen = study_settings.read_settings("ml-100k")
+    for name, part in ((name, make(chosen, 0.2)) for name, make in plan.PARTS.items()):
+        labels = [tuple(row.labels.values()) for row in part.rows]
+        assert len(set(labels)) == len(labels), name
+        assert len({job.name for job in part.jobs}) == len(part.jobs)
+        assert all(one in part.rows and other in part.rows for one, other in part.pairs)
+        assert all(job.cold == (name == "b") for job in part.jobs)
+    # Part c takes up what part a has fitted.
+    little, form = ({job.name for job in plan.PARTS[name](chosen, 0.2).jobs} for name in "ac")
+    assert {"qwen-0-0", "qwen-0.2-0", "movielm-0.2-0"} <= little & form
+
+
+def test_settings_that_cannot_be_used_are_named(tmp_path):
+    text = study_settings.PARAMS.read_text(encoding="utf-8")
+    assert study_settings.read_settings("ml-1m").n_cases == 1
+    for old, new, message in (
+        ("n_draws: 3", "n_draws: 0", "n_draws: Input should be greater"),
+        ("cpu_share: 0.2", "cpu_shares: 0.2", "cpu_shares: Extra inputs"),
+        ("backend: local, model: qwen", "backend: hosted, model: qwen", "qwen: only local models"),
+        ("default:", "defaults:", "must hold a mapping `default`"),
+    ):
+        assert old in text
+        path = tmp_path / "params.yaml"
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        with pytest.raises(StudyError, match=message):
+            study_settings.read_settings("ml-100k", path)

@@ -1,0 +1,285 @@
+"""The models of the study of knowledge, and all of it on toy data with a tiny pretrained model."""
+
+import ast
+import json
+import re
+
+import IPython.display
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_models import tiny_mistral, tiny_qwen2
+from toy_catalog import catalog_of
+
+from dualrec_utils.analysis import breakdowns
+from dualrec_utils.core import config, evaluation, files, predictions
+from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, USER
+from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.predictions import Scope
+from dualrec_utils.models.finetuning import examples
+from dualrec_utils.models.language import constrained, loading
+from dualrec_utils.pipeline import params, stages
+from dualrec_utils.studies.knowledge import (
+    material,
+    plan,
+    run as study,
+    settings as study_settings,
+    tables,
+    tuning,
+    words,
+)
+from dualrec_utils.studies.knowledge.plan import Job
+from dualrec_utils.studies.knowledge.text_alone import TextAlone
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+DATASET = "ml-100k"
+CATALOG = catalog_of(range(1, 9))
+
+
+def test_every_item_but_a_users_first_is_an_answer_once():
+    histories = {1: np.arange(1, 8), 2: np.array([3]), 3: np.array([8, 2])}
+    taught = tuning.lessons(histories, CATALOG, n_history=2, n_learned=6)
+    # The last six of user 1 are 2 to 7; the first of them is shown, never asked.
+    assert taught[USER].tolist() == [1, 1, 1, 3]
+    assert [list(shown) for shown in taught[HISTORY]] == [[2], [3, 4], [5, 6], [8]]
+    assert taught[examples.ANSWER].tolist() == [
+        "- Film 3\n- Film 4\n", "- Film 5\n- Film 6\n", "- Film 7\n", "- Film 2\n",
+    ]  # fmt: skip
+    assert taught[examples.PROMPT].iloc[1].endswith(":\n- Film 3\n- Film 4\n")
+
+
+def test_random_weights_are_of_the_same_shapes_and_come_from_the_seed(tmp_path):
+    model, _ = loading.load_model(tiny_qwen2(tmp_path / "qwen"), dtype="bfloat16")
+    one, again, other = (tuning.with_random_weights(model, seed=seed) for seed in (1, 1, 2))
+    before, weights = dict(model.named_parameters()), dict(one.named_parameters())
+    assert {n: (w.shape, w.dtype) for n, w in weights.items()} == {
+        n: (w.shape, w.dtype) for n, w in before.items()
+    }
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert not torch.equal(weights[name], before[name])
+    assert torch.equal(weights[name], dict(again.named_parameters())[name])
+    assert not torch.equal(weights[name], dict(other.named_parameters())[name])
+    assert not one.training
+
+
+def test_an_item_that_nobody_rated_is_ranked_by_its_text():
+    # Items 1 and 5 have the same text, and nobody rated 5; 6 has another.
+    titles = ["Film A", "Film B", "Film C", "Film D", "Film A", "Film E"]
+    catalog = catalog_of(range(1, 7), titles=titles)
+    shape = {"embedding_size": 8, "n_layers": 1, "n_heads": 1, "n_experts": 2, "temperature": 0.3}
+    learn = {"max_length": 5, "dropout": 0.0, "learning_rate": 0.01, "weight_decay": 0.0}
+    learn |= {"batch_size": 8, "max_epochs": 3, "patience": 3}
+    model = TextAlone(catalog.ids, seed=0, catalog=catalog, **shape, **learn)
+    histories = [np.array(history) for history in ([1, 2, 3, 4], [2, 1, 4], [3, 1, 2], [4, 1])]
+    model.fit(histories)
+    scores = model.score([np.array([2]), np.array([3, 4])])
+    assert np.allclose(scores[:, 0], scores[:, 4], atol=1e-6)
+    assert not np.allclose(scores[:, 0], scores[:, 5])
+
+
+def test_a_stopped_ranking_goes_on_at_the_next_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "_AT_ONCE", 2)
+    model, tokenizer = loading.load_model(tiny_mistral(tmp_path / "mistral", chat=True))
+    cases = pd.DataFrame({CASE: list("abcde"), HISTORY: [np.array([item]) for item in range(1, 6)]})
+    asked, _ = material.questions(cases, pd.Series(dtype=object), CATALOG)
+    about = {"n_history": 3, "seed": 1, "label": "test"}
+    whole = tuning.ranked(model, tokenizer, asked, CATALOG, **about)
+    assert not any(
+        item in dict(zip(asked[CASE], asked[HISTORY], strict=True))[case]
+        for case, item in zip(whole[CASE], whole[ITEM], strict=True)
+    )
+    real, calls = constrained.rank_titles, []
+
+    def counted(*given, **named):
+        calls.append(len(given[2]))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*given, **named)
+
+    monkeypatch.setattr(tuning.constrained, "rank_titles", counted)
+    with pytest.raises(KeyboardInterrupt):
+        tuning.ranked(model, tokenizer, asked, CATALOG, folder=tmp_path / "parts", **about)
+    again = tuning.ranked(model, tokenizer, asked, CATALOG, folder=tmp_path / "parts", **about)
+    assert calls == [2, 2, 2, 1]
+    pd.testing.assert_frame_equal(again, whole)
+
+
+SETTINGS = {
+    "shares": [0.25, 1.0], "n_draws": 2, "cpu_share": 0.25, "n_users": 4, "n_cases": 2, "n_learned": 9,
+    "n_epochs": 1, "batch_size": 4, "learning_rate": 0.01, "n_cold": 6, "least_ratings": 2, "cold_cases": 2,
+}  # fmt: skip
+SHORTER = {
+    r"\n  epochs: 10 ": "\n  epochs: 1 ",
+    r"n_epochs: 5 ": "n_epochs: 1 ",
+    r"hidden_size: 128 ": "hidden_size: 32 ",
+    r"max_epochs: 60": "max_epochs: 2",
+}
+
+
+@pytest.fixture
+def toy(tiny, tmp_path, monkeypatch):
+    """A run whose LSTM has left lists, and the study's settings with a tiny pretrained model."""
+    text = (config.PACKAGE_ROOT / "params.yaml").read_text(encoding="utf-8")
+    for old, new in SHORTER.items():
+        text, n = re.subn(old, new, text)
+        assert n, old
+    files.write_text(text, config.ROOT / "params.yaml")
+    monkeypatch.setattr(config, "PARAMS_FILE", config.ROOT / "params.yaml")
+    scope = Scope(DATASET, "lstm", "next_item", "test")
+    cases, ids = predictions.load_cases(scope), load_catalog(DATASET).ids
+    scores = np.random.default_rng(0).random((len(cases), len(ids)))
+    predictions.write(predictions.from_scores(scores, cases, ids, seed=0), "lstm", scope)
+    # Another seed than the one that draws random weights.
+    base = tiny_mistral(tmp_path / "base", chat=True, n_layers=1, seed=5)
+    write_settings("small", base, tmp_path, monkeypatch)
+    return tmp_path
+
+
+def write_settings(name, model, folder, monkeypatch):
+    """The study's settings with one pretrained model."""
+    entry = {"backend": "local", "model": str(model), "revision": None, "dtype": "float32"}
+    entry |= {"quantization": "none"}
+    path = folder / "settings.yaml"
+    path.write_text(json.dumps({"default": {"models": {name: entry}, **SETTINGS}}), encoding="utf-8")
+    monkeypatch.setattr(study_settings, "PARAMS", path)
+
+
+def cells(part, metric="ndcg@10"):
+    table = tables.read(DATASET, tables.NAMES[part])
+    return table[table["metric"] == metric]
+
+
+def test_little_data_runs_resumes_and_says_what_was_not_run(toy, monkeypatch, capsys):
+    monkeypatch.setattr(plan, "LITTLE", ("ease", "movielm"))
+    whole = study.Study()
+    # A stop after the second job: its table says what is there.
+    real, n = study.Study.measure, []
+
+    def measure(self, job):
+        n.append(job)
+        if len(n) == 3:
+            raise KeyboardInterrupt
+        real(self, job)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(study.Study, "measure", measure)
+        with pytest.raises(KeyboardInterrupt):
+            whole.run("a")
+    assert cells("a")["remark"].value_counts()[tables.NOT_YET] >= 3
+    study.run_all(["a"])
+    out = capsys.readouterr().out
+    # Two models of two shares and two draws each, the tiny one not tuned and on a quarter of the users.
+    assert len(set(re.findall(r"knowledge: a: (\S+)", out))) == 2 * 4 + 1 + 2
+    found = cells("a").set_index(["system", "share"])
+    assert found.loc[("small", 1.0), "remark"].startswith("not run: needs a GPU")
+    measured = found.drop(("small", 1.0))
+    assert measured["value"].between(0, 1).all() and (measured["remark"] == "").all()
+    assert measured.loc[("small", 0.0), "n_seeds"] == 1 and measured.loc[("ease", 0.25), "n_seeds"] == 2
+    assert (measured["n_users"] == 4).all() and (measured["n_cases"] <= 8).all()
+    gains = tables.read(DATASET, "little_data_differences")
+    assert set(gains["system"]) == {"small"} and set(gains["share"]) == {0.25}
+    study.run_all(["a"])
+    assert "knowledge: a:" not in capsys.readouterr().out
+    # A table that cannot be made again is not replaced.
+    found = tables.read(DATASET, "little_data")
+    tables.write(found.fillna({"value": 0.5}), "little_data", DATASET)
+    with pytest.raises(StudyError, match=r"has numbers of small 1\.0, which would be lost"):
+        study.run_all(["a"])
+
+
+def test_cold_items_are_asked_of_models_that_have_not_learnt_from_them(toy):
+    whole = study.Study()
+    whole.run("b")
+    drawn = tables.read(DATASET, tables.DRAWN)
+    assert len(drawn) == 6 and (drawn["n_test_ratings"] >= 2).all()
+    asked, targets = whole.questions(cold=True)
+    found = cells("b").set_index(["system", "share", "among"])
+    assert set(found.index.get_level_values("among")) == {material.CATALOG, material.COLD}
+    assert found["value"].notna().all() and len(found) == 2 * (4 + 2)
+    assert (found["n_cases"] == len(asked) / 2).all()
+    cold, seen = set(drawn[ITEM]), dict(zip(asked[CASE], asked[HISTORY], strict=True))
+    assert {target for case in asked[CASE] for target in targets[case]} <= cold
+    for job in (Job("lstm", cold=True), Job("small", 0.25, cold=True), Job("small", 0.0, cold=True)):
+        lists = pd.read_parquet(whole.path(job))
+        assert not any(item in seen[case] for case, item in zip(lists[CASE], lists[ITEM], strict=True))
+        among = lists[lists[CASE].str.endswith("_cold")]
+        assert set(among[ITEM]) <= cold and not set(lists[ITEM]) <= cold
+    groups = tables.read(DATASET, tables.BY_RATINGS)
+    n_cases = len(predictions.load_cases(Scope(DATASET, "lstm", "next_item", "test")))
+    assert set(groups["system"]) == {"lstm"} and groups["n_cases"].sum() == n_cases
+    counts, _ = breakdowns.training_counts(DATASET)
+    assert groups["group"].iloc[0].startswith(f"{_rated(counts).min()} to ")
+
+
+def _rated(counts):
+    cases = predictions.load_cases(Scope(DATASET, "lstm", "next_item", "test"))
+    return cases[CASE].map(evaluation.load_targets(DATASET, "next_item")).str[0].map(counts)
+
+
+def test_form_and_the_notebook_on_all_parts(toy, monkeypatch, capsys, figures_closed):
+    monkeypatch.setattr(plan, "LITTLE", ("gru4rec",))
+    monkeypatch.setattr(plan, "UNSEEN", ("random", "movielm"))
+    run_notebook(monkeypatch)
+    assert capsys.readouterr().out.count(words.NOT_MEASURED) >= 3
+    for part in "abc":
+        study.run_all([part])
+    found = cells("c").set_index(["system", "share", "weights", "titles"])["value"]
+    assert found.notna().all() and len(found) == 8
+    assert (
+        found["small", 0.0, "pretrained", "real"]
+        == cells("a").set_index(["system", "share"]).loc[("small", 0.0), "value"]
+    )
+    gains = tables.read(DATASET, "form_differences")
+    gains = gains[gains["metric"] == "ndcg@10"].set_index(["system", "share", "minus"])["value"]
+    pretrained, other = (found["small", 0.25, "pretrained", titles] for titles in ("real", "meaningless"))
+    assert gains["small", 0.25, "meaningless"] == pytest.approx(pretrained - other)
+    run_notebook(monkeypatch)
+    out = capsys.readouterr().out
+    assert words.NOT_MEASURED not in out and "no difference shown" in out
+    flat = files.read_json(config.study_dir("knowledge") / DATASET / "metrics.json")
+    key = "knowledge/form/small/0.0/pretrained/real/ndcg@10"
+    assert flat[key] == pytest.approx(found["small", 0.0, "pretrained", "real"])
+    pictures = {path.stem for path in (config.study_dir("knowledge") / DATASET).glob("*.png")}
+    assert pictures == {"little_data", "cold", "by_ratings", "form"}
+
+
+def run_notebook(monkeypatch):
+    """Every code cell, what it shows printed."""
+
+    def show(shown):
+        print(getattr(shown, "data", shown))
+
+    monkeypatch.setenv("DUALREC_STAGE", "knowledge")
+    monkeypatch.setattr(IPython.display, "display", show)
+    names = {}
+    for cell in nbformat.read(config.NOTEBOOKS / study_settings.NOTEBOOK, as_version=4).cells:
+        if cell.cell_type == "code":
+            *lines, last = ast.parse(cell.source).body
+            shows = isinstance(last, ast.Expr)
+            exec(compile(ast.Module(lines if shows else [*lines, last], []), "10", "exec"), names)
+            if shows:
+                show(eval(compile(ast.Expression(last.value), "10", "eval"), names))
+
+
+def test_a_model_that_cannot_be_had_is_a_row_that_says_so(toy, monkeypatch, capsys):
+    write_settings("gone", toy / "nothing", toy, monkeypatch)
+    study.run_all(["c"])
+    assert capsys.readouterr().out.count("gone is not run") == 1
+    found = cells("c").set_index("system")
+    assert found.loc["gone", "remark"].str.contains("not run: .*holds no language model").all()
+    assert found.loc["movielm", "value"].notna().all()
+
+
+def test_parts_and_runs_that_cannot_be(toy, monkeypatch):
+    with pytest.raises(StudyError, match="no part 'd'; it has a, b, c, notebook"):
+        study.run_all(["d"])
+    monkeypatch.setattr(stages, "machine", lambda: {"gpu": "one"})
+    assert {row.labels["share"] for row in study.Study().part("c").rows} == {0.0, 1.0}
+    whole = params.load()
+    monkeypatch.setattr(study.params, "load", lambda: whole.model_copy(update={"trial": True}))
+    with pytest.raises(StudyError, match="is a trial or another seed"):
+        study.run_all()
