@@ -258,16 +258,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from dualrec_utils.pipeline import profiles
 
         profiles.check_place()
-        return function(**chosen)
+        status = function(**chosen)
+        # What cannot be written fails here, where it can be said, and not when the program ends.
+        sys.stdout.flush()
+        return status
     except StudyError as error:
-        print(f"dualrec: {name}: {error}", file=sys.stderr, flush=True)
-        return 2
+        return _complain(name, str(error))
+    except BrokenPipeError:
+        # Whoever reads the output, such as `head`, has seen enough.
+        _drop_output()
+        return 1
     except OSError as error:
-        print(f"dualrec: {name}: {explained(error)}", file=sys.stderr, flush=True)
-        return 2
+        _drop_output()
+        return _complain(name, explained(error))
     except KeyboardInterrupt:
         print(f"dualrec: {name}: interrupted; the same command goes on from there", file=sys.stderr)
         return 130
+
+
+def _complain(name: str, message: str) -> int:
+    """Print one message and return its exit status."""
+    # What a file or a value is called must not reach a terminal as a command.
+    shown = "".join(
+        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()
+        for one in message
+    )
+    print(f"dualrec: {name}: {shown}", file=sys.stderr, flush=True)
+    return 2
+
+
+def _drop_output() -> None:
+    """Where output cannot be written, Python would try again at the end and say so once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -314,6 +314,14 @@ def test_a_folder_names_what_is_wrong(tmp_path, contents, message):
         folder.read(put(tmp_path, contents))
 
 
+def test_a_folder_in_the_place_of_a_file_is_none(tmp_path):
+    put(tmp_path, LATEST)
+    (tmp_path / "ratings.csv").unlink()
+    (tmp_path / "ratings.csv").mkdir()
+    with pytest.raises(StudyError, match=r"holds .*; needed: ratings.csv"):
+        folder.read(tmp_path)
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(StudyError, match=r"there is no folder .*nowhere"):
         folder.read(tmp_path / "nowhere")
@@ -384,16 +392,21 @@ def check_advice(message, ratings, tags, chosen):
     for name in ("min_user_ratings", "min_movie_ratings", *["min_tags_per_item"] * (len(tags) > 0)):
         value = getattr(chosen, name)
         alone = in_passes(ratings, tags, replace(Thresholds(1, 1, 0), **{name: value}))
-        said = f"{len(alone)} ratings, {alone[USER].nunique()} users, {alone[ITEM].nunique()} items"
-        assert f"{name} {value} alone leaves {said};" in message
-        if found := re.search(rf"the largest {name} that leaves something is (\d+)", message):
+        assert f"{name} {value} alone leaves {sizes_of(alone)};" in message
+        if found := re.search(rf"the largest {name} that leaves something is (\d+): (.*)", message):
             most = int(found[1])
-            assert len(in_passes(ratings, tags, replace(chosen, **{name: most})))
+            left = in_passes(ratings, tags, replace(chosen, **{name: most}))
+            assert len(left) and found[2] == sizes_of(left)
             assert in_passes(ratings, tags, replace(chosen, **{name: most + 1})).empty
     together = re.search(
-        r"lowered alike, the largest that leave something are \D+(\d+)\D+(\d+)\D+(\d+)", message
+        r"lowered alike, the largest that leave something are \D+(\d+)\D+(\d+)\D+(\d+): (.*)", message
     )
-    assert len(in_passes(ratings, tags, Thresholds(*map(int, together.groups()))))
+    left = in_passes(ratings, tags, Thresholds(*map(int, together.groups()[:3])))
+    assert len(left) and together[4] == sizes_of(left)
+
+
+def sizes_of(ratings):
+    return f"{len(ratings)} ratings, {ratings[USER].nunique()} users, {ratings[ITEM].nunique()} items"
 
 
 def test_thresholds_that_are_none_and_no_ratings_are_refused():

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -255,6 +256,7 @@ def test_the_encoder_is_that_of_the_library(tmp_path):
         ({"text": " \n"}, ["--text is empty"]),
         ({"text": "word " * 10_000}, ["10,000 words", "shorten"]),
         ({"text": "\udcff"}, ["UTF-8"]),
+        ({"text": "\u200b ..."}, ["--text is empty"]),
         ({"titles": ["Sabrina"]}, ["Sabrina (1954)", "Sabrina (1995)"]),
         ({"titles": ["Film of wra 2"]}, ["most similar", "Film of war 2"]),
         ({"titles": [""]}, ["none of the 24"]),
@@ -278,6 +280,7 @@ def test_what_cannot_be_recommended(world, capsys, options, words):
         ("model: {a: b}\nsettings: {1: 2}", ["model is"]),
         ("model: svdpp\nsettings: {penalty: 0}", ["settings.penalty", "above 0"]),
         ("model: svdpp\nsettings: {penalty: .nan}", ["settings.penalty", "above 0"]),
+        (f"model: svdpp\nsettings: {{penalty: 1{'0' * 400}}}", ["settings.penalty", "above 0"]),
         ("model: svdpp\nsettings: [1]", ["settings is [1]"]),
         ("seed: -1", ["seed is -1", "from 0"]),
         ("model: cross_attention\nsettings: {dropout: 1}", ["settings.dropout", "below 1"]),
@@ -399,6 +402,7 @@ def test_no_folder_of_something_else_is_replaced(world, tmp_path, capsys):
         ("ratings.csv", "\n1,2,", "\n1,2,nan,964982705\n1,2,", "'nan'"),
         ("ratings.csv", "\n1,2,", "\n1,2,0.7,964982705\n1,2,", "0.7"),
         ("ratings.csv", "\n1,2,", "\n1,2,4.0,964982705\n1,2,", "twice"),
+        ("ratings.csv", "\n1,2,", "\n1,2,4,5,964982705\n1,2,", "saw 5"),
         ("tags.csv", "\n9,1,", "\n9,777,", "777"),
     ],
 )
@@ -407,8 +411,77 @@ def test_bad_ratings_and_tags_are_refused_by_line(tmp_path, capsys, name, old, n
     before = (raw / name).read_text(encoding="utf-8")
     assert old in before
     (raw / name).write_text(before.replace(old, new, 1), encoding="utf-8")
-    refused(capsys, "line", word, command="preprocess", data_dir=raw, output_dir=tmp_path / "out")
+    refused(capsys, str(raw), "line", word, command="preprocess", data_dir=raw, output_dir=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def odd_world(tmp_path_factory):
+    """Titles and tags that hold commands of a terminal; two titles that only their years tell apart."""
+    place = tmp_path_factory.mktemp("odd")
+    raw = write_world(place / "raw")
+    for name, changes in {
+        "movies.csv": {
+            "Film of war 2 ": "\x1b[31mRed\x07 \u202eevil\u2028 ",
+            "Film of war 4 ": f"{'W' * 90} ",
+            "Film of war 6 ": f"{'W' * 90} ",
+        },
+        "tags.csv": {"war story": "\x1b]0;title\x07war\u202e story", "romance story": "\u200b"},
+    }.items():
+        text = (raw / name).read_text(encoding="utf-8")
+        for old, new in changes.items():
+            assert old in text
+            text = text.replace(old, new)
+        (raw / name).write_text(text, encoding="utf-8")
+    assert run("preprocess", data_dir=raw, output_dir=place / "data") == 0
+    assert train(place, "bayesian") == 0
+    return place
+
+
+def test_no_title_or_tag_reaches_a_terminal_as_a_command(odd_world, capsys):
+    for who in ({"user_id": 2}, {"text": "Enjoys films of war."}):
+        rows, head = recommend(odd_world, capsys, **who, n_recommendations=99, include_watched=True)
+        lines = [*head, *(" ".join(row) for row in rows)]
+        assert all(line.isprintable() for line in lines)
+        assert any("war story" in line for line in lines) and any("evil" in line for line in lines)
+        assert not any('the tag ""' in line for line in lines)
+
+
+def test_titles_that_differ_in_their_years_are_told_apart(odd_world, capsys):
+    given = {"model_path": odd_world / "bayesian", "data_dir": odd_world / "data", "titles": ["W" * 90]}
+    refused(capsys, "(1954)", "(1956)", command="recommend", **given)
+
+
+def test_what_a_file_is_called_reaches_no_terminal_as_a_command(world, copied, capsys):
+    (copied / "\x1b[31mred\x07.pkl").write_bytes(b"")
+    given = {"model_path": copied, "data_dir": world / "data", "user_id": 1}
+    said = refused(capsys, "red", ".pkl", command="recommend", **given)
+    assert said.removesuffix("\n").isprintable()
+
+
+@pytest.mark.parametrize(("target", "status"), [("full disk", 2), ("closed pipe", 1)])
+def test_output_that_cannot_be_written(world, target, status):
+    if target == "closed pipe":
+        reader, writer = os.pipe()
+        os.close(reader)
+    elif Path("/dev/full").exists():
+        writer = os.open("/dev/full", os.O_WRONLY)
+    else:
+        pytest.skip("this system has no disk that is always full")
+    options = ["--data-dir", world / "data", "--model-path", world / "bayesian", "--user-id", "1"]
+    with open(writer, "wb") as output:
+        asked = subprocess.run(
+            [sys.executable, "-m", "dualrec_utils", "recommend", *options],
+            cwd=config.PACKAGE_ROOT,
+            # Python keeps its output until the end, as it does for most people.
+            env=os.environ | {"PYTHONUNBUFFERED": ""},
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert asked.returncode == status
+    assert len(asked.stderr.splitlines()) == (target == "full disk")
 
 
 def test_line_ends_of_windows_and_missing_tags_change_nothing(world, tmp_path):

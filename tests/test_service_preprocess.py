@@ -1,6 +1,8 @@
 """`dualrec preprocess`: what it writes, and what it refuses without writing anything."""
 
 import json
+import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -67,6 +69,39 @@ def test_thresholds_that_cannot_be_leave_nothing_written(folder, tmp_path, capsy
     assert preprocess(folder, tmp_path / "out", *more) == 2
     assert match in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_log_file_is_made_with_its_folder_and_never_where_the_output_goes(folder, tmp_path, capsys):
+    out, log = tmp_path / "out", tmp_path / "logs" / "new" / "log.txt"
+    assert preprocess(folder, out, *LEAST, "--log-file", str(log)) == 0
+    assert log.is_file()
+    before = sorted(out.iterdir())
+    assert preprocess(folder, out, *LEAST, "--log-file", str(out / "log.txt")) == 2
+    assert "--log-file" in capsys.readouterr().err
+    # It would stand in the way of the next one.
+    assert sorted(out.iterdir()) == before
+    assert preprocess(folder, out, *LEAST) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_log_that_cannot_be_written_is_one_message(folder, tmp_path, capsys):
+    assert preprocess(folder, tmp_path / "out", *LEAST, "--log-file", "/dev/full") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_whose_name_is_no_text_is_read(folder, tmp_path, capsys):
+    odd = folder.rename(tmp_path / os.fsdecode(b"raw\xff"))
+    assert preprocess(odd, tmp_path / "out", *LEAST) == 0
+    streams = capsys.readouterr()
+    assert "raw\\udcff" in streams.out and not streams.err
+
+
+def test_an_archive_must_be_unpacked_first(tmp_path, capsys):
+    archive = tmp_path / "ml-latest-small.zip"
+    archive.write_bytes(b"PK")
+    assert preprocess(archive, tmp_path / "out") == 2
+    assert f"{archive.name} is a file: unpack it" in capsys.readouterr().err
 
 
 def test_a_folder_of_something_else_is_not_replaced(folder, tmp_path, capsys):

@@ -83,7 +83,8 @@ def _edition(folder: Path) -> _Edition:
     if not folder.is_dir():
         raise StudyError(f"there is no folder {folder}: name one that holds {_needed()}")
     there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    found = [edition for edition in _EDITIONS if set(_needs(edition)) <= set(there)]
+    files = {name for name in there if (folder / name).is_file()}
+    found = [edition for edition in _EDITIONS if files.issuperset(_needs(edition))]
     if not found:
         listed = ", ".join(there[:10]) + (f" and {len(there) - 10} more" if len(there) > 10 else "")
         raise StudyError(

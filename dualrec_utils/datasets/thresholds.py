@@ -67,8 +67,8 @@ def kept(ratings: pd.DataFrame, tags: pd.DataFrame, thresholds: Thresholds) -> p
         Rows of `ratings`, in their order, with a new index.
 
     Raises:
-        StudyError: when nothing passes: what each threshold alone would leave, and how far they must be
-            lowered.
+        StudyError: when nothing passes: what each threshold alone would leave, how far they must be
+            lowered, and what is left then.
     """
     counted = _Counted(ratings, tags)
     passing = counted.passing(thresholds)
@@ -199,10 +199,14 @@ def _what_would_leave_something(counted: _Counted, thresholds: Thresholds) -> st
             highest=counted.most[name],
         )
         if best is not None:
-            lines.append(f"with the others as they are, the largest {name} that leaves something is {best}")
+            left = _said(counted.left(replace(thresholds, **{name: best})))
+            lines.append(
+                f"with the others as they are, the largest {name} that leaves something is {best}: {left}"
+            )
     percent = _largest(lambda percent: leaves_something(**lowered(percent)), lowest=0, highest=100)
     together = replace(thresholds, **lowered(percent))
-    lines.append(f"all lowered alike, the largest that leave something are {together}")
+    left = _said(counted.left(together))
+    lines.append(f"all lowered alike, the largest that leave something are {together}: {left}")
     return "\n  - ".join(lines)
 
 

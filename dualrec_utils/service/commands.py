@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from dualrec_utils.core.config import ITEM, USER
 from dualrec_utils.core.errors import StudyError
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -43,9 +45,13 @@ def preprocess(
     log_file: Path | None,
 ) -> int:
     """Filter a MovieLens folder by thresholds, and cut it into training and test ratings."""
-    from dualrec_utils.datasets import folder, thresholds
+    from dualrec_utils.datasets import thresholds
     from dualrec_utils.service import prepared
 
+    if log_file and output_dir.resolve() in log_file.resolve().parents:
+        raise StudyError(
+            f"--log-file {log_file} lies in --output-dir, which is replaced as a whole: name another place"
+        )
     _start_logging(log_level, log_file)
     given = {
         "min_user_ratings": min_user_ratings,
@@ -56,8 +62,7 @@ def preprocess(
     if variant and given:
         raise StudyError(f"--variant {variant} has thresholds of its own: leave out {', '.join(given)}")
     _log.info("reading %s", data_dir)
-    read = folder.read(data_dir)
-    prepared.check_stars(read, data_dir)
+    read = prepared.read_raw(data_dir)
     least, line = thresholds.Thresholds(**given), ""
     if variant:
         least, line = thresholds.variant(variant, read.ratings, read.tags)
@@ -66,8 +71,15 @@ def preprocess(
             _log.warning(said)
     summary = prepared.write(read, output_dir, least=least)
     _log.info(
-        "%d ratings (%d of them for tests) of %d users and %d movies, %d tags, in %s",
-        summary.n_ratings, summary.n_test, summary.n_users, summary.n_items, summary.n_tags, output_dir,
+        "%s leave %d of %d ratings, %d of %d users and %d of %d movies",
+        least,
+        *(summary.n_ratings, len(read.ratings)),
+        *(summary.n_users, read.ratings[USER].nunique()),
+        *(summary.n_items, read.ratings[ITEM].nunique()),
+    )
+    _log.info(
+        "%d of the ratings are for tests; there are %d tags; written to %s",
+        summary.n_test, summary.n_tags, output_dir,
     )  # fmt: skip
     return 0
 
@@ -85,6 +97,8 @@ def train(data_dir: Path, output_dir: Path, config_path: Path | None) -> int:
     """Train a rating model on prepared data."""
     from dualrec_utils.service import training
 
+    # Libraries draw a bar for the sentence encoder that they load, among the messages.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     _start_logging("INFO", None)
     _log.info("training on %s", data_dir)
     done = training.train(data_dir, output_dir, config_path=config_path)
@@ -199,9 +213,21 @@ def serve(**arguments: Any) -> int:
 
 
 def _start_logging(level: str, file: Path | None) -> None:
+    # A terminal may lack letters of a path.
+    sys.stdout.reconfigure(errors="backslashreplace")
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if file is not None:
-        handlers.append(logging.FileHandler(file, encoding="utf-8"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(file, encoding="utf-8", errors="backslashreplace"))
+    for handler in handlers:
+        handler.handleError = _raised
     # What libraries say of themselves is of no use here.
     logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s", handlers=handlers, force=True)
     _log.setLevel(level)
+
+
+def _raised(record: logging.LogRecord) -> None:
+    """What cannot be written is an error of the command, and no traceback beside it."""
+    # They would try again when they are closed.
+    logging.getLogger().handlers.clear()
+    raise

@@ -34,7 +34,7 @@ _SUMMARY = "summary.json"
 _FRAMES = ("ratings", "items", "tags", "users")
 # Files of the editions that have no half stars: 100K's ratings, 1M's users.
 _WHOLE_STARS = ("u.data", "users.dat")
-# Characters of a title that are shown.
+# Characters of a title or tag that are shown.
 _LONGEST = 60
 
 
@@ -86,7 +86,7 @@ class Prepared:
     def names(self) -> dict[int, str]:
         """Item id -> title and year to be shown: short, and without what would move a terminal's cursor."""
         columns = zip(self.items[ITEM].tolist(), self.items[TITLE], self.items[YEAR], strict=True)
-        return {item: _shown(title_with_year(title, year)) for item, title, year in columns}
+        return {item: title_with_year(shown(title), year) for item, title, year in columns}
 
     def part(self, name: str) -> pd.DataFrame:
         """Ratings of a part."""
@@ -133,20 +133,33 @@ def write(read: Folder, output_dir: Path, *, least: Thresholds) -> Summary:
     return summary
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """A title or tag to be shown: short, and without what would move a terminal's cursor."""
     text = " ".join("".join(one if one.isprintable() else " " for one in text).split())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def check_stars(read: Folder, data_dir: Path) -> None:
-    """Refuse half stars in an edition that has none.
-
-    Args:
-        read: what `data_dir` holds, as :func:`datasets.folder.read` returns it.
+def read_raw(data_dir: Path) -> Folder:
+    """Read a MovieLens folder, see :func:`datasets.folder.read`.
 
     Raises:
-        StudyError: naming file, number of the rating and value.
+        StudyError: as there, naming the folder, on one line; for half stars in an edition that has none.
     """
+    # Importing it takes a second, which readers of prepared data need not pay.
+    from dualrec_utils.datasets import folder
+
+    if data_dir.is_file():
+        raise StudyError(f"{data_dir} is a file: unpack it, and name the folder that it unpacks to")
+    try:
+        read = folder.read(data_dir)
+    except StudyError as error:
+        said = " ".join(str(error).split())
+        raise StudyError(said if str(data_dir) in said else f"{data_dir}: {said}") from error
+    _check_stars(read, data_dir)
+    return read
+
+
+def _check_stars(read: Folder, data_dir: Path) -> None:
     halves = read.ratings[RATING] % 1 != 0
     if halves.any() and any((data_dir / name).is_file() for name in _WHOLE_STARS):
         first = halves.idxmax()

@@ -36,8 +36,9 @@ class Reasons:
 
     def __init__(self, data: Prepared, items: Sequence[int] | None = None) -> None:
         some = data.items if items is None else data.items[data.items[ITEM].isin(items)]
-        tags = data.tags.assign(tag=data.tags["tag"].astype(str).str.strip().str.lower())
-        tags = tags[tags[ITEM].isin(some[ITEM])].groupby(ITEM)["tag"].agg(lambda words: sorted(set(words)))
+        tags = data.tags[data.tags[ITEM].isin(some[ITEM])]
+        tags = tags.assign(tag=[prepared.shown(tag).lower() for tag in tags["tag"]])
+        tags = tags[tags["tag"] != ""].groupby(ITEM)["tag"].agg(lambda words: sorted(set(words)))
         names = [data.names[item] for item in some[ITEM].tolist()]
         self._items = Described(some, names=names, tags=tags.to_dict())
         self._likeness = _similarities(data, some[ITEM].tolist())

@@ -159,9 +159,11 @@ def nearest_items(
 
 
 def _check_text(text: str, encoder: SentenceEncoder) -> None:
-    if not text.strip():
-        raise StudyError('--text is empty; say something such as "Enjoys sci-fi and action movies."')
     _check_characters("--text", text)
+    if not any(map(str.isalnum, text)):
+        raise StudyError(
+            '--text is empty, no word is in it; say something such as "Enjoys sci-fi and action movies."'
+        )
     if (n := encoder.n_pieces(text)) > MAX_PIECES:
         raise StudyError(
             f"--text has {len(text.split()):,} words in {n:,} pieces; {MAX_PIECES} are read, about 190"

@@ -146,7 +146,10 @@ def _whole(key: str, value: Any, least: int, most: int) -> int:
 
 
 def _number(name: str, key: str, value: Any) -> float:
-    number = float(value) if type(value) in (int, float) else math.nan
+    try:
+        number = float(value) if type(value) in (int, float) else math.nan
+    except OverflowError:
+        number = math.inf
     above = number > 0 or (number == 0 and name in _MAY_BE_0)
     if not above or math.isinf(number) or (name in _BELOW_1 and number >= 1):
         allowed = "from 0" if name in _MAY_BE_0 else "above 0"
