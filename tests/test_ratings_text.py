@@ -279,6 +279,17 @@ TAGS = pd.DataFrame(
 )
 
 
+def test_cross_attention_learns_from_few_ratings_and_says_what_it_cannot():
+    # Five are too few to hold some out.
+    assert np.isfinite(built("cross_attention").fit(RATINGS).predict(RATINGS)).all()
+    with pytest.raises(StudyError, match="two ratings"):
+        built("cross_attention").fit(RATINGS[:1])
+    assert built("cross_attention", batch_norm=False).fit(RATINGS[:1]).predict(RATINGS[:1]).shape == (1,)
+    for rate in (1e30, 1e300):
+        with pytest.raises(StudyError, match="lower learning_rate"):
+            built("cross_attention", learning_rate=rate).fit(many())
+
+
 def test_tags_by_hand():
     known = Known(ITEMS, tags=TAGS)
     # User 2 has no rating of item 10, so that "horror" there does not count, and is then used once.

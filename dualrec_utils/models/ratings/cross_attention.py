@@ -130,8 +130,12 @@ class CrossAttention(TextModel):
 
     def _fit(self, ratings: Rows) -> None:
         order = np.random.default_rng(self.seed).permutation(len(ratings.values))
+        if self.batch_norm and len(order) < 2:
+            raise StudyError("CrossAttention: batch_norm needs two ratings; there is one: turn it off")
+        # Of fewer than ten ratings none can be spared.
         n_validation = int(_VALIDATION * len(order))
-        kept, held_out = (_some(ratings, rows) for rows in (order[n_validation:], order[:n_validation]))
+        rows_of = (order[n_validation:], order[:n_validation] if n_validation else order)
+        kept, held_out = (_some(ratings, rows) for rows in rows_of)
         self._train(kept, held_out, self.max_epochs)
         if self.refit:
             self._train(ratings, None, self.best_epoch)
@@ -228,6 +232,11 @@ class CrossAttention(TextModel):
                 if held_out is None:
                     continue
                 rows.append((epoch, loss, self._rmse(held_out)))
+                if not np.isfinite(rows[-1]).all():
+                    raise StudyError(
+                        f"CrossAttention: the loss is {loss:g}, the RMSE {rows[-1][-1]:g} in epoch {epoch};"
+                        f" lower learning_rate, which is {self.learning_rate}"
+                    )
                 if rows[-1][-1] < best:
                     best, self.best_epoch = rows[-1][-1], epoch
                     weights = copy.deepcopy(network.state_dict())
