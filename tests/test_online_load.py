@@ -51,7 +51,8 @@ LOG = [event("a", 1), event("b", 2, RATED, 4.0)]
     ("repeats", "log", "kept", "twice"),
     [
         (ANSWERS, LOG, 2, 0),
-        (ANSWERS, LOG[:1], 1, -1),
+        (ANSWERS, LOG[:1], 1, 0),
+        (ANSWERS, [*LOG, LOG[1]], 2, 1),
         (ANSWERS, [*LOG, event("c", 3)], 2, 1),
         ([answered("a", 3), ANSWERS[1]], LOG, 1, 0),
         (ANSWERS, [event("a", 1), event("b", 2, RATED, 3.0)], 1, 0),

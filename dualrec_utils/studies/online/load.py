@@ -111,18 +111,15 @@ def kept(
 
     Returns:
         `acknowledged`: events; `kept`: those that the log has as they were answered, and whose repeat got
-        the first answer; `twice`: events of the log beyond the acknowledged ones.
+        the first answer; `twice`: events of the log beyond one for each of them.
     """
     logged = {event.event_id: _as_answered(event) for event in events}
-    n_kept = 0
+    n_there, n_kept = 0, 0
     for (_, first), (_, again) in zip(acknowledged, repeats, strict=True):
         answer = json.loads(first)
+        n_there += answer["event_id"] in logged
         n_kept += first == again and logged.get(answer["event_id"]) == answer
-    return {
-        "acknowledged": len(acknowledged),
-        "kept": n_kept,
-        "twice": len(events) - len(acknowledged),
-    }
+    return {"acknowledged": len(acknowledged), "kept": n_kept, "twice": len(events) - n_there}
 
 
 def hold_out(dataset: str, *, minutes: float) -> dict[str, object]:
