@@ -124,6 +124,11 @@ def test_data_that_are_not_prepared_or_were_changed_are_refused(folder, tmp_path
     ratings.drop(columns="part").to_parquet(out / "ratings.parquet")
     with pytest.raises(StudyError, match="run `dualrec preprocess` again"):
         prepared.read(out)
+    preprocess(folder, out, *LEAST)
+    items = pd.read_parquet(out / "items.parquet")
+    items.assign(genres=1).to_parquet(out / "items.parquet")
+    with pytest.raises(StudyError, match="run `dualrec preprocess` again"):
+        prepared.read(out)
     (out / "items.parquet").write_bytes(b"damaged")
     with pytest.raises(StudyError, match="run `dualrec preprocess` again"):
         prepared.read(out)

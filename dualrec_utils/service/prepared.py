@@ -204,8 +204,9 @@ def read(data_dir: Path) -> Prepared:
     try:
         frames = {name: pd.read_parquet(data_dir / f"{name}.parquet") for name in _FRAMES}
         together = _digest(frames, summary.stars) == summary.sha256
-    # pyarrow's exceptions are ValueErrors; a column that is not there is a KeyError.
-    except (OSError, ValueError, KeyError) as error:
+    # pyarrow's exceptions are ValueErrors; a column that is not there is a KeyError, one of another kind
+    # a TypeError.
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudyError(
             f"{data_dir} cannot be read ({first_line(error)}): run `dualrec preprocess` again"
         ) from error
