@@ -43,17 +43,18 @@ def make(dataset: str, *, config_path: Path | None = None) -> Path:
     Raises:
         StudyError: before stage `data`, and as :func:`service.training.train`.
     """
-    from dualrec_utils.datasets import beside
-    from dualrec_utils.datasets.folder import Folder
-    from dualrec_utils.datasets.known import find
-    from dualrec_utils.datasets.thresholds import Thresholds
-    from dualrec_utils.service import training
-
     sources = [config.processed_dir(dataset) / f"{name}.parquet" for name in ("interactions", "items")]
     catalog = load_catalog(dataset)
     interactions = files.read_parquet_of("data", sources[0])
     place, stamp = service_dir(dataset), {"sha256": files.sha256_of_all(sources)}
     if files.read_json(place / "of.json", missing={}) != stamp:
+        # A start with a trained model does without them.
+        from dualrec_utils.datasets import beside
+        from dualrec_utils.datasets.folder import Folder
+        from dualrec_utils.datasets.known import find
+        from dualrec_utils.datasets.thresholds import Thresholds
+        from dualrec_utils.service import training
+
         ratings = interactions[[USER, ITEM, RATING, TIMESTAMP]].astype({RATING: "float64"})
         read = Folder(
             ratings, catalog.items, beside.no_tags(), beside.no_users(), stars=find(dataset).stars

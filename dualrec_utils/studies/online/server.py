@@ -20,7 +20,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.service.web import serve
 
 # How long a server may take to start, a client waits for an answer, and a server keeps a silent client.
-_PATIENCE = 300.0
+_PATIENCE = 900.0
 
 # (method, path, body).
 Request = tuple[str, str, dict | None]
