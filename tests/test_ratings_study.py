@@ -86,6 +86,21 @@ def test_each_part_taken_out_beside_the_whole(whole):
     assert (found["minus_whole_low"] <= found["minus_whole_high"]).all()
 
 
+def test_tags_are_taken_out_where_there_are_any(whole, monkeypatch, capsys):
+    study._tags(whole)
+    assert "has no tags" in capsys.readouterr().out
+    words = pd.DataFrame({USER: [1, 2], ITEM: [1, 2], "tag": ["slow", "bank"], TIMESTAMP: [0, 0]})
+    monkeypatch.setattr(study.material, "known_of", lambda dataset: Known(ITEMS, tags=words))
+    monkeypatch.setattr(study, "_TAGGED", "bayesian")
+    fitted = []
+    monkeypatch.setattr(study, "_fitted", lambda systems, *_, **__: fitted.append(systems) or iter(()))
+    monkeypatch.setattr(study.tables, "overview", lambda errors, **_: pd.DataFrame())
+    monkeypatch.setattr(study.tables, "differences", lambda errors, pairs, **_: pd.DataFrame(pairs))
+    study._tags(whole)
+    ((first, without),) = [list(systems.values()) for systems in fitted]
+    assert "folds" not in first and without == {**first, "tags": False}
+
+
 def test_shares_of_the_training_ratings(whole):
     study._shares(whole)
     found = table("shares")

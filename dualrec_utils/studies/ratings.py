@@ -29,6 +29,8 @@ SEEDS = (0, 1, 2)
 _SEEDS_OF = {"hybrid_rec": (0,)}
 SHARES = (0.1, 0.25, 0.5, 0.75)
 _TEXTS = ("tfidf", "random", "permuted")
+# The system that reads tags.
+_TAGGED = "cross_attention"
 # System of the pipeline -> what is taken out or put in -> settings other than its own.
 ABLATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "hybrid_cosine": {
@@ -157,10 +159,28 @@ def _shares(whole: params.Params) -> None:
             _write(pd.DataFrame(rows), "shares", whole)
 
 
+def _tags(whole: params.Params) -> None:
+    """The cross-attention hybrid with and without tags on all five folds from one seed: `tags`.
+
+    Nothing where the data have none.
+    """
+    if material.known_of(whole.dataset).tags.empty:
+        print(f"ratings: {whole.dataset} has no tags: nothing to take out", flush=True)
+        return
+    model = {key: value for key, value in whole.rating_hybrids.models[_TAGGED].items() if key != FOLDS}
+    systems = {_TAGGED: model, f"{_TAGGED}: no tags": {**model, "tags": False}}
+    options = _intervals(whole)
+    errors = dict(_fitted(systems, whole, folder=_TAGGED, seeds=SEEDS[:1]))
+    _write(tables.overview(errors, **options).reset_index(), "tags", whole)
+    compared = tables.differences(errors, [("with tags, or without", *systems)], **options)
+    _write(compared, "tags_difference", whole)
+
+
 PARTS: dict[str, Callable[[params.Params], None]] = {
     "seeds": _seeds,
     "ablations": _ablations,
     "shares": _shares,
+    "tags": _tags,
 }
 
 
