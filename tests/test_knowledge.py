@@ -37,8 +37,8 @@ def test_cold_items_are_drawn_from_the_classes_in_turn():
     assert drawn.set_index(ITEM)["n_test_ratings"].to_dict() == {i: counts[i] for i in drawn[ITEM]}
     # Two of three in the middle, another seed another pair.
     middle = [
-        frozenset(found.loc[found[STRATUM] == "middle", ITEM])
-        for found in (material.draw_cold(counts, strata, n=5, least=3, seed=seed) for seed in range(9))
+        frozenset(result.loc[result[STRATUM] == "middle", ITEM])
+        for result in (material.draw_cold(counts, strata, n=5, least=3, seed=seed) for seed in range(9))
     ]
     assert len(set(middle)) > 1 and all(len(pair) == 2 for pair in middle)
     # No more than there are, and half of the catalog at most.
@@ -60,7 +60,7 @@ def test_items_are_taken_out_and_one_that_is_left_is_named():
 def test_a_share_of_the_users_lies_within_the_larger_ones():
     histories = {user: np.array([user]) for user in range(1, 41)}
     by_share = [material.share_of(histories, share, seed=3, draw=0) for share in (0.001, 0.05, 0.2, 1.0)]
-    assert [len(found) for found in by_share] == [1, 2, 8, 40]
+    assert [len(result) for result in by_share] == [1, 2, 8, 40]
     for small, large in itertools.pairwise(by_share):
         assert small.keys() <= large.keys()
     assert by_share[2].keys() != material.share_of(histories, 0.2, seed=3, draw=1).keys()
@@ -92,13 +92,13 @@ def test_a_cold_case_shows_earlier_seconds_alone(rows, n, seed):
 
 def test_a_case_is_asked_in_the_catalog_and_among_cold_items_alone():
     cases = pd.DataFrame({CASE: ["x"], USER: [1], HISTORY: [np.array([1, 4])]})
-    asked, targets = material.questions(cases, pd.Series({"x": [2]}), catalog_of([1, 2, 3, 4]), [2, 4])
-    assert asked[AMONG].tolist() == [CATALOG, COLD]
+    posed, targets = material.questions(cases, pd.Series({"x": [2]}), catalog_of([1, 2, 3, 4]), [2, 4])
+    assert posed[AMONG].tolist() == [CATALOG, COLD]
     # 4 is cold and was seen.
-    assert [list(hidden) for hidden in asked[HIDDEN]] == [[1, 4], [1, 3, 4]]
-    assert [targets[case] for case in asked[CASE]] == [[2], [2]]
-    asked, _ = material.questions(cases, pd.Series({"x": [2]}), catalog_of([1, 2, 3, 4]))
-    assert asked[AMONG].tolist() == [CATALOG]
+    assert [list(hidden) for hidden in posed[HIDDEN]] == [[1, 4], [1, 3, 4]]
+    assert [targets[case] for case in posed[CASE]] == [[2], [2]]
+    posed, _ = material.questions(cases, pd.Series({"x": [2]}), catalog_of([1, 2, 3, 4]))
+    assert posed[AMONG].tolist() == [CATALOG]
 
 
 @given(
@@ -173,8 +173,8 @@ def test_rows_are_means_over_draws_and_one_that_was_not_run_says_why():
     rows = [Row({"system": "a", "share": 1.0}, [a0, a1]), Row({"system": "b", "share": 1.0}, [b0])]
     rows += [Row({"system": "c", "share": 1.0}, [c0])]
     values = {a0: frame([0.0, 0.2]), a1: frame([0.4, 0.2]), b0: frame([0.1, 0.0])}
-    found = tables.levels(rows, values, {c0: "needs a GPU"}, n_cases={CATALOG: 4}, **INTERVALS)
-    one = found[found["metric"] == "ndcg@10"].set_index("system")
+    result = tables.levels(rows, values, {c0: "needs a GPU"}, n_cases={CATALOG: 4}, **INTERVALS)
+    one = result[result["metric"] == "ndcg@10"].set_index("system")
     assert one.loc["a", ["value", "n_users", "n_seeds", "n_cases"]].tolist() == pytest.approx(
         [0.2, 2, 2, 4]
     )
@@ -207,9 +207,9 @@ def test_cases_are_grouped_by_the_training_ratings_of_their_target():
 def test_what_is_ahead_and_what_behind_in_words():
     rows = pd.DataFrame({"minus": ["x", "y", "z"], "value": [0.02, -0.03, 0.01]})
     rows = rows.assign(low=[0.01, -0.05, -0.01], high=[0.03, -0.01, 0.03])
-    told = words.compared(rows)
-    assert told.index("ahead of x") < told.index("behind y") < told.index("no difference shown to z")
-    assert "+2.0 points [+1.0, +3.0]" in told
+    said = words.compared(rows)
+    assert said.index("ahead of x") < said.index("behind y") < said.index("no difference shown to z")
+    assert "+2.0 points [+1.0, +3.0]" in said
 
 
 def test_the_plan_pairs_what_is_compared_and_fits_nothing_twice():

@@ -85,11 +85,11 @@ def test_a_stopped_ranking_goes_on_at_the_next_batch(tmp_path, monkeypatch):
     monkeypatch.setattr(tuning, "_AT_ONCE", 2)
     model, tokenizer = loading.load_model(tiny_mistral(tmp_path / "mistral", chat=True))
     cases = pd.DataFrame({CASE: list("abcde"), HISTORY: [np.array([item]) for item in range(1, 6)]})
-    asked, _ = material.questions(cases, pd.Series(dtype=object), CATALOG)
+    posed, _ = material.questions(cases, pd.Series(dtype=object), CATALOG)
     about = {"n_history": 3, "seed": 1, "label": "test"}
-    whole = tuning.ranked(model, tokenizer, asked, CATALOG, **about)
+    whole = tuning.ranked(model, tokenizer, posed, CATALOG, **about)
     assert not any(
-        item in dict(zip(asked[CASE], asked[HISTORY], strict=True))[case]
+        item in dict(zip(posed[CASE], posed[HISTORY], strict=True))[case]
         for case, item in zip(whole[CASE], whole[ITEM], strict=True)
     )
     real, calls = constrained.rank_titles, []
@@ -102,8 +102,8 @@ def test_a_stopped_ranking_goes_on_at_the_next_batch(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tuning.constrained, "rank_titles", counted)
     with pytest.raises(KeyboardInterrupt):
-        tuning.ranked(model, tokenizer, asked, CATALOG, folder=tmp_path / "parts", **about)
-    again = tuning.ranked(model, tokenizer, asked, CATALOG, folder=tmp_path / "parts", **about)
+        tuning.ranked(model, tokenizer, posed, CATALOG, folder=tmp_path / "parts", **about)
+    again = tuning.ranked(model, tokenizer, posed, CATALOG, folder=tmp_path / "parts", **about)
     assert calls == [2, 2, 2, 1]
     pd.testing.assert_frame_equal(again, whole)
 
@@ -174,9 +174,9 @@ def test_little_data_runs_resumes_and_says_what_was_not_run(toy, monkeypatch, ca
     out = capsys.readouterr().out
     # Two models of two shares and two draws each, the tiny one not tuned and on a quarter of the users.
     assert len(set(re.findall(r"knowledge: a: (\S+)", out))) == 2 * 4 + 1 + 2
-    found = cells("a").set_index(["system", "share"])
-    assert found.loc[("small", 1.0), "remark"].startswith("not run: needs a GPU")
-    measured = found.drop(("small", 1.0))
+    result = cells("a").set_index(["system", "share"])
+    assert result.loc[("small", 1.0), "remark"].startswith("not run: needs a GPU")
+    measured = result.drop(("small", 1.0))
     assert measured["value"].between(0, 1).all() and (measured["remark"] == "").all()
     assert measured.loc[("small", 0.0), "n_seeds"] == 1 and measured.loc[("ease", 0.25), "n_seeds"] == 2
     assert (measured["n_users"] == 4).all() and (measured["n_cases"] <= 8).all()
@@ -185,8 +185,8 @@ def test_little_data_runs_resumes_and_says_what_was_not_run(toy, monkeypatch, ca
     study.run_all(["a"])
     assert "knowledge: a:" not in capsys.readouterr().out
     # A table that cannot be made again is not replaced.
-    found = tables.read(DATASET, "little_data")
-    tables.write(found.fillna({"value": 0.5}), "little_data", DATASET)
+    result = tables.read(DATASET, "little_data")
+    tables.write(result.fillna({"value": 0.5}), "little_data", DATASET)
     with pytest.raises(StudyError, match=r"has numbers of small 1\.0, which would be lost"):
         study.run_all(["a"])
 
@@ -196,13 +196,13 @@ def test_cold_items_are_asked_of_models_that_have_not_learnt_from_them(toy):
     whole.run("b")
     drawn = tables.read(DATASET, tables.DRAWN)
     assert len(drawn) == 6 and (drawn["n_test_ratings"] >= 2).all()
-    asked, targets = whole.questions(cold=True)
-    found = cells("b").set_index(["system", "share", "among"])
-    assert set(found.index.get_level_values("among")) == {material.CATALOG, material.COLD}
-    assert found["value"].notna().all() and len(found) == 2 * (4 + 2)
-    assert (found["n_cases"] == len(asked) / 2).all()
-    cold, seen = set(drawn[ITEM]), dict(zip(asked[CASE], asked[HISTORY], strict=True))
-    assert {target for case in asked[CASE] for target in targets[case]} <= cold
+    posed, targets = whole.questions(cold=True)
+    result = cells("b").set_index(["system", "share", "among"])
+    assert set(result.index.get_level_values("among")) == {material.CATALOG, material.COLD}
+    assert result["value"].notna().all() and len(result) == 2 * (4 + 2)
+    assert (result["n_cases"] == len(posed) / 2).all()
+    cold, seen = set(drawn[ITEM]), dict(zip(posed[CASE], posed[HISTORY], strict=True))
+    assert {target for case in posed[CASE] for target in targets[case]} <= cold
     for job in (Job("lstm", cold=True), Job("small", 0.25, cold=True), Job("small", 0.0, cold=True)):
         lists = pd.read_parquet(whole.path(job))
         assert not any(item in seen[case] for case, item in zip(lists[CASE], lists[ITEM], strict=True))
@@ -227,22 +227,24 @@ def test_form_and_the_notebook_on_all_parts(toy, monkeypatch, capsys, figures_cl
     assert capsys.readouterr().out.count(words.NOT_MEASURED) >= 3
     for part in "abc":
         study.run_all([part])
-    found = cells("c").set_index(["system", "share", "weights", "titles"])["value"]
-    assert found.notna().all() and len(found) == 8
+    result = cells("c").set_index(["system", "share", "weights", "titles"])["value"]
+    assert result.notna().all() and len(result) == 8
     assert (
-        found["small", 0.0, "pretrained", "real"]
+        result["small", 0.0, "pretrained", "real titles"]
         == cells("a").set_index(["system", "share"]).loc[("small", 0.0), "value"]
     )
     gains = tables.read(DATASET, "form_differences")
     gains = gains[gains["metric"] == "ndcg@10"].set_index(["system", "share", "minus"])["value"]
-    pretrained, other = (found["small", 0.25, "pretrained", titles] for titles in ("real", "meaningless"))
-    assert gains["small", 0.25, "meaningless"] == pytest.approx(pretrained - other)
+    pretrained, other = (
+        result["small", 0.25, "pretrained", titles] for titles in (plan.REAL, plan.MEANINGLESS)
+    )
+    assert gains["small", 0.25, plan.MEANINGLESS] == pytest.approx(pretrained - other)
     run_notebook(monkeypatch)
     out = capsys.readouterr().out
     assert words.NOT_MEASURED not in out and "no difference shown" in out
     flat = files.read_json(config.study_dir("knowledge") / DATASET / "metrics.json")
-    key = "knowledge/form/small/0.0/pretrained/real/ndcg@10"
-    assert flat[key] == pytest.approx(found["small", 0.0, "pretrained", "real"])
+    key = "knowledge/form/small/0.0/pretrained/real_titles/ndcg@10"
+    assert flat[key] == pytest.approx(result["small", 0.0, "pretrained", "real titles"])
     pictures = {path.stem for path in (config.study_dir("knowledge") / DATASET).glob("*.png")}
     assert pictures == {"little_data", "cold", "by_ratings", "form"}
 
@@ -269,9 +271,9 @@ def test_a_model_that_cannot_be_had_is_a_row_that_says_so(toy, monkeypatch, caps
     write_settings("gone", toy / "nothing", toy, monkeypatch)
     study.run_all(["c"])
     assert capsys.readouterr().out.count("gone is not run") == 1
-    found = cells("c").set_index("system")
-    assert found.loc["gone", "remark"].str.contains("not run: .*holds no language model").all()
-    assert found.loc["movielm", "value"].notna().all()
+    result = cells("c").set_index("system")
+    assert result.loc["gone", "remark"].str.contains("not run: .*holds no language model").all()
+    assert result.loc["movielm", "value"].notna().all()
 
 
 def test_parts_and_runs_that_cannot_be(toy, monkeypatch):

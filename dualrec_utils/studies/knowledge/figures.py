@@ -33,13 +33,13 @@ def lines(
     figure = charts.blank((8.4, 4.2))
     axes = figure.subplots()
     for number, system in enumerate(systems):
-        own = rows[rows[SYSTEM] == system]
+        part = rows[rows[SYSTEM] == system]
         # Beside each other, so that no interval hides another.
-        at = own[along].map(places.index) + 0.08 * (number - (len(systems) - 1) / 2)
-        errors = np.abs(own[["value"]].to_numpy() - own[["low", "high"]].to_numpy()).T
+        at = part[along].map(places.index) + 0.08 * (number - (len(systems) - 1) / 2)
+        errors = np.abs(part[["value"]].to_numpy() - part[["low", "high"]].to_numpy()).T
         look = {"color": charts.PALETTE[number % len(charts.PALETTE)], "markersize": 5, "elinewidth": 1.0}
         look["marker"] = charts.MARKERS[number % len(charts.MARKERS)]
-        axes.errorbar(at, own["value"], yerr=errors, label=label(system), **look)
+        axes.errorbar(at, part["value"], yerr=errors, label=label(system), **look)
     for row in () if alone is None else alone.itertuples():
         axes.axhline(row.value, **charts.PAPER_LINE)
         axes.annotate(f"{label(row.system)}, not tuned", (-0.3, row.value), fontsize=8, va="bottom")
@@ -64,9 +64,9 @@ def panels(rows: pd.DataFrame, *, by: str, metric: str, note: str) -> Figure:
     figure = charts.blank((9.0, 1.1 + 0.34 * len(names)))
     grid = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
     for number, (axes, title) in enumerate(zip(grid, titles, strict=True)):
-        own = rows[rows[by] == title]
-        places = own["row"].map(names.index).to_numpy(float)
-        charts.intervals(axes, own, places, **charts.SERIES[number])
+        part = rows[rows[by] == title]
+        places = part["row"].map(names.index).to_numpy(float)
+        charts.intervals(axes, part, places, **charts.SERIES[number])
         axes.set(title=title, xlabel=NAMES[metric])
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlim(left=0)

@@ -46,7 +46,7 @@ class Learning:
     catalog: Catalog
     train: dict[int, np.ndarray]
     validation: dict[int, np.ndarray]
-    checked: material.Asked
+    checked: material.Questions
     cold: Collection[int]
 
 
@@ -87,9 +87,9 @@ def passes(n: int, share: float) -> int:
     return round(n * min(share**-0.5, _MOST_TIMES))
 
 
-def lists_of(scores: np.ndarray, asked: pd.DataFrame, catalog: Catalog, *, seed: int) -> pd.DataFrame:
+def lists_of(scores: np.ndarray, posed: pd.DataFrame, catalog: Catalog, *, seed: int) -> pd.DataFrame:
     """Lists of a model that scores the whole catalog, hidden items left out."""
-    hidden = asked.assign(**{HISTORY: asked[HIDDEN]})
+    hidden = posed.assign(**{HISTORY: posed[HIDDEN]})
     return predictions.from_scores(scores, hidden, catalog.ids, seed=seed, length=LENGTH)
 
 
@@ -103,7 +103,7 @@ def fitted(job: Job, given: Learning, whole: Params) -> Lister:
     if job.model == MOVIELM:
         return _movielm(job, given, whole)
     score = _lstm(job, given, whole) if job.model == LSTM else _baseline(job, given, whole)
-    return lambda asked: lists_of(score(list(asked[HISTORY])), asked, given.catalog, seed=job.draw)
+    return lambda posed: lists_of(score(list(posed[HISTORY])), posed, given.catalog, seed=job.draw)
 
 
 def _lstm(job: Job, given: Learning, whole: Params) -> Callable[[Histories], np.ndarray]:
@@ -117,7 +117,7 @@ def _lstm(job: Job, given: Learning, whole: Params) -> Callable[[Histories], np.
 
     vectors = text_vectors(given.catalog, sbert=whole.rerank_ablation.sbert)
     columns = given.catalog.columns(list(given.cold))
-    return lambda asked: by_neighbours(score(asked), vectors, columns)
+    return lambda posed: by_neighbours(score(posed), vectors, columns)
 
 
 def by_neighbours(scores: np.ndarray, vectors: np.ndarray, cold: np.ndarray) -> np.ndarray:
@@ -178,6 +178,6 @@ def _movielm(job: Job, given: Learning, whole: Params) -> Lister:
         given.train, given.validation, given.catalog, seed=job.draw, **section
     )
     n_history = whole.zero_shot_llm.n_history
-    return lambda asked: tuning.ranked(
-        small, tokenizer, asked, given.catalog, n_history=n_history, seed=job.draw, label=job.name
+    return lambda posed: tuning.ranked(
+        small, tokenizer, posed, given.catalog, n_history=n_history, seed=job.draw, label=job.name
     )

@@ -27,7 +27,7 @@ _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 
 Histories = dict[int, np.ndarray]
 # Frames as :func:`questions` gives them, and case -> targets.
-Asked = tuple[pd.DataFrame, pd.Series]
+Questions = tuple[pd.DataFrame, pd.Series]
 
 
 def drawn_users(users: Iterable[int], *, n: int, seed: int) -> np.ndarray:
@@ -100,7 +100,7 @@ def check_taken_out(known: Mapping[int | str, np.ndarray], cold: Collection[int]
 
 def cold_cases(
     interactions: pd.DataFrame, users: Collection[int], cold: Collection[int], *, n: int, seed: int
-) -> Asked:
+) -> Questions:
     """Cases of some users whose target is a cold item.
 
     Args:
@@ -111,8 +111,8 @@ def cold_cases(
         (cases, targets): `case_id`, `user_id`, `split` and `history`, everything of earlier seconds.
     """
     cases, targets = [], {}
-    for user, own in interactions[interactions[USER].isin(list(users))].groupby(USER, sort=True):
-        items, seconds = own[ITEM].to_numpy(), own[SECOND].to_numpy()
+    for user, rows in interactions[interactions[USER].isin(list(users))].groupby(USER, sort=True):
+        items, seconds = rows[ITEM].to_numpy(), rows[SECOND].to_numpy()
         places = np.flatnonzero(np.isin(items, list(cold)) & (seconds > seconds.min()))
         if len(places) > n:
             places = np.sort(np.random.default_rng([seed, int(user)]).choice(places, n, replace=False))
@@ -125,7 +125,7 @@ def cold_cases(
 
 def questions(
     cases: pd.DataFrame, targets: pd.Series, catalog: Catalog, cold: Collection[int] = ()
-) -> Asked:
+) -> Questions:
     """Every case once for each set of items that its list may be of.
 
     Args:
@@ -133,21 +133,21 @@ def questions(
         cold: with them a case is asked twice, the second time among them alone.
 
     Returns:
-        (asked, targets): `cases` with `among` and `hidden`, the items that must not be listed: those of the
+        (posed, targets): `cases` with `among` and `hidden`, the items that must not be listed: those of the
         history, and where it is among cold items all others too. The second asking has a `case_id` of its
         own.
     """
-    asked = cases.assign(**{AMONG: CATALOG, HIDDEN: cases[HISTORY]})
+    posed = cases.assign(**{AMONG: CATALOG, HIDDEN: cases[HISTORY]})
     if not len(cold):
-        return asked, targets
+        return posed, targets
     known = np.setdiff1d(catalog.ids, list(cold))
     hidden = [np.union1d(history, known) for history in cases[HISTORY]]
     again = cases.assign(**{CASE: cases[CASE] + "_cold", AMONG: COLD, HIDDEN: hidden})
     both = pd.concat([targets, targets.rename(lambda case: f"{case}_cold")])
-    return pd.concat([asked, again], ignore_index=True), both
+    return pd.concat([posed, again], ignore_index=True), both
 
 
-def validation(dataset: str, cold: Collection[int] = ()) -> Asked:
+def validation(dataset: str, cold: Collection[int] = ()) -> Questions:
     """Validation cases of `next_item` and their targets, cold items taken out of both."""
     cases = predictions.load_cases(Scope(dataset, STUDY, "next_item", "validation"))
     targets = evaluation.load_targets(dataset, "next_item")

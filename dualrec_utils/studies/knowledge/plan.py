@@ -16,8 +16,8 @@ TEXT = "unisrec_text"
 LITTLE = ("most_popular", "ease", "gru4rec", LSTM, MOVIELM)
 UNSEEN = ("random", LSTM, TEXT, MOVIELM)
 # Values of the column `titles`, and of `weights`: movielm's are trained here, on the same histories.
-REAL, MEANINGLESS = "real", "meaningless"
-PRETRAINED, RANDOM, TRAINED = "pretrained", "random", "trained here"
+REAL, MEANINGLESS = "real titles", "meaningless titles"
+PRETRAINED, RANDOM, TRAINED = "pretrained", "random weights", "trained here"
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,11 @@ def form(settings: Settings, tuned: float) -> Part:
     def row(weights: str, jobs: Sequence[Job]) -> Row:
         first = jobs[0]
         titles = MEANINGLESS if first.meaningless else REAL
-        found = Row(
+        made = Row(
             {"system": first.model, "share": first.share, "weights": weights, "titles": titles}, jobs
         )
-        part.rows.append(found)
-        return found
+        part.rows.append(made)
+        return made
 
     for model in settings.models:
         for share in (0.0, tuned):

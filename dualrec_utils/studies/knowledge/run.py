@@ -71,7 +71,7 @@ class Study:
         self.failed: dict[Job | str, str] = {}
         self._gpu = "gpu" in stages.machine()
         self._keys: dict[tuple[str, bool], str] = {}
-        self._asked: dict[bool, material.Asked] = {}
+        self._posed: dict[bool, material.Questions] = {}
         self._values: dict[Job, pd.DataFrame] = {}
 
     @cached_property
@@ -85,13 +85,13 @@ class Study:
         drawn = material.draw_cold(rated, breakdowns.popularity_classes(counts), **settings)
         return drawn.assign(n_training_ratings=drawn[ITEM].map(counts))
 
-    def questions(self, *, cold: bool) -> material.Asked:
+    def questions(self, *, cold: bool) -> material.Questions:
         """The questions and their targets: the last cases of the drawn users, or those of cold items."""
-        if cold not in self._asked:
-            self._asked[cold] = self._ask(cold)
-        return self._asked[cold]
+        if cold not in self._posed:
+            self._posed[cold] = self._ask(cold)
+        return self._posed[cold]
 
-    def _ask(self, cold: bool) -> material.Asked:
+    def _ask(self, cold: bool) -> material.Questions:
         chosen, catalog = self.settings, load_catalog(self.dataset)
         cases = predictions.load_cases(Scope(self.dataset, STUDY, "next_item", "test"))
         users = material.drawn_users(cases[USER], n=chosen.n_users, seed=self.seed)
@@ -99,8 +99,8 @@ class Study:
             last = cases[cases[USER].isin(users)].groupby(USER).tail(chosen.n_cases).reset_index(drop=True)
             return material.questions(last, evaluation.load_targets(self.dataset, "next_item"), catalog)
         interactions, items = splits.load_interactions(self.dataset), self.cold[ITEM].to_numpy()
-        found = material.cold_cases(interactions, users, items, n=chosen.cold_cases, seed=self.seed)
-        return material.questions(*found, catalog, items)
+        drawn = material.cold_cases(interactions, users, items, n=chosen.cold_cases, seed=self.seed)
+        return material.questions(*drawn, catalog, items)
 
     def part(self, name: str) -> Part:
         """What a part of the study plans."""
@@ -141,29 +141,29 @@ class Study:
         else:
             about = fitting.baseline_settings(model, whole)
         kinds = {"n_cold", "least_ratings", "cold_cases"} if cold else {"n_cases"}
-        asked = [chosen.model_dump(include={"n_users", *kinds}), whole.data.model_dump(), self.seed]
-        return fits.digest(name, [model, about, *asked], dataset=self.dataset, study=code)
+        posed = [chosen.model_dump(include={"n_users", *kinds}), whole.data.model_dump(), self.seed]
+        return fits.digest(name, [model, about, *posed], dataset=self.dataset, study=code)
 
     def measure(self, job: Job) -> None:
         """Fit a job's model, ask it, and write its lists; a model that cannot be had is noted."""
-        path, (asked, _) = self.path(job), self.questions(cold=job.cold)
+        path, (posed, _) = self.path(job), self.questions(cold=job.cold)
         cold = self.cold[ITEM].to_numpy() if job.cold else ()
         given = fitting.learning(job, dataset=self.dataset, cold=cold, seed=self.seed)
         try:
             if job.model in self.settings.models:
-                lists = self._pretrained(job, given, asked, path.with_suffix(""))
+                lists = self._pretrained(job, given, posed, path.with_suffix(""))
             else:
-                lists = fitting.fitted(job, given, self.whole)(asked)
+                lists = fitting.fitted(job, given, self.whole)(posed)
         except Diverged as error:
             self.failed[job] = first_line(error)
             return
         if lists is not None:
-            predictions.check(lists, asked, given.catalog.ids)
+            predictions.check(lists, posed, given.catalog.ids)
             files.write_parquet(lists, path)
             shutil.rmtree(path.with_suffix(""), ignore_errors=True)
 
     def _pretrained(
-        self, job: Job, given: fitting.Learning, asked: pd.DataFrame, folder: Path
+        self, job: Job, given: fitting.Learning, posed: pd.DataFrame, folder: Path
     ) -> pd.DataFrame | None:
         # Only these models need transformers.
         from dualrec_utils.studies.knowledge import tuning
@@ -178,16 +178,16 @@ class Study:
             teaching = {"settings": self.settings, "section": self.whole.lora_finetuning}
             model = tuning.tuned(job, model, tokenizer, given, dataset=self.dataset, **teaching, **sizes)
         about = {"seed": job.draw, "label": job.name, "folder": folder}
-        return tuning.ranked(model, tokenizer, asked, given.catalog, **about, **sizes)
+        return tuning.ranked(model, tokenizer, posed, given.catalog, **about, **sizes)
 
     def values(self, jobs: Sequence[Job]) -> dict[Job, pd.DataFrame]:
         """What of some jobs has been measured: means of :data:`tables.METRICS` by `among` and user."""
         for job in jobs:
             if job not in self._values and self.path(job).is_file():
-                asked, targets = self.questions(cold=job.cold)
+                posed, targets = self.questions(cold=job.cold)
                 lists = pd.read_parquet(self.path(job))
-                scored = evaluation.score_lists(lists, asked, targets, load_catalog(self.dataset))
-                scored[AMONG] = asked[AMONG].to_numpy()
+                scored = evaluation.score_lists(lists, posed, targets, load_catalog(self.dataset))
+                scored[AMONG] = posed[AMONG].to_numpy()
                 self._values[job] = scored.groupby([AMONG, USER])[list(tables.METRICS)].mean()
         return {job: self._values[job] for job in jobs if job in self._values}
 
@@ -195,8 +195,8 @@ class Study:
         """Write the tables of a part from the pieces at hand."""
         values = self.values(part.jobs)
         reasons = {job: why for job in part.jobs if (why := self.why_not(job))}
-        asked, _ = self.questions(cold=name == "b")
-        sizes = asked.groupby(AMONG)[CASE].size().to_dict()
+        posed, _ = self.questions(cold=name == "b")
+        sizes = posed.groupby(AMONG)[CASE].size().to_dict()
         levels = tables.levels(part.rows, values, reasons, n_cases=sizes, **self.intervals)
         tables.write(levels, tables.NAMES[name], self.dataset)
         gains = tables.differences(part.pairs, values, **self.intervals)

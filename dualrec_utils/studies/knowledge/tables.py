@@ -57,8 +57,8 @@ def write(table: pd.DataFrame, name: str, dataset: str) -> None:
 
 def _by_draw(row: Row, values: Values, metric: str) -> pd.DataFrame:
     """Users' means of a row, a column a draw that was measured."""
-    found = {job.draw: values[job].loc[row.among][metric] for job in row.jobs if job in values}
-    return pd.DataFrame(found)
+    records = {job.draw: values[job].loc[row.among][metric] for job in row.jobs if job in values}
+    return pd.DataFrame(records)
 
 
 def levels(
@@ -81,7 +81,7 @@ def levels(
         The rows' labels, `metric`, `value`, `low`, `high`, `n_users`, `n_seeds` (draws), `over_seeds`,
         `n_cases`, `remark`; a row a metric of :data:`METRICS`.
     """
-    found = []
+    records = []
     for row in rows:
         missing = [job for job in row.jobs if job not in values]
         why = [reasons[job] for job in missing if job in reasons]
@@ -91,10 +91,10 @@ def levels(
         for metric in METRICS:
             wide = _by_draw(row, values, metric)
             numbers = seeds.interval(wide, **intervals) if len(wide) else {"value": np.nan}
-            found.append({**row.labels, "metric": metric, **numbers, "remark": remark})
-            found[-1]["n_cases"] = n_cases[row.among]
+            records.append({**row.labels, "metric": metric, **numbers, "remark": remark})
+            records[-1]["n_cases"] = n_cases[row.among]
     columns = ["value", "low", "high", "n_users", "n_seeds", "over_seeds", "n_cases", "remark"]
-    return pd.DataFrame(found, columns=[*rows[0].labels, "metric", *columns])
+    return pd.DataFrame(records, columns=[*rows[0].labels, "metric", *columns])
 
 
 def differences(pairs: Sequence[tuple[Row, Row]], values: Values, **intervals) -> pd.DataFrame:
@@ -108,7 +108,7 @@ def differences(pairs: Sequence[tuple[Row, Row]], values: Values, **intervals) -
         The first row's labels, the first of the other's that differs as `minus`, `metric`, and the columns
         of :func:`analysis.seeds.interval`.
     """
-    found = []
+    records = []
     for one, other in pairs:
         minus = next(str(value) for name, value in other.labels.items() if value != one.labels[name])
         for metric in METRICS:
@@ -117,8 +117,8 @@ def differences(pairs: Sequence[tuple[Row, Row]], values: Values, **intervals) -
             )
             if len(gains.columns):
                 numbers = seeds.interval(gains.dropna(), **intervals)
-                found.append({**one.labels, "minus": minus, "metric": metric, **numbers})
-    return pd.DataFrame(found)
+                records.append({**one.labels, "minus": minus, "metric": metric, **numbers})
+    return pd.DataFrame(records)
 
 
 def rating_groups(counts: pd.Series) -> pd.DataFrame:

@@ -136,7 +136,7 @@ def tuned(
 def ranked(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    asked: pd.DataFrame,
+    posed: pd.DataFrame,
     catalog: Catalog,
     *,
     n_history: int,
@@ -147,22 +147,22 @@ def ranked(
     """Lists by catalog decoding after the bare history, with a beam.
 
     Args:
-        asked: from :func:`material.questions`.
+        posed: from :func:`material.questions`.
         n_history: items of a prompt.
         seed: written into the lists.
         label: shown beside the progress bar.
         folder: keeps what is ranked so far, so that a stopped run goes on; None keeps nothing.
     """
     parts = []
-    for number, first in enumerate(range(0, len(asked), _AT_ONCE)):
+    for number, first in enumerate(range(0, len(posed), _AT_ONCE)):
         path = folder / f"{number:04d}.parquet" if folder else None
         if path is None or not path.is_file():
-            some = asked.iloc[first : first + _AT_ONCE]
+            some = posed.iloc[first : first + _AT_ONCE]
             texts = build_history_prompts(some, catalog, n_recent=n_history, genres=False)
             hidden = list(some[HIDDEN])
             scores = constrained.rank_titles(
                 model, tokenizer, texts, catalog,
-                excluded=hidden, k=LENGTH, method="beam", width=BEAM, label=f"{label} {first}/{len(asked)}",
+                excluded=hidden, k=LENGTH, method="beam", width=BEAM, label=f"{label} {first}/{len(posed)}",
             )  # fmt: skip
             shape = {"seed": seed, "exclude_seen": False, "length": LENGTH}
             part = constrained.ranked_lists(scores, some, catalog, **shape)

@@ -69,8 +69,8 @@ def wide(table: pd.DataFrame, *, rows: list[str], columns: str, metric: str = ME
         rows: columns that name a row. columns: the column that names a column.
     """
     one = table[table["metric"] == metric].assign(system=lambda frame: frame["system"].map(label))
-    found = zip(one["value"], one["low"], one["high"], one["remark"], strict=True)
-    cells = [why if pd.isna(value) else with_interval(value, *ends) for value, *ends, why in found]
+    numbers = zip(one["value"], one["low"], one["high"], one["remark"], strict=True)
+    cells = [why if pd.isna(value) else with_interval(value, *ends) for value, *ends, why in numbers]
     shown = one.assign(cell=cells).pivot(index=rows, columns=columns, values="cell")
     order = one[rows].drop_duplicates().apply(tuple, axis=1) if len(rows) > 1 else one[rows[0]].unique()
     return shown.loc[list(order), list(one[columns].unique())].fillna("")
