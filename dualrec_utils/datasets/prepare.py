@@ -38,7 +38,8 @@ def prepare(
     Raises:
         StudyError: on bad data or settings; nothing is half written.
     """
-    source, raw_ratings, raw_items = sources.load(dataset)
+    fetched = sources.fetch(dataset)
+    raw_ratings, raw_items, counts = known.parse(dataset, fetched.paths[0])
     kept, items, merged = movielens.merge_duplicates(raw_ratings, raw_items)
     ratings = order.in_order(kept, order_seed=order_seed)
     catalog = movielens.most_frequent(ratings, n_items)
@@ -52,10 +53,11 @@ def prepare(
         interactions[USER].unique(), seed=seed, train_share=train_share, validation_share=validation_share
     )
     summary = {
-        "source": source,
+        "source": fetched.source,
         "order_sha256": order.order_hash(interactions),
         "n_ratings_raw": len(raw_ratings),
         "n_items_raw": len(raw_items),
+        **counts,
         "n_movies_merged": len(merged),
         "n_ratings_lost_to_merging": len(raw_ratings) - len(ratings),
         "n_users_raw": int(raw_ratings[USER].nunique()),
