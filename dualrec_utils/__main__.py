@@ -43,9 +43,11 @@ def run(stage: str) -> int:
                 print(f"dualrec: {stage}: {error}", file=sys.stderr, flush=True)
                 return 1
         elif stage == "data":
+            from dualrec_utils.core.domain import Domain
             from dualrec_utils.datasets import prepare
 
-            print(prepare.describe(settings["dataset"], prepare.prepare(**settings)), flush=True)
+            summary = prepare.prepare(**settings, domain=Domain(**whole.domain.model_dump()))
+            print(prepare.describe(settings["dataset"], summary), flush=True)
         elif stage == "movielm":
             from dualrec_utils.models.movielm import model
 

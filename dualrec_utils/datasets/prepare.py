@@ -7,6 +7,7 @@ from typing import Any
 
 from dualrec_utils.core import config, files, order, splits
 from dualrec_utils.core.config import ITEM, POSITION, RATING, SECOND, SPLIT, TIMESTAMP, USER
+from dualrec_utils.core.domain import MOVIES, Domain, write_domain
 from dualrec_utils.datasets import known, movielens, sources
 
 
@@ -20,6 +21,7 @@ def prepare(
     train_share: float,
     validation_share: float,
     cases_per_user: int,
+    domain: Domain = MOVIES,
 ) -> dict:
     """Write everything under `data/raw/<dataset>` and `data/<dataset>/processed`.
 
@@ -31,6 +33,7 @@ def prepare(
         min_interactions: users with fewer catalog interactions are dropped.
         train_share, validation_share: parts of the users; the rest is test.
         cases_per_user: most `next_item` cases of a held-out user.
+        domain: what items are called.
 
     Returns:
         What `summary.json` says: counts at each step, the source and the order's hash.
@@ -99,6 +102,7 @@ def prepare(
     for name, frame in frames.items():
         files.write_parquet(frame, folder / f"{name}.parquet")
     files.write_json(dict(known.find(dataset).line_format), folder / "line_format.json")
+    write_domain(domain, dataset)
     files.write_json(summary, folder / "summary.json")
     return summary
 
@@ -107,7 +111,7 @@ def describe(dataset: str, summary: Mapping[str, Any]) -> str:
     """One line on what :func:`prepare` wrote, from what it returned."""
     return (
         f"data: {dataset} from {summary['source']}: {summary['n_users']} users,"
-        f" {summary['n_items']} movies, {summary['n_interactions']} interactions,"
+        f" {summary['n_items']} items, {summary['n_interactions']} interactions,"
         f" next_item cases {summary['n_cases_next_item']}; users with fewer than they might have (few"
         f" distinct seconds): {summary['n_users_with_fewer_cases']}"
     )
