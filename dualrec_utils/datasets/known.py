@@ -6,7 +6,7 @@ To add one, write such a module with a :class:`Dataset` named `DATASET`, and a p
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +55,7 @@ class Dataset:
             `ratings_file`, `rating_separator`.
         users: a file that says who users are -> what reads it, into the columns of :mod:`datasets.beside`.
         tags: a file that holds tags -> what reads it, likewise.
-        stars: values that a rating may have; empty where interactions are not rated.
+        stars: values that a rating may have; empty where interactions are not rated, None for any number.
         years: first and last year of its interactions, no item is younger; None where their times are not
             known and `position` alone orders them.
         categories: those that items may have; None where the data are not held to a list.
@@ -70,12 +70,16 @@ class Dataset:
     line_format: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[str, Reader] = field(default_factory=dict)
     tags: Mapping[str, Reader] = field(default_factory=dict)
-    stars: tuple[float, ...] = movielens.STARS
+    stars: tuple[float, ...] | None = movielens.STARS
     years: tuple[int, int] | None = movielens.YEARS
     categories: tuple[str, ...] | None = config.GENRES
     urls: Mapping[str, str] = field(default_factory=dict)
     publisher: str = ""
     wheel: str = ""
+
+
+# Of a reader's data, see :mod:`datasets.own`: any rating, any time, any category.
+OWN = Dataset(sha256={}, parsers={}, files=(), stars=None, years=(1900, 2128), categories=None)
 
 
 def find(name: str) -> Dataset:
@@ -84,6 +88,9 @@ def find(name: str) -> Dataset:
     Raises:
         StudyError: naming the known ones.
     """
+    if name not in config.DATASETS and (config.processed_dir(name) / "summary.json").is_file():
+        # Stage `data` has read it from the files that params.yaml names.
+        return OWN
     if name not in config.DATASETS:
         raise StudyError(f"there is no data set {name!r}; data sets: {', '.join(config.DATASETS)}")
     return importlib.import_module(f"dualrec_utils.datasets.sets.{name.replace('-', '_')}").DATASET
@@ -106,20 +113,11 @@ def parse(name: str, path: Path) -> Parsed:
     with reading(path):
         about = find(name)
         parsed = Parsed(*about.parsers[path.name](path))
-        return checked(parsed, stars=about.stars, years=about.years, categories=about.categories)
+        return checked(parsed, about)
 
 
-def checked(
-    parsed: Parsed,
-    *,
-    stars: Collection[float] | None,
-    years: tuple[int, int] | None,
-    categories: Collection[str] | None,
-) -> Parsed:
+def checked(parsed: Parsed, about: Dataset) -> Parsed:
     """What a parser made, with all columns, if it fits the record of its data set.
-
-    Args:
-        stars, years, categories: as in :class:`Dataset`; `stars` may be None, for any number.
 
     Raises:
         StudyError: as :func:`parse`.
@@ -134,8 +132,11 @@ def checked(
             frame[column] = pd.array([pd.NA] * len(frame), dtype=empty)
     if GENRE_LIST not in items:
         items[GENRE_LIST] = pd.Series([[] for _ in range(len(items))], index=items.index, dtype=object)
-    ratings = movielens.check_ratings(ratings, items, stars=stars, years=years)
-    items = movielens.check_items(items, last_year=years[1] if years else None, categories=categories)
+    ratings = movielens.check_ratings(
+        ratings, items, stars=about.stars, years=about.years, ties=about is OWN
+    )
+    last_year = about.years[1] if about.years and about is not OWN else None
+    items = movielens.check_items(items, last_year=last_year, categories=about.categories)
     return Parsed(ratings.reset_index(drop=True), items.reset_index(drop=True), parsed.counts)
 
 

@@ -119,12 +119,14 @@ def check_ratings(
     *,
     stars: Collection[float] | None = STARS,
     years: tuple[int, int] | None = YEARS,
+    ties: bool = False,
 ) -> pd.DataFrame:
     """Return `ratings`, by line of their file, if they fit the schema and one another.
 
     Args:
         stars: values that a rating may have; None for any, none where there are no ratings.
         years: first and last year of ratings; None where their times are not known.
+        ties: whether rows of a user may share a position.
 
     Raises:
         StudyError: naming line and value: on an item that `items` lacks, an item rated twice by a user,
@@ -135,7 +137,7 @@ def check_ratings(
         "an item that the file of items does not list": ~ratings[ITEM].isin(items[ITEM]),
         "a user rates an item twice": ratings.duplicated([USER, ITEM]),
     }
-    if POSITION in ratings:
+    if POSITION in ratings and not ties:
         places = ratings.sort_values([USER, POSITION], kind="stable").groupby(USER).cumcount()
         amiss = ratings[POSITION] != places.reindex(ratings.index)
         wrong["positions of a user must be 0, 1, 2, ..., each once"] = amiss
