@@ -162,7 +162,16 @@ def fit(
 
 
 def measure(model: keras.Model, sequences: Sequences) -> dict[str, float]:
-    """Loss (nats), accuracy and top-5 accuracy of a trained model, dropout off, over all targets."""
+    """Loss (nats), accuracy and top-5 accuracy of a trained model, dropout off, over all targets.
+
+    Raises:
+        StudyError: when there is none: no history is as long as a window and its target.
+    """
+    if not len(sequences.rows):
+        window = sequences.rows.shape[1]
+        raise StudyError(
+            f"lstm.window is {window}, and no validation user has {window + 1} items: choose a smaller one"
+        )
     measured = _asked_as(model, sequences)
     compile_model(measured)
     values = measured.evaluate(
