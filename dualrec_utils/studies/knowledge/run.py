@@ -15,9 +15,7 @@ stopped. A table is written anew after each piece. At the end notebook 10 is run
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,8 +31,7 @@ from dualrec_utils.core.predictions import Scope
 from dualrec_utils.datasets import weights
 from dualrec_utils.models.baselines.base import Diverged
 from dualrec_utils.pipeline import params, profiles, stages
-from dualrec_utils.pipeline.notebook import RUN_BY_PIPELINE
-from dualrec_utils.studies import fits
+from dualrec_utils.studies import fits, notebook
 from dualrec_utils.studies.fits import LSTM, MOVIELM
 from dualrec_utils.studies.knowledge import fitting, material, plan, tables
 from dualrec_utils.studies.knowledge.material import AMONG
@@ -260,21 +257,5 @@ def run_all(parts: Sequence[str] = ()) -> int:
         if name in plan.PARTS:
             study.run(name)
         else:
-            status = _run_notebook()
+            status = notebook.run_notebook(NOTEBOOK, STUDY)
     return status
-
-
-def _run_notebook() -> int:
-    """Run notebook 10 and print where its page lies; 1 when a cell fails, after printing which."""
-    # Papermill takes a second to import.
-    from dualrec_utils.pipeline import notebooks
-
-    os.environ.update(stages.ENVIRONMENT | {RUN_BY_PIPELINE: STUDY})
-    page = config.NOTEBOOK_REPORTS / f"{Path(NOTEBOOK).stem}.html"
-    try:
-        notebooks.run(config.NOTEBOOKS / NOTEBOOK, page=page, cwd=config.ROOT)
-    except notebooks.NotebookFailed as error:
-        print(f"dualrec: {STUDY}: {error}", file=sys.stderr)
-        return 1
-    print(page)
-    return 0

@@ -137,11 +137,11 @@ def rating_groups(counts: pd.Series) -> pd.DataFrame:
     return frame.rename_axis(CASE).reset_index().sort_values("at", kind="stable")[["by", "group", CASE]]
 
 
-def by_ratings(dataset: str, **intervals) -> pd.DataFrame:
-    """Hit rates of the run's own lists for all test cases, by training ratings of the target.
+def ordinary_frames(dataset: str) -> dict[str, pd.DataFrame]:
+    """The run's own lists for all test cases, those whose hits are counted by the target's ratings.
 
     Returns:
-        As :func:`analysis.breakdowns.by_group`.
+        system -> frame of `evaluation.per_case`, in the study's order.
 
     Raises:
         StudyError: when the run has left no list yet.
@@ -154,11 +154,27 @@ def by_ratings(dataset: str, **intervals) -> pd.DataFrame:
                 frames[name] = evaluation.per_case(name, scope)
     if not frames:
         raise StudyError("the run has left no lists yet: run `make repro` first")
+    return {name: frames[name] for name in systems.in_order(frames)}
+
+
+def target_counts(dataset: str) -> pd.Series:
+    """Test case of `next_item` -> ratings of its target by training users."""
     cases, targets, _ = breakdowns.load_test(dataset)
     counts, _ = breakdowns.training_counts(dataset)
-    rated = cases.set_index(CASE).index.to_series().map(targets).str[0].map(counts)
-    frames = {name: frames[name] for name in systems.in_order(frames)}
-    return breakdowns.by_group(frames, rating_groups(rated), metric="hit_rate@10", **intervals)
+    return cases.set_index(CASE).index.to_series().map(targets).str[0].map(counts)
+
+
+def by_ratings(dataset: str, **intervals) -> pd.DataFrame:
+    """Hit rates of the run's own lists for all test cases, by training ratings of the target.
+
+    Returns:
+        As :func:`analysis.breakdowns.by_group`.
+
+    Raises:
+        StudyError: as :func:`ordinary_frames`.
+    """
+    groups = rating_groups(target_counts(dataset))
+    return breakdowns.by_group(ordinary_frames(dataset), groups, metric="hit_rate@10", **intervals)
 
 
 def measured(table: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -6,8 +6,6 @@ default pipeline, and takes its settings from `params.yaml` beside this file.
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,8 @@ from dualrec_utils.core import config, evaluation, predictions
 from dualrec_utils.core.config import USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
-from dualrec_utils.pipeline import params, stages
-from dualrec_utils.pipeline.notebook import RUN_BY_PIPELINE
+from dualrec_utils.pipeline import params
+from dualrec_utils.studies import notebook
 
 STAGE = "questions"
 NOTEBOOK = f"09_{STAGE}.ipynb"
@@ -82,15 +80,4 @@ def run_notebook() -> int:
     Returns:
         0; 1 when a cell fails, after printing which.
     """
-    # Papermill takes a second to import, which those who read a section need not wait for.
-    from dualrec_utils.pipeline import notebooks
-
-    os.environ.update(stages.ENVIRONMENT | {RUN_BY_PIPELINE: STAGE})
-    page = config.NOTEBOOK_REPORTS / f"{Path(NOTEBOOK).stem}.html"
-    try:
-        notebooks.run(config.NOTEBOOKS / NOTEBOOK, page=page, cwd=config.ROOT)
-    except notebooks.NotebookFailed as error:
-        print(f"dualrec: {STAGE}: {error}", file=sys.stderr)
-        return 1
-    print(page)
-    return 0
+    return notebook.run_notebook(NOTEBOOK, STAGE)

@@ -1,0 +1,1 @@
+"""Does what films taught carry to music, games and a shop? Notebook 13."""
