@@ -34,18 +34,26 @@ def run(stage: str) -> int:
         for name in pretrained.named(settings):
             pretrained.written_out(name)
         if notebook:
+            from dualrec_utils.core import ratings
             from dualrec_utils.pipeline import notebooks
 
             page = config.NOTEBOOK_REPORTS / notebook.replace(".ipynb", ".html")
+            if stages.find(stage).of_ratings and not ratings.are_there(settings["dataset"]):
+                reason = f"{settings['dataset']} has no ratings: there is nothing to predict here."
+                notebooks.leave_out(stage, reason, page=page, dataset=settings["dataset"])
+                print(f"{stage}: left out: {reason}", flush=True)
+                return 0
             try:
                 notebooks.run(config.NOTEBOOKS / notebook, page=page, cwd=config.ROOT)
             except notebooks.NotebookFailed as error:
                 print(f"dualrec: {stage}: {error}", file=sys.stderr, flush=True)
                 return 1
         elif stage == "data":
+            from dualrec_utils.core.domain import Domain
             from dualrec_utils.datasets import prepare
 
-            print(prepare.describe(settings["dataset"], prepare.prepare(**settings)), flush=True)
+            summary = prepare.prepare(**settings, domain=Domain(**whole.domain.model_dump()))
+            print(prepare.describe(settings["dataset"], summary), flush=True)
         elif stage == "movielm":
             from dualrec_utils.models.movielm import model
 

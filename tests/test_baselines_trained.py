@@ -145,9 +145,9 @@ class TestEvery:
         model.score([query])
         assert all(np.array_equal(a, b) for a, b in zip(own, SHORT, strict=True))
         assert query.tolist() == [14, 10]
-        with pytest.raises(StudyError, match="movie 99 is not in the catalog of 8 movies"):
+        with pytest.raises(StudyError, match="item 99 is not in the catalog of 8 items"):
             model.score([np.array([10]), np.array([10, 99])])
-        with pytest.raises(StudyError, match="movie 9 is not in the catalog"):
+        with pytest.raises(StudyError, match="item 9 is not in the catalog"):
             quick(name).fit([np.array([9])])
 
     def test_nothing_to_learn_from_and_scores_before_fitting_are_refused(self, name):

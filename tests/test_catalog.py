@@ -39,7 +39,7 @@ def test_a_catalog_worked_by_hand():
 @pytest.mark.parametrize("stranger", [2, 4, 10])
 def test_a_movie_outside_the_catalog_is_named(stranger):
     for ask in (CATALOG.columns, CATALOG.rows, lambda items: catalogs.marked([[9], items], CATALOG.ids)):
-        with pytest.raises(StudyError, match=f"movie {stranger} is not in the catalog of 3 movies"):
+        with pytest.raises(StudyError, match=f"item {stranger} is not in the catalog of 3 items"):
             ask([3, stranger, 9])
 
 
@@ -87,7 +87,7 @@ def test_marks_are_membership(ids, other, data):
     expected = np.array([np.isin(catalog.ids, movies) for movies in lists]).reshape(len(lists), len(ids))
     assert (catalogs.marked(lists, catalog.ids) == expected).all()
     if other not in ids:
-        with pytest.raises(StudyError, match=f"movie {other} is not"):
+        with pytest.raises(StudyError, match=f"item {other} is not"):
             catalogs.marked([*lists, [other]], catalog.ids)
 
 

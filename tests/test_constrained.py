@@ -266,7 +266,7 @@ def test_bad_arguments_are_refused_by_name(mistral):
         rank(mistral, method="greedy")
     with pytest.raises(StudyError, match="width 5 cannot hold 10 movies"):
         rank(mistral, method="beam", width=5)
-    with pytest.raises(StudyError, match="movie 999 is not in the catalog"):
+    with pytest.raises(StudyError, match="item 999 is not in the catalog"):
         score(mistral, candidates=[[5], [8, 999], [], []])
     with pytest.raises(StudyError, match=r"take \d{4,5} tokens, the model reads 1024: show fewer movies"):
         rank(mistral, [PROMPTS[0] * 40])

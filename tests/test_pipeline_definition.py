@@ -197,6 +197,8 @@ def test_every_section_that_a_stage_reads_is_declared(stage):
             whole |= names is None
             (default if place.startswith("${repository}") else own).update(names or ())
     read = {name for name in sections_read(stage) if name in (*params.SECTIONS, "intervals", "all")}
+    # The words of the data set, which stage data writes for all others.
+    read |= {params.DOMAIN} if stage.name == "data" else set()
     read |= {stage.name} if params.SECTIONS[stage.name].model_fields else set()
     if whole:
         return

@@ -29,7 +29,7 @@ def test_two_runs_write_the_same_bytes(tmp_path, tiny_folder, monkeypatch):
     assert runs[0] == runs[1]
     prepare.prepare(**TINY)
     assert written() == runs[1]
-    assert len(runs[0]) == 14
+    assert len(runs[0]) == 15
 
 
 def test_another_seed_moves_users_and_nothing_else(tiny):

@@ -47,7 +47,7 @@ def test_its_values_are_valid_and_it_names_nothing_twice(name):
     default = params.read_yaml(ROOT / "params.yaml")
     differences = params.read_yaml(config.PROFILES / name / "params.yaml")
     assert values_of(name).repository == "../../"
-    for section in (*params.SECTIONS, "intervals"):
+    for section in (*params.SECTIONS, "intervals", "domain"):
         for key, value in differences.get(section, {}).items():
             assert default[section][key] != value, f"{section}.{key} is as in the default run"
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from dualrec_utils.core.catalog import Catalog
+from dualrec_utils.core.domain import Domain
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.language import prompts
 
@@ -45,6 +46,27 @@ def test_prompt_is_the_papers_word_for_word(cases, catalog):
     assert "recommends: Unknown Reel." in built[1]
 
 
+GAMES = Domain(item="game", items="games", verb="bought", history="game buying history", details="")
+
+
+def test_prompt_takes_the_words_of_its_catalog(cases, catalog):
+    """Items that have a title and nothing else: neither years nor categories are written or asked for."""
+    bare = catalog.items.assign(year=pd.array([None] * 3, "Int64"), genres=[[], [], []])
+    built = prompts.build_prompts(cases, Catalog.of(bare, GAMES), hints=pd.Series({"a": 30, "b": 20}))
+    assert built[1] == (
+        "Below is a user's game buying history:\n"
+        "- Antz\n"
+        "\n"
+        "Based on this, the system (LSTM) recommends: Antz.\n"
+        "\n"
+        "Now, as a helpful assistant, recommend 3 more full game titles that this user would likely enjoy"
+        " next.\n"
+        "\n"
+    )
+    histories = prompts.build_history_prompts(cases, Catalog.of(bare, GAMES), n_recent=5, genres=True)
+    assert histories[1] == "Below is a user's game buying history:\n- Antz\n"
+
+
 def test_prompt_without_hints_lacks_exactly_that_line(cases, catalog):
     with_line = prompts.build_prompts(cases, catalog, hints=pd.Series({"a": 10, "b": 10}))
     without = prompts.build_prompts(cases, catalog, hints=None)
@@ -57,7 +79,7 @@ def test_prompts_refuse_a_missing_hint_and_unknown_movies(cases, catalog):
         prompts.build_prompts(cases, catalog, hints=pd.Series({"a": 10}))
     with pytest.raises(StudyError, match="hint 99"):
         prompts.build_prompts(cases, catalog, hints=pd.Series({"a": 99, "b": 10}))
-    with pytest.raises(StudyError, match="movie 20, not in the catalog"):
+    with pytest.raises(StudyError, match="item 20, not in the catalog"):
         prompts.build_prompts(cases, Catalog.of(catalog.items.query("item_id != 20")), hints=None)
 
 

@@ -26,8 +26,9 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from dualrec_utils.core.domain import MOVIES
 from dualrec_utils.models.language import chat
-from dualrec_utils.models.language.prompts import HEADER, HINT, REQUEST, format_answer
+from dualrec_utils.models.language.prompts import HINT, format_answer, header, request
 
 MISTRAL_CHAT = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
@@ -41,9 +42,9 @@ REASONING_CHAT = (
     "{% endif %}{% endfor %}{% if add_generation_prompt %}<|Assistant|><think>\n{% endif %}"
 )
 _LINES = (
-    HEADER,
+    header(MOVIES),
     HINT.format(title="Fargo (1996)"),
-    REQUEST.format(n_titles=3),
+    request(MOVIES, n_titles=3),
     "- Toy Story (1995) (Animation, Comedy)",
     "- Film 01 (1961)\n- Film 02 (1962) (Drama)",
 )

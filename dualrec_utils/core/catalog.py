@@ -1,4 +1,4 @@
-"""The catalog: which movies are ranked, at which place, and what they are called."""
+"""The catalog: which items are ranked, at which place, and what they are called."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pandas as pd
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.config import GENRE_LIST, ITEM, TITLE, YEAR
+from dualrec_utils.core.domain import MOVIES, Domain, load_domain
 from dualrec_utils.core.errors import StudyError
 
 
 def title_with_year(title: str, year: int | None) -> str:
-    """A movie as the prompts name it; the title alone where the year is not known.
+    """An item as the prompts name it; the title alone where the year is not known.
 
     >>> title_with_year("Toy Story", 1995)
     'Toy Story (1995)'
@@ -25,7 +26,7 @@ def title_with_year(title: str, year: int | None) -> str:
 
 
 def columns_of(items: Sequence[int], item_ids: np.ndarray) -> np.ndarray:
-    """Columns of movies in a score matrix.
+    """Columns of items in a score matrix.
 
     Args:
         items: shape (n,), item ids in any order, repeated or not.
@@ -35,18 +36,18 @@ def columns_of(items: Sequence[int], item_ids: np.ndarray) -> np.ndarray:
         Shape (n,), integers from 0.
 
     Raises:
-        StudyError: naming the first movie that the catalog does not have.
+        StudyError: naming the first item that the catalog does not have.
     """
     wanted = np.asarray(items)
     columns = np.searchsorted(item_ids, wanted)
     known = item_ids[np.minimum(columns, len(item_ids) - 1)] == wanted
     if not known.all():
-        raise StudyError(f"movie {wanted[~known][0]} is not in the catalog of {len(item_ids)} movies")
+        raise StudyError(f"item {wanted[~known][0]} is not in the catalog of {len(item_ids)} items")
     return columns
 
 
 def marked(lists: Sequence[Sequence[int]], item_ids: np.ndarray) -> np.ndarray:
-    """Which movies each list names, such as those of a history that must not be recommended.
+    """Which items each list names, such as those of a history that must not be recommended.
 
     Args:
         lists: n lists of item ids.
@@ -66,41 +67,44 @@ def marked(lists: Sequence[Sequence[int]], item_ids: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Catalog:
-    """The movies that are ranked, by ascending id.
+    """The items that are ranked, by ascending id.
 
-    Movie j is column j of every score matrix and row j + 1 of every table of features, whose row 0 is
-    padding and no movie.
+    Item j is column j of every score matrix and row j + 1 of every table of features, whose row 0 is
+    padding and no item.
 
     Attributes:
-        ids: int64, shape (n,), read-only; `ids[columns]` are the movies of some columns.
+        ids: int64, shape (n,), read-only; `ids[columns]` are the items of some columns.
         names: id -> "Title (year)", in the order of `ids`.
         categories: id -> genres, in the order of `ids`.
         items: the table behind them (`item_id`, `title`, `year`, `genres`), for those who need its columns.
+        domain: what items are called.
     """
 
     ids: np.ndarray
     names: Mapping[int, str]
     categories: Mapping[int, tuple[str, ...]]
     items: pd.DataFrame
+    domain: Domain = MOVIES
 
     @classmethod
-    def of(cls, items: pd.DataFrame) -> Catalog:
+    def of(cls, items: pd.DataFrame, domain: Domain = MOVIES) -> Catalog:
         """The catalog of a table.
 
         Args:
-            items: `item_id`, `title`, `year`, `genres`, one row a movie, by ascending id.
+            items: `item_id`, `title`, `year`, `genres`, one row an item, by ascending id.
+            domain: what they are called.
 
         Raises:
-            StudyError: without a movie, and where ids do not ascend or repeat.
+            StudyError: without an item, and where ids do not ascend or repeat.
         """
         ids = items[ITEM].to_numpy(dtype=np.int64, copy=True)
         if not len(ids) or (np.diff(ids) <= 0).any():
-            raise StudyError("a catalog must hold movies in ascending order of their ids, each once")
+            raise StudyError("a catalog must hold items in ascending order of their ids, each once")
         ids.setflags(write=False)
         names = map(title_with_year, items[TITLE], items[YEAR])
         categories = map(tuple, items[GENRE_LIST])
         by_id = (MappingProxyType(dict(zip(ids.tolist(), own, strict=True))) for own in (names, categories))
-        return cls(ids, *by_id, items)
+        return cls(ids, *by_id, items, domain)
 
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
@@ -108,15 +112,15 @@ class Catalog:
         return tuple(sorted({name for own in self.categories.values() for name in own}))
 
     def __len__(self) -> int:
-        """Number of movies."""
+        """Number of items."""
         return len(self.ids)
 
     def columns(self, items: Sequence[int]) -> np.ndarray:
-        """Columns of movies in score matrices, see :func:`columns_of`."""
+        """Columns of items in score matrices, see :func:`columns_of`."""
         return columns_of(items, self.ids)
 
     def rows(self, items: Sequence[int]) -> np.ndarray:
-        """Rows of movies in tables of features: 1 for the first movie, since row 0 is padding."""
+        """Rows of items in tables of features: 1 for the first item, since row 0 is padding."""
         return self.columns(items) + 1
 
 
@@ -126,4 +130,5 @@ def load_catalog(dataset: str) -> Catalog:
     Raises:
         StudyError: when it is not there, naming the stage to run.
     """
-    return Catalog.of(files.read_parquet_of("data", config.processed_dir(dataset) / "items.parquet"))
+    items = files.read_parquet_of("data", config.processed_dir(dataset) / "items.parquet")
+    return Catalog.of(items, load_domain(dataset))

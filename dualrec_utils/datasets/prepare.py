@@ -7,6 +7,7 @@ from typing import Any
 
 from dualrec_utils.core import config, files, order, splits
 from dualrec_utils.core.config import ITEM, POSITION, RATING, SECOND, SPLIT, TIMESTAMP, USER
+from dualrec_utils.core.domain import MOVIES, Domain, write_domain
 from dualrec_utils.datasets import known, movielens, own, sources
 
 
@@ -20,6 +21,7 @@ def prepare(
     train_share: float,
     validation_share: float,
     cases_per_user: int,
+    domain: Domain = MOVIES,
     source: Mapping[str, Any] | None = None,
 ) -> dict:
     """Write everything under `data/raw/<dataset>` and `data/<dataset>/processed`.
@@ -32,6 +34,7 @@ def prepare(
         min_interactions: users with fewer catalog interactions are dropped.
         train_share, validation_share: parts of the users; the rest is test.
         cases_per_user: most `next_item` cases of a held-out user.
+        domain: what items are called.
         source: of the reader's data, the values of an :class:`own.Source`.
 
     Returns:
@@ -107,6 +110,7 @@ def prepare(
     for name, frame in frames.items():
         files.write_parquet(frame, folder / f"{name}.parquet")
     files.write_json(dict(about.line_format), folder / "line_format.json")
+    write_domain(domain, dataset)
     files.write_json(summary, folder / "summary.json")
     return summary
 
@@ -115,7 +119,7 @@ def describe(dataset: str, summary: Mapping[str, Any]) -> str:
     """One line on what :func:`prepare` wrote, from what it returned."""
     return (
         f"data: {dataset} from {summary['source']}: {summary['n_users']} users,"
-        f" {summary['n_items']} movies, {summary['n_interactions']} interactions,"
+        f" {summary['n_items']} items, {summary['n_interactions']} interactions,"
         f" next_item cases {summary['n_cases_next_item']}; users with fewer than they might have (few"
         f" distinct seconds): {summary['n_users_with_fewer_cases']}"
     )

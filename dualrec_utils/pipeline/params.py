@@ -22,7 +22,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.pipeline.schemas import Intervals, Params, Section
+from dualrec_utils.pipeline.schemas import Intervals, Params, Section, Words
 
 # One section a stage; a section's keys are the settings of the stage and of its notebook.
 SECTIONS: dict[str, type[Section]] = {
@@ -30,10 +30,12 @@ SECTIONS: dict[str, type[Section]] = {
     for name, field in Params.model_fields.items()
     if isinstance(field.annotation, type)
     and issubclass(field.annotation, Section)
-    and field.annotation is not Intervals
+    and field.annotation not in (Intervals, Words)
 }
 # Values that stand above the sections.
 EVERYWHERE = ("dataset", "seed", "order_seed", "model_seed")
+# What items are called: read by stage `data`, which writes it for all others.
+DOMAIN = "domain"
 REPOSITORY, UP = "repository", "../../"
 # No settings are as large: a file that is would keep the reader busy for minutes, or fill the screen.
 _MOST_BYTES, _MOST_VALUES, _DEEPEST, _LONGEST = 200_000, 10_000, 20, 1_000
@@ -83,7 +85,7 @@ def _read_whole(path: Path) -> dict[str, Any]:
     if values.get(REPOSITORY) != UP and not in_profile:
         return values
     # DVC looks for each section in the profile's own file.
-    absent = [name for name in (*EVERYWHERE, *SECTIONS) if name not in values]
+    absent = [name for name in (*EVERYWHERE, DOMAIN, *SECTIONS) if name not in values]
     if values.get(REPOSITORY) != UP:
         absent.insert(0, f"the line `{REPOSITORY}: {UP}`")
     if absent:

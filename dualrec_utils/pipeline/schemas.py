@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from dualrec_utils.core import config, splits
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+# Words of one line, as a sentence takes them.
+Word = Annotated[str, Field(pattern=r"^\S(.*\S)?$", max_length=100)]
 # The name of a language model begins the names of its systems.
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 # Nothing goes to another machine in clear text, nor with a password that every message would show.
@@ -48,6 +50,16 @@ class Intervals(Section):
     confidence: float = Field(ge=0.5, le=0.999)
     # `dualrec params` asks analysis/ how many the largest family of comparisons needs.
     n_permutations: int = Field(ge=1_000, le=1_000_000)
+
+
+class Words(Section):
+    """What items are called: :class:`core.domain.Domain`."""
+
+    item: Word
+    items: Word
+    verb: Word
+    history: Word
+    details: str = Field(pattern=r"^( \S.*)?$", max_length=100)
 
 
 class Source(Section):
@@ -93,7 +105,7 @@ class Data(Section):
         if not splits.WINDOW < self.min_interactions <= self.n_items:
             yield (
                 f"min_interactions is {self.min_interactions}; it must exceed {splits.WINDOW}, so that a"
-                f" movie comes before the last {splits.WINDOW}, and not n_items ({self.n_items})"
+                f" item comes before the last {splits.WINDOW}, and not n_items ({self.n_items})"
             )
 
 
@@ -383,6 +395,7 @@ class Params(Section):
     order_seed: int = Field(ge=0, le=2**32 - 1)
     model_seed: int = Field(ge=0, le=2**32 - 1)
     intervals: Intervals
+    domain: Words
     data: Data
     eda: Eda
     lstm: Lstm
@@ -426,7 +439,7 @@ class Params(Section):
                 f"cold_start: language_model is {model!r}; models of zero_shot_llm:"
                 f" {', '.join(self.zero_shot_llm.models)}"
             )
-        # A user has rated as many movies of the catalog as are kept at least, and none twice.
+        # A user has rated as many items of the catalog as are kept at least, and none twice.
         n_items, free = self.data.n_items, self.data.n_items - self.data.min_interactions
         if self.audit.n_negatives > free:
             yield (
@@ -434,4 +447,4 @@ class Params(Section):
                 f" which a user has rated, leave {free}"
             )
         if self.lstm.window >= n_items:
-            yield f"lstm: window is {self.lstm.window}; histories have {n_items} movies at most"
+            yield f"lstm: window is {self.lstm.window}; histories have {n_items} items at most"

@@ -28,10 +28,14 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its name (as in `dvc.yaml` and `params.yaml`) and the number of its notebook, if any."""
+    """One stage: its name (as in `dvc.yaml` and `params.yaml`) and the number of its notebook, if any.
+
+    One `of_ratings` has nothing to work on where interactions are not rated.
+    """
 
     name: str
     number: int | None = None
+    of_ratings: bool = False
 
     @property
     def notebook(self) -> str | None:
@@ -50,8 +54,8 @@ STAGES = (
     Stage("rerank_ablation", 6),
     Stage("results", 7),
     Stage("audit", 8),
-    Stage("rating_hybrids", 11),
-    Stage("cold_start", 12),
+    Stage("rating_hybrids", 11, of_ratings=True),
+    Stage("cold_start", 12, of_ratings=True),
     Stage("online", 14),
     Stage("report"),
 )

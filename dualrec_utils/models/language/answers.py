@@ -249,7 +249,7 @@ def answers_to_predictions(
     """
     rows, counts = [], []
     for answer, case, history in zip(answers, cases[CASE], cases[HISTORY], strict=True):
-        titles = parse_titles(answer, limit=limit)
+        titles = parse_titles(answer, limit=limit, known=matcher.knows)
         n_cut = limit if only_thoughts(answer) else 0
         items = [matcher.match(title) for title in titles]
         matched = [item for item in items if item is not None]

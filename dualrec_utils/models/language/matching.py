@@ -1,4 +1,4 @@
-"""From a title as text to a movie of the catalog.
+"""From a title as text to an item of the catalog.
 
 A text is brought to a normal form and must name a movie by one of six rules, tried in order (see
 :meth:`TitleMatcher.match`). There is no score of likeness: sequels and remakes differ by a letter or a
@@ -25,7 +25,7 @@ YEAR_TOLERANCE = 1
 # Characters of a text that may be a title: a bound on the work, far above any title's length.
 MAX_LENGTH = 300
 
-# Words that a title may have or lack: every other word tells films apart.
+# Words that a title may have or lack: every other word tells items apart.
 _SMALL_WORDS = {"the", "a", "an", "and"}
 _ABBREVIATIONS = (
     "dr=doctor mr=mister mrs=missus st=saint jr=junior vs=versus blvd=boulevard capt=captain lt=lieutenant"
@@ -118,7 +118,7 @@ def names_of_title(title: str) -> list[str]:
 
 
 def _content(name: str) -> tuple[str, ...]:
-    """The words of a normal form that tell films apart; all of them where there are no others."""
+    """The words of a normal form that tell items apart; all of them where there are no others."""
     words = tuple(name.split())
     return tuple(word for word in words if word not in _SMALL_WORDS) or words
 
@@ -133,7 +133,7 @@ def _parts(title: str) -> dict[str, int]:
     last = _AFTER_HERO.split(title)[-1]
     others += [last] if len(_content(spelt(last))) > 1 else []
     names = {spelt(part): 0 for part in others if part != title}
-    # Before "or" stands the film's own name; before a colon perhaps that of a series, whose first film may
+    # Before "or" stands the item's own name; before a colon perhaps that of a series, whose first item may
     # be a year older: "Air Bud" is not "Air Bud: Golden Receiver".
     names |= {spelt(part): YEAR_TOLERANCE if alternative else 0 for part, alternative in beginnings}
     return {name: tolerance for name, tolerance in names.items() if name}
@@ -159,7 +159,7 @@ class _Row(NamedTuple):
 
 
 class TitleMatcher:
-    """Matches texts to the movies of one catalog.
+    """Matches texts to the items of one catalog.
 
     Args:
         items: catalog with `item_id`, `title`, `year`.
@@ -167,8 +167,17 @@ class TitleMatcher:
 
     def __init__(self, items: pd.DataFrame):
         self._names, self._content, self._part = defaultdict(list), defaultdict(list), defaultdict(list)
+        # Titles of items without a year: as they stand, and in normal form.
+        self._exact: dict[str, int] = {}
+        self._whole: dict[str, int] = {}
         for item, title, year in items.sort_values(ITEM)[[ITEM, TITLE, YEAR]].itertuples(index=False):
             names = names_of_title(title)
+            # Of marks alone no text is read.
+            if not names:
+                continue
+            if pd.isna(year):
+                self._exact.setdefault(title, int(item))
+                self._whole.setdefault(_letters(names[0]), int(item))
             for place, name in enumerate(names):
                 row = _Row(int(item), None if pd.isna(year) else int(year), name, place, YEAR_TOLERANCE)
                 self._names[_letters(name)].append(row)
@@ -178,15 +187,28 @@ class TitleMatcher:
         self._by_text = {" ".join(words): words for words in self._content}
         self._words = {word for words in self._content for word in words}
 
-    def match(self, text: str) -> int | None:
-        """The movie a text names, or None.
+    def knows(self, text: str) -> bool:
+        """Whether a text is, spaces and marks aside, the whole title of an item whose year is not known.
 
-        The first rule that fits decides:
+        Such a title may hold what elsewhere stands behind one: a number, a dash, brackets.
+        """
+        return self._item_without_year(text) is not None
+
+    def _item_without_year(self, text: str) -> int | None:
+        if text in self._exact:
+            return self._exact[text]
+        names = names_of_title(text) if self._whole and len(text) <= MAX_LENGTH else None
+        return self._whole.get(_letters(names[0])) if names else None
+
+    def match(self, text: str) -> int | None:
+        """The item a text names, or None.
+
+        What :meth:`knows` names is that item. Otherwise the first rule that fits decides:
 
         1. The normal form, spaces aside, is that of a catalog title or of its alternative title in
            brackets. Without a year in the text, this is the only rule, but for an article in front that
            may be left out: `Time to Kill`.
-        2. The year belongs to the title: `Fantasia (2000)` for the film `Fantasia 2000`.
+        2. The year belongs to the title: `Fantasia (2000)` for the item `Fantasia 2000`.
         3. The names differ in articles or "and" only, and the year is the same: `Usual Suspects (1995)`.
         4. The text is a part of the title, cut where titles are cut (at a colon, a dash, "or", "and the",
            an apposition, behind an author): `Dr. Strangelove (1964)`. Or the title is such a part of the
@@ -195,10 +217,10 @@ class TitleMatcher:
            several words, the slip is no word of another title, and the year is the same:
            `Pulp Fictoin (1994)`.
 
-        6. The text numbers a film whose title has a subtitle alone, and the year is the same:
+        6. The text numbers an item whose title has a subtitle alone, and the year is the same:
            `Star Trek II: The Wrath of Khan (1982)`.
 
-        By rules 3 to 5 numbers must be the same (another part is another film), and one film alone must
+        By rules 3 to 5 numbers must be the same (another part is another item), and one item alone must
         fit.
 
         Args:
@@ -212,6 +234,8 @@ class TitleMatcher:
         text = " ".join(text.split())
         if len(text) > MAX_LENGTH:
             return None
+        if (item := self._item_without_year(text)) is not None:
+            return item
         title, year = split_year(text)
         names = names_of_title(title)
         for name in names:
@@ -264,7 +288,7 @@ def _letters(name: str) -> str:
 
 
 def _distance(row: _Row, year: int | None) -> int:
-    """Years between; a movie without a year agrees with every year, after those that have one."""
+    """Years between; an item without a year agrees with every year, after those that have one."""
     if year is None:
         return 0
     return YEAR_TOLERANCE if row.year is None else abs(row.year - year)
@@ -275,7 +299,7 @@ def _agrees(row: _Row, year: int | None) -> bool:
 
 
 def _only(rows: Sequence[_Row], name: str, year: int | None) -> int | None:
-    """The one movie of some rows that agrees with year and numbers; of several that of the nearest year."""
+    """The one item of some rows that agrees with year and numbers; of several that of the nearest year."""
     fitting = [row for row in rows if _agrees(row, year) and _same_numbers(name, row.name)]
     nearest = min((_distance(row, year) for row in fitting), default=0)
     items = {row.item for row in fitting if _distance(row, year) == nearest}

@@ -8,11 +8,13 @@ import json
 import math
 import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from dualrec_utils.core.config import GENRES
 from dualrec_utils.models.language.thoughts import without_thoughts
 
+Known = Callable[[str], bool]
 # Characters of an answer, and of a line, that are read: what follows holds no short list of titles, and
 # would cost time without bound.
 MAX_ANSWER, MAX_LINE = 20_000, 500
@@ -39,7 +41,7 @@ _LABEL = re.compile(
     r"\s*#?(?:\d{0,2}|[A-E]|one|two|three)|first|second|third|1st|2nd|3rd|next)[\"']?\s*(?::|(?<=\d)\s-)\s*",
     re.IGNORECASE,
 )
-# Lines that say something else of the movie before them.
+# Lines that say something else of the item before them.
 _DETAIL = re.compile(
     r"[\"']?(?:release(?:d| year| date)?|year|genres?|categor(?:y|ies)|directors?|directed by|starring|cast"
     r"|actors?|plot|synopsis|summary|description|overview|why\b.{0,40}|reasons?|explanation|rating|runtime"
@@ -69,7 +71,7 @@ _TOPIC = re.compile(
     r"\b(?:you|your|user|movies?|films?|titles?|recommend\w*|suggest\w*|enjoy\w*|watching|tastes?)\b",
     re.I,
 )
-# What may stand before a movie in the same sentence.
+# What may stand before a title in the same sentence.
 _OFFER = re.compile(
     r"^(?:i(?:['’]d|\s(?:would|can|will|also|highly)){0,3}\s(?:recommend|suggest)"
     r"|you (?:should|might|may|could|would)(?: also)? (?:watch|see|try|like|love|enjoy))"
@@ -80,6 +82,7 @@ _YEAR = re.compile(r"[(\[]\s*((?:18|19|20)\d\d)\s*[)\]]")
 _YEAR_AMONG_WORDS = re.compile(r"[(\[][^()\[\]]*?\b((?:18|19|20)\d\d)\b[^()\[\]]*[)\]]")
 _GENRE_LABEL = re.compile(r"[\s,;:|–—(\[-]*\bgenres?\s*:.*$", re.IGNORECASE)
 _REMARK = re.compile(r"\s[–—|]\s.*$")
+_REMARK_START = re.compile(r"\s[-–—|]\s")
 _OTHER_GENRES = (
     "Science Fiction|Family|Mystery|Biography|History|Historical|Superhero|Romantic|Neo-noir|Sport"
 )
@@ -99,12 +102,16 @@ _EDGES = ' \t,;:–—-*_#"“”„«»「」『』《》〈〉|'
 _BEFORE_TITLE = re.compile(r"^[^\w\s(\[$'’‘.¡¿@&]+\s*")
 
 
-def parse_titles(answer: str, *, limit: int = 3) -> list[str]:
+def _nothing_known(_: str) -> bool:
+    return False
+
+
+def parse_titles(answer: str, *, limit: int = 3, known: Known = _nothing_known) -> list[str]:
     """Read the titles out of a free-form answer. Never raises.
 
     JSON and Markdown tables are read as such. Otherwise lines with a bullet or a number are the list; an
     answer without any (or with the one in front that it was begun with) is read by its lines that carry
-    a year; failing that, by all lines. Introductions, closing lines and lines with details of the movie
+    a year; failing that, by all lines. Introductions, closing lines and lines with details of the item
     before them ("Genre: ...") are no titles. Bullets, numbers, labels ("Movie 1:"), markup, quotes, genres,
     remarks after the year and thoughts are cut off; the year, where given, is kept.
 
@@ -112,6 +119,8 @@ def parse_titles(answer: str, *, limit: int = 3) -> list[str]:
         answer: what the model wrote; its first :data:`MAX_ANSWER` characters are read, thoughts apart, and
             of a line the first :data:`MAX_LINE`.
         limit: most titles returned, the first ones.
+        known: whether a text is a title as it stands, such as :meth:`matching.TitleMatcher.knows`. A line
+            that is one is a title like a line with a year, and nothing is cut off it.
 
     Returns:
         At most `limit` non-empty strings, "Title (year)" or "Title", in the order written.
@@ -122,9 +131,12 @@ def parse_titles(answer: str, *, limit: int = 3) -> list[str]:
     text = without_thoughts(answer[:MAX_WITH_THOUGHTS])[:MAX_ANSWER].translate(_FULL_WIDTH)
     written = _json_titles(text)
     if written is not None:
-        return [title for line in written if (title := _title_of(line))][:limit]
+        return [title for line in written if (title := _title_of(line, known))][:limit]
     titles = [
-        title for line in _list_lines(text) for part in _movies_of(line) if (title := _title_of(part))
+        title
+        for line in _list_lines(text, known)
+        for part in ([line] if known(line) else _items_of(line))
+        if (title := _title_of(part, known))
     ]
     return titles[:limit]
 
@@ -183,7 +195,7 @@ def _line_of(entry: Any) -> str:
     return f"{title} ({year[0]})" if title and year and not _YEAR.search(title) else title
 
 
-def _list_lines(text: str) -> list[str]:
+def _list_lines(text: str, known: Known) -> list[str]:
     """The lines of an answer that may be titles, without their bullets."""
     lines: list[tuple[bool, int, str]] = []  # has it a bullet; how deep it stands; without bullets
     header: list[str] = []
@@ -191,8 +203,10 @@ def _list_lines(text: str) -> list[str]:
         if not any(map(str.isalnum, raw[:MAX_LINE])) or raw.lstrip().startswith(("```", "~~~")):
             continue
         line = _LINK.sub(r"\1", _MARKUP.sub("", raw[:MAX_LINE].strip()))
-        bare, depth = _without_bullets(line), len(raw) - len(raw.lstrip())
-        if bare.startswith("|"):
+        bare, depth = _without_bullets(line, known), len(raw) - len(raw.lstrip())
+        if known(bare):
+            lines.append((bare != line, depth, bare))
+        elif bare.startswith("|"):
             cells = [cell.strip() for cell in bare.strip("| ").split("|")]
             if header:
                 entry = dict(zip(header, cells, strict=False))
@@ -203,20 +217,21 @@ def _list_lines(text: str) -> list[str]:
         elif not _DETAIL.match(bare) and (said := _without_talk(bare)):
             lines.append((bare != line.lstrip("# "), depth, said))
     listed = [line for line in lines if line[0]]
-    dated = [said for _, _, said in lines if _year_of(said)]
+    dated = [said for _, _, said in lines if _year_of(said) or known(said)]
     # A bullet in front of the first line alone is the one that every answer is begun with.
     if not listed or (listed == lines[:1] and len(dated) > 1):
         return dated or [said for _, _, said in lines]
     # What stands deeper than the titles, and has no year as they have, says something of them.
     top = min(depth for _, depth, _ in listed) if dated else math.inf
-    return [said for _, depth, said in listed if depth <= top or _year_of(said)]
+    return [said for _, depth, said in listed if depth <= top or _year_of(said) or known(said)]
 
 
-def _without_bullets(line: str) -> str:
-    """A line without bullets, numbers, heading marks and labels in front, however many."""
+def _without_bullets(line: str, known: Known) -> str:
+    """A line without bullets, numbers, heading marks and labels in front, up to a title that is known."""
     before = None
     line = re.sub(r"^#+(?=[\s#])\s*", "", line)
-    while before != line:
+    # The bullet in front of a title that is known is no part of it: "- Halo".
+    while before != line and not (re.match(r"[\w(\[]", line) and known(line)):
         before = line
         line = _BULLET.sub("", line, count=1) if _BULLET.match(line) else line
         label = _LABEL.match(line.lstrip(_OPENING_QUOTES))
@@ -248,21 +263,25 @@ def _year_of(text: str) -> re.Match | None:
     return bracketed or max(_LOOSE_YEAR.finditer(text), key=re.Match.start, default=None)
 
 
-def _movies_of(line: str) -> list[str]:
-    """The movies of a line that lists several: "Heat (1995), Fargo (1996) and Casino (1995)"."""
-    movies, start = [], 0
+def _items_of(line: str) -> list[str]:
+    """The items of a line that lists several: "Heat (1995), Fargo (1996) and Casino (1995)"."""
+    items, start = [], 0
     for year in _YEAR.finditer(line):
         gap = _BETWEEN.match(line, year.end())
         if gap is None or not _YEAR.search(line, gap.end()):
             break
-        movies.append(line[start : year.end()])
+        items.append(line[start : year.end()])
         start = gap.end()
-    return [*movies, line[start:]]
+    return [*items, line[start:]]
 
 
-def _title_of(text: str) -> str:
+def _title_of(text: str, known: Known) -> str:
     """The title of one line, with its year in round brackets where one stands; empty if none."""
     text = " ".join(text.split())
+    # The longest beginning that is a title: remarks follow, but "Halo 3 - Xbox 360" may be one whole.
+    for end in (len(text), *reversed([cut.start() for cut in _REMARK_START.finditer(text)])):
+        if known(text[:end]):
+            return text[:end].strip(_EDGES)
     year = _year_of(text)
     title = text[: year.start()] if year else _REMARK.sub("", _GENRE_LABEL.sub("", text))
     if year and not any(map(str.isalnum, title)):

@@ -13,16 +13,28 @@ import pandas as pd
 
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, HISTORY
+from dualrec_utils.core.domain import Domain
 from dualrec_utils.core.errors import StudyError
 
-HEADER = "Below is a user's movie watching history:"
+# In braces what differs: words of the data set, see :class:`core.domain.Domain`.
+HEADER = "Below is a user's {history}:"
 HINT = "Based on this, the system (LSTM) recommends: {title}."
 REQUEST = (
-    "Now, as a helpful assistant, recommend {n_titles} more full movie titles with release years and"
-    " genres that this user would likely enjoy next."
+    "Now, as a helpful assistant, recommend {n_titles} more full {item} titles{details} that this user"
+    " would likely enjoy next."
 )
 # Every answer is begun with this bullet, for every model alike, so that what follows is a title line.
 ANSWER_PREFIX = "-"
+
+
+def header(domain: Domain) -> str:
+    """The first line of a prompt, without its line break."""
+    return HEADER.format(history=domain.history)
+
+
+def request(domain: Domain, *, n_titles: int) -> str:
+    """The last line of a prompt, which asks for titles."""
+    return REQUEST.format(n_titles=n_titles, item=domain.item, details=domain.details)
 
 
 def lines_of(catalog: Catalog) -> dict[int, str]:
@@ -34,21 +46,22 @@ def lines_of(catalog: Catalog) -> dict[int, str]:
     }
 
 
-def prompt_of(recent: Sequence[str], suggestion: str | None, *, n_titles: int) -> str:
+def prompt_of(recent: Sequence[str], suggestion: str | None, *, domain: Domain, n_titles: int) -> str:
     """The paper's Stage 2 prompt for one user (section 4.2.2).
 
     Args:
-        recent: lines of the last movies, oldest first.
-        suggestion: title of the LSTM's movie; None leaves its line out.
+        recent: lines of the last items, oldest first.
+        suggestion: title of the LSTM's item; None leaves its line out.
+        domain: what items are called.
         n_titles: titles asked for.
 
     Returns:
         The prompt, which ends with an empty line: the answer follows.
     """
-    parts = [HEADER + "\n" + "\n".join(recent)]
+    parts = [header(domain) + "\n" + "\n".join(recent)]
     if suggestion is not None:
         parts.append(HINT.format(title=suggestion))
-    parts.append(REQUEST.format(n_titles=n_titles))
+    parts.append(request(domain, n_titles=n_titles))
     return "\n\n".join(parts) + "\n\n"
 
 
@@ -64,16 +77,16 @@ def build_prompts(
 
     Args:
         cases: frame with `case_id` and `history` (item ids, oldest first).
-        catalog: the movies.
-        hints: `case_id` -> the LSTM's movie; None leaves its line out of every prompt.
-        n_recent: movies of the history shown, the last ones, at least 1.
+        catalog: the items.
+        hints: `case_id` -> the LSTM's item; None leaves its line out of every prompt.
+        n_recent: items of the history shown, the last ones, at least 1.
         n_titles: titles asked for, at least 1.
 
     Returns:
         One prompt a case, in the order of `cases`.
 
     Raises:
-        StudyError: when a case has no hint, or history or hint names a movie outside the catalog.
+        StudyError: when a case has no hint, or history or hint names an item outside the catalog.
     """
     lines, names = lines_of(catalog), catalog.names
     prompts = []
@@ -81,7 +94,7 @@ def build_prompts(
         recent = list(history)[-n_recent:]
         strangers = [item for item in recent if item not in lines]
         if strangers:
-            raise StudyError(f"case {case!r}: history names movie {strangers[0]}, not in the catalog")
+            raise StudyError(f"case {case!r}: history names item {strangers[0]}, not in the catalog")
         suggestion = None
         if hints is not None:
             if case not in hints.index:
@@ -89,26 +102,27 @@ def build_prompts(
             if hints[case] not in names:
                 raise StudyError(f"case {case!r}: the hint {hints[case]} is not in the catalog")
             suggestion = names[hints[case]]
-        prompts.append(prompt_of([lines[item] for item in recent], suggestion, n_titles=n_titles))
+        shown = [lines[item] for item in recent]
+        prompts.append(prompt_of(shown, suggestion, domain=catalog.domain, n_titles=n_titles))
     return prompts
 
 
 def build_history_prompts(
     cases: pd.DataFrame, catalog: Catalog, *, n_recent: int, genres: bool
 ) -> list[str]:
-    """The header and the last movies of every case, nothing asked: the text `movielm` was trained on.
+    """The header and the last items of every case, nothing asked: the text `movielm` was trained on.
 
     Args:
         cases, catalog, n_recent: as :func:`build_prompts`.
-        genres: write the genres behind each movie.
+        genres: write the genres behind each item.
 
     Returns:
-        One prompt a case, ending after the line break of the last movie; the next line follows.
+        One prompt a case, ending after the line break of the last item; the next line follows.
     """
     plain = {item: f"- {name}" for item, name in catalog.names.items()}
     lines = lines_of(catalog) if genres else plain
     return [
-        "\n".join([HEADER, *(lines[item] for item in list(history)[-n_recent:])]) + "\n"
+        "\n".join([header(catalog.domain), *(lines[item] for item in list(history)[-n_recent:])]) + "\n"
         for history in cases[HISTORY]
     ]
 

@@ -37,7 +37,8 @@ def train_tokenizer(catalog: Catalog, *, vocabulary: int) -> PreTrainedTokenizer
     Returns:
         The tokenizer, which puts `<s>` first and pads on the left.
     """
-    wording = [prompts.HEADER, prompts.HINT.format(title=""), prompts.REQUEST.format(n_titles=3)]
+    domain, hint = catalog.domain, prompts.HINT.format(title="")
+    wording = [prompts.header(domain), hint, prompts.request(domain, n_titles=3)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -63,7 +64,7 @@ def train_tokenizer(catalog: Catalog, *, vocabulary: int) -> PreTrainedTokenizer
 
 
 class Documents:
-    """Turns histories into token sequences: `<s>`, the prompts' header, one line a movie.
+    """Turns histories into token sequences: `<s>`, the prompts' header, one line an item.
 
     Args:
         tokenizer: from :func:`train_tokenizer`.
@@ -79,7 +80,7 @@ class Documents:
         self.max_tokens = max_tokens
         self.line_break = encode("\n")
         self.words = np.arange(len(SPECIAL_TOKENS), len(tokenizer))
-        self.header = [tokenizer.bos_token_id, *encode(prompts.HEADER + "\n")]
+        self.header = [tokenizer.bos_token_id, *encode(prompts.header(catalog.domain) + "\n")]
         self.plain = {item: encode(f"- {name}\n") for item, name in names.items()}
         self.with_genres = {item: encode(f"{line}\n") for item, line in lines.items()}
         longest = max(map(len, self.with_genres.values()))
@@ -113,7 +114,7 @@ class Documents:
         noise_share: float,
         rng: np.random.Generator,
     ) -> list[tuple[list[int], list[int]]]:
-        """All histories cut into consecutive documents, every movie in exactly one.
+        """All histories cut into consecutive documents, every item in exactly one.
 
         The first document of a user has a random length, so that cuts fall elsewhere in each epoch.
 

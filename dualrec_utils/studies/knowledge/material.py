@@ -173,4 +173,4 @@ def meaningless(catalog: Catalog, *, seed: int) -> Catalog:
                 return name.capitalize()
 
     titles = [" ".join(word() for _ in title.split()) for title in catalog.items[TITLE]]
-    return Catalog.of(catalog.items.assign(**{TITLE: titles}))
+    return Catalog.of(catalog.items.assign(**{TITLE: titles}), catalog.domain)

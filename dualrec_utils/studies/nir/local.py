@@ -134,6 +134,8 @@ def _histories(published: Published, catalog: Catalog) -> list[str]:
     """The last eight movies as `movielm`'s documents have them: header, then one line a movie."""
     names = published.items[MOVIELENS].map(catalog.names).to_numpy()
     return [
-        prompts.HEADER + "\n" + prompts.format_answer(names[history[-nir.N_WATCHED :]].tolist())
+        prompts.header(catalog.domain)
+        + "\n"
+        + prompts.format_answer(names[history[-nir.N_WATCHED :]].tolist())
         for history in published.cases[HISTORY]
     ]
