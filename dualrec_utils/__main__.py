@@ -34,17 +34,17 @@ def run(stage: str) -> int:
         for name in pretrained.named(settings):
             pretrained.written_out(name)
         if notebook:
-            from dualrec_utils.core import ratings
             from dualrec_utils.pipeline import notebooks
 
             page = config.NOTEBOOK_REPORTS / notebook.replace(".ipynb", ".html")
-            if stages.find(stage).of_ratings and not ratings.are_there(settings["dataset"]):
-                reason = f"{settings['dataset']} has no ratings: there is nothing to predict here."
-                notebooks.leave_out(stage, reason, page=page, dataset=settings["dataset"])
+            source, dataset = config.NOTEBOOKS / notebook, settings["dataset"]
+            if lacking := stages.lacking(stages.find(stage), dataset):
+                reason = f"the interactions of {dataset} have no {lacking}, which this notebook works on."
+                notebooks.leave_out(source, reason, page=page, stage=stage, dataset=dataset)
                 print(f"{stage}: left out: {reason}", flush=True)
                 return 0
             try:
-                notebooks.run(config.NOTEBOOKS / notebook, page=page, cwd=config.ROOT)
+                notebooks.run(source, page=page, cwd=config.ROOT)
             except notebooks.NotebookFailed as error:
                 print(f"dualrec: {stage}: {error}", file=sys.stderr, flush=True)
                 return 1

@@ -42,11 +42,6 @@ def load(dataset: str) -> pd.DataFrame:
     return ratings.rename_axis(RATING_ID).reset_index()[[RATING_ID, USER, ITEM, RATING, TIMESTAMP]]
 
 
-def are_there(dataset: str) -> bool:
-    """Whether interactions of a data set are rated at all."""
-    return bool(load(dataset)[RATING].notna().any())
-
-
 def consecutive_folds(n_ratings: int) -> np.ndarray:
     """Fold of each rating, 1 to 5: consecutive blocks of the file, the first ones one longer if need be.
 

@@ -51,22 +51,24 @@ def run(source: Path, *, page: Path, cwd: Path) -> None:
     files.write_text(export.to_html(done, source.stem), page)
 
 
-def leave_out(stage: str, reason: str, *, page: Path, dataset: str) -> None:
-    """Write what a stage leaves where the data lack what it works on: a page with one sentence.
+def leave_out(source: Path, reason: str, *, page: Path, stage: str, dataset: str) -> None:
+    """Write what a stage leaves where the data lack what it works on.
 
-    Its folders are there and empty, its metrics file says where the data come from.
+    Its page is the notebook's question and the reason; its folders are empty, its metrics say where the
+    data come from.
 
     Args:
-        stage: with a notebook.
+        source: the stage's notebook.
         reason: a sentence, in Markdown.
         page: the HTML file to write.
-        dataset: of the run.
+        stage, dataset: of the run.
     """
     for folder in (config.stage_dir(dataset, stage), config.figures_dir(stage), config.tables_dir(stage)):
         folder.mkdir(parents=True, exist_ok=True)
     evaluation.write_metrics(stage, {}, dataset=dataset)
-    said = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {page.stem}\n\n{reason}")])
-    files.write_text(export.to_html(said, page.stem), page)
+    left = nbformat.read(source, as_version=4)
+    left.cells = [left.cells[0], nbformat.v4.new_markdown_cell(f"**Left out:** {reason}")]
+    files.write_text(export.to_html(left, source.stem), page)
 
 
 def _execute(source: Path, executed: Path, cwd: Path) -> None:
