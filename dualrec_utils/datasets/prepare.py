@@ -109,13 +109,8 @@ def prepare(
     folder = config.processed_dir(dataset)
     for name, frame in frames.items():
         files.write_parquet(frame, folder / f"{name}.parquet")
-<<<<<<< HEAD
     write_domain(domain, dataset)
     files.write_json(dict(about.line_format), folder / "line_format.json")
-=======
-    files.write_json(dict(about.line_format), folder / "line_format.json")
-    write_domain(domain, dataset)
->>>>>>> domains
     files.write_json(summary, folder / "summary.json")
     return summary
 
