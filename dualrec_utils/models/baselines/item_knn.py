@@ -7,11 +7,14 @@ algorithms"; Deshpande and Karypis (2004), "Item-based top-N recommendation algo
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
 from dualrec_utils.models.baselines.base import Baseline, Validate, incidence, popularity
 
 # Far below any sum of cosines that differ: popularity only orders movies that are otherwise equal.
 _TIE = 1e-9
+# Items whose neighbours are sought at once: all together would take memory by the square of the catalog.
+_AT_ONCE = 1_024
 
 
 class ItemKNN(Baseline):
@@ -31,13 +34,17 @@ class ItemKNN(Baseline):
         self._popularity = popularity(histories, self.n_items)
         watched = incidence(histories, self.n_items).sign()
         lengths = np.sqrt(np.maximum(watched.sum(axis=0), 1))
-        cosines = (watched.T @ watched).toarray() / np.outer(lengths, lengths)
-        np.fill_diagonal(cosines, 0.0)
-        # Stable, so that neighbours with equal cosines are kept by lowest column.
-        farther = np.argsort(-cosines, axis=1, kind="stable")[:, self.n_neighbours :]
-        np.put_along_axis(cosines, farther, 0.0, axis=1)
-        self._similarity = cosines
+        nearest = []
+        for start in range(0, self.n_items, _AT_ONCE):
+            rows = np.arange(start, min(start + _AT_ONCE, self.n_items))
+            cosines = (watched[:, rows].T @ watched).toarray() / np.outer(lengths[rows], lengths)
+            cosines[np.arange(len(rows)), rows] = 0.0
+            # Stable, so that neighbours with equal cosines are kept by lowest column.
+            farther = np.argsort(-cosines, axis=1, kind="stable")[:, self.n_neighbours :]
+            np.put_along_axis(cosines, farther, 0.0, axis=1)
+            nearest.append(sparse.csr_array(cosines))
+        self._similarity = sparse.vstack(nearest, format="csr")
 
     def _score(self, histories: list[np.ndarray], users: np.ndarray) -> np.ndarray:
         queries = incidence([history[-self.query_length :] for history in histories], self.n_items)
-        return queries @ self._similarity + _TIE * self._popularity
+        return (queries @ self._similarity).toarray() + _TIE * self._popularity
