@@ -37,8 +37,14 @@ def run(stage: str) -> int:
             from dualrec_utils.pipeline import notebooks
 
             page = config.NOTEBOOK_REPORTS / notebook.replace(".ipynb", ".html")
+            source, dataset = config.NOTEBOOKS / notebook, settings["dataset"]
+            if lacking := stages.lacking(stages.find(stage), dataset):
+                reason = f"the interactions of {dataset} have no {lacking}, which this notebook works on."
+                notebooks.leave_out(source, reason, page=page, stage=stage, dataset=dataset)
+                print(f"{stage}: left out: {reason}", flush=True)
+                return 0
             try:
-                notebooks.run(config.NOTEBOOKS / notebook, page=page, cwd=config.ROOT)
+                notebooks.run(source, page=page, cwd=config.ROOT)
             except notebooks.NotebookFailed as error:
                 print(f"dualrec: {stage}: {error}", file=sys.stderr, flush=True)
                 return 1

@@ -70,7 +70,7 @@ def parsed(dataset, folder, contents):
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-    return known.parse(dataset, folder / next(iter(contents)))
+    return known.parse(dataset, folder / next(iter(contents)))[:2]
 
 
 def as_files(u_data=RATINGS, u_item=U_ITEM):

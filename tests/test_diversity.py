@@ -32,7 +32,7 @@ def test_similarity_and_coverage_of_lists_by_hand():
     assert similarity["b"] == pytest.approx(0.9)
     assert np.isnan(similarity["c"])
     coverage = diversity.genre_coverage(lists, CATALOG)
-    assert coverage.to_dict() == pytest.approx({"a": 4 / 18, "b": 2 / 18, "c": 2 / 18})
+    assert coverage.to_dict() == pytest.approx({"a": 1, "b": 2 / 4, "c": 2 / 4})
 
 
 def test_genre_similarity_is_jaccard():

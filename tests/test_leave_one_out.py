@@ -101,7 +101,7 @@ def test_only_known_ties_of_one_user_change_their_order():
 
 
 def test_orders_are_compared_on_the_same_users_and_items(tiny_folder):
-    raw, _ = known.parse("ml-100k", tiny_folder / "ml-100k" / "u.data")
+    raw = known.parse("ml-100k", tiny_folder / "ml-100k" / "u.data").ratings
     found = ties.compare(raw, dataset="ml-100k", n_validation=5, seed=1).set_index(["ties", "model"])
     assert len(found) == len(ties.ORDERS) * len(ties.MODELS)
     moved = found["targets_moved"].groupby("ties", sort=False).first()

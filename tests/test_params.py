@@ -124,7 +124,13 @@ def test_no_unknown_name_passes(tmp_path_factory, name):
 
 @given(st.integers() | st.floats() | st.floats(0, 1), st.sampled_from(["train_share", "validation_share"]))
 def test_shares_that_leave_a_part_without_users_never_pass(value, key):
-    good = {"n_items": 10, "min_interactions": 10, "train_share": 0.5, "validation_share": 0.2}
+    good = {
+        "source": None,
+        "n_items": 10,
+        "min_interactions": 10,
+        "train_share": 0.5,
+        "validation_share": 0.2,
+    }
     values = good | {"cases_per_user": 1, key: value}
     parts = values["train_share"], values["validation_share"]
     if min(*parts, 1 - sum(parts)) > 0.01:
@@ -241,7 +247,7 @@ def test_every_setting_of_a_notebook_is_explained():
         (
             "dataset: ml-100k",
             "dataset: ml-10m",
-            "is 'ml-10m': Input should be 'ml-100k'",
+            "there is no data set 'ml-10m'; data sets: amazon-cds",
         ),
         ("seed: 2025", "seed: -1", "seed is -1: Input should be greater than or equal to 0"),
         ("seed: 2025", "seed: 1\nseed: 2", "found duplicate key"),

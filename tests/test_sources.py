@@ -22,7 +22,9 @@ from dualrec_utils.studies.nir import recordings
 def use_url(dataset, url, monkeypatch):
     """Let a data set's archive lie elsewhere."""
     module = importlib.import_module(f"dualrec_utils.datasets.sets.{dataset.replace('-', '_')}")
-    monkeypatch.setattr(module, "DATASET", dataclasses.replace(module.DATASET, url=url))
+    monkeypatch.setattr(
+        module, "DATASET", dataclasses.replace(module.DATASET, urls={url.rsplit("/", 1)[1]: url})
+    )
 
 
 @pytest.fixture
@@ -102,7 +104,8 @@ def test_no_source_gives_one_message_and_leaves_nothing(cut_off, tmp_path, monke
     assert time.monotonic() - began < 10
     message = str(raised.value)
     for part in (
-        "folder: ", "GroupLens: ", "is out of reach", "RecBole 1.2.1 wheel: ", known.find("ml-100k").url,
+        "folder: ", "GroupLens: ", "is out of reach", "RecBole 1.2.1 wheel: ",
+        *known.find("ml-100k").urls.values(),
         known.find("ml-100k").sha256["ml-100k.zip"],
         "SOME_FOLDER/ml-100k/ml-100k.zip",
         "DUALREC_DATA=SOME_FOLDER",

@@ -13,7 +13,7 @@ import pandas as pd
 
 from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.catalog import Catalog, load_catalog
-from dualrec_utils.core.config import CASE, GENRES, HISTORY, ITEM, PROTOCOL, RANK, SYSTEM, USER
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, PROTOCOL, RANK, SYSTEM, USER
 from dualrec_utils.core.predictions import Scope
 
 PROTOCOL_USED = "next_item"
@@ -97,7 +97,7 @@ def case_groups(
     parts = [
         _part(POPULARITY, cases[CASE], target.map(classes).map(names), order=names.values()),
         _part(LENGTH, cases[CASE], thirds.map(spans), order=spans.values()),
-        _part(GENRE, cases[CASE], genres, order=GENRES),
+        _part(GENRE, cases[CASE], genres, order=catalog.vocabulary),
     ]
     return pd.concat(parts, ignore_index=True)
 

@@ -13,8 +13,7 @@ import pandas as pd
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from dualrec_utils.core.catalog import Catalog
-from dualrec_utils.core.config import GENRE_LIST, GENRES, TITLE
-from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.config import GENRE_LIST, TITLE
 
 PADDING = 0
 PAD_TOKEN, UNKNOWN_TOKEN = "[PAD]", "[UNK]"
@@ -28,7 +27,7 @@ class ItemFeatures:
 
     Attributes:
         tokens: shape (n + 1, title_length), integers; 0 where a title has no more words.
-        genres: shape (n + 1, 18), 0 or 1, columns as in :data:`core.config.GENRES`.
+        genres: shape (n + 1, n_genres), 0 or 1, columns as in :attr:`core.catalog.Catalog.vocabulary`.
         words: the vocabulary; `words[i]` is the word of token i.
     """
 
@@ -44,9 +43,6 @@ def item_features(catalog: Catalog, *, title_vocabulary: int, title_length: int)
         title_vocabulary: most words kept, by frequency, padding (token 0) and the unknown word (1) included
             (paper: 5,000).
         title_length: words of a title that count (paper: 10).
-
-    Raises:
-        StudyError: as :func:`genre_vectors`.
     """
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN_TOKEN))
     tokenizer.normalizer = normalizers.Sequence(
@@ -61,10 +57,10 @@ def item_features(catalog: Catalog, *, title_vocabulary: int, title_length: int)
     tokenizer.enable_truncation(title_length)
     tokenizer.enable_padding(length=title_length, pad_id=PADDING, pad_token=PAD_TOKEN)
     encoded = [encoding.ids for encoding in tokenizer.encode_batch(titles)]
-    words = tokenizer.get_vocab()
+    words, genres = tokenizer.get_vocab(), genre_vectors(catalog)
     return ItemFeatures(
         tokens=np.array([[PADDING] * title_length, *encoded], dtype=np.int64),
-        genres=np.vstack([np.zeros(len(GENRES), np.float32), genre_vectors(catalog)]),
+        genres=np.vstack([np.zeros(genres.shape[1], np.float32), genres]),
         words=tuple(sorted(words, key=words.get)),
     )
 
@@ -90,16 +86,9 @@ def described(rows: np.ndarray, catalog: Catalog, features: ItemFeatures) -> pd.
 
 
 def genre_vectors(catalog: Catalog) -> np.ndarray:
-    """Which movie has which genre: bool, shape (n_items, 18), columns as in :data:`core.config.GENRES`.
-
-    Raises:
-        StudyError: naming a genre that is not one of the 18.
-    """
-    place = {genre: column for column, genre in enumerate(GENRES)}
-    vectors = np.zeros((len(catalog), len(GENRES)), dtype=bool)
+    """Which item has which genre: bool, shape (n_items, n_genres), columns as the catalog's vocabulary."""
+    place = {genre: column for column, genre in enumerate(catalog.vocabulary)}
+    vectors = np.zeros((len(catalog), len(place)), dtype=bool)
     for row, genres in enumerate(catalog.categories.values()):
-        for genre in genres:
-            if genre not in place:
-                raise StudyError(f"genre {genre!r} is unknown; allowed: {list(GENRES)}")
-            vectors[row, place[genre]] = True
+        vectors[row, [place[genre] for genre in genres]] = True
     return vectors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -104,6 +105,11 @@ class Catalog:
         categories = map(tuple, items[GENRE_LIST])
         by_id = (MappingProxyType(dict(zip(ids.tolist(), own, strict=True))) for own in (names, categories))
         return cls(ids, *by_id, items, domain)
+
+    @cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """All genres that its items have, by alphabet; of MovieLens' usual catalogs the paper's 18."""
+        return tuple(sorted({name for own in self.categories.values() for name in own}))
 
     def __len__(self) -> int:
         """Number of items."""

@@ -22,7 +22,7 @@ def in_order(ratings: pd.DataFrame, *, order_seed: int) -> pd.DataFrame:
     Args:
         ratings: `user_id`, `item_id`, `timestamp` (seconds, may be missing) and, where the source has it,
             `position`: a place in each user's order, which also places ratings without a time. Such a
-            rating is a second of its own.
+            rating is a second of its own, with those of the same position.
         order_seed: of the draw, at least 0.
 
     Returns:
@@ -32,7 +32,10 @@ def in_order(ratings: pd.DataFrame, *, order_seed: int) -> pd.DataFrame:
         [USER, POSITION if POSITION in ratings else TIMESTAMP], kind="stable", ignore_index=True
     )
     times = by_time[TIMESTAMP].astype("Int64")
-    same = (by_time[USER].diff() == 0) & (times == times.shift()).fillna(False).astype(bool)
+    same = (times == times.shift()).fillna(False).astype(bool)
+    if POSITION in by_time:
+        same |= by_time[POSITION].diff() == 0
+    same &= by_time[USER].diff() == 0
     numbered = by_time.assign(**{SECOND: (~same).cumsum(), "draw": draw(by_time, order_seed=order_seed)})
     ordered = numbered.sort_values([SECOND, "draw"], kind="stable", ignore_index=True)
     return count_seconds(ordered.drop(columns="draw"))

@@ -10,9 +10,9 @@ import pandas as pd
 from scipy import stats
 
 from dualrec_utils.core import config, files
+from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import (
     GENRE_LIST,
-    GENRES,
     ITEM,
     POSITION,
     RATING,
@@ -155,7 +155,9 @@ def genre_shares(interactions: pd.DataFrame, items: pd.DataFrame, splits: pd.Dat
         sum to more than 1.
     """
     flags = pd.DataFrame(
-        {genre: [genre in own for own in items[GENRE_LIST]] for genre in GENRES}, index=items[ITEM]
+        {genre: [genre in own for own in items[GENRE_LIST]] for genre in Catalog.of(items).vocabulary},
+        index=items[ITEM],
+        dtype=bool,
     )
     watched = flags.loc[interactions[ITEM]].set_axis(interactions.index)
     parts = watched.groupby(interactions[USER].map(splits.set_index(USER)[SPLIT])).mean().T

@@ -10,14 +10,34 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import pandas as pd
 
 from dualrec_utils.core import config
+from dualrec_utils.core.config import GENRE_LIST, RATING, TIMESTAMP, YEAR
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import movielens
 
-Parser = Callable[[Path], tuple[pd.DataFrame, pd.DataFrame]]
+
+class Parsed(NamedTuple):
+    """What a parser makes of files.
+
+    Attributes:
+        ratings: in the columns of :mod:`datasets.movielens`, its index the lines of the file; without
+            `rating` or `timestamp` where the data have none.
+        items: likewise; without `year` or `genres` where the data have none.
+        counts: what was left out or changed on the way, for the summary of stage `data`.
+    """
+
+    ratings: pd.DataFrame
+    items: pd.DataFrame
+    counts: Mapping[str, int] = MappingProxyType({})
+
+
+# The frames alone will do.
+Parser = Callable[[Path], Parsed | tuple[pd.DataFrame, pd.DataFrame]]
 Reader = Callable[[Path], pd.DataFrame]
 _FETCH_AGAIN = "delete it and run `dvc repro data` again"
 
@@ -28,18 +48,19 @@ class Dataset:
 
     Attributes:
         sha256: checksum of every file that may be fetched or found: file name -> hexadecimal.
-        parsers: first file of a form that the data may have -> what reads it: a path to (ratings, items),
-            in the columns of :mod:`datasets.movielens`, their index the lines of the file.
+        parsers: first file of a form that the data may have -> what reads it: a path to :class:`Parsed`.
         files: sets of names, any one of which may lie in a folder named by `DUALREC_DATA`.
         line_format: how a line of its files looks, for the question whether a language model has read them:
             `items_file`, `item_separator`, `genre_separator` (empty where the line has no genres),
             `ratings_file`, `rating_separator`.
         users: a file that says who users are -> what reads it, into the columns of :mod:`datasets.beside`.
         tags: a file that holds tags -> what reads it, likewise.
-        stars: values that a rating may have.
-        years: first and last year of its ratings; no movie is younger.
-        url: of an archive that holds it, empty where there is none.
-        publisher: whose the archive is.
+        stars: values that a rating may have; empty where interactions are not rated, None for any number.
+        years: first and last year of its interactions, no item is younger; None where their times are not
+            known and `position` alone orders them.
+        categories: those that items may have; None where the data are not held to a list.
+        urls: file -> where it lies on the web; empty where it does not.
+        publisher: who has put it there.
         wheel: a package on the Python index that holds it, as `name==version`, empty where there is none.
     """
 
@@ -49,11 +70,16 @@ class Dataset:
     line_format: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[str, Reader] = field(default_factory=dict)
     tags: Mapping[str, Reader] = field(default_factory=dict)
-    stars: tuple[float, ...] = movielens.STARS
-    years: tuple[int, int] = movielens.YEARS
-    url: str = ""
+    stars: tuple[float, ...] | None = movielens.STARS
+    years: tuple[int, int] | None = movielens.YEARS
+    categories: tuple[str, ...] | None = config.GENRES
+    urls: Mapping[str, str] = field(default_factory=dict)
     publisher: str = ""
     wheel: str = ""
+
+
+# Of a reader's data, see :mod:`datasets.own`: any rating, any time, any category.
+OWN = Dataset(sha256={}, parsers={}, files=(), stars=None, years=(1900, 2128), categories=None)
 
 
 def find(name: str) -> Dataset:
@@ -62,12 +88,15 @@ def find(name: str) -> Dataset:
     Raises:
         StudyError: naming the known ones.
     """
+    if name not in config.DATASETS and (config.processed_dir(name) / "summary.json").is_file():
+        # Stage `data` has read it from the files that params.yaml names.
+        return OWN
     if name not in config.DATASETS:
         raise StudyError(f"there is no data set {name!r}; data sets: {', '.join(config.DATASETS)}")
     return importlib.import_module(f"dualrec_utils.datasets.sets.{name.replace('-', '_')}").DATASET
 
 
-def parse(name: str, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def parse(name: str, path: Path) -> Parsed:
     """Parse the raw files of a data set, see :func:`datasets.sources.load`.
 
     Args:
@@ -75,7 +104,7 @@ def parse(name: str, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         path: the first of the files, a key of :attr:`Dataset.parsers`; the others lie beside it.
 
     Returns:
-        (ratings, items), both checked.
+        All columns, checked.
 
     Raises:
         StudyError: naming file and line or value: truncated, damaged or wrongly encoded files, ratings
@@ -83,12 +112,32 @@ def parse(name: str, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     with reading(path):
         about = find(name)
-        ratings, items = about.parsers[path.name](path)
-        checked = (
-            movielens.check_ratings(ratings, items, stars=about.stars, years=about.years),
-            movielens.check_items(items, last_year=about.years[1]),
-        )
-    return checked[0].reset_index(drop=True), checked[1].reset_index(drop=True)
+        parsed = Parsed(*about.parsers[path.name](path))
+        return checked(parsed, about)
+
+
+def checked(parsed: Parsed, about: Dataset) -> Parsed:
+    """What a parser made, with all columns, if it fits the record of its data set.
+
+    Raises:
+        StudyError: as :func:`parse`.
+    """
+    ratings, items = parsed.ratings, parsed.items
+    for frame, column, empty in (
+        (ratings, RATING, "Float64"),
+        (ratings, TIMESTAMP, "Int64"),
+        (items, YEAR, "Int64"),
+    ):
+        if column not in frame:
+            frame[column] = pd.array([pd.NA] * len(frame), dtype=empty)
+    if GENRE_LIST not in items:
+        items[GENRE_LIST] = pd.Series([[] for _ in range(len(items))], index=items.index, dtype=object)
+    ratings = movielens.check_ratings(
+        ratings, items, stars=about.stars, years=about.years, ties=about is OWN
+    )
+    last_year = about.years[1] if about.years and about is not OWN else None
+    items = movielens.check_items(items, last_year=last_year, categories=about.categories)
+    return Parsed(ratings.reset_index(drop=True), items.reset_index(drop=True), parsed.counts)
 
 
 @contextmanager

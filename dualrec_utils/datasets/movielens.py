@@ -57,45 +57,58 @@ HALF_STARS = (0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5)
 _FIRST_FILM = 1874
 
 
-def _ratings_schema(stars: Collection[float], years: tuple[int, int]) -> pa.DataFrameSchema:
-    first, after = (calendar.timegm((year, 1, 1, 0, 0, 0)) for year in (years[0], years[1] + 1))
+def _ratings_schema(stars: Collection[float] | None, years: tuple[int, int] | None) -> pa.DataFrameSchema:
+    when = pa.Check.isin(())
+    if years:
+        first, after = (calendar.timegm((year, 1, 1, 0, 0, 0)) for year in (years[0], years[1] + 1))
+        when = pa.Check.in_range(first, after)
     return pa.DataFrameSchema(
         {
             USER: pa.Column("int64", pa.Check.ge(1)),
             ITEM: pa.Column("int64", pa.Check.ge(1)),
-            RATING: pa.Column("Float64", pa.Check.isin(stars), nullable=True),
-            TIMESTAMP: pa.Column("Int64", pa.Check.in_range(first, after), nullable=True),
+            RATING: pa.Column("Float64", None if stars is None else pa.Check.isin(stars), nullable=True),
+            TIMESTAMP: pa.Column("Int64", when, nullable=True),
             FILE_ROW: pa.Column("int64", unique=True, report_duplicates="exclude_first", required=False),
         }
     )
 
 
-def _items_schema(last_year: int) -> pa.DataFrameSchema:
+def _items_schema(last_year: int | None) -> pa.DataFrameSchema:
+    came_out = None if last_year is None else pa.Check.in_range(_FIRST_FILM, last_year)
     return pa.DataFrameSchema(
         {
             ITEM: pa.Column("int64", pa.Check.ge(1), unique=True, report_duplicates="exclude_first"),
             TITLE: pa.Column("str", pa.Check.str_length(min_value=1)),
-            YEAR: pa.Column("Int64", pa.Check.in_range(_FIRST_FILM, last_year), nullable=True),
+            YEAR: pa.Column("Int64", came_out, nullable=True),
             GENRE_LIST: pa.Column(object),
         }
     )
 
 
-def check_items(items: pd.DataFrame, *, last_year: int = YEARS[1]) -> pd.DataFrame:
-    """Return `items`, by line of their file, if they fit the schema and genres are known.
+def check_items(
+    items: pd.DataFrame,
+    *,
+    last_year: int | None = YEARS[1],
+    categories: Collection[str] | None = GENRES,
+) -> pd.DataFrame:
+    """Return `items`, by line of their file, if they fit the schema and their genres are known.
 
     Args:
-        last_year: in which a movie may have come out.
+        last_year: in which an item may have come out; None for any.
+        categories: genres that an item may have; None for any.
 
     Raises:
         StudyError: naming line and value.
     """
     items = validated(items, _items_schema(last_year), "items")
+    if categories is None:
+        return items
     genres = items[GENRE_LIST].explode().dropna()
-    strange = genres[~genres.isin(GENRES)]
+    strange = genres[~genres.isin(categories)]
     if len(strange):
         raise StudyError(
-            f"items line {strange.index[0]}: genre {strange.iloc[0]!r} is unknown; allowed: {list(GENRES)}"
+            f"items line {strange.index[0]}: genre {strange.iloc[0]!r} is unknown; allowed:"
+            f" {list(categories)}"
         )
     return items
 
@@ -104,14 +117,16 @@ def check_ratings(
     ratings: pd.DataFrame,
     items: pd.DataFrame,
     *,
-    stars: Collection[float] = STARS,
-    years: tuple[int, int] = YEARS,
+    stars: Collection[float] | None = STARS,
+    years: tuple[int, int] | None = YEARS,
+    ties: bool = False,
 ) -> pd.DataFrame:
     """Return `ratings`, by line of their file, if they fit the schema and one another.
 
     Args:
-        stars: values that a rating may have.
-        years: first and last year of ratings.
+        stars: values that a rating may have; None for any, none where there are no ratings.
+        years: first and last year of ratings; None where their times are not known.
+        ties: whether rows of a user may share a position.
 
     Raises:
         StudyError: naming line and value: on an item that `items` lacks, an item rated twice by a user,
@@ -122,7 +137,7 @@ def check_ratings(
         "an item that the file of items does not list": ~ratings[ITEM].isin(items[ITEM]),
         "a user rates an item twice": ratings.duplicated([USER, ITEM]),
     }
-    if POSITION in ratings:
+    if POSITION in ratings and not ties:
         places = ratings.sort_values([USER, POSITION], kind="stable").groupby(USER).cumcount()
         amiss = ratings[POSITION] != places.reindex(ratings.index)
         wrong["positions of a user must be 0, 1, 2, ..., each once"] = amiss

@@ -8,7 +8,7 @@ from typing import Any
 from dualrec_utils.core import config, files, order, splits
 from dualrec_utils.core.config import ITEM, POSITION, RATING, SECOND, SPLIT, TIMESTAMP, USER
 from dualrec_utils.core.domain import MOVIES, Domain, write_domain
-from dualrec_utils.datasets import known, movielens, sources
+from dualrec_utils.datasets import known, movielens, own, sources
 
 
 def prepare(
@@ -22,11 +22,12 @@ def prepare(
     validation_share: float,
     cases_per_user: int,
     domain: Domain = MOVIES,
+    source: Mapping[str, Any] | None = None,
 ) -> dict:
     """Write everything under `data/raw/<dataset>` and `data/<dataset>/processed`.
 
     Args:
-        dataset: the name of one of :mod:`datasets.known`.
+        dataset: the name of one of :mod:`datasets.known`, or of the reader's data.
         seed: of the user split.
         order_seed: of the order inside one second.
         n_items: size of the catalog (paper section 3: 1,000).
@@ -34,6 +35,7 @@ def prepare(
         train_share, validation_share: parts of the users; the rest is test.
         cases_per_user: most `next_item` cases of a held-out user.
         domain: what items are called.
+        source: of the reader's data, the values of an :class:`own.Source`.
 
     Returns:
         What `summary.json` says: counts at each step, the source and the order's hash.
@@ -41,7 +43,13 @@ def prepare(
     Raises:
         StudyError: on bad data or settings; nothing is half written.
     """
-    source, raw_ratings, raw_items = sources.load(dataset)
+    if source is None:
+        about, fetched = known.find(dataset), sources.fetch(dataset)
+        parsed, of_files = known.parse(dataset, fetched.paths[0]), {}
+    else:
+        named = own.Source(**source)
+        about, parsed, of_files = known.OWN, own.read(named), own.checksums(named)
+    raw_ratings, raw_items, counts = parsed
     kept, items, merged = movielens.merge_duplicates(raw_ratings, raw_items)
     ratings = order.in_order(kept, order_seed=order_seed)
     catalog = movielens.most_frequent(ratings, n_items)
@@ -55,10 +63,12 @@ def prepare(
         interactions[USER].unique(), seed=seed, train_share=train_share, validation_share=validation_share
     )
     summary = {
-        "source": source,
+        "source": fetched.source if source is None else " and ".join(of_files),
         "order_sha256": order.order_hash(interactions),
         "n_ratings_raw": len(raw_ratings),
         "n_items_raw": len(raw_items),
+        **counts,
+        **({"sha256": of_files} if of_files else {}),
         "n_movies_merged": len(merged),
         "n_ratings_lost_to_merging": len(raw_ratings) - len(ratings),
         "n_users_raw": int(raw_ratings[USER].nunique()),
@@ -99,7 +109,7 @@ def prepare(
     folder = config.processed_dir(dataset)
     for name, frame in frames.items():
         files.write_parquet(frame, folder / f"{name}.parquet")
-    files.write_json(dict(known.find(dataset).line_format), folder / "line_format.json")
+    files.write_json(dict(about.line_format), folder / "line_format.json")
     write_domain(domain, dataset)
     files.write_json(summary, folder / "summary.json")
     return summary

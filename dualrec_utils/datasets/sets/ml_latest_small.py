@@ -82,7 +82,7 @@ def _tags_of_file(path: Path) -> pd.DataFrame:
 
 DATASET = Dataset(
     publisher="GroupLens",
-    url=f"https://files.grouplens.org/datasets/movielens/{_NAME}.zip",
+    urls={f"{_NAME}.zip": f"https://files.grouplens.org/datasets/movielens/{_NAME}.zip"},
     # GroupLens may put a newer one in its place.
     sha256={
         "ml-latest-small.zip": "696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",

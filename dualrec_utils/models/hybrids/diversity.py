@@ -51,6 +51,8 @@ def genre_similarity(catalog: Catalog) -> np.ndarray:
     Returns:
         Shape (n_items, n_items), range [0, 1].
     """
+    if not catalog.vocabulary:
+        return np.ones((len(catalog),) * 2)
     return 1 - pairwise_distances(genre_vectors(catalog), metric="jaccard")
 
 
@@ -95,8 +97,13 @@ def intra_list_similarity(lists: pd.DataFrame, similarity: np.ndarray, catalog: 
 
 
 def genre_coverage(lists: pd.DataFrame, catalog: Catalog) -> pd.Series:
-    """Share of the 18 genres that a list's first five items have between them: `case_id` -> [0, 1]."""
+    """Share of all genres that a list's first five items have between them: `case_id` -> [0, 1].
+
+    It is 0 where the catalog knows no genres.
+    """
     cases, columns = _first_columns(lists, catalog)
+    if not catalog.vocabulary:
+        return pd.Series(0.0, index=cases)
     own = genre_vectors(catalog)[columns] & (columns >= 0)[:, :, None]
     return pd.Series(own.any(axis=1).mean(axis=1), index=cases)
 
@@ -105,7 +112,7 @@ def history_genres(cases: pd.DataFrame, catalog: Catalog) -> np.ndarray:
     """Shares of the genres in each history, every item counted once for each of its genres.
 
     Returns:
-        Shape (n_cases, 18), rows sum to 1 (0 where no item of the history has a genre).
+        Shape (n_cases, n_genres), rows sum to 1 (0 where no item of the history has a genre).
     """
     genres = genre_vectors(catalog)
     counts = np.stack([genres[catalog.columns(history)].sum(axis=0) for history in cases[HISTORY]])

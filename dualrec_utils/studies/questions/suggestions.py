@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.analysis import breakdowns
+from dualrec_utils.content.features import genre_vectors
 from dualrec_utils.core import config, files
 from dualrec_utils.core.catalog import Catalog, load_catalog, title_with_year
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, TEXT, TITLE, YEAR
@@ -90,7 +91,7 @@ def _chooser(kind: str, catalog: Catalog, *, counts: pd.Series, n_recent: int, s
         rare = ids[np.argsort(known, kind="stable")[: int(len(ids) * _UNPOPULAR)]]
         return lambda history, hint, rng: int(rng.choice(np.setdiff1d(rare, history)))
     if kind == "other_genres":
-        genres = np.array([[name in own for name in config.GENRES] for own in catalog.categories.values()])
+        genres = genre_vectors(catalog)
 
         def choose(history: np.ndarray, hint: int, rng: np.random.Generator) -> int:
             near = genres[np.isin(ids, [*history[-n_recent:], hint])].any(axis=0)
