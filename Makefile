@@ -33,7 +33,7 @@ override export DUALREC_DATA := $(CURDIR)/$(value DUALREC_DATA)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help profile setup repro serve test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings knowledge variants latency load lock clean
+.PHONY: help profile setup repro serve test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings knowledge domains variants latency load lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -154,6 +154,9 @@ ratings: profile $(INSTALLED)  ## fit rating models from more seeds, part by par
 
 knowledge: profile $(INSTALLED)  ## ask when pretraining helps (notebook 10); after repro, many hours, resumable; PROFILE as above
 	@$(IN_FOLDER) && dualrec study knowledge
+
+domains: $(INSTALLED)  ## set the runs on films, music, games and a shop side by side (notebook 13); after repro of these profiles, a minute
+	@dualrec study domains
 
 variants: $(INSTALLED)  ## prepare, train and measure the published sizes of ml-latest-small; three minutes
 	@dualrec study variants

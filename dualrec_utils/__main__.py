@@ -145,6 +145,7 @@ _STUDIES = {
     ("load",): ("online.load:run_all", "kill the service, and ask it for ten minutes", ()),
     ("order",): ("order:run_all", "measure what the order inside a second does", ("models*",)),
     ("knowledge",): ("knowledge.run:run_all", "little data, cold items, knowledge or form", ("parts*",)),
+    ("domains",): ("domains.run:run_all", "does it carry to music, games and a shop", ("parts*",)),
     ("nir",): ("nir.experiment:run_study", "reproduce NIR", ()),
     ("peers", "export"): ("peers.recbole:export_data", "write the data for RecBole", ()),
     ("peers", "ours"): ("peers.ours:run_seeds", "run one baseline of ours with every seed", ("model",)),

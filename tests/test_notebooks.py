@@ -10,12 +10,13 @@ import pytest
 
 from dualrec_utils.core import config
 from dualrec_utils.pipeline import params, schemas, stages
+from dualrec_utils.studies.domains import settings as domains
 from dualrec_utils.studies.knowledge import settings as knowledge
 from dualrec_utils.studies.questions import settings as questions
 
 PATHS = sorted(config.NOTEBOOKS.glob("*.ipynb"))
 # Notebooks of studies outside the pipeline -> where their settings come from.
-OF_STUDIES = {study.NOTEBOOK: study.settings for study in (knowledge, questions)}
+OF_STUDIES = {study.NOTEBOOK: study.settings for study in (domains, knowledge, questions)}
 NUMBERED = [path for path in PATHS if path.name[:2].isdigit()]
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 LONGEST_CELL = 20

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from dualrec_utils.core import closure as imports, config
 from dualrec_utils.pipeline import params, stages
+from dualrec_utils.studies.domains import settings as domains
 from dualrec_utils.studies.knowledge import settings as knowledge
 from dualrec_utils.studies.questions import settings as questions
 
@@ -108,8 +109,9 @@ def test_a_relative_import_is_refused():
 def test_stages_sections_and_notebooks_are_the_same_list():
     in_pipeline = list(pipeline())
     in_notebooks = sorted(path.name for path in config.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    # Run by `make questions` and `make knowledge`.
-    in_notebooks = [name for name in in_notebooks if name not in (questions.NOTEBOOK, knowledge.NOTEBOOK)]
+    # Run by `make questions`, `make knowledge` and `make domains`.
+    of_studies = [study.NOTEBOOK for study in (questions, knowledge, domains)]
+    in_notebooks = [name for name in in_notebooks if name not in of_studies]
     assert in_pipeline == list(stages.NAMES)
     assert list(params.SECTIONS) == list(stages.NAMES)
     assert in_notebooks == [stage.notebook for stage in stages.STAGES if stage.notebook]

@@ -9,6 +9,7 @@ import pandas as pd
 from dualrec_utils.analysis import claims
 from dualrec_utils.core.config import SYSTEM
 from dualrec_utils.models import systems
+from dualrec_utils.show.tables import with_interval
 from dualrec_utils.studies.domains import curves
 from dualrec_utils.studies.domains.settings import FIRST, NOT_RUN_YET
 from dualrec_utils.studies.domains.tables import DATASET, POINT
@@ -112,3 +113,15 @@ def along(table: pd.DataFrame) -> Iterator[str]:
         ]
         model = systems.label(name.removesuffix(curves.MINUS_LSTM))
         yield f"{dataset}, {model} minus LSTM: {', '.join(each)}."
+
+
+def wide(table: pd.DataFrame) -> pd.DataFrame:
+    """Results as a reader sees them: a row a system, a column a data set, values with intervals.
+
+    Args:
+        table: from :func:`domains.tables.results`.
+    """
+    cells = [with_interval(*row) for row in table[["value", "low", "high"]].itertuples(index=False)]
+    shown = table.assign(cell=cells).pivot(index=SYSTEM, columns=DATASET, values="cell")
+    shown = shown.loc[systems.in_order(shown.index), list(dict.fromkeys(table[DATASET]))].fillna("–")
+    return shown.rename(index=systems.label).rename_axis(columns=None)
