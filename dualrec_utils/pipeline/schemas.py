@@ -291,8 +291,8 @@ class RatingHybrids(Section):
     def _faults(self) -> Iterator[str]:
         if absent := {"global_mean", "biases"} - set(self.models):
             yield f"models lacks {', '.join(sorted(absent))}: notebook 11 compares with them"
-        if absent := [name for name in self.next_item if name not in self.models]:
-            yield f"next_item has {', '.join(absent)}, which models lacks"
+        if unknown := [name for name in self.next_item if name not in self.models]:
+            yield f"next_item has {', '.join(unknown)}, which models lacks"
 
 
 class ColdStart(Section):
@@ -329,8 +329,8 @@ class ColdStart(Section):
             ("hybrid", [self.hybrid]),
             ("without_text", without),
         ):
-            if absent := [name for name in names if name not in self.models]:
-                yield f"{key} has {', '.join(absent)}, which models lacks"
+            if unknown := [name for name in names if name not in self.models]:
+                yield f"{key} has {', '.join(unknown)}, which models lacks"
         if absent := {"biases", "item_mean"} - set(self.item_models):
             yield f"item_models lacks {', '.join(sorted(absent))}: notebook 12 compares with them"
 
@@ -355,7 +355,7 @@ class Params(Section):
     repository: Literal["", "../../"]
     # Whether pages say that the run is too small to be a result.
     trial: bool
-    dataset: Literal[config.DATASETS]
+    dataset: Literal[config.DATASETS]  # type: ignore[valid-type]
     seed: int = Field(ge=0, le=2**32 - 1)
     order_seed: int = Field(ge=0, le=2**32 - 1)
     model_seed: int = Field(ge=0, le=2**32 - 1)

@@ -135,7 +135,8 @@ def read_claims(folder: Path) -> list[tuple[str, str]]:
     path = folder / "conclusions.csv"
     said = pd.read_csv(path, keep_default_na=False)["sentence"].astype(str) if path.is_file() else []
     # The audit writes for a notebook: the judgement stands in front, between two pairs of asterisks.
-    return [re.fullmatch(r"(?:\*\*(.*?)\*\* ?)?(.*)", line, re.S).groups(default="") for line in said]
+    parted = (re.fullmatch(r"(?:\*\*(.*?)\*\* ?)?(.*)", line, re.S) for line in said)
+    return [(both[1] or "", both[2]) for both in parted if both]
 
 
 def read_ladder(folder: Path, *, name: str = "ladder", metric: str = "hit_rate@1") -> list[dict[str, str]]:
