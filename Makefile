@@ -77,10 +77,11 @@ test: $(INSTALLED)  ## run the tests, offline
 pipeline: $(INSTALLED)  ## run the whole pipeline offline on a generated data set, as CI does (5 min)
 	@HF_HUB_OFFLINE=1 python -m pytest tests/pipeline
 
-lint: $(INSTALLED)  ## check style, who imports whom, and that notebooks are committed without outputs
+lint: $(INSTALLED)  ## check style, types, who imports whom, and that notebooks are committed without outputs
 	@ruff check .
 	@ruff format --check .
 	@lint-imports --no-logo
+	@mypy
 	@$(STRIP) --verify notebooks/*.ipynb || { echo "lint: strip them: make strip" >&2; exit 1; }
 
 # JupyterLab adds the kernel's version and the like to a notebook: they would make its stage run again.

@@ -87,7 +87,7 @@ def check_params() -> int:
     )
     for name, hyperparameters in values.baselines.models.items():
         with _named(f"baselines.models.{name}"):
-            baselines.build(name, np.array([1]), seed=0, **hyperparameters)
+            baselines.build(name, np.array([1]), seed=0, **hyperparameters)  # type: ignore[arg-type]
     for name, chosen in values.rating_hybrids.models.items():
         with _named(f"rating_hybrids.models.{name}"):
             rating_settings.check(chosen)

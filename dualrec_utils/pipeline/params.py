@@ -158,7 +158,7 @@ def _check_extent(text: str) -> None:
     # Anchor and number of values of every mapping and list that is open.
     open_: list[list] = [["", 0]]
     for event in YAML(typ="safe", pure=True).parse(text):
-        anchor, size = getattr(event, "anchor", None), 0
+        anchor, size = getattr(event, "anchor", None) or "", 0
         if isinstance(event, CollectionStartEvent):
             open_.append([anchor, 1])
         elif isinstance(event, CollectionEndEvent):

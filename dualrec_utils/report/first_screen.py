@@ -282,7 +282,7 @@ def trust(flat: Mapping[str, Any]) -> list[str]:
     """Which numbers to trust, and which not to compare."""
     cases, users = flat.get("next_item/lstm/n_cases"), flat.get("next_item/lstm/n_users")
     windows = flat.get("window_of_five/lstm/n_cases")
-    if None in (cases, users, windows):
+    if cases is None or users is None or windows is None:
         return ["None yet: nothing was run."]
     wide = f", with {windows:,} cases and wide intervals" if windows < cases else ""
     return [

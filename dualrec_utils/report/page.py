@@ -20,9 +20,11 @@ from dualrec_utils.report import (
     first_figure,
     first_screen,
     parts as page_parts,
+    results_json,
     walkthrough,
     words as page_words,
 )
+from dualrec_utils.report.costs import NAME as COSTS, costs_page
 from dualrec_utils.report.figure_4 import draw_figure_4
 from dualrec_utils.report.readme import RESULTS, results_page, update_readme
 from dualrec_utils.report.text import all_systems, basis, full_table, read_metrics, results_table
@@ -34,6 +36,8 @@ ROOMS = (
     "eda", "lstm", "baselines", "movielm", "zero_shot_llm", "lora_finetuning", "rerank_ablation",
     "rating_hybrids", "cold_start", "online",
 )  # fmt: skip
+# Those whose times are shown.
+TIMED = ("data", *ROOMS, "results", "audit")
 # Figures of other profiles that the page shows too.
 _OF_OTHERS = ("audit/ladder", "audit/stage_1", "report/figure_4", "lstm/figure_3")
 # Tables of notebook 07 that the page shows in a form of its own.
@@ -82,7 +86,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) 
     figures = {figure["name"]: figure for figure in rooms["results"]["figures"]}
     saved = {table["title"]: table for table in rooms["results"]["tables"]}
     others = first_screen.other_runs()
-    timings = page_parts.timings(("data", *ROOMS, "results", "audit"))
+    timings = page_parts.timings(TIMED)
     figure_4 = {protocol: page_parts.read_figure_4(protocol) for protocol in config.PROTOCOLS}
     return {
         "dataset": dataset,
@@ -140,7 +144,7 @@ def render(context: Mapping[str, Any]) -> str:
 
 
 def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
-    """Stage `report`: write the page, its figures and `reports/results.md`, and renew the README's block.
+    """Stage `report`: write the page and its figures, results and costs as text, and the README's block.
 
     Args:
         dataset, seed: of the run; the seed draws the user who is followed.
@@ -169,5 +173,8 @@ def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
     path = files.write_text(render(context), config.REPORTS / "index.html")
     if not trial:
         files.write_text(results_page(flat), config.REPORTS / RESULTS)
+        files.write_text(costs_page(TIMED), config.REPORTS / COSTS)
+        if flat:
+            files.write_json(results_json.results(flat), config.REPORTS / results_json.NAME)
         update_readme(flat)
     return path

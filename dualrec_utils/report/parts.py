@@ -135,7 +135,8 @@ def read_claims(folder: Path) -> list[tuple[str, str]]:
     path = folder / "conclusions.csv"
     said = pd.read_csv(path, keep_default_na=False)["sentence"].astype(str) if path.is_file() else []
     # The audit writes for a notebook: the judgement stands in front, between two pairs of asterisks.
-    return [re.fullmatch(r"(?:\*\*(.*?)\*\* ?)?(.*)", line, re.S).groups(default="") for line in said]
+    parted = (re.fullmatch(r"(?:\*\*(.*?)\*\* ?)?(.*)", line, re.S) for line in said)
+    return [(both[1] or "", both[2]) for both in parted if both]
 
 
 def read_ladder(folder: Path, *, name: str = "ladder", metric: str = "hit_rate@1") -> list[dict[str, str]]:
@@ -246,18 +247,21 @@ def timings(names: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def rating_claims(dataset: str) -> list[dict[str, str]]:
+def rating_claims_table(dataset: str) -> pd.DataFrame:
     """Claims 7 and 8, as `make ratings` answered them from several seeds, or notebook 11 from one.
 
     Returns:
-        Rows as those of :func:`analysis.verdict.claim_rows`; none where notebook 11 has not run.
+        A row a claim, columns as `analysis.ratings` has them; none where notebook 11 has not run.
     """
     paths = (config.study_dir("ratings") / dataset, config.TABLES / "rating_hybrids")
     path = next((one for folder in paths if (one := folder / "claims.csv").is_file()), None)
-    if path is None or (table := pd.read_csv(path)).empty:
-        return []
+    return pd.DataFrame() if path is None else pd.read_csv(path)
+
+
+def rating_claims(dataset: str) -> list[dict[str, str]]:
+    """:func:`rating_claims_table` for readers: rows as those of :func:`analysis.verdict.claim_rows`."""
     rows = []
-    for row in table.to_dict("records"):
+    for row in rating_claims_table(dataset).to_dict("records"):
         names = " minus ".join(str(row[side]).replace("_", " ") for side in ("other", "system"))
         seeds = "one seed" if row["n_seeds"] == 1 else f"{row['n_seeds']} seeds"
         rows.append(
