@@ -19,6 +19,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.report import (
     first_figure,
     first_screen,
+    gallery,
     parts as page_parts,
     walkthrough,
     words as page_words,
@@ -140,7 +141,7 @@ def render(context: Mapping[str, Any]) -> str:
 
 
 def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
-    """Stage `report`: write the page, its figures and `reports/results.md`, and renew the README's block.
+    """Stage `report`: write page, figures, thumbnails and `reports/results.md`; renew the README's blocks.
 
     Args:
         dataset, seed: of the run; the seed draws the user who is followed.
@@ -167,6 +168,7 @@ def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
         "user": walkthrough.follow(dataset=dataset, seed=seed, model=verdict.model_of(flat)),
     }
     path = files.write_text(render(context), config.REPORTS / "index.html")
+    gallery.write_thumbnails()
     if not trial:
         files.write_text(results_page(flat), config.REPORTS / RESULTS)
         update_readme(flat)
