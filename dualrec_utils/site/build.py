@@ -276,8 +276,10 @@ def _write_run(site: Site, run: str) -> None:
 def _way(site: Site, source: str, others: Iterable[tuple[str, str]] = ()) -> str:
     """Links to the first page and to others, above a page that has a look of its own."""
     links = [("All pages", site.home(source)), *others]
-    shown = " · ".join(f'<a href="{address}">{words}</a>' for words, address in links)
-    return f'<nav style="max-width: 62rem; margin: .5rem auto; padding: 0 1rem; font: 14px sans-serif">{shown}</nav>'
+    # A notebook's page has no style for links that stand outside its cells.
+    style = "color: #00609c; text-decoration: underline"
+    shown = " · ".join(f'<a style="{style}" href="{address}">{words}</a>' for words, address in links)
+    return f'<nav style="margin: .5rem 1rem; font: 14px sans-serif">{shown}</nav>'
 
 
 def run() -> int:
