@@ -51,6 +51,15 @@ def test_the_table_links_the_executed_copy_where_there_is_one(root, entry, monke
     assert f"(reports/notebooks/{path.name})" in gallery.block()
 
 
+def test_profiles_with_executed_copies_are_named_below_it(root, monkeypatch):
+    monkeypatch.setattr(gallery.first_screen, "other_runs", lambda: {"p": {}, "q": {}})
+    assert "other data" not in gallery.block()
+    path = root / "profiles/p/reports/notebooks/01_eda.ipynb"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert gallery.block().endswith("|\n\nWith other data: [p](profiles/p/reports/notebooks).")
+
+
 def test_a_readme_without_a_place_for_the_table_stays_as_it_is():
     assert readme_results.with_notebooks("# A\n") == "# A\n"
     text = f"a\n{gallery.BEGIN}\nold\n{gallery.END}\nb\n"

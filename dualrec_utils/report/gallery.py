@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from dualrec_utils.core import config, files
+from dualrec_utils.report import first_screen
 
 BEGIN, END = "<!-- notebooks:begin -->", "<!-- notebooks:end -->"
 # Pixels of a thumbnail: twice of what a page shows, for screens with small ones.
@@ -135,7 +136,10 @@ def executed(entry: Entry) -> Path:
 
 
 def block() -> str:
-    """The table of a README: each notebook with its outputs, or its source where no run has left them."""
+    """The table of a README: each notebook with its outputs, or its source where no run has left them.
+
+    Below it stand the profiles whose notebooks with outputs are there too.
+    """
     rows = ["| notebook | question | |", "|---|---|---|"]
     for entry in ENTRIES:
         copy, picture = executed(entry), thumbnail(entry)
@@ -145,6 +149,13 @@ def block() -> str:
             image = f'<img src="{_from_root(picture)}" width="{SHOWN_WIDTH}" alt="">'
             shown = f'<a href="{link}">{image}</a>'
         rows.append(f"| [{entry.number} {entry.title}]({link}) | {entry.question} | {shown} |")
+    others = [
+        f"[{name}]({_from_root(folder)})"
+        for name in first_screen.other_runs()
+        if any((folder := first_screen.reports_of(name) / "notebooks").glob("*.ipynb"))
+    ]
+    if others:
+        rows += ["", f"With other data: {', '.join(others)}."]
     return "\n".join(rows)
 
 
