@@ -33,7 +33,7 @@ override export DUALREC_DATA := $(CURDIR)/$(value DUALREC_DATA)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help profile setup repro serve test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings knowledge domains variants latency load lock clean
+.PHONY: help profile setup repro serve test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings knowledge domains variants latency load lock site clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -182,8 +182,11 @@ lock:  ## write requirements.txt from requirements.in
 	  cp $$scratch/lock requirements.txt
 	@echo "lock: requirements.txt has $$(grep -c == requirements.txt) packages"
 
+site: $(INSTALLED)  ## write report, executed notebooks and docs as a web site into site/; a minute, no network
+	@dualrec site
+
 clean:  ## remove .venv and what the default run leaves under data/; keep fetched data and reports
-	@rm -rf $(VENV) data/.state data/by_hand data/ml-100k reports/notebooks
+	@rm -rf $(VENV) data/.state data/by_hand data/ml-100k reports/notebooks/*.html site
 	@echo "clean: removed .venv and what the default run leaves under data/; kept data/raw (fetched once),"
 	@echo "       data/answers (paid for), data/questions and data/peers (of \`make questions\` and \`make peers\`),"
 	@echo "       DVC's cache (so that \`dvc repro\` restores in seconds; rm -rf .dvc/cache to recompute), reports/"

@@ -211,6 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("stage", help="data, eda, lstm, baselines, ... as in dvc.yaml")
     add("params", check_params, f"check params.yaml {_DEFAULT_RUN}")
     add("results", _calling("report.text:print_results"), "print the results and where the report lies")
+    add("site", _calling("site.build:run"), "write report, executed notebooks and docs as a web site")
     command = add("verify", verify, "run everything again and compare with the committed metrics")
     command.add_argument(
         "--against-worktree",

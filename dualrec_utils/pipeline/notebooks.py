@@ -1,7 +1,7 @@
-"""Run a stage's notebook and keep its page.
+"""Run a stage's notebook and keep its page and its executed copy.
 
-The executed copy becomes `reports/notebooks/NN_<stage>.html`, see :mod:`pipeline.export`; it has the same
-bytes whenever the results are the same.
+They become `reports/notebooks/NN_<stage>.html` and, to be committed, `NN_<stage>.ipynb` beside it, see
+:mod:`pipeline.export`; both have the same bytes whenever the results are the same.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ KERNEL = "python3"
 
 
 def run(source: Path, *, page: Path, cwd: Path) -> None:
-    """Run a notebook and write its page; nothing is written when it fails.
+    """Run a notebook and write its page and its copy; nothing is written when it fails.
 
     The notebook reads its settings itself (:func:`pipeline.notebook.begin`).
 
     Args:
         source: the notebook; it is not changed.
-        page: the HTML file to write.
+        page: the HTML file to write; the copy is called alike, with the ending of a notebook.
         cwd: folder that the kernel starts in.
 
     Raises:
@@ -48,7 +48,9 @@ def run(source: Path, *, page: Path, cwd: Path) -> None:
         executed = Path(scratch) / source.name
         _execute(source, executed, cwd)
         done = nbformat.read(executed, as_version=4)
-    files.write_text(export.to_html(done, source.stem), page)
+    html, copy = export.to_html(done, source.stem), export.to_copy(done, source.stem)
+    files.write_text(html, page)
+    files.write_text(copy, page.with_suffix(".ipynb"))
 
 
 def leave_out(source: Path, reason: str, *, page: Path, stage: str, dataset: str) -> None:

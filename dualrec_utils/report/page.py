@@ -19,6 +19,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.report import (
     first_figure,
     first_screen,
+    gallery,
     parts as page_parts,
     results_json,
     walkthrough,
@@ -144,7 +145,7 @@ def render(context: Mapping[str, Any]) -> str:
 
 
 def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
-    """Stage `report`: write the page and its figures, results and costs as text, and the README's block.
+    """Stage `report`: write page, figures, thumbnails, results and costs as text; renew the README's blocks.
 
     Args:
         dataset, seed: of the run; the seed draws the user who is followed.
@@ -171,6 +172,7 @@ def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
         "user": walkthrough.follow(dataset=dataset, seed=seed, model=verdict.model_of(flat)),
     }
     path = files.write_text(render(context), config.REPORTS / "index.html")
+    gallery.write_thumbnails()
     if not trial:
         files.write_text(results_page(flat), config.REPORTS / RESULTS)
         files.write_text(costs_page(TIMED), config.REPORTS / COSTS)
