@@ -106,7 +106,10 @@ def test_make_goes_to_the_profiles_folder_and_refuses_another_name(target):
     assert commands and all(line.startswith("cd profiles/colab && ") for line in commands)
     refused = make("collab")
     assert refused.returncode == 2
-    assert "there is no profile collab; profiles: colab ml-1m ml-latest-small quick" in refused.stderr
+    assert (
+        "there is no profile collab; profiles: colab-small colab ml-1m ml-latest-small quick"
+        in refused.stderr
+    )
 
 
 PIPELINE = """\

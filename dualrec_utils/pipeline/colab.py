@@ -1,4 +1,4 @@
-"""What a rented machine such as Google Colab's is asked before a run: `dualrec colab` prints one line a check.
+"""What a rented machine such as Colab's is asked before a run: `dualrec colab` prints one line a check.
 
 Nothing at the top needs more than Python and this package's own core: the Colab notebook imports it before
 anything is installed.
@@ -10,14 +10,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-from dualrec_utils.core import config, files
+from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError, first_line
 
-# Where the study lies on the web: the one line to change in a fork.
-PLACE = "REPOSITORY"
 SECRETS = ("HF_TOKEN", "OPENROUTER_API_KEY")
 OK, NOTE, STOP = "ok", "note", "STOP"
 # Cards sold with 24 GB show 22 GiB or more; below, `quantization: auto` means 4 bits.
@@ -25,6 +22,8 @@ SMALL_GPU = 22 * 2**30
 _LEAST_MEMORY, _LEAST_DISK = 8e9, 6e9
 # Bytes a weight in 4 bits, embeddings in 16; the share of a card that weights may take.
 _NF4_BYTES, _SHARE = 0.6, 0.8
+# Models of the Hub -> the study's copy of a sister of theirs, which `dualrec weights` writes out.
+SISTERS = {"Qwen/Qwen2.5-0.5B-Instruct": "qwen", "Qwen/Qwen2.5-1.5B-Instruct": "qwen_1_5b"}
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -71,17 +70,16 @@ class Check:
         return f"{self.state:<5}{self.name}: {self.text}"
 
 
-def read_secrets(get: Callable[[str], str]) -> Iterator[str]:
+def read_secrets(userdata: Any) -> Iterator[str]:
     """Put Colab's secrets into the environment, for what is started from here; yields a line each.
 
     Args:
-        get: `google.colab.userdata.get`; it raises where a secret is missing or not granted.
+        userdata: the module `google.colab.userdata`.
     """
     for name in SECRETS:
         try:
-            value = (get(name) or "").strip()
-        # Colab has a class for each reason and an older one had others.
-        except Exception:
+            value = (userdata.get(name) or "").strip()
+        except (userdata.SecretNotFoundError, userdata.NotebookAccessError):
             value = ""
         if value:
             os.environ[name] = value
@@ -133,6 +131,7 @@ def look(key_variable: str) -> Machine:
 
 def ask_hub(model: str, revision: str | None) -> OnHub:
     """Whether the Hub gives this account a model, and how many weights it has."""
+    import httpx2
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -147,14 +146,14 @@ def ask_hub(model: str, revision: str | None) -> OnHub:
         )
     except (RepositoryNotFoundError, RevisionNotFoundError):
         return OnHub(problem=f"the Hub has no such model, or no revision {revision}: correct params.yaml")
-    # Without a network every library fails in its own way.
-    except Exception as error:
-        return OnHub(problem=f"the Hub cannot be reached ({first_line(error)}): try again")
+    # Of the library's own errors some are of the system, others of httpx2.
+    except (OSError, httpx2.HTTPError) as error:
+        return OnHub(problem=f"the Hub cannot be reached ({first_line(error).split(':')[0]}): try again")
     return OnHub(n_weights=getattr(about.safetensors, "total", 0) or 0)
 
 
 def local_models(values: Any) -> dict[str, Any]:
-    """Models of the Hub that a run loads: name -> its entry in `params.yaml`, the sections laid together."""
+    """Models of the Hub that a run loads: name -> its entry in `params.yaml`."""
     both = values.zero_shot_llm.models | values.lora_finetuning.models
     # A model that the pipeline trains, one of the study's own weights, a folder: none of the Hub's.
     return {name: m for name, m in both.items() if m.backend == "local" and m.model.count("/") == 1}
@@ -174,8 +173,14 @@ def checks(values: Any, machine: Machine, hub: Callable[[str, str | None], OnHub
     answers = {name: hub(m.model, m.revision) for name, m in models.items()}
     bits = {name: m for name, m in models.items() if _in_4_bits(m, machine)}
     if bits:
-        yield Check("bitsandbytes", OK, f"installed, for {', '.join(bits)}") if machine.bitsandbytes else Check(
-            "bitsandbytes", STOP, f"{', '.join(bits)} are loaded in 4 bits: run `!pip install bitsandbytes`"
+        yield (
+            Check("bitsandbytes", OK, f"installed, for {', '.join(bits)}")
+            if machine.bitsandbytes
+            else Check(
+                "bitsandbytes",
+                STOP,
+                f"{', '.join(bits)} are loaded in 4 bits: run `!pip install bitsandbytes`",
+            )
         )
     for name, model in models.items():
         yield _model(name, model, answers[name], machine)
@@ -191,8 +196,8 @@ def checks(values: Any, machine: Machine, hub: Callable[[str, str | None], OnHub
 
 def _gpu(machine: Machine, models: Mapping[str, Any]) -> Check:
     if machine.gpu:
-        text = f"{machine.gpu}, {machine.gpu_bytes / 2**30:.0f} GiB; dtype auto is {half_precision(machine.capability)}"
-        return Check("GPU", OK, text)
+        size = f"{machine.gpu}, {machine.gpu_bytes / 2**30:.0f} GiB"
+        return Check("GPU", OK, f"{size}; dtype auto is {half_precision(machine.capability)}")
     if models:
         advice = "choose one under Runtime, Change runtime type, and run all cells again"
         return Check("GPU", STOP, f"none, and {', '.join(models)} want one: {advice}")
@@ -201,7 +206,11 @@ def _gpu(machine: Machine, models: Mapping[str, Any]) -> Check:
 
 def _room(name: str, there: float, least: float, advice: str) -> Check:
     text = f"{there / 1e9:.0f} GB"
-    return Check(name, OK, text) if there >= least else Check(name, STOP, f"{text} of {least / 1e9:.0f}: {advice}")
+    return (
+        Check(name, OK, text)
+        if there >= least
+        else Check(name, STOP, f"{text} of {least / 1e9:.0f}: {advice}")
+    )
 
 
 def _in_4_bits(model: Any, machine: Machine) -> bool:
@@ -212,13 +221,15 @@ def _in_4_bits(model: Any, machine: Machine) -> bool:
 def _model(name: str, model: Any, answer: OnHub, machine: Machine) -> Check:
     if answer.problem:
         without = f"or take {name} out of params.yaml"
-        if name == OWN_FALLBACK:
-            without = f"or have the study's own copy: `model: {name}`, `revision: null` in params.yaml"
+        if sister := SISTERS.get(model.model):
+            without = f"or take the study's copy of its Coder sister: `model: {sister}`, `revision: null`"
         return Check(name, STOP, f"{model.model}: {answer.problem}, {without}")
     dtype = half_precision(machine.capability) if model.dtype == "auto" else model.dtype
     four = _in_4_bits(model, machine)
     needed = answer.n_weights * (_NF4_BYTES if four else _BYTES[dtype])
-    size = f"{model.model}, {answer.n_weights / 1e9:.1f} billion weights" if answer.n_weights else model.model
+    size = (
+        f"{model.model}, {answer.n_weights / 1e9:.1f} billion weights" if answer.n_weights else model.model
+    )
     if dtype == "bfloat16" and machine.gpu and machine.capability < (8, 0):
         return Check(name, STOP, f"{size}: {machine.gpu} does not compute in bfloat16: set dtype to auto")
     if machine.gpu and needed > _SHARE * machine.gpu_bytes:
@@ -227,6 +238,25 @@ def _model(name: str, model: Any, answer: OnHub, machine: Machine) -> Check:
     return Check(name, OK, f"{size}, {'4 bits' if four else dtype}")
 
 
-# The name under which `dualrec weights` writes out the study's own copy of a Qwen model.
-OWN_FALLBACK = "qwen"
+def run_checks() -> int:
+    """Print all checks of the profile in whose folder it is started; status 2 where one says stop."""
+    from dualrec_utils.pipeline import gpu_time, params
 
+    values = params.load()
+    seen: dict[tuple[str, str | None], OnHub] = {}
+
+    def hub(model: str, revision: str | None) -> OnHub:
+        if (model, revision) not in seen:
+            seen[model, revision] = ask_hub(model, revision)
+        return seen[model, revision]
+
+    stops = 0
+    for check in checks(values, look(values.zero_shot_llm.hosted.key_variable), hub):
+        print(check, flush=True)
+        stops += check.state == STOP
+    sizes = {name: hub(m.model, m.revision).n_weights for name, m in local_models(values).items()}
+    for line in gpu_time.estimate(values, {name: n for name, n in sizes.items() if n}):
+        print(f"{'time':<5}{line}", flush=True)
+    if stops:
+        raise StudyError(f"{stops} of the lines above say STOP: do what they say, then run this again")
+    return 0

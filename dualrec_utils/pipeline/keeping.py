@@ -1,8 +1,9 @@
 """Keep on a second disk, such as Google Drive, what a lost machine would have to do again.
 
 The run itself works on the machine's own disk: databases, locks and links do not get along with a mounted
-drive. A :class:`Keeper` brings back what the drive has, then copies what is new every minute. What DVC's cache
-holds is restored by DVC; what is in the middle of a stage goes on from its checkpoints and answers.
+drive. A :class:`Keeper` brings back what the drive has, then copies what is new every minute. After it
+`dvc checkout` lays out what finished stages left; one that was in the middle goes on from its checkpoints
+and answers.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from dualrec_utils.core import files
 from dualrec_utils.core.errors import StudyError, explained
 
 # Of the repository: data as fetched. Of a profile: answers that were paid for, checkpoints, what finished
-# stages left, and how long they took (stage `report` reads it).
+# stages left (DVC has the large part in its cache, and its lock says what belongs together).
 _FETCHED = "data/raw/ml-*"
-_OF_A_PROFILE = ("data/answers", "data/*/checkpoints", ".dvc/cache", "reports/timings")
+_OF_A_PROFILE = ("data/answers", "data/*/checkpoints", ".dvc/cache", "reports", "dvc.lock")
 # A database writes beside itself what belongs into it.
 _DATABASE, _BESIDE = ".db", ("-wal", "-shm", "-journal")
 SECONDS = 60.0
@@ -45,8 +46,10 @@ class Keeper:
         # What the shelf has: path -> size and time of the file here when it was copied.
         self._kept: dict[Path, tuple[int, ...]] = {}
         try:
-            files.write_text("What `make repro` keeps here, a run on another machine goes on from.\n",
-                             self.shelf / "README.txt")
+            files.write_text(
+                "What `make repro` keeps here, a run on another machine goes on from.\n",
+                self.shelf / "README.txt",
+            )
         except OSError as error:
             raise StudyError(f"nothing can be kept in {self.shelf}: {explained(error)}") from None
 
@@ -97,7 +100,7 @@ class Keeper:
             path
             for pattern in self._patterns
             for place in top.glob(pattern)
-            for path in place.rglob("*")
+            for path in ([place] if place.is_file() else place.rglob("*"))
             if not any(part.startswith(".") for part in path.relative_to(place).parts)
             and not path.name.endswith((".tmp", *_BESIDE))
         )
