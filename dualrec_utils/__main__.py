@@ -210,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("run", run, f"run one stage of the pipeline {_DEFAULT_RUN}")
     command.add_argument("stage", help="data, eda, lstm, baselines, ... as in dvc.yaml")
     add("params", check_params, f"check params.yaml {_DEFAULT_RUN}")
+    add("colab", _calling("pipeline.colab:run_checks"), f"check a rented machine for a run {_DEFAULT_RUN}")
     add("results", _calling("report.text:print_results"), "print the results and where the report lies")
     add("site", _calling("site.build:run"), "write report, executed notebooks and docs as a web site")
     command = add("verify", verify, "run everything again and compare with the committed metrics")

@@ -22,6 +22,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.pipeline import colab
 from dualrec_utils.pipeline.schemas import Intervals, Params, Section, Words
 
 # One section a stage; a section's keys are the settings of the stage and of its notebook.
@@ -198,10 +199,15 @@ def settings(params: Params, name: str) -> dict[str, Any]:
 
     `seed` is what the stage draws with: stage `data` splits users by the file's `seed` and orders by
     `order_seed`, which it gets too; everything else that is trained or drawn depends on `model_seed`.
+    A language model's `dtype: auto` becomes what this machine's card computes in.
     """
     of_data = {"seed": params.seed, "order_seed": params.order_seed}
     seeds = of_data if name == "data" else {"seed": params.model_seed}
-    return {"dataset": params.dataset, **seeds, **getattr(params, name).model_dump()}
+    values = getattr(params, name).model_dump()
+    for model in values.get("models", {}).values():
+        if model.get("dtype") == "auto":
+            model["dtype"] = colab.dtype_here()
+    return {"dataset": params.dataset, **seeds, **values}
 
 
 def comments(name: str, path: Path | None = None) -> dict[str, str]:

@@ -171,7 +171,8 @@ class LanguageModel(Section):
     backend: Literal["local", "hosted", "replay"]
     model: str = Field(min_length=1)
     revision: str | None
-    dtype: Literal["float32", "bfloat16", "float16"]
+    # auto: by the card, :func:`pipeline.colab.half_precision`.
+    dtype: Literal["float32", "bfloat16", "float16", "auto"]
     quantization: Literal["none", "nf4", "auto"]
 
 
