@@ -38,6 +38,7 @@ class Settings(schemas.Section):
     n_cold: int = Field(ge=1, le=10_000)
     least_ratings: int = Field(ge=1, le=10_000)
     cold_cases: int = Field(ge=1, le=1_000)
+    n_probes: int = Field(ge=10, le=10_000)
 
     def _faults(self):
         if hosted := [name for name, model in self.models.items() if model.backend != "local"]:
