@@ -145,7 +145,8 @@ def write_settings(name, model, folder, monkeypatch):
     entry = {"backend": "local", "model": str(model), "revision": None, "dtype": "float32"}
     entry |= {"quantization": "none"}
     path = folder / "settings.yaml"
-    path.write_text(json.dumps({"default": {"models": {name: entry}, **SETTINGS}}), encoding="utf-8")
+    values = {"models": {name: entry}, "only_asked": {"other": entry}, **SETTINGS}
+    path.write_text(json.dumps({"default": values}), encoding="utf-8")
     monkeypatch.setattr(study_settings, "PARAMS", path)
 
 
@@ -286,7 +287,7 @@ def test_what_models_say_is_sorted_resumed_and_shown(toy, monkeypatch, capsys):
     whole.run("a")
     whole.say()
     said = tables.read(DATASET, tables.SPOKEN)
-    assert set(said["system"]) == {"small"} and set(said["metric"]) == set(study.spoken.KINDS)
+    assert set(said["system"]) == {"small", "other"} and set(said["metric"]) == set(study.spoken.KINDS)
     assert said["value"].between(0, 1).all() and (said["n_users"] == 4).all()
     records = tables.read(DATASET, tables.RECORDS)
     assert set(records["ids"]) == {"as published", "permuted"} and (records["n"] <= 10).all()

@@ -129,11 +129,12 @@ class Study:
 
     def _digest(self, model: str, cold: bool) -> str:
         whole, chosen, code = self.whole, self.settings, list(_CODE)
-        name = MOVIELM if model in chosen.models else fitting.baseline_of(model)
+        pretrained = chosen.models | chosen.only_asked
+        name = MOVIELM if model in pretrained else fitting.baseline_of(model)
         if name == MOVIELM:
             code += [config.PACKAGE_ROOT / path for path in closure.closure(_LANGUAGE, by_name=False)]
-        if model in chosen.models:
-            entry = chosen.models[model]
+        if model in pretrained:
+            entry = pretrained[model]
             about = {"entry": entry.model_dump(), "n_history": whole.zero_shot_llm.n_history}
             about |= {"file": weights.MODELS[entry.model].sha256} if entry.model in weights.MODELS else {}
             about |= whole.lora_finetuning.model_dump(include={"rank", "alpha", "dropout", "precision"})
@@ -214,7 +215,8 @@ class Study:
         users = self.questions(cold=False)[0][USER].unique()
         cases, hints, texts = spoken.posed(dataset, users, catalog, **wording)
         targets = evaluation.load_targets(dataset, "next_item")
-        entries = {name: entry.model_dump() for name, entry in chosen.models.items()}
+        known = chosen.models | chosen.only_asked
+        entries = {name: entry.model_dump() for name, entry in known.items()}
         if (small := whole.zero_shot_llm.models.get(MOVIELM)) is not None:
             entries = {MOVIELM: small.model_dump(), **entries}
         written, sorted_out = {}, {}
