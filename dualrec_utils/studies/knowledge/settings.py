@@ -26,7 +26,7 @@ class Settings(schemas.Section):
     """Values of one data set, each explained in `params.yaml`."""
 
     models: dict[schemas.ModelName, schemas.LanguageModel]
-    only_asked: dict[schemas.ModelName, schemas.LanguageModel] = {}
+    only_asked: dict[schemas.ModelName, schemas.LanguageModel] = Field(default_factory=dict)
     shares: list[_Share] = Field(min_length=1)
     n_draws: int = Field(ge=1, le=20)
     cpu_share: _Share
