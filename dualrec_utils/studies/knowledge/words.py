@@ -7,6 +7,7 @@ import pandas as pd
 from dualrec_utils.show.tables import with_interval
 from dualrec_utils.studies.knowledge import tables
 from dualrec_utils.studies.knowledge.material import AMONG, COLD
+from dualrec_utils.studies.knowledge.spoken import KINDS
 from dualrec_utils.studies.knowledge.tables import label
 
 NOT_MEASURED = "Not measured yet: `make knowledge`."
@@ -108,3 +109,47 @@ def not_run(part: str, dataset: str) -> list[str]:
         if row["remark"] and pd.isna(row["value"]):
             said.setdefault(row["remark"], []).append(f"{label(row['system'])}, {tuning(row['share'])}")
     return [f"{remark}: {'; '.join(dict.fromkeys(names))}." for remark, names in said.items()]
+
+
+def said(dataset: str) -> pd.DataFrame:
+    """What the titles are that models say, a model a row; empty where nothing was measured."""
+    table = tables.read(dataset, tables.SPOKEN)
+    if table.empty:
+        return table
+    numbers = table[["value", "low", "high"]].itertuples(index=False)
+    cells = [with_interval(*row) for row in numbers]
+    shown = table.assign(cell=cells, system=table["system"].map(label)).pivot(
+        index="metric", columns="system", values="cell"
+    )
+    return shown.loc[list(KINDS)].rename(index=KINDS)
+
+
+def knowing(dataset: str) -> list[str]:
+    """What a model gains on the LSTM where it knows the right item's year, and where it does not."""
+    table = tables.read(dataset, tables.KNOWN)
+    if table.empty:
+        return [NOT_MEASURED]
+    table = table.fillna({"minus": ""})
+    sentences = []
+    for (model, system), rows in table[table["minus"] != ""].groupby(["asked_of", "system"], sort=False):
+        by_group = {row["group"]: f"{points(row)} (n = {row['n_users']})" for _, row in rows.iterrows()}
+        parts = "; ".join(f"{group}: {words}" for group, words in by_group.items())
+        share = f"{rows['share_known'].iloc[0]:.0%} of the catalog's years named rightly"
+        sentences.append(f"**{label(model)}, {system}** ({share}), HR@10 minus the LSTM's: {parts}.")
+    return sentences or [NOT_MEASURED]
+
+
+def answers_to_read(dataset: str, n: int) -> str:
+    """Prompts and answers of the first users of those drawn, as Markdown."""
+    table = tables.read(dataset, tables.SHOWN)
+    if table.empty:
+        return NOT_MEASURED
+    systems = [name for name in table.columns[2:] if not name.endswith(": matched")]
+    blocks = []
+    for row in table.head(n).fillna("").to_dict("records"):
+        lines = [f"**User {row['user_id']}**", "", "```text", row["prompt"].strip(), "```", ""]
+        for name in systems:
+            text = " / ".join(row[name].splitlines())
+            lines.append(f"- {label(name)}: {text} (matched: {row[f'{name}: matched']})")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
