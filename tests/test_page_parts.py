@@ -32,7 +32,7 @@ def test_a_notebook_with_its_outputs_is_linked_where_it_is(monkeypatch, tmp_path
 
 
 def test_the_guide_explains_the_same_words_in_the_same_way():
-    guide = " ".join((ROOT / "reports" / "README.md").read_text(encoding="utf-8").split())
+    guide = " ".join((ROOT / "docs" / "glossary.md").read_text(encoding="utf-8").split())
     for word, meaning in page_words.GLOSSARY:
         assert f"- **{word}**: {meaning}." in guide
     template = (ROOT / "dualrec_utils/report/templates/report.html.j2").read_text(encoding="utf-8")

@@ -67,46 +67,87 @@ CAPTIONS = {
     "questions/sizes": "Smaller language models",
     "lstm/figure_3": "The paper's Figure 3: loss, accuracy and top-5 accuracy by epoch",
 }
-# Words of the first table that are explained nowhere near it; reports/README.md has the same lines.
+# What the page explains in its own fold; docs/glossary.md has the same lines.
 GLOSSARY = (
+    ("case", "one question to a system: a user's history, and a target that only the evaluation sees"),
+    (
+        "history, target, catalog",
+        "what the user rated before; the movie to be found; all movies that may be named",
+    ),
     (
         "HR@1, HR@5",
-        "hit rate: the share of cases in which a right movie stands first in the list, or among its first"
-        " five",
+        "hit rate: the share of cases in which the target is first in the list, or among its first five",
+    ),
+    ("NDCG@5", "like HR@5, but a hit counts less further down: 1 / log2(r + 1) at place r"),
+    (
+        "next_item",
+        "this study's protocol: the target is the next movie that the user rated; the history is "
+        "everything from earlier seconds",
     ),
     (
-        "NDCG@5",
-        "normalized discounted cumulative gain: a hit at place r of the first five counts 1 / log2(r + 1),"
-        " 1 for the first place and less further down",
-    ),
-    (
-        "next_item, window_of_five",
-        "the right movie is the next one that the user rated, the history being everything of earlier"
-        " seconds, or any of the last five",
+        "window_of_five",
+        "the released code's protocol: any of a user's last five movies is a hit; never compare it "
+        "with next_item",
     ),
     (
         "second, drawn order",
-        "MovieLens stamps ratings with a second, and half share it with the one before. Inside a second the"
-        " order is drawn by a hash of seed, user and movie, so that nobody can learn it",
+        "MovieLens stores times in whole seconds, and half of all ratings share theirs with the one "
+        "before. A hash of seed, user and movie draws the order inside a second, so that no model can "
+        "learn it",
     ),
+    (
+        "seen movies",
+        "movies that the user has rated; main lists leave them out, lists named _seen_kept keep them",
+    ),
+    (
+        "interval",
+        "how far a value could move with other users, and with other seeds where several were run. If "
+        "the interval of a difference includes zero, no difference is shown",
+    ),
+    ("seed", "the number from which a run draws its random choices; a finding should hold for several"),
     (
         "yes, no, unclear",
-        "yes or no: the interval over users and seeds excludes zero, the corrected p-value is below 5%, all"
-        " seeds agree on the sign, and there are several; anything else is unclear",
+        "the answers to a claim. Yes or no: the interval excludes zero, the corrected p-value is "
+        "below 5%, and several seeds agree on the sign. Otherwise unclear",
     ),
-    ("no LSTM line", "the prompt leaves out the line that names the LSTM's suggestion"),
+    (
+        "validation users, test users",
+        "settings are chosen on the first, results come from the second; no model learns from either",
+    ),
+    (
+        "movielm",
+        "the small language model of this study: built like Mistral, trained here on movie titles alone",
+    ),
+    (
+        "hint, LSTM's line",
+        "the LSTM's best unseen movie, which the prompt names; “no LSTM line” leaves it out",
+    ),
+    (
+        "free text, catalog only",
+        "the model writes anything, or only titles of the catalog; then it gives ten",
+    ),
+    ("history only", "the prompt is the list of movies rated so far, without the paper's request"),
+    (
+        "LoRA, adapter",
+        "fine-tuning that leaves a model's weights alone and trains a small addition, the adapter",
+    ),
     (
         "permuted or shuffled answers",
-        "a control: fine-tuned on the same prompts, each with another user's answer, which teaches the form"
-        " of an answer and not what follows what",
+        "a control: fine-tuned on other users' answers, so it learns their form but not what follows what",
     ),
-    ("after the LSTM's movie", "the LSTM's suggestion first, the language model's titles after it"),
     (
-        "catalog only",
-        "the language model may write titles of the catalog alone, and gives ten of them, without"
-        " inventions",
+        "re-ranking, fusion",
+        "sorting three titles by similarity to the LSTM's; adding up the scores of two models",
     ),
-    ("history only", "its prompt is the list of movies rated so far, without the paper's instruction"),
+    ("after the LSTM's movie", "the LSTM's movie first, then the language model's titles"),
+    ("leak", "a right answer reaches the system that is asked for it"),
+    (
+        "ladder, step",
+        "changing one rule after the other, from the released code's to this study's; changing one "
+        "rule alone",
+    ),
+    ("RMSE", "root mean squared error of predicted ratings, in stars; lower is better"),
+    ("cold start", "a user or an item with few or no ratings"),
     ("the Hub", "the Hugging Face Hub, the website from which pretrained models are fetched"),
 )
 
