@@ -7,6 +7,8 @@ import pytest
 from dualrec_utils.core import config
 from dualrec_utils.pipeline import stages
 from dualrec_utils.report import parts as page_parts, words as page_words
+from dualrec_utils.studies.domains import settings as domains
+from dualrec_utils.studies.knowledge import settings as knowledge
 from dualrec_utils.studies.questions import settings as questions
 
 ROOT = config.PACKAGE_ROOT
@@ -16,11 +18,13 @@ ROOT = config.PACKAGE_ROOT
 def test_links_to_notebooks_arrive_from_every_page(reports, monkeypatch, tmp_path):
     monkeypatch.setattr(config, "REPORTS", reports)
     names = [stage.notebook for stage in stages.STAGES if stage.notebook]
-    for name in [*names, page_parts.QUESTIONS_NOTEBOOK]:
+    for name in [*names, *page_parts.STUDIES.values()]:
         links = page_parts.notebook_links(name, executed=tmp_path)
         assert (reports / links["source"]).is_file() and links["page"] == ""
         assert links["number"] == name[:2]
-    assert page_parts.QUESTIONS_NOTEBOOK == questions.NOTEBOOK
+    assert list(page_parts.STUDIES.values()) == [
+        study.NOTEBOOK for study in (questions, knowledge, domains)
+    ]
 
 
 def test_a_notebook_with_its_outputs_is_linked_where_it_is(monkeypatch, tmp_path):

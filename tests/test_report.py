@@ -411,8 +411,9 @@ def test_optional_tables_are_shown_where_they_are(study):
     assert all(f"Table: {name}" in words for name in ("Steps", "Ours", "Sizes", "Libraries"))
 
 
-def test_answers_to_the_digests_questions_are_shown(study):
-    path = config.study_dir("questions") / "answers.csv"
+@pytest.mark.parametrize("name", page_parts.STUDIES)
+def test_answers_to_the_digests_questions_are_shown(study, name):
+    path = config.study_dir(name) / "answers.csv"
     path.parent.mkdir(parents=True)
     pd.DataFrame({"question": ["How small?"], "answer": ["<b>Not</b> smaller, +0.1 points"]}).to_csv(
         path, index=False

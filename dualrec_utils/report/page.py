@@ -113,7 +113,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) 
         "statistics": page_parts.read_tables(config.TABLES / "results", without=_SHOWN_APART),
         "audit": rooms["audit"],
         **_told(flat, config.REPORTS),
-        "questions": page_parts.read_questions(),
+        "studies": {name.split("/")[0]: page_parts.read_study(name) for name in page_parts.STUDIES},
         "leave_one_out": page_parts.read_tables(config.study_dir("leave_one_out")),
         "peers": page_parts.read_tables(config.study_dir("peers"), without=("runs",)),
         "others": _other_results(others),
@@ -145,7 +145,7 @@ def render(context: Mapping[str, Any]) -> str:
 
 
 def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
-    """Stage `report`: write page, figures, thumbnails, results and costs as text; renew the README's blocks.
+    """Stage `report`: write page, figures, thumbnails and texts; renew the README's blocks.
 
     Args:
         dataset, seed: of the run; the seed draws the user who is followed.

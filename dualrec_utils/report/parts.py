@@ -18,8 +18,14 @@ from dualrec_utils.models import systems
 from dualrec_utils.report import words as page_words
 from dualrec_utils.show import tables
 
-# Run by `make questions`, not by the pipeline.
-QUESTIONS_NOTEBOOK = "09_questions.ipynb"
+# Studies that are no stage of the pipeline, by their folder under reports/studies: their notebooks.
+STUDIES = {
+    "questions": "09_questions.ipynb",
+    "knowledge/ml-100k": "10_knowledge.ipynb",
+    "domains": "13_domains.ipynb",
+}
+# Tables of texts, which notebooks show.
+_TO_READ = ("spoken_shown", "cold_drawn")
 # Rows and columns that a reader still takes in; the saved table has all of them.
 LONGEST_TABLE = 40
 # NDCG@1 equals HR@1 and stands in the saved table only.
@@ -160,20 +166,20 @@ def read_ladder(folder: Path, *, name: str = "ladder", metric: str = "hit_rate@1
     return ends
 
 
-def read_questions() -> dict[str, Any]:
-    """What `make questions` found: `answers` (question, answer), `figures`, `tables`, empty if not run.
+def read_study(name: str) -> dict[str, Any]:
+    """What a study of :data:`STUDIES` left: `answers` (question, answer), `figures`, `tables`; may be empty.
 
     Also `notebook`, its links.
     """
-    folder = config.study_dir("questions")
+    folder = config.study_dir(name)
     path = folder / "answers.csv"
     said = pd.read_csv(path).itertuples(index=False, name=None) if path.is_file() else []
     executed = config.PACKAGE_ROOT / "reports" / "notebooks"
     return {
         "answers": list(said),
         "figures": read_figures(folder),
-        "tables": read_tables(folder, without=("answers",)),
-        "notebook": notebook_links(QUESTIONS_NOTEBOOK, executed=executed),
+        "tables": read_tables(folder, without=("answers", *_TO_READ)),
+        "notebook": notebook_links(STUDIES[name], executed=executed),
     }
 
 

@@ -37,7 +37,7 @@ from dualrec_utils.models.baselines.base import Diverged
 from dualrec_utils.pipeline import params, profiles, stages
 from dualrec_utils.studies import fits, notebook
 from dualrec_utils.studies.fits import LSTM, MOVIELM
-from dualrec_utils.studies.knowledge import fitting, material, plan, spoken, tables
+from dualrec_utils.studies.knowledge import fitting, material, plan, spoken, tables, words
 from dualrec_utils.studies.knowledge.material import AMONG
 from dualrec_utils.studies.knowledge.plan import Job, Part
 from dualrec_utils.studies.knowledge.settings import NOTEBOOK, STUDY, pieces_dir, read_settings
@@ -324,6 +324,8 @@ def run_all(parts: Sequence[str] = ()) -> int:
             study.run(name)
         elif name == "d":
             study.say()
+        if name != "notebook":
+            tables.write(words.digest(study.dataset), tables.ANSWERS, study.dataset)
         else:
             status = notebook.run_notebook(NOTEBOOK, STUDY)
     return status

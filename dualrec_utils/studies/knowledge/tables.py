@@ -24,6 +24,8 @@ DIFFERENCES = {part: f"{name}_differences" for part, name in NAMES.items()}
 DRAWN, BY_RATINGS = "cold_drawn", "by_ratings"
 # Of part d.
 SPOKEN, SHOWN, RECORDS, KNOWN = "spoken", "spoken_shown", "records", "by_knowledge"
+# Questions and answers in words, for the report page.
+ANSWERS = "answers"
 NOT_YET = "not run yet"
 _OWN_NAMES = {TEXT: "UniSRec, text alone", "lstm": "LSTM", "random": "Random order"}
 # Of the run's own systems, those whose hits are counted by the target's training ratings; also kinds of

@@ -153,3 +153,52 @@ def answers_to_read(dataset: str, n: int) -> str:
             lines.append(f"- {label(name)}: {text} (matched: {row[f'{name}: matched']})")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def digest(dataset: str) -> pd.DataFrame:
+    """Questions with their answers, for the report page: `question`, `answer`; only what was measured."""
+    said = {
+        "Does a pretrained model lead where ratings are few?": reading("a", dataset),
+        "Does it find items that nobody has rated?": reading("b", dataset),
+        "Is it knowledge or form?": reading("c", dataset),
+        "What do models say in free text?": _spoken(dataset),
+        "Have they read MovieLens?": _read_records(dataset),
+        "Are they ahead where they know the item?": knowing(dataset),
+    }
+    rows = [
+        (question, " ".join(lines).replace("**", "").replace("`", ""))
+        for question, lines in said.items()
+        if lines != [NOT_MEASURED]
+    ]
+    return pd.DataFrame(rows, columns=["question", "answer"])
+
+
+def _spoken(dataset: str) -> list[str]:
+    table = tables.read(dataset, tables.SPOKEN)
+    if table.empty:
+        return [NOT_MEASURED]
+    lines = []
+    for system, rows in table.groupby("system", sort=False):
+        value = rows.set_index("metric")["value"]
+        lines.append(
+            f"Of the titles asked of {label(system)}, {value['real']:.0%} name a film of MovieLens,"
+            f" {value['in_catalog']:.0%} one of the catalog, {value['later']:.0%} one from after the data,"
+            f" {value['rated']:.0%} one already rated; {value['famous']:.0%} are among its own ten most"
+            f" frequent, and {value['hit']:.1%} are right."
+        )
+    return lines
+
+
+def _read_records(dataset: str) -> list[str]:
+    table = tables.read(dataset, tables.RECORDS)
+    if table.empty:
+        return [NOT_MEASURED]
+    lines = []
+    for system, rows in table.groupby("system", sort=False):
+        each = [
+            f"{row['verbatim']:.0%} [{row['low']:.0%}, {row['high']:.0%}] of {row['n']} lines of"
+            f" {row['file']} with ids {row['ids']}"
+            for _, row in rows.iterrows()
+        ]
+        lines.append(f"{label(system)} continues {'; '.join(each)}.")
+    return lines
