@@ -33,7 +33,7 @@ def test_negatives_are_neither_seen_nor_the_target_and_differ_by_seed():
     again = protocols.sample_negatives(CASES, TARGETS, CATALOG, n_negatives=19, seed=4)
     other = protocols.sample_negatives(CASES, TARGETS, CATALOG, n_negatives=19, seed=5)
     assert (drawn == again).all() and (drawn != other).any()
-    with pytest.raises(StudyError, match="leaves 27 movies"):
+    with pytest.raises(StudyError, match="leaves 27 items"):
         protocols.sample_negatives(CASES, TARGETS, CATALOG, n_negatives=28, seed=4)
 
 

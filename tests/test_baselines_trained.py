@@ -203,7 +203,7 @@ class TestEveryTrained:
         assert (scores[:, 3:].max(axis=1) < scores[:, :3].min(axis=1)).all()
 
     def test_histories_too_short_to_learn_from_are_refused(self, name):
-        with pytest.raises(StudyError, match="histories of two movies or more"):
+        with pytest.raises(StudyError, match="histories of two items or more"):
             unfitted(name).fit([np.array([10]), np.array([11])])
 
     def test_a_wrong_hyperparameter_lists_the_models_own(self, name):

@@ -102,7 +102,7 @@ def test_excluded_movies_are_skipped_and_the_next_best_take_their_place(pair):
     for row, history in enumerate(CASES[HISTORY]):
         truth[row, np.searchsorted(ITEMS[ITEM], history)] = -np.inf
     for method in constrained.METHODS:
-        found = rank(pair, k=10, width=15, excluded=constrained.seen_movies(CASES), method=method)
+        found = rank(pair, k=10, width=15, excluded=constrained.seen_items(CASES), method=method)
         np.testing.assert_array_equal(best(found, 10), best(truth, 10))
         assert not np.isfinite(found[~np.isfinite(truth)]).any()
 
@@ -246,7 +246,7 @@ def test_titles_that_cannot_be_told_apart_are_refused(mistral):
         trie.build_trie([[1, 2], [1, 2]], ["Fargo", "Fargo"])
     with pytest.raises(StudyError, match="'Alien' and 'Aliens' begin alike"):
         trie.build_trie([[1], [1, 2]], ["Alien", "Aliens"])
-    with pytest.raises(StudyError, match="no movie"):
+    with pytest.raises(StudyError, match="no item"):
         trie.build_trie([], [])
     twice = ITEMS.assign(title="Fargo", year=1996)
     with pytest.raises(StudyError, match=r"'Fargo \(1996\)' and 'Fargo \(1996\)' are written alike"):
@@ -264,11 +264,11 @@ def test_a_tokenizer_that_joins_the_prefix_to_the_title_is_refused(mistral, monk
 def test_bad_arguments_are_refused_by_name(mistral):
     with pytest.raises(StudyError, match="method 'greedy' is unknown; allowed: exact, beam"):
         rank(mistral, method="greedy")
-    with pytest.raises(StudyError, match="width 5 cannot hold 10 movies"):
+    with pytest.raises(StudyError, match="width 5 cannot hold 10 items"):
         rank(mistral, method="beam", width=5)
     with pytest.raises(StudyError, match="item 999 is not in the catalog"):
         score(mistral, candidates=[[5], [8, 999], [], []])
-    with pytest.raises(StudyError, match=r"take \d{4,5} tokens, the model reads 1024: show fewer movies"):
+    with pytest.raises(StudyError, match=r"take \d{4,5} tokens, the model reads 1024: show fewer items"):
         rank(mistral, [PROMPTS[0] * 40])
 
 

@@ -69,7 +69,7 @@ def test_missing_values_and_short_files_are_refused():
         contamination.continuations(
             ["x"] * 40, silent, file="u.item", n_shown=40, n_probes=5, seed=1, label=""
         )
-    with pytest.raises(StudyError, match="3 movies have a year"):
+    with pytest.raises(StudyError, match="3 items have a year"):
         contamination.probe_years(ITEMS.head(3), silent, seed=1)
 
 

@@ -145,7 +145,7 @@ def test_lists_do_not_depend_on_the_order_of_the_title_scores(given_, method, we
     ("frame", "message"),
     [
         (scores(["b"], [10], [-1.0]), "case that the split does not have"),
-        (scores(["a"], [11], [-1.0]), "movie that the catalog does not have"),
+        (scores(["a"], [11], [-1.0]), "item that the catalog does not have"),
         (scores(["a", "a"], [10, 10], [-1.0, -2.0]), "scored twice"),
         (scores(["a"], [10], [np.nan]), "not a finite number"),
         (scores(["a"], [10], [-np.inf]), "not a finite number"),
@@ -164,7 +164,7 @@ def test_wrong_settings_are_refused():
         fusion.combine(LSTM, LANGUAGE, weight=0.5, method="sum")
     with pytest.raises(StudyError, match="one row a case"):
         fusion.align(LSTM[:, :2], LANGUAGE, CASES, CATALOG, seed=1)
-    with pytest.raises(StudyError, match="scored no movie outside the history"):
+    with pytest.raises(StudyError, match="scored no item outside the history"):
         only_seen = CASES.assign(history=[np.array([10])])
         fusion.align(LSTM, np.array([[-1.0, np.nan, np.nan]]), only_seen, CATALOG, seed=1)
 

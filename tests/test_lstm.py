@@ -103,7 +103,7 @@ def test_target_counts_agree_with_the_sequences():
 
 def test_settings_that_give_no_target_are_refused():
     settings = {"chunk_length": 3, "window": 30}
-    with pytest.raises(StudyError, match="31 movies"):
+    with pytest.raises(StudyError, match="31 items"):
         lstm_data.training_sequences([np.arange(1, 31)], training="window", **settings)
     with pytest.raises(StudyError, match="'windows'; allowed: every_position"):
         lstm_data.training_sequences([np.arange(1, 31)], training="windows", **settings)

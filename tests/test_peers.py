@@ -78,10 +78,10 @@ def test_scores_of_recbole_are_ranked_as_ours(tmp_path):
 def test_scores_of_others_are_refused(tmp_path):
     test = peers.split(TRACK).test
     write_run(tmp_path, scores=np.zeros((3, 4)), users=TRACK.user_ids[::-1])
-    with pytest.raises(StudyError, match="other users or movies"):
+    with pytest.raises(StudyError, match="other users or items"):
         recbole.from_recbole(tmp_path, "gru4rec", 1, test, TRACK.item_ids)
     write_run(tmp_path, scores=np.zeros((3, 4)), items=TRACK.item_ids + 1)
-    with pytest.raises(StudyError, match="other users or movies"):
+    with pytest.raises(StudyError, match="other users or items"):
         recbole.from_recbole(tmp_path, "gru4rec", 1, test, TRACK.item_ids)
 
 

@@ -96,7 +96,7 @@ def test_a_history_with_a_movie_of_its_targets_second_is_caught():
     interactions, users = tied({2: [0, 0, 1, 2, 2, 2]}), sides(test=[2])
     cases, targets = splits.cut(interactions, users, starts=lambda seconds: [4])
     splits.check_cases(cases, targets, interactions, users, within_second=True)
-    with pytest.raises(StudyError, match="case u00002_p0004: its history holds a movie of its target's"):
+    with pytest.raises(StudyError, match="case u00002_p0004: its history holds an item of its target's"):
         splits.check_cases(cases, targets, interactions, users, within_second=False)
 
 

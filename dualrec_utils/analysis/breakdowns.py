@@ -25,10 +25,10 @@ FEWEST_USERS = 10
 
 
 def training_counts(dataset: str) -> tuple[pd.Series, int]:
-    """How many training users rated each catalog movie.
+    """How many training users rated each catalog item.
 
     Returns:
-        (counts, n_users): counts by `item_id`, every movie of the catalog, 0 where no training user
+        (counts, n_users): counts by `item_id`, every item of the catalog, 0 where no training user
         rated it; and the number of training users.
     """
     histories = splits.load_histories(dataset, "train")
@@ -55,13 +55,13 @@ def frames_of(
 
 
 def popularity_classes(counts: pd.Series) -> pd.Series:
-    """`head`, `middle` or `tail` of every movie: each class holds about a third of the training ratings.
+    """`head`, `middle` or `tail` of every item: each class holds about a third of the training ratings.
 
     Args:
-        counts: from :func:`training_counts`. The most rated movie comes first, ties by lowest id.
+        counts: from :func:`training_counts`. The most rated item comes first, ties by lowest id.
 
     Returns:
-        Movie -> class; a movie belongs where the ratings of the movies before it end.
+        Item -> class; an item belongs where the ratings of the items before it end.
     """
     ordered = counts.sort_index().sort_values(ascending=False, kind="stable")
     before = (ordered.cumsum() - ordered) / ordered.sum()
@@ -77,7 +77,7 @@ def case_groups(
     Args:
         cases: frame with `case_id` and `history`.
         targets: from `evaluation.load_targets`, one a case.
-        catalog: the movies.
+        catalog: the items.
         counts: from :func:`training_counts`.
 
     Returns:
@@ -156,9 +156,9 @@ def read_lists(found: pd.DataFrame, *, dataset: str, names: Sequence[str]) -> di
 
 
 def self_information(counts: pd.Series, *, n_users: int) -> pd.Series:
-    """How surprising a movie is: -log2 of the share of training users who rated it, in bits.
+    """How surprising an item is: -log2 of the share of training users who rated it, in bits.
 
-    0 is a movie that everyone rated (Zhou et al., PNAS 2010; Vargas and Castells, RecSys 2011). A movie
+    0 is an item that everyone rated (Zhou et al., PNAS 2010; Vargas and Castells, RecSys 2011). An item
     that no training user rated counts as rated once.
 
     Args:
@@ -176,15 +176,15 @@ def coverage_and_novelty(
     Args:
         lists: system -> predictions.
         cases: all of them, with `case_id` and `user_id`.
-        information: from :func:`self_information`, every movie of the catalog.
+        information: from :func:`self_information`, every item of the catalog.
         intervals: as :func:`by_group`.
 
     Returns:
         One row a system: `coverage` (share of the catalog that stands in any case's first :data:`K`, which
         grows with the number of cases and has no interval over users), `novelty` (mean
         :func:`self_information` of a case's first, averaged over cases, then users) with `low` and
-        `high`, `n_users` and `n_cases` with a movie to count: none, and no novelty, where a system named
-        no movie of the catalog.
+        `high`, `n_users` and `n_cases` with an item to count: none, and no novelty, where a system named
+        no item of the catalog.
     """
     users = cases.set_index(CASE)[USER]
     rows = []
@@ -203,7 +203,7 @@ def coverage_and_novelty(
 
 
 def novelty_of_targets(cases: pd.DataFrame, targets: pd.Series, information: pd.Series) -> float:
-    """Mean :func:`self_information` of the movies rated next, averaged over cases, then users."""
+    """Mean :func:`self_information` of the items rated next, averaged over cases, then users."""
     bits = cases[CASE].map(targets).str[0].map(information)
     return float(bits.groupby(cases[USER]).mean().mean())
 
@@ -219,7 +219,7 @@ def flatten(table: pd.DataFrame) -> dict[str, float]:
     for row in table.itertuples():
         key = f"{PROTOCOL_USED}/{row.system}"
         flat[f"{key}/coverage@{K}"] = row.coverage
-        # Who lists no movie of the catalog has no novelty.
+        # Who lists no item of the catalog has no novelty.
         if pd.notna(row.novelty):
             flat |= evaluation.with_interval(f"{key}/novelty@{K}", row, column="novelty")
     return flat

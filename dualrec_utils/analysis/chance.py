@@ -17,7 +17,7 @@ K = 5
 
 
 def drawn_targets(cases: pd.DataFrame, item_ids: np.ndarray, *, seed: int) -> pd.Series:
-    """A movie for each case, drawn uniformly from those that its user has not rated before.
+    """An item for each case, drawn uniformly from those that its user has not rated before.
 
     Args:
         cases: frame with `case_id`, `history`.
@@ -41,7 +41,7 @@ def chances(lists: pd.DataFrame, cases: pd.DataFrame, item_ids: np.ndarray) -> n
         item_ids: the catalog.
 
     Returns:
-        Shape (n_cases,): distinct movies among the first K that the user has not rated, over all that he
+        Shape (n_cases,): distinct items among the first K that the user has not rated, over all that he
         or she has not rated.
     """
     top = lists[(lists[RANK] <= K) & lists[ITEM].notna()]

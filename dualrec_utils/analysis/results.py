@@ -22,7 +22,7 @@ def discover(dataset: str) -> pd.DataFrame:
 
     Returns:
         Frame with `protocol`, `system`, `stage`, in the order of :mod:`models.systems`; a
-        system's list with seen movies kept stands right after its headline list.
+        system's list with seen items kept stands right after its headline list.
 
     Raises:
         StudyError: when there is none, or two stages wrote the same system.
@@ -71,7 +71,7 @@ def overview(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_seen_kept(names: pd.Series) -> pd.Series:
-    """True where a system's list keeps the movies of the history."""
+    """True where a system's list keeps the items of the history."""
     return names.str.endswith(predictions.SEEN_KEPT)
 
 
@@ -152,7 +152,7 @@ def compare(
 
 
 def side_by_side(table: pd.DataFrame, *, protocol: str, metrics: Sequence[str]) -> pd.DataFrame:
-    """Headline lists and, beside them, the same systems with seen movies kept.
+    """Headline lists and, beside them, the same systems with seen items kept.
 
     Args:
         table: from :func:`summarise`.

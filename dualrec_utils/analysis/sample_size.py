@@ -22,7 +22,7 @@ METRICS = ("hit_rate@1", "hit_rate@5")
 _MEDIANS = ("users_independent", "users_paired", "smallest_difference", "smallest_difference_paper")
 _COLUMNS = (PROTOCOL, "metric", "n_users", "cases_per_user", "correlation", *_MEDIANS)
 _COLUMNS += ("variance_independent", "variance_paired")
-# Test users of the paper's dataset: 15% of those with ten of the movies that are kept.
+# Test users of the paper's dataset: 15% of those with ten of the items that are kept.
 PAPER_USERS = 904
 
 

@@ -1,7 +1,7 @@
 """What a system does under several seeds: the run's own lists are seed 0, further seeds lie in tables.
 
 `make seeds` fits systems again and leaves `reports/tables/seeds/<system>.csv`: one row a seed and test
-user, the user's means over the `next_item` cases of that seed, movies of the history left out. Values and
+user, the user's means over the `next_item` cases of that seed, items of the history left out. Values and
 differences are averaged over seeds user by user; their interval covers other users and other seeds.
 """
 

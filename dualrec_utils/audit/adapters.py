@@ -129,7 +129,7 @@ def load(data: Material, *, adapter: str | None = None) -> LoadedModel:
 def as_released(data: Material) -> pd.Series:
     """The fine-tuned model's answers for `window_of_five`, asked as the released code asks.
 
-    The prompt shows three movies, and answers are not stopped after the titles asked for
+    The prompt shows three items, and answers are not stopped after the titles asked for
     (:mod:`audit.released`).
 
     Returns:
@@ -143,7 +143,7 @@ def as_released(data: Material) -> pd.Series:
 
 
 def _prompts(data: Material, cases: pd.DataFrame, protocol: str, *, n_recent: int) -> list[str]:
-    """Notebook 05's prompts for some test cases, with another number of movies."""
+    """Notebook 05's prompts for some test cases, with another number of items."""
     return prompts.build_prompts(
         cases, data.catalog, hints=data.hints[protocol], n_recent=n_recent, n_titles=data.tuning["n_titles"]
     )
@@ -201,6 +201,6 @@ def flatten_hints(shares: pd.Series) -> dict[str, float]:
 
 
 def hint_shares(dataset: str) -> pd.Series:
-    """Share of training users whose hint is one of their next five movies, by kind of hint."""
+    """Share of training users whose hint is one of their next five items, by kind of hint."""
     shares = adapters.right_hints(dataset)
     return pd.Series(shares.iloc[:2].to_numpy(), index=["out of sample", "in sample"])

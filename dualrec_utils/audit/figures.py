@@ -134,7 +134,7 @@ def leak(table: pd.DataFrame, *, note: str) -> Figure:
 
 
 def interface(table: pd.DataFrame, *, model: str, note: str) -> Figure:
-    """HR@5 of the model and of the LSTM on the same movies, one line a way to ask.
+    """HR@5 of the model and of the LSTM on the same items, one line a way to ask.
 
     Args:
         table: from :func:`audit.interface.measure`.

@@ -1,9 +1,9 @@
 """What the interface of a language model costs: one model, one set of cases, asked in different ways.
 
-The model without an adapter gets the paper's prompt and answers in free text, then only with movies of the
-catalog, then only the list of last movies with nothing asked. The LSTM stands beside it on the same
-movies, with lists of the same length. What a list may hold depends on the whole history throughout: a
-prompt of three movies does not bring back the others.
+The model without an adapter gets the paper's prompt and answers in free text, then only with items of the
+catalog, then only the list of last items with nothing asked. The LSTM stands beside it on the same
+items, with lists of the same length. What a list may hold depends on the whole history throughout: a
+prompt of three items does not bring back the others.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ WAYS = {
 }
 KEPT, LEFT_OUT = "kept", "left out"
 LSTM = "lstm"
-# The model, the LSTM on the same movies, and the difference of the two, users paired.
+# The model, the LSTM on the same items, and the difference of the two, users paired.
 SERIES = ("model", LSTM, "over_lstm")
 
 
 class Setting(NamedTuple):
     """How the model is asked, and what its list may hold.
 
-    `way` is a key of :data:`WAYS`; `n_recent` movies are shown, `n_titles` is the length of the lists,
-    `seen` says whether movies already rated are `kept` or `left out`.
+    `way` is a key of :data:`WAYS`; `n_recent` items are shown, `n_titles` is the length of the lists,
+    `seen` says whether items already rated are `kept` or `left out`.
     """
 
     way: str
@@ -60,7 +60,7 @@ def settings(histories: Sequence[int]) -> dict[str, Setting]:
     `bare_history_catalog`, the best known way to ask.
 
     Args:
-        histories: other numbers of last movies in the bare history than `zero_shot_llm.n_history`.
+        histories: other numbers of last items in the bare history than `zero_shot_llm.n_history`.
     """
     asked = params.section("zero_shot_llm")
     n_recent, n_history, few, many = (asked[k] for k in ("n_recent", "n_history", "n_titles", "n_ranked"))
@@ -87,9 +87,9 @@ def settings(histories: Sequence[int]) -> dict[str, Setting]:
 
 
 def asked_anew(data: Material, cases: pd.DataFrame, rows: Iterable[Setting]) -> dict[Setting, pd.DataFrame]:
-    """Lists of the bare history with other numbers of movies than notebook 04 asked with.
+    """Lists of the bare history with other numbers of items than notebook 04 asked with.
 
-    Searched over the catalog's titles as there, movies already rated left out.
+    Searched over the catalog's titles as there, items already rated left out.
 
     Args:
         cases: of `next_item`.
@@ -104,7 +104,7 @@ def asked_anew(data: Material, cases: pd.DataFrame, rows: Iterable[Setting]) -> 
             speaker.tokenizer,
             texts,
             data.catalog,
-            excluded=constrained.seen_movies(cases),
+            excluded=constrained.seen_items(cases),
             k=row.n_titles,
             method=asked["ranking"],
             width=asked["beam_width"],
@@ -116,7 +116,7 @@ def asked_anew(data: Material, cases: pd.DataFrame, rows: Iterable[Setting]) -> 
 
 
 def lstm_lists(data: Material, cases: pd.DataFrame, rows: Iterable[Setting]) -> dict[Setting, pd.DataFrame]:
-    """The LSTM's lists where it reads as many movies, and lists as many titles, as the model's."""
+    """The LSTM's lists where it reads as many items, and lists as many titles, as the model's."""
     rows = list(rows)
     scores = {
         n: protocols.lstm_scores(cases, dataset=data.dataset, max_history=n)

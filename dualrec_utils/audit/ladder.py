@@ -45,7 +45,7 @@ RUNGS = (
 def climb(
     data: Material,
     written: Mapping[tuple[str, str], pd.DataFrame],
-    three_movies: pd.DataFrame,
+    three_shown: pd.DataFrame,
     embeddings: pd.DataFrame,
     **stats: float,
 ) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def climb(
 
     Args:
         written: from :func:`audit.rules.short_lists`.
-        three_movies: the fine-tuned model's lists for `window_of_five`, from
+        three_shown: the fine-tuned model's lists for `window_of_five`, from
             :func:`audit.adapters.as_released`, read up to :data:`audit.released.LONGEST` titles.
         embeddings: of all titles, from :func:`content.sentences.embed`.
 
@@ -66,7 +66,7 @@ def climb(
         settings |= change
         protocol = settings["protocol"]
         for system in (data.reranked, "lstm"):
-            titles = _titles(data, system, written, three_movies, settings)
+            titles = _titles(data, system, written, three_shown, settings)
             judged = rung(
                 titles,
                 data.cases[protocol],
@@ -86,7 +86,7 @@ def _titles(
     data: Material,
     system: str,
     written: Mapping[tuple[str, str], pd.DataFrame],
-    three_movies: pd.DataFrame,
+    three_shown: pd.DataFrame,
     settings: Mapping,
 ) -> pd.DataFrame:
     """The list that a system has on a rung, before anything re-ranks it; the LSTM's has as many titles as
@@ -95,7 +95,7 @@ def _titles(
     protocol = settings["protocol"]
     if system != "lstm" and settings["n_recent"] == released.N_RECENT:
         whole = settings["length"] == "as written"
-        return three_movies if whole else rules.cut(three_movies, data.tuning["n_titles"])
+        return three_shown if whole else rules.cut(three_shown, data.tuning["n_titles"])
     if system != "lstm":
         return written[data.lora, protocol]
     if settings["seen"] == "left out":
@@ -116,7 +116,7 @@ def rung(
     """One rung: lists of titles, re-ranked and judged by the settings given.
 
     Args:
-        lists: as written, seen movies among them; a case without any is a miss.
+        lists: as written, seen items among them; a case without any is a miss.
         hints, embeddings: as :func:`models.hybrids.rerank.similarities`.
         settings: `threshold` (see :func:`audit.rules.fuzzy_hits`; None: item ids), `reference` (`answers`:
             the leak; `hint`), `seen` (`kept`; `left out`, after parsing).

@@ -45,10 +45,10 @@ class Material:
         model: the language model audited, by its name in `params.yaml`.
         baselines: the baselines audited.
         tuning: section `lora_finetuning`: how that model was trained and asked.
-        matcher: reads movies out of its answers, as notebook 05 did.
+        matcher: reads items out of its answers, as notebook 05 did.
         interactions: all interactions, in the study's order.
         scopes, cases, targets, hints: of the test users, by protocol. Targets map `case_id` to item ids,
-            hints to the LSTM's best movie not yet rated.
+            hints to the LSTM's best item not yet rated.
         stages: system -> the stage that wrote its lists.
     """
 
@@ -84,7 +84,7 @@ class Material:
 
     @property
     def catalog_only(self) -> str:
-        """The fine-tuned model where it may name movies of the catalog only, ten of them."""
+        """The fine-tuned model where it may name items of the catalog only, ten of them."""
         return f"{self.lora}_constrained"
 
     @property
@@ -133,7 +133,7 @@ class Material:
     def lists_of(
         self, answers: pd.Series, cases: pd.DataFrame, *, limit: int | None = None
     ) -> pd.DataFrame:
-        """Lists as written, movies already rated among them.
+        """Lists as written, items already rated among them.
 
         Args:
             answers: `case_id` -> text, for every case.
@@ -154,7 +154,7 @@ class Material:
         return evaluation.score_lists(lists, self.cases[protocol], self.targets[protocol], self.catalog)
 
     def judged_answers(self, answers: pd.Series, cases: pd.DataFrame) -> pd.DataFrame:
-        """Per-case values of answers to cases of `next_item`, movies already rated left out."""
+        """Per-case values of answers to cases of `next_item`, items already rated left out."""
         lists = predictions.drop_seen(self.lists_of(answers, cases), cases)
         return evaluation.score_lists(lists, cases, self.targets["next_item"], self.catalog)
 

@@ -1,4 +1,4 @@
-"""Rules of measuring, changed one at a time: what counts as a hit, which movies, how many, in which lists.
+"""Rules of measuring, changed one at a time: what counts as a hit, which items, how many, in which lists.
 
 Most functions return :data:`audit.steps.Measured`: one per-case frame a setting, the study's own first.
 """
@@ -18,7 +18,7 @@ from dualrec_utils.core.config import CASE, ITEM, RANK, SYSTEM, USER
 
 
 def ground_truth(data: Material) -> Measured:
-    """One next movie at several positions; at the position before the last five; any of these five.
+    """One next item at several positions; at the position before the last five; any of these five.
 
     The last two judge the same lists.
     """
@@ -35,7 +35,7 @@ def ground_truth(data: Material) -> Measured:
 
 
 def seen(data: Material) -> Measured:
-    """Movies already rated left out of the lists, or kept in them."""
+    """Items already rated left out of the lists, or kept in them."""
     names = ("lstm", *data.baselines, data.lora, data.reranked, FUSION)
     settings = (("left out", ""), ("kept", predictions.SEEN_KEPT))
     return {
@@ -48,14 +48,14 @@ def seen(data: Material) -> Measured:
 def hit_rule(
     data: Material, written: Mapping[tuple[str, str], pd.DataFrame], *, thresholds: Sequence[float]
 ) -> tuple[Measured, pd.DataFrame]:
-    """The same movie hits, or a title that looks alike.
+    """The same item hits, or a title that looks alike.
 
     Args:
         written: from :func:`audit.rules.short_lists`.
         thresholds: least likeness of a title that hits, in [0, 1].
 
     Returns:
-        (measured, what the lowest threshold takes for a hit although another movie is meant: `title`,
+        (measured, what the lowest threshold takes for a hit although another item is meant: `title`,
         `target`, `ratio`, `n`, `system`, `protocol`).
     """
     measured, alike = {}, []
@@ -74,14 +74,14 @@ def hit_rule(
 def genres(data: Material, **stats: float) -> pd.DataFrame:
     """Genre similarity of the first title, counted as the paper writes it and as its released code does.
 
-    The paper compares with the next movie (section 5.2); the released code takes the best of a user's last
-    five, and only first titles that are a movie (code/evaluation.py:119-136, see :mod:`audit.released`).
+    The paper compares with the next item (section 5.2); the released code takes the best of a user's last
+    five, and only first titles that are an item (code/evaluation.py:119-136, see :mod:`audit.released`).
     The lists are those of `window_of_five` throughout.
 
     Returns:
         One row a (system, counted): `counted` is `next movie` (an unmatched title counts 0), `best of
         five` (likewise) and `best of five, matched only`; `value`, `low`, `high`, `n_users`, `n_cases`.
-        The last is missing where no first title of a system is a movie.
+        The last is missing where no first title of a system is an item.
     """
     protocol, known, rows = "window_of_five", data.catalog.categories, []
     for name in ("lstm", data.lora, data.reranked):
@@ -124,7 +124,7 @@ def flatten_genres(table: pd.DataFrame) -> dict[str, float]:
 
 
 def list_length(data: Material) -> Measured:
-    """Lists of ten movies of the catalog, or their first three."""
+    """Lists of ten items of the catalog, or their first three."""
     return {
         Key("list_length", data.catalog_only, f"{length} titles", protocol): data.judged(
             rules.cut(data.read(data.catalog_only, protocol), length), protocol

@@ -33,18 +33,18 @@ def share_untimed(interactions: pd.DataFrame) -> float:
 def sample_negatives(
     cases: pd.DataFrame, targets: pd.Series, item_ids: np.ndarray, *, n_negatives: int, seed: int
 ) -> np.ndarray:
-    """Movies drawn uniformly for each case, neither in its history nor a target.
+    """Items drawn uniformly for each case, neither in its history nor a target.
 
     Args:
         cases: frame with `case_id`, `history`.
-        n_negatives: movies a case.
+        n_negatives: items a case.
         seed: of the draw, the same for every system.
 
     Returns:
         Shape (n_cases, n_negatives), columns of the catalog, each once in its row.
 
     Raises:
-        StudyError: for a case with too few movies left.
+        StudyError: for a case with too few items left.
     """
     rng, drawn = np.random.default_rng(seed), []
     for case, history in zip(cases[CASE], cases[HISTORY], strict=True):
@@ -52,7 +52,7 @@ def sample_negatives(
         free = np.setdiff1d(np.arange(len(item_ids)), known)
         if len(free) < n_negatives:
             raise StudyError(
-                f"case {case!r} leaves {len(free)} movies to draw {n_negatives} negatives from: lower"
+                f"case {case!r} leaves {len(free)} items to draw {n_negatives} negatives from: lower"
                 " audit.n_negatives"
             )
         drawn.append(rng.choice(free, size=n_negatives, replace=False))
@@ -77,7 +77,7 @@ def sampled(
 
     Returns:
         As :func:`audit.steps.per_case`, the mean over all orders of equal scores. (A model of few sessions
-        has no score for many movies.)
+        has no score for many items.)
     """
     answers = columns_of([targets[case][0] for case in cases[CASE]], item_ids)[:, None]
     target = np.take_along_axis(scores, answers, axis=1)
@@ -91,7 +91,7 @@ def chance(n_candidates: int, k: int) -> float:
 
 
 def day_sessions(interactions: pd.DataFrame, user_splits: pd.DataFrame) -> list[np.ndarray]:
-    """What training users rated within one day (UTC), as sessions of at least two movies.
+    """What training users rated within one day (UTC), as sessions of at least two items.
 
     Args:
         interactions: `user_id`, `item_id`, `timestamp` in seconds, in order.
@@ -135,7 +135,7 @@ def fitted_scores(
     histories make few steps an epoch, and its patience, counted in epochs, would end it before it learns.
 
     Returns:
-        Shape (n_cases, n_items), rounded: few histories leave many movies alike, and what comes first of
+        Shape (n_cases, n_items), rounded: few histories leave many items alike, and what comes first of
         equals must not depend on the errors of an inverse.
     """
     settings = dict(hyperparameters)
@@ -149,7 +149,7 @@ def fitted_scores(
 def full_ranking(
     scores: np.ndarray, cases: pd.DataFrame, targets: pd.Series, item_ids: np.ndarray, *, seed: int
 ) -> pd.DataFrame:
-    """The whole catalog ranked, movies of the history left out, as headline lists are.
+    """The whole catalog ranked, items of the history left out, as headline lists are.
 
     Args:
         scores, cases, targets, item_ids: as :func:`sampled`.
@@ -171,7 +171,7 @@ def lstm_scores(cases: pd.DataFrame, *, dataset: str, max_history: int | None = 
     The network's shape comes from the section `lstm` of `params.yaml`, with which its weights were made.
 
     Args:
-        max_history: last movies of a history that it reads; as many as in notebook 02 if left out.
+        max_history: last items of a history that it reads; as many as in notebook 02 if left out.
 
     Returns:
         Shape (n_cases, n_items), float32 as the stored ones are.

@@ -50,7 +50,7 @@ def leak(data: Material, measured: Measured, names: Sequence[str], **stats: floa
 
     Returns:
         One row a (protocol, system, list): `list` is `without` or `with` (the answers), `plain` for the
-        LSTM's own order with movies already rated kept, as in all lists here, and `plain, rated left out`;
+        LSTM's own order with items already rated kept, as in all lists here, and `plain, rated left out`;
         `value`, `low`, `high`, `n_users`, `n_cases` of HR@1.
     """
     rows = []
@@ -74,7 +74,7 @@ def flatten_leak(table: pd.DataFrame, name: str) -> dict[str, float]:
     """Flat metric keys of one system under `window_of_five`, the protocol of the released code.
 
     `audit/leak/with/hit_rate@1`, `audit/leak/without/hit_rate@1` and, beside them, the LSTM's own list:
-    `audit/leak/lstm/hit_rate@1`, with rated movies left out `audit/leak/lstm_rated_left_out/hit_rate@1`.
+    `audit/leak/lstm/hit_rate@1`, with rated items left out `audit/leak/lstm_rated_left_out/hit_rate@1`.
 
     Args:
         table: from :func:`leak`.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pandas as pd
 
 SOURCE = "github.com/SatoSakula/DUALRec, commit 02b4cceb85cc921a464ab7000aa92f61efafab58"
-# code/evaluation.py: movies in the prompt (line 66), titles of an answer that are read at most (37), and
+# code/evaluation.py: items in the prompt (line 66), titles of an answer that are read at most (37), and
 # the longest answer in tokens (14).
 N_RECENT, LONGEST, MAX_NEW_TOKENS = 3, 10, 256
 

@@ -22,7 +22,7 @@ from dualrec_utils.models.hybrids import rerank
 
 
 def short_lists(data: Material) -> dict[tuple[str, str], pd.DataFrame]:
-    """Lists as short as a prompt asks for, movies already rated among them: (system, protocol) -> lists.
+    """Lists as short as a prompt asks for, items already rated among them: (system, protocol) -> lists.
 
     Of the fine-tuned model as it wrote them, of its control, and the first places of three rankings.
     """
@@ -59,7 +59,7 @@ def fuzzy_hits(
 
     Args:
         lists: predictions; a title is compared as it was written, or by its catalog name where a model
-            that ranks movies named it.
+            that ranks items named it.
         threshold: least :func:`title_ratio` of a hit, in [0, 1].
 
     Returns:
@@ -83,7 +83,7 @@ def fuzzy_hits(
 def lookalikes(
     lists: pd.DataFrame, targets: pd.Series, catalog: Catalog, *, threshold: float
 ) -> pd.DataFrame:
-    """Titles that count as a hit by likeness alone, although they name another movie.
+    """Titles that count as a hit by likeness alone, although they name another item.
 
     Returns:
         `title`, `target`, `ratio`, `n` (how often), most frequent first.
@@ -132,11 +132,11 @@ def cut(lists: pd.DataFrame, length: int) -> pd.DataFrame:
 
 
 def compacted(lists: pd.DataFrame) -> pd.DataFrame:
-    """Lists without titles that match no movie and without repeated movies, ranks closed."""
+    """Lists without titles that match no item and without repeated items, ranks closed."""
     ordered = lists[lists[ITEM].notna()].sort_values([CASE, RANK]).drop_duplicates([CASE, ITEM])
     return ordered.assign(**{RANK: ordered.groupby(CASE).cumcount() + 1}).astype(predictions.COLUMNS)
 
 
 def first_target(targets: pd.Series) -> pd.Series:
-    """Of several targets the first: the movie that follows the history."""
+    """Of several targets the first: the item that follows the history."""
     return targets.map(lambda answers: answers[:1])

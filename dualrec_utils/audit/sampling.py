@@ -32,7 +32,7 @@ def fitted_at_once(names: Sequence[str]) -> list[str]:
 
 
 def draw_negatives(data: Material, *, n_negatives: int, n_draws: int) -> dict[int, np.ndarray]:
-    """Movies to stand beside each target of `next_item`, the same for every system: seed -> negatives."""
+    """Items to stand beside each target of `next_item`, the same for every system: seed -> negatives."""
     return {
         seed: protocols.sample_negatives(*data.truth, n_negatives=n_negatives, seed=seed)
         for seed in range(data.seed, data.seed + n_draws)

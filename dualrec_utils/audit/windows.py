@@ -1,6 +1,6 @@
 """From the paper's Figure 3 to its Figure 4 with one LSTM: what the way of counting alone does.
 
-Figure 3 counts the next movie after every window of 30, with the movies already rated among the candidates
+Figure 3 counts the next item after every window of 30, with the items already rated among the candidates
 (section 6.1); Figure 4, by the released code (:mod:`audit.released`), counts any of a user's last five.
 Section 6.2 sets a value of the one beside a value of the other.
 """
@@ -29,15 +29,15 @@ _AT_ONCE = 20_000
 
 
 def positions(interactions: pd.DataFrame, user_splits: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
-    """Every movie of the test users but their first as a case of its own, in the drawn order: a history may
-    hold movies of its target's second, as the windows of the paper do.
+    """Every item of the test users but their first as a case of its own, in the drawn order: a history may
+    hold items of its target's second, as the windows of the paper do.
 
     Args:
         interactions: rows in order within each user.
 
     Returns:
-        (cases, targets): cases as from :func:`core.splits.make_cases`, with `n_known` (movies of
-        the history) and `is_last` (whether the user rated no movie after the target), by user and
+        (cases, targets): cases as from :func:`core.splits.make_cases`, with `n_known` (items of
+        the history) and `is_last` (whether the user rated no item after the target), by user and
         position; targets map `case_id` to an item id.
     """
     users = user_splits.loc[user_splits[SPLIT] == "test", USER]
@@ -56,7 +56,7 @@ def ranked(
     score: Callable[[pd.DataFrame], np.ndarray],
     seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rank the catalog at every position, movies of the history left out, and kept.
+    """Rank the catalog at every position, items of the history left out, and kept.
 
     Args:
         cases, targets: from :func:`positions`.
@@ -98,7 +98,7 @@ def figure_3_to_4(
 
     Args:
         kept: from :func:`ranked_by_lstm`.
-        three_titles: per-case frame of its first three titles under `window_of_five`, rated movies kept.
+        three_titles: per-case frame of its first three titles under `window_of_five`, rated items kept.
     """
     of_five = {
         "any of the last five": data.per_case("lstm" + predictions.SEEN_KEPT, "window_of_five"),
@@ -139,8 +139,8 @@ def rungs(kept: pd.DataFrame, of_five: Mapping[str, pd.DataFrame], *, window: in
 
     Args:
         kept: from :func:`ranked`.
-        of_five: rung -> per-case frame of `window_of_five`, movies of the history kept, in order.
-        window: movies of the history that Figure 3 asks for.
+        of_five: rung -> per-case frame of `window_of_five`, items of the history kept, in order.
+        window: items of the history that Figure 3 asks for.
 
     Returns:
         One row a (rung, metric): `rung`, `system` (the LSTM), `protocol` (what counts as right), `metric`,
@@ -163,7 +163,7 @@ def rungs(kept: pd.DataFrame, of_five: Mapping[str, pd.DataFrame], *, window: in
 
 
 def by_known(left_out: pd.DataFrame, *, edges: Sequence[int], **stats) -> pd.DataFrame:
-    """HR@5 by how many movies are known, each user counting once.
+    """HR@5 by how many items are known, each user counting once.
 
     Args:
         left_out: from :func:`ranked`.

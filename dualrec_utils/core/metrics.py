@@ -17,7 +17,7 @@ def first_hit_rank(ranked_items: Sequence, target_items: Collection) -> float:
     """Rank (from 1) of the first entry that is a target; infinity where none is.
 
     Args:
-        ranked_items: items in order; None or NA stands for an entry that names no catalog movie.
+        ranked_items: items in order; None or NA stands for an entry that names no catalog item.
         target_items: the right answers, at least one.
 
     >>> first_hit_rank([7, 3, 9], [9, 3])
@@ -61,8 +61,8 @@ def genre_jaccard(genres: Collection[str] | None, target_genres: Collection[str]
     """Genre Jaccard similarity (paper section 5.2): |A ∩ B| / |A ∪ B|, range [0, 1].
 
     Args:
-        genres: genres of the first recommended movie; None where it matches no movie, which counts 0.
-        target_genres: genres of the movie watched next.
+        genres: genres of the first recommended item; None where it matches no item, which counts 0.
+        target_genres: genres of the item watched next.
 
     >>> genre_jaccard(["Comedy", "Drama"], ["Drama", "War"])
     0.3333333333333333

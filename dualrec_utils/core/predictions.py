@@ -6,7 +6,7 @@ entries. Results read nothing else of a model. One file is one system:
 before the protocol so that each DVC stage owns one output folder.
 
 Columns: `case_id` (str), `rank` (int, from 1, without gaps), `item_id` (nullable int: null where a
-text matches no movie), `score` (float, higher is better), `text` (what a language model wrote, else
+text matches no item), `score` (float, higher is better), `text` (what a language model wrote, else
 null), `seed` (int).
 """
 
@@ -29,7 +29,7 @@ from dualrec_utils.core.errors import StudyError
 
 MAX_LENGTH = 100
 COLUMNS = {CASE: "str", RANK: "int32", ITEM: "Int64", SCORE: "float64", TEXT: "str", SEED: "int64"}
-# A system's list with the movies of the history left in stands beside the headline list.
+# A system's list with the items of the history left in stands beside the headline list.
 SEEN_KEPT = "_seen_kept"
 
 
@@ -136,20 +136,20 @@ def from_scores(
         cases: frame with `case_id` and `history`, row i belonging to row i of `scores`.
         item_ids: shape (n_items,), the item of each column, ascending.
         seed: draws the order of equal scores, see :func:`best`; written into the `seed` column.
-        exclude_seen: leave the movies of the history out (no MovieLens user rates a movie twice).
+        exclude_seen: leave the items of the history out (no MovieLens user rates an item twice).
         length: longest list.
 
     Returns:
         A frame in the shape of this module.
 
     Raises:
-        StudyError: when shapes disagree, a score is not a number or a history names a movie that the
+        StudyError: when shapes disagree, a score is not a number or a history names an item that the
             catalog does not have.
     """
     if scores.shape != (len(cases), len(item_ids)):
         raise StudyError(
             f"scores have shape {scores.shape}, expected ({len(cases)}, {len(item_ids)}): one row a"
-            " case and one column a catalog movie"
+            " case and one column a catalog item"
         )
     # Minus infinity may say "never"; nothing may say "always".
     wrong = (np.isnan(scores) | np.isposinf(scores)).any(axis=1)
@@ -177,7 +177,7 @@ def from_scores(
 
 
 def drop_seen(predictions: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
-    """Remove entries whose movie is in the case's history and close the ranks, order kept.
+    """Remove entries whose item is in the case's history and close the ranks, order kept.
 
     Unmatched entries (null `item_id`) keep their place. Lists without any entry stay so.
     """
@@ -248,12 +248,12 @@ def read(system: str, scope: Scope) -> pd.DataFrame:
 
 
 def with_seen_kept(names: Iterable[str]) -> list[str]:
-    """Each system's name, and behind it that of its lists with the movies of the history left in."""
+    """Each system's name, and behind it that of its lists with the items of the history left in."""
     return [name + suffix for name in names for suffix in ("", SEEN_KEPT)]
 
 
 def rename(system: str, ending: str) -> str:
-    """The name of what was made of a system's lists: its own with an ending, before that of seen movies.
+    """The name of what was made of a system's lists: its own with an ending, before that of seen items.
 
     >>> rename("movielm_lora_seen_kept", "_reranked")
     'movielm_lora_reranked_seen_kept'
@@ -287,7 +287,7 @@ def target_ranks(
     names: Sequence,
     seed: int,
 ) -> np.ndarray:
-    """Rank of each target, movies of the history left out: its place in the list of :func:`from_scores`.
+    """Rank of each target, items of the history left out: its place in the list of :func:`from_scores`.
 
     Args:
         scores: shape (n, n_items); not changed.
@@ -300,12 +300,12 @@ def target_ranks(
         Shape (n,), whole numbers from 1.
 
     Raises:
-        StudyError: when shapes disagree, a score is not a number or a movie is not in the catalog.
+        StudyError: when shapes disagree, a score is not a number or an item is not in the catalog.
     """
     if scores.shape != (len(targets), len(item_ids)):
         raise StudyError(
             f"scores have shape {scores.shape}, expected ({len(targets)}, {len(item_ids)}): one row a"
-            " history and one column a catalog movie"
+            " history and one column a catalog item"
         )
     if not np.isfinite(scores).all():
         raise StudyError("a score is not a number (NaN or infinity)")

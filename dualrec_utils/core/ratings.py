@@ -1,7 +1,7 @@
 """Rating predictions: which ratings a model learns from, which it predicts, and how far off it is.
 
-All ratings of a data set count, as fetched: no movie is left out, none is merged. They are cut into five
-folds; a model learns from four and predicts the fifth, of which it sees users and movies alone. The ratings
+All ratings of a data set count, as fetched: no item is left out, none is merged. They are cut into five
+folds; a model learns from four and predicts the fifth, of which it sees users and items alone. The ratings
 are joined to predictions here and nowhere else.
 
 RMSE and MAE are the mean of the five folds' values, as GroupLens' folds are reported; the pooled value

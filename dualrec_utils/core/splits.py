@@ -2,8 +2,8 @@
 
 Definitions: users are split 70/15/15 as a whole. `next_item`: one case for each of the last
 `cases_per_user` distinct seconds of a held-out user, never the first; the history is everything of
-earlier seconds, the target the first movie of the second in the drawn order (:mod:`core.order`).
-`window_of_five`: all but the last five movies as history, the five as targets; its cut may fall within
+earlier seconds, the target the first item of the second in the drawn order (:mod:`core.order`).
+`window_of_five`: all but the last five items as history, the five as targets; its cut may fall within
 a second, as in the released code.
 """
 
@@ -72,7 +72,7 @@ def last_seconds(seconds: np.ndarray, *, n: int) -> np.ndarray:
     """Where the last `n` distinct seconds of a user begin, the user's first second left out.
 
     Args:
-        seconds: the second of each movie, shape (n_movies,), ascending.
+        seconds: the second of each item, shape (n_items,), ascending.
 
     Returns:
         Places from 1, ascending, at most `n`.
@@ -95,8 +95,8 @@ def cut(
     Args:
         interactions: rows in order within each user, with `second`.
         splits: frame `user_id`, `split`.
-        starts: from the second of each movie of a user to the places where targets begin.
-        width: movies from there on that are targets.
+        starts: from the second of each item of a user to the places where targets begin.
+        width: items from there on that are targets.
 
     Returns:
         (cases, targets): cases hold `case_id`, `user_id`, `split`, `history`; targets hold
@@ -143,9 +143,9 @@ def load_histories(dataset: str, split: str) -> dict[int, np.ndarray]:
 
 
 def load_earlier(dataset: str, split: str) -> dict[int, np.ndarray]:
-    """Histories up to the second in which the last :data:`WINDOW` movies begin, that second left out.
+    """Histories up to the second in which the last :data:`WINDOW` items begin, that second left out.
 
-    What these five are asked for, or taught as an answer to, must not show a movie of their own second.
+    What these five are asked for, or taught as an answer to, must not show an item of their own second.
 
     Args:
         split: as :func:`load_histories`.
@@ -157,10 +157,10 @@ def load_earlier(dataset: str, split: str) -> dict[int, np.ndarray]:
 
 
 def before_window(interactions: pd.DataFrame) -> pd.DataFrame:
-    """The rows of earlier seconds than that in which a user's last :data:`WINDOW` movies begin.
+    """The rows of earlier seconds than that in which a user's last :data:`WINDOW` items begin.
 
     Args:
-        interactions: rows in order within each user, with `second`; of a user with fewer movies nothing is
+        interactions: rows in order within each user, with `second`; of a user with fewer items nothing is
             kept.
     """
     begins = interactions.groupby(USER)[SECOND].transform(
@@ -216,7 +216,7 @@ def check_cases(
     """Prove what cases promise: held-out users only, history before target, no target in it.
 
     Args:
-        within_second: whether a history may hold movies of its target's second.
+        within_second: whether a history may hold items of its target's second.
 
     Raises:
         StudyError: naming the first case that fails.
@@ -234,4 +234,4 @@ def check_cases(
             raise StudyError(f"case {case}: a target stands in its own history")
         at = len(history)
         if not within_second and seconds[user][at - 1] == seconds[user][at]:
-            raise StudyError(f"case {case}: its history holds a movie of its target's second")
+            raise StudyError(f"case {case}: its history holds an item of its target's second")

@@ -126,13 +126,13 @@ def load_title_scores(model: str, scope: Scope) -> pd.DataFrame:
 def candidates_of(
     lstm: np.ndarray, cases: pd.DataFrame, catalog: Catalog, *, n_candidates: int, seed: int
 ) -> list[np.ndarray]:
-    """The LSTM's best movies of every case: the first of the whole catalog and the first not yet seen.
+    """The LSTM's best items of every case: the first of the whole catalog and the first not yet seen.
 
     Args:
         lstm: shape (n_cases, n_items), from :func:`load_scores`.
         cases: frame with `case_id` and `history`, row i belonging to row i of `lstm`.
-        catalog: the movies.
-        n_candidates: movies of each of the two lists, 1 to 100.
+        catalog: the items.
+        n_candidates: items of each of the two lists, 1 to 100.
         seed: of equal scores.
 
     Returns:
@@ -161,7 +161,7 @@ def load_generations(system: str, scope: Scope) -> pd.DataFrame:
 
 
 def load_hints(scope: Scope) -> pd.Series:
-    """The LSTM's best movie not yet seen for every case of a scope, whatever its stage: its list's first.
+    """The LSTM's best item not yet seen for every case of a scope, whatever its stage: its list's first.
 
     Returns:
         `case_id` -> `item_id`.
@@ -206,8 +206,8 @@ def _generations_of(system: str, scope: Scope) -> Path:
 
 
 def load_example_hints(dataset: str, split: str) -> pd.DataFrame:
-    """The LSTM's best unseen movie for the users that fine-tuning's examples are made of, given what comes
-    before the second of their last five movies.
+    """The LSTM's best unseen item for the users that fine-tuning's examples are made of, given what comes
+    before the second of their last five items.
 
     Args:
         split: `train` or `validation`.

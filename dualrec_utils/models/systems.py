@@ -34,7 +34,7 @@ BASELINES = {
     "unisrec": ("unisrec.UniSRec", "UniSRec"),
     "lstm_tuned": ("lstm_tuned.TunedLSTM", "The paper's LSTM, tuned"),
 }
-# Baselines whose answer is the same whatever the order of the movies they read. Some read the last movies
+# Baselines whose answer is the same whatever the order of the items they read. Some read the last items
 # only, as a set: which these are is all that order can change.
 ORDER_FREE = ("random", "most_popular", "item_knn", "sknn", "slim", "ease")
 # Models of which the best on validation users says what order is worth.

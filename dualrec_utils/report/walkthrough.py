@@ -23,7 +23,7 @@ RULE = (
     "drawn with the study's seed among the test cases whose answer names at least two movies that the"
     " user has not rated, so that there is something to re-rank; whether a list is right has no say"
 )
-# Entries shown of a ranking, and movies of the history: as many as a prompt holds by default.
+# Entries shown of a ranking, and items of the history: as many as a prompt holds by default.
 _SHOWN, _RECENT = 5, 5
 
 
@@ -44,10 +44,10 @@ def _scope(dataset: str, stage: str) -> Scope:
 
 
 def draw(kept: pd.DataFrame, *, seed: int) -> str | None:
-    """The case to follow, see :data:`RULE`; None where no list names two movies.
+    """The case to follow, see :data:`RULE`; None where no list names two items.
 
     Args:
-        kept: predictions of the language model, movies of the history left out; without targets.
+        kept: predictions of the language model, items of the history left out; without targets.
     """
     named = kept.groupby(CASE)[ITEM].nunique()
     eligible = np.sort(named.index[named >= 2].to_numpy(dtype=str))
@@ -58,7 +58,7 @@ def fates(written: pd.DataFrame, history: np.ndarray, names: Mapping[int, str]) 
     """What became of each title of one answer: `written`, `movie`, `fate`.
 
     Args:
-        written: one case's predictions with seen movies kept, in the order of the answer.
+        written: one case's predictions with seen items kept, in the order of the answer.
         history: item ids that the user has rated.
         names: `item_id` -> "Title (year)".
     """
@@ -85,7 +85,7 @@ def follow(*, dataset: str, seed: int, model: str) -> dict[str, Any]:
         model: the language model that went through all stages.
 
     Returns:
-        `rule`, `n_rated` (movies before the target), `recent` (last titles), `hint`, `prompt`, `answer`,
+        `rule`, `n_rated` (items before the target), `recent` (last titles), `hint`, `prompt`, `answer`,
         `fates` (:func:`fates`), `reranked` (rows `title`, `similarity`, `before`, `after`), `rankings`
         (name -> rows `title`, `score`), `fused` (rows `title`, `lstm`, `language`: ranks there, None
         where the list does not go that far), `target`, `found` (step -> the target's rank, None for a
@@ -130,13 +130,13 @@ def follow(*, dataset: str, seed: int, model: str) -> dict[str, Any]:
 
 
 def _place(own: pd.DataFrame, item: int) -> int | None:
-    """Rank of a movie in one list, None where it is not in it."""
+    """Rank of an item in one list, None where it is not in it."""
     ranks = own.loc[(own[ITEM] == item).fillna(False).astype(bool), RANK]
     return int(ranks.iloc[0]) if len(ranks) else None
 
 
 def _title(row: Any, names: Mapping[int, str]) -> str:
-    """The movie's name; what the model wrote, where that is no movie."""
+    """The item's name; what the model wrote, where that is no item."""
     return getattr(row, TEXT) if pd.isna(getattr(row, ITEM)) else names[getattr(row, ITEM)]
 
 

@@ -92,10 +92,10 @@ def movielm_ranker(
 
     Args:
         histories, validation: as :func:`models.movielm.model.train`; so is `section`.
-        n_history: movies of a prompt.
+        n_history: items of a prompt.
 
     Returns:
-        From histories, `excluded` (movies of each that must not be listed) and `k` to title scores, as
+        From histories, `excluded` (items of each that must not be listed) and `k` to title scores, as
         :func:`models.language.constrained.rank_titles`.
     """
     # Only this model needs transformers.

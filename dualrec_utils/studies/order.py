@@ -3,14 +3,14 @@
 About half of all MovieLens ratings share their second with the one before, so that something else orders
 them. Each model is trained on histories in several such orders, and asked for cases cut from them:
 
-- `by id`: inside a second by item id, a history may hold movies of its target's second (the study's former
+- `by id`: inside a second by item id, a history may hold items of its target's second (the study's former
   definition, and that of many programs);
 - `file order`: as the file has it, where the source says so (ml-1m);
 - `drawn`: inside a second by the hash of :mod:`core.order`, a history may hold its target's second;
 - `earlier seconds`: the study's definition: as `drawn`, but a history ends before its target's second, and
-  the last seconds are asked for, not the last movies: its targets reach further back too;
-- `companions masked`: the same cases, the other movies of the target's second left out of the lists;
-- `one a second`: as `earlier seconds`, for models trained on one movie a second, the first drawn.
+  the last seconds are asked for, not the last items: its targets reach further back too;
+- `companions masked`: the same cases, the other items of the target's second left out of the lists;
+- `one a second`: as `earlier seconds`, for models trained on one item a second, the first drawn.
 
 A draw k has `order_seed` and `model_seed` k; what is trained in epochs stops by `earlier seconds`, on
 validation users. Rows of one draw are of the same fit where they were trained on the same order.
@@ -47,7 +47,7 @@ MASKED, ONE = "companions masked", "one a second"
 ASKED = {BY_ID: (BY_ID,), FILE: (FILE,), DRAWN: (DRAWN, EARLIER, MASKED), ONE: (ONE,)}
 _FILE_ROW = "file_row"
 
-# Histories, and for each the movies that must not be listed -> lists in the shape of core.predictions.
+# Histories, and for each the items that must not be listed -> lists in the shape of core.predictions.
 Lister = Callable[[pd.DataFrame], pd.DataFrame]
 
 
@@ -126,7 +126,7 @@ def cut(
 
 
 def _hidden(cases: pd.DataFrame, interactions: pd.DataFrame) -> list[np.ndarray]:
-    """The history of each case and the movies that share the target's second, the target left out."""
+    """The history of each case and the items that share the target's second, the target left out."""
     by_user = dict(list(interactions.groupby(USER)))
     hidden = []
     for user, history in zip(cases[USER], cases[HISTORY], strict=True):
@@ -168,7 +168,7 @@ def _lstm(data: Cut, catalog: Catalog, *, seed: int) -> Lister:
 
 
 def _movielm(data: Cut, catalog: Catalog, *, seed: int) -> Lister:
-    """The bare history as prompt, ten real movies: notebook 04's `history only, catalog only`."""
+    """The bare history as prompt, ten real items: notebook 04's `history only, catalog only`."""
     # Only this model needs transformers.
     from dualrec_utils.models.language.constrained import ranked_lists
 
@@ -195,7 +195,7 @@ def measure(name: str, how: str, *, dataset: str, draw: int, cases_per_user: int
 
     Returns:
         One row a user and way of asking: `asked`, `user_id`, :data:`METRICS` (means over the user's test
-        cases, movies of the history left out), `n_cases`, `seconds` of training and listing.
+        cases, items of the history left out), `n_cases`, `seconds` of training and listing.
     """
     catalog, user_splits = load_catalog(dataset), splits.load_splits(dataset)
     data = cut(
@@ -328,7 +328,7 @@ def run_all(models: Sequence[str] = ()) -> int:
 
 
 def _plan(dataset: str) -> list[tuple[str, str, int]]:
-    """Model, order trained on and draw of all that is measured; one draw says what fewer movies do."""
+    """Model, order trained on and draw of all that is measured; one draw says what fewer items do."""
     in_file = _FILE_ROW in splits.load_interactions(dataset)
     # On a larger data set than the default one the language model takes a GPU.
     models = MODELS if dataset in N_DRAWS or "gpu" in stages.machine() else MODELS[:-1]

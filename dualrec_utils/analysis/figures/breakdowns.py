@@ -102,7 +102,7 @@ def draw_catalog(table: pd.DataFrame, *, targets: float, lead: str) -> tuple[Fig
 
     Args:
         table: from `breakdowns.coverage_and_novelty`.
-        targets: novelty of the movies rated next, drawn as a dashed line.
+        targets: novelty of the items rated next, drawn as a dashed line.
         lead: begin of the caption: data set and interval.
 
     Returns:

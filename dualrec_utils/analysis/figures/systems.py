@@ -36,7 +36,7 @@ def _sizes(rows: pd.DataFrame) -> str:
 
 @charts.study_style()
 def draw_systems(table: pd.DataFrame, *, lead: str) -> tuple[Figure, pd.DataFrame]:
-    """HR@5 of every system with interval under both protocols, seen movies excluded and kept.
+    """HR@5 of every system with interval under both protocols, seen items excluded and kept.
 
     Args:
         table: from `results.summarise`.
@@ -117,10 +117,10 @@ def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str], lead: str) -> t
 
 @charts.study_style()
 def draw_figure_5b(table: pd.DataFrame, *, names: Sequence[str], lead: str) -> tuple[Figure, pd.DataFrame]:
-    """Figure 5(b): genre Jaccard of the first recommendation and the movie rated next.
+    """Figure 5(b): genre Jaccard of the first recommendation and the item rated next.
 
     The paper's values (MovieLens 1M) are dashed lines. Only `next_item` is drawn: the paper compares
-    with the next movie.
+    with the next item.
 
     Args:
         table: from `results.summarise`.

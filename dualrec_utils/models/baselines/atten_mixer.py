@@ -1,4 +1,4 @@
-"""Atten-Mixer: attention asked by the last one, two, three ... movies at once, without recurrence.
+"""Atten-Mixer: attention asked by the last one, two, three ... items at once, without recurrence.
 
 Zhang et al. (2023), "Efficiently leveraging multi-level user intent for session-based recommendation via
 Atten-Mixer network", WSDM.
@@ -64,15 +64,15 @@ class _Network(nn.Module):
 
 
 class AttenMixer(SequenceBaseline):
-    """Cosine of each item vector with attended history and last movie.
+    """Cosine of each item vector with attended history and last item.
 
-    The query of level i is a linear map of the last i movies in order, as in the authors' code (the
+    The query of level i is a linear map of the last i items in order, as in the authors' code (the
     paper sums them); queries are divided by their norm across levels. Attention weights are a softmax
     of twice a sigmoid, pooled over levels, then a softmax again. Departs from that code: heads are
     parts of the features, not of features and positions mixed; the first softmax knows real and earlier
-    movies only, so that every position of a history can be a target. `dropout` is on item vectors and
+    items only, so that every position of a history can be a target. `dropout` is on item vectors and
     on attention weights.
     """
 
     network = _Network
-    ranges = EMBEDDING | {"n_heads": (1, 64), "n_levels": (1, 50)}  # movies in the longest query
+    ranges = EMBEDDING | {"n_heads": (1, 64), "n_levels": (1, 50)}  # items in the longest query

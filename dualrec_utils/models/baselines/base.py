@@ -35,7 +35,7 @@ class Baseline(ABC):
     Args:
         item_ids: shape (n_items,), the catalog, ascending; column j of every score is item_ids[j].
         seed: of everything random in the model.
-        catalog: of the same movies; models that read titles and genres cannot be fitted without it.
+        catalog: of the same items; models that read titles and genres cannot be fitted without it.
         hyperparameters: those of :meth:`hyperparameters`, which become attributes.
 
     Attributes:
@@ -74,7 +74,7 @@ class Baseline(ABC):
 
     @property
     def catalog(self) -> Catalog:
-        """The movies, for a model that reads titles and genres."""
+        """The items, for a model that reads titles and genres."""
         if self._catalog is None:
             raise StudyError(f"{type(self).__name__} reads titles and genres: give it the `catalog`")
         return self._catalog
@@ -144,7 +144,7 @@ class Baseline(ABC):
                 where this is left out.
 
         Returns:
-            Shape (n_cases, n_items), float64, finite, higher is better. Movies of the history are
+            Shape (n_cases, n_items), float64, finite, higher is better. Items of the history are
             scored like any other; :func:`core.predictions.from_scores` leaves them out.
 
         Raises:
@@ -197,7 +197,7 @@ def incidence(histories: Sequence[np.ndarray], n_items: int) -> sparse.csr_array
 def never_seen_last(scores: np.ndarray, popular: np.ndarray) -> np.ndarray:
     """The same scores, but columns without any training interaction one below each row's lowest.
 
-    Nothing was learnt of such a movie, so whatever a model says of it is chance.
+    Nothing was learnt of such an item, so whatever a model says of it is chance.
 
     Args:
         scores: shape (n_cases, n_items); not changed.

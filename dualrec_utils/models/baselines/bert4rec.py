@@ -1,4 +1,4 @@
-"""BERT4Rec: a bidirectional Transformer that fills in masked movies of the history.
+"""BERT4Rec: a bidirectional Transformer that fills in masked items of the history.
 
 Sun et al. (2019), "BERT4Rec: sequential recommendation with bidirectional encoder representations from
 Transformer", CIKM.
@@ -29,7 +29,7 @@ class _Network(nn.Module):
         self.n_items = n_items
         # One row more than the catalog has: the mask.
         self.items = nn.Embedding(n_items + 2, size, padding_idx=PADDING)
-        # Scoring puts the mask after the last `max_length` movies.
+        # Scoring puts the mask after the last `max_length` items.
         self.positions = nn.Parameter(torch.empty(model.max_length + 1, size))
         self.before = nn.Sequential(nn.LayerNorm(size), nn.Dropout(model.dropout))
         self.transformer = transformer(model)
@@ -52,13 +52,13 @@ class BERT4Rec(SequenceBaseline):
     """What stands at a mask put after the history.
 
     In each epoch every history is cut into pieces of `max_length` at a phase drawn anew; each piece is
-    read twice, once with a drawn share of movies masked (one at least) and once with its last one
+    read twice, once with a drawn share of items masked (one at least) and once with its last one
     masked, which is what scoring asks. Dropout is on the input and inside the Transformer.
     """
 
     trained_on = "masked movies"
     network = _Network
-    ranges = TRANSFORMER | {"mask_share": (0.01, 0.9)}  # of a piece's movies masked in training
+    ranges = TRANSFORMER | {"mask_share": (0.01, 0.9)}  # of a piece's items masked in training
 
     def _examples(self, histories: list[np.ndarray], draw: np.random.Generator) -> tuple[np.ndarray, ...]:
         mask, length = self.n_items + 1, self.max_length + 1

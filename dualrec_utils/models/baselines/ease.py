@@ -18,15 +18,15 @@ from dualrec_utils.models.baselines.base import (
 
 
 class EASE(Baseline):
-    """Sum of learnt weights from the last movies of the history; their order plays no part.
+    """Sum of learnt weights from the last items of the history; their order plays no part.
 
     With G = AᵀA of the binary user-item matrix A and P = (G + λI)⁻¹, the weight from i to j is
-    -P_ij / P_jj, and 0 from a movie to itself. An empty history gets popularity; movies without any
+    -P_ij / P_jj, and 0 from an item to itself. An empty history gets popularity; items without any
     training interaction come last.
     """
 
     ranges = {
-        "query_length": (1, 100_000),  # movies of the history that count, from the last
+        "query_length": (1, 100_000),  # items of the history that count, from the last
         "l2": (0.001, 1_000_000.0),  # λ
     }
 

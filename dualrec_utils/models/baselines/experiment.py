@@ -53,7 +53,7 @@ def validation(
         last_cases: of each user, for a model whose answers take long; None for all.
 
     Returns:
-        A function that lets a scorer answer the validation cases of `next_item`, movies already seen
+        A function that lets a scorer answer the validation cases of `next_item`, items already seen
         left out, and gives means over users, `hit_rate@5` and `ndcg@5`, and `n_cases`. The scorer is
         handed histories and nothing else.
     """
@@ -109,7 +109,7 @@ def write_predictions(model: Baseline, system: str, *, dataset: str) -> list[str
     """Write a fitted baseline's lists for every protocol and split, and scores that later stages read.
 
     Returns:
-        The systems written: `system`, with movies already seen left out, and beside it the one with
+        The systems written: `system`, with items already seen left out, and beside it the one with
         :data:`core.predictions.SEEN_KEPT`, where they stay.
     """
     names = predictions.with_seen_kept([system])

@@ -1,4 +1,4 @@
-"""FPMC: taste of the user plus a factorised step from the last movie.
+"""FPMC: taste of the user plus a factorised step from the last item.
 
 Rendle, Freudenthaler and Schmidt-Thieme (2010), "Factorizing personalized Markov chains for next-basket
 recommendation", WWW.
@@ -18,8 +18,8 @@ from dualrec_utils.models.baselines.sequences import EMBEDDING, PADDING, padded
 class FPMC(NeuralBaseline):
     """⟨user, item for user⟩ + ⟨item for last, last⟩, trained by S-BPR (paper, equations 11 and 13).
 
-    The basket before the next movie is the last movie. Each pair of neighbours in a history meets one
-    drawn negative an epoch, uniform over the movies that are not in the user's history. A user whom
+    The basket before the next item is the last item. Each pair of neighbours in a history meets one
+    drawn negative an epoch, uniform over the items that are not in the user's history. A user whom
     `fit` was not told about is folded in: his vector is the mean of the item-for-user vectors of his
     history.
     """
@@ -68,6 +68,6 @@ class _Network(nn.Module):
             nn.init.xavier_normal_(table.weight)
 
     def pairs(self, taste: torch.Tensor, last: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """Score of one movie for each row: (n, size), (n,), (n,) -> (n,)."""
+        """Score of one item for each row: (n, size), (n,), (n,) -> (n,)."""
         personal = (taste * self.item_for_user(items)).sum(1)
         return personal + (self.last(last) * self.item_for_last(items)).sum(1)

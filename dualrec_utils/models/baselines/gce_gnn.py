@@ -23,7 +23,7 @@ from dualrec_utils.models.baselines.sequences import (
     from_the_end,
     item_table,
     masked_softmax,
-    same_movie,
+    same_item,
 )
 
 # Of the authors' code.
@@ -34,18 +34,18 @@ _STRANGER, _SELF, _OUT, _IN, _BOTH = 0, 1, 2, 3, 4
 def global_graph(
     histories: Sequence[np.ndarray], n_items: int, *, n_neighbours: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The heaviest neighbours of every movie in the global graph (paper, section 4.2).
+    """The heaviest neighbours of every item in the global graph (paper, section 4.2).
 
-    Two movies are linked as often as they stand at most three apart in a training history, in either
+    Two items are linked as often as they stand at most three apart in a training history, in either
     direction.
 
     Args:
         histories: arrays of catalog columns.
-        n_neighbours: kept of each movie; equal weights go to the lowest column.
+        n_neighbours: kept of each item; equal weights go to the lowest column.
 
     Returns:
         (neighbours, weights), each of shape (n_items + 1, n_neighbours), row 0 for padding: rows of
-        movies (0 where there are no more) and their share of the weight kept.
+        items (0 where there are no more) and their share of the weight kept.
     """
     pairs = [(history[:-step], history[step:]) for history in histories for step in range(1, _DISTANCE + 1)]
     before, after = (np.concatenate(side) for side in zip(*pairs, strict=True))
@@ -62,16 +62,16 @@ def global_graph(
 
 
 def session_graph(rows: torch.Tensor) -> torch.Tensor:
-    """How the movies of a history are linked (paper, section 4.3).
+    """How the items of a history are linked (paper, section 4.3).
 
     Args:
         rows: (batch, time).
 
     Returns:
-        (batch, time, time): 0 not linked, 1 the same movie, 2 right before, 3 right after, 4 both;
-        entry (i, j) says what the movie at i is to the movie at j. Padding is linked to nothing.
+        (batch, time, time): 0 not linked, 1 the same item, 2 right before, 3 right after, 4 both;
+        entry (i, j) says what the item at i is to the item at j. Padding is linked to nothing.
     """
-    same = same_movie(rows)
+    same = same_item(rows)
     before = same[:, :, :-1] @ same[:, 1:, :] > 0
     after = before.transpose(1, 2)
     relation = _OUT * (before & ~after) + _IN * (after & ~before) + _BOTH * (before & after)
@@ -111,18 +111,18 @@ class _Network(ItemNetwork):
         return (weights * nodes).sum(1, keepdim=True)
 
     def _local(self, rows: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Attention over the movies linked within the history, oneself included."""
+        """Attention over the items linked within the history, oneself included."""
         relation = session_graph(rows)
         asked = torch.zeros_like(relation, dtype=vectors.dtype)
         for kind in range(_SELF, _BOTH + 1):
             found = (vectors * self.relations[kind - 1]) @ vectors.transpose(1, 2)
             asked = torch.where(relation == kind, functional.leaky_relu(found, _SLOPE), asked)
-        # A movie that stands twice is one node.
+        # An item that stands twice is one node.
         linked = (relation != _STRANGER) & first_occurrence(rows).unsqueeze(1)
         return masked_softmax(asked, linked) @ vectors
 
     def _around(self, rows: torch.Tensor, vectors: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-        """Attention over each movie's global neighbours, asked by the mean of the history."""
+        """Attention over each item's global neighbours, asked by the mean of the history."""
         neighbours = self.neighbours[rows]
         around = self.items(neighbours)
         both = torch.cat([mean[:, None, None] * around, self.weights[rows].unsqueeze(3)], dim=3)
@@ -132,15 +132,15 @@ class _Network(ItemNetwork):
 
 
 class GCEGNN(PrefixBaseline):
-    """Attention over local and global neighbours of the movies, read out from the last one backwards.
+    """Attention over local and global neighbours of the items, read out from the last one backwards.
 
-    Departs from the authors' code: a movie with fewer global neighbours than asked has fewer, instead of
-    repeated ones; weights of global edges are shares of the movie's kept weight, not counts; one global
+    Departs from the authors' code: an item with fewer global neighbours than asked has fewer, instead of
+    repeated ones; weights of global edges are shares of the item's kept weight, not counts; one global
     hop. `dropout` is on the vectors from the global graph.
     """
 
     ranges = EMBEDDING | {
-        "n_neighbours": (1, 1_000),  # heaviest global neighbours kept of each movie (authors: 12)
+        "n_neighbours": (1, 1_000),  # heaviest global neighbours kept of each item (authors: 12)
     }
 
     def _build(self, histories: list[np.ndarray]) -> nn.Module:

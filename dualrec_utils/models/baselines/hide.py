@@ -19,7 +19,7 @@ from dualrec_utils.models.baselines.sequences import (
     from_the_end,
     item_table,
     masked_softmax,
-    same_movie,
+    same_item,
 )
 
 # Of the authors' code: share of a history in an intent, weight of the loss that tells intents apart.
@@ -29,7 +29,7 @@ _WINDOW, _TRANSITION, _INTENT = 0, 1, 2
 
 
 def window_edges(rows: torch.Tensor, longest: int) -> torch.Tensor:
-    """Which movies stand in which window of 2 to `longest` movies in a row.
+    """Which items stand in which window of 2 to `longest` items in a row.
 
     Args:
         rows: (batch, time).
@@ -45,12 +45,12 @@ def window_edges(rows: torch.Tensor, longest: int) -> torch.Tensor:
     lengths = (rows != PADDING).sum(1)
     ends = torch.tensor([end for _, end in spans], device=rows.device, dtype=lengths.dtype)
     whole = ends <= lengths[:, None]
-    return (places @ same_movie(rows) > 0) & whole.unsqueeze(2)
+    return (places @ same_item(rows) > 0) & whole.unsqueeze(2)
 
 
 def transition_edges(rows: torch.Tensor) -> torch.Tensor:
-    """Each movie with all that stand right before it: (batch, time, time), boolean."""
-    same = same_movie(rows)
+    """Each item with all that stand right before it: (batch, time, time), boolean."""
+    same = same_item(rows)
     before = same[:, :, 1:] @ same[:, :-1, :] > 0
     return (before | (same > 0)) & first_occurrence(rows).unsqueeze(2)
 
@@ -110,7 +110,7 @@ class _Network(ItemNetwork):
         windows, transitions = window_edges(rows, self.longest_window), transition_edges(rows)
         shared = torch.cat([windows, transitions], dim=1).unsqueeze(1).expand(-1, self.n_intents, -1, -1)
         edges = torch.cat([shared, self._intent_edges(rows, parts, prototypes)], dim=2)
-        # A movie that stands twice is one node.
+        # An item that stands twice is one node.
         edges = edges & first_occurrence(rows)[:, None, None]
         kind = torch.tensor(
             [_WINDOW] * windows.shape[1] + [_TRANSITION] * transitions.shape[1] + [_INTENT],
@@ -122,8 +122,8 @@ class _Network(ItemNetwork):
         real = (rows != PADDING)[:, None, :, None]
         mean = (parts * real).sum(2, keepdim=True) / real.sum(2, keepdim=True)
         asked = (parts + mean) @ (of_edges * functional.embedding(kind, self.to_node)).transpose(2, 3)
-        # Back to every place of a movie, not only its first.
-        same = same_movie(rows).unsqueeze(1)
+        # Back to every place of an item, not only its first.
+        same = same_item(rows).unsqueeze(1)
         around = (same @ edges.transpose(2, 3).to(parts.dtype)) > 0
         nodes = masked_softmax(functional.leaky_relu(asked, _SLOPE), around) @ of_edges
         nodes = nodes + nodes * torch.sigmoid(nodes * prototypes)
@@ -132,7 +132,7 @@ class _Network(ItemNetwork):
     def _intent_edges(
         self, rows: torch.Tensor, parts: torch.Tensor, prototypes: torch.Tensor
     ) -> torch.Tensor:
-        """For each part, the movies nearest to its prototype: (batch, n_intents, 1, time), boolean."""
+        """For each part, the items nearest to its prototype: (batch, n_intents, 1, time), boolean."""
         nodes = first_occurrence(rows)
         likeness = functional.cosine_similarity(parts, prototypes, dim=3)
         likeness = likeness.masked_fill(~nodes.unsqueeze(1), -torch.inf)
@@ -142,7 +142,7 @@ class _Network(ItemNetwork):
 
 
 class HIDE(PrefixBaseline):
-    """Attention from movies to hyperedges and back, in each part of the vectors by itself.
+    """Attention from items to hyperedges and back, in each part of the vectors by itself.
 
     Departs from the authors' code: an intent's hyperedge is seen by its own part of the vectors only, as
     the paper has it; padding belongs to no hyperedge; scores are not multiplied with ten, which kept
@@ -153,7 +153,7 @@ class HIDE(PrefixBaseline):
     network = _Network
     ranges = EMBEDDING | {
         "n_intents": (1, 64),  # parts of the vectors
-        "longest_window": (2, 50),  # movies in the longest window; windows start at 2
+        "longest_window": (2, 50),  # items in the longest window; windows start at 2
     }
 
     def _loss(self, rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Item-kNN: movies rated by the same people as the last few movies of the history.
+"""Item-kNN: items rated by the same people as the last few items of the history.
 
 Sarwar, Karypis, Konstan and Riedl (2001), "Item-based collaborative filtering recommendation
 algorithms"; Deshpande and Karypis (2004), "Item-based top-N recommendation algorithms".
@@ -10,21 +10,21 @@ import numpy as np
 
 from dualrec_utils.models.baselines.base import Baseline, Validate, incidence, popularity
 
-# Far below any sum of cosines that differ: popularity only orders movies that are otherwise equal.
+# Far below any sum of cosines that differ: popularity only orders items that are otherwise equal.
 _TIE = 1e-9
 
 
 class ItemKNN(Baseline):
-    """Sum of cosines to the last movies of the history.
+    """Sum of cosines to the last items of the history.
 
-    The cosine of two movies is taken over training users, each movie being the set of users who rated
-    it: |U_i ∩ U_j| / sqrt(|U_i| |U_j|). Each movie keeps its nearest neighbours only. Movies with equal
-    sums, and every movie after an empty history, are ordered by popularity.
+    The cosine of two items is taken over training users, each item being the set of users who rated
+    it: |U_i ∩ U_j| / sqrt(|U_i| |U_j|). Each item keeps its nearest neighbours only. Items with equal
+    sums, and every item after an empty history, are ordered by popularity.
     """
 
     ranges = {
-        "query_length": (1, 1_000),  # movies of the history asked for neighbours, counted from the last
-        "n_neighbours": (1, 100_000),  # kept of each movie
+        "query_length": (1, 1_000),  # items of the history asked for neighbours, counted from the last
+        "n_neighbours": (1, 100_000),  # kept of each item
     }
 
     def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:

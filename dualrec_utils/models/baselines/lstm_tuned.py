@@ -34,6 +34,6 @@ class _Network(nn.Module):
 
 
 class TunedLSTM(SequenceBaseline):
-    """Two LSTM layers over movie ids, title words and genres. Dropout is after each of them."""
+    """Two LSTM layers over item ids, title words and genres. Dropout is after each of them."""
 
     network = _Network

@@ -1,4 +1,4 @@
-"""First-order Markov chain: what training users rated right after the last movie.
+"""First-order Markov chain: what training users rated right after the last item.
 
 Shani, Heckerman and Brafman (2005), "An MDP-based recommender system", section 3; the smoothing is
 the Dirichlet prior of MacKay and Peto (1995), "A hierarchical Dirichlet language model".
@@ -16,7 +16,7 @@ class Markov(Baseline):
     """Transition probabilities, smoothed towards popularity.
 
     P(j | i) = (n_ij + smoothing * p_j) / (n_i + smoothing), where n_ij counts j right after i, n_i
-    sums over j and p is popularity. A last movie without any transition, and an empty history, get
+    sums over j and p is popularity. A last item without any transition, and an empty history, get
     popularity itself.
     """
 

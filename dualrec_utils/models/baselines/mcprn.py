@@ -1,4 +1,4 @@
-"""MCPRN: several recurrent channels, one a purpose, and a router that shares movies among them.
+"""MCPRN: several recurrent channels, one a purpose, and a router that shares items among them.
 
 Wang, Hu, Wang, Sheng, Orgun and Cao (2019), "Modeling multi-purpose sessions for next-item
 recommendations via mixture-channel purpose routing networks", IJCAI.
@@ -11,7 +11,7 @@ from torch import nn
 
 from dualrec_utils.models.baselines.sequences import EMBEDDING, SequenceBaseline, item_table
 
-# Paper: a channel does not read a movie that belongs to it by less.
+# Paper: a channel does not read an item that belongs to it by less.
 _LEAST_ROUTING = 0.01
 
 
@@ -30,7 +30,7 @@ class _Network(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_channels, 1, 3 * size))
 
     def routing(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Share of each purpose in each movie: (..., size) -> (..., n_channels), sums to 1."""
+        """Share of each purpose in each item: (..., size) -> (..., n_channels), sums to 1."""
         return (vectors @ self.purposes.T / self.temperature).softmax(-1)
 
     def states(self, rows: torch.Tensor) -> torch.Tensor:

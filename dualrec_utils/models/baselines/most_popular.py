@@ -1,4 +1,4 @@
-"""MostPop: the movies most often rated by training users, the same list for everyone."""
+"""MostPop: the items most often rated by training users, the same list for everyone."""
 
 from __future__ import annotations
 

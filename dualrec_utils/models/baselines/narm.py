@@ -1,4 +1,4 @@
-"""NARM: a recurrent network whose last state also asks which earlier movies matter.
+"""NARM: a recurrent network whose last state also asks which earlier items matter.
 
 Li, Ren, Chen, Ren, Lian and Ma (2017), "Neural attentive session-based recommendation", CIKM.
 """
@@ -45,8 +45,8 @@ class _Network(ItemNetwork):
 class NARM(SequenceBaseline):
     """Last GRU state and attention over all states, matched with item vectors bilinearly.
 
-    Attention weights are normalised by a softmax over the movies so far, as in the authors' code.
-    Since both parts know earlier movies only, every position of a history is a target. `dropout` is on
+    Attention weights are normalised by a softmax over the items so far, as in the authors' code.
+    Since both parts know earlier items only, every position of a history is a target. `dropout` is on
     the joined vector.
     """
 

@@ -31,7 +31,7 @@ class NeuralBaseline(Baseline):
 
     After `fit`, `curves` holds `epoch` (from 1), `part`, `metric`, `value`: the training loss and, with
     validation, ndcg@5; `best_epoch` is the epoch whose weights are kept. An empty history gets
-    log-popularity; movies without any training interaction come last.
+    log-popularity; items without any training interaction come last.
     """
 
     ranges = {
@@ -105,7 +105,7 @@ class NeuralBaseline(Baseline):
         if not len(examples[0]):
             raise StudyError(
                 f"{type(self).__name__} finds nothing to learn from: it needs training histories of two"
-                " movies or more"
+                " items or more"
             )
         self._network.train()
         losses = []

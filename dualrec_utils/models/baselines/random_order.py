@@ -1,4 +1,4 @@
-"""Random: every unseen movie in random order. The floor that any model must leave behind."""
+"""Random: every unseen item in random order. The floor that any model must leave behind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def expected_hit_rate(n_candidates: np.ndarray, *, n_targets: int, k: int) -> np
     """HR@k that a random order has on average: 1 - C(n - t, k) / C(n, k); k / n with one target.
 
     Args:
-        n_candidates: shape (n_cases,), movies ranked in each case, the targets among them.
+        n_candidates: shape (n_cases,), items ranked in each case, the targets among them.
         n_targets: targets t of each case; any of them is a hit.
         k: cutoff.
 
@@ -38,7 +38,7 @@ def expected_hit_rate(n_candidates: np.ndarray, *, n_targets: int, k: int) -> np
     """
     n = np.asarray(n_candidates, dtype=float)
     misses = n - n_targets
-    # Where fewer than k movies are no target, the top k cannot miss.
+    # Where fewer than k items are no target, the top k cannot miss.
     safe = np.maximum(misses - k, 0)
     log_miss = gammaln(misses + 1) - gammaln(safe + 1) - gammaln(n + 1) + gammaln(n - k + 1)
     return np.where(misses >= k, 1 - np.exp(log_miss), 1.0)

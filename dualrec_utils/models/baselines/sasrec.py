@@ -64,7 +64,7 @@ class SASRec(SequenceBaseline):
 
     As the authors' code: input √d x + position; in a block the query is normalised, keys and values are
     not, and the residual joins the normalised query. Departs from it: full softmax, histories padded at
-    the end, positions counted from the first movie that is read. Dropout is on the input, the attention
+    the end, positions counted from the first item that is read. Dropout is on the input, the attention
     weights and the feed-forward layers.
     """
 

@@ -1,6 +1,6 @@
 """Reading histories in order: how they are cut, padded and scored, for every model that does.
 
-Inside a network movies are rows of a table: 0 is padding, catalog column j is row j + 1. Histories are
+Inside a network items are rows of a table: 0 is padding, catalog column j is row j + 1. Histories are
 padded at the end.
 """
 
@@ -22,13 +22,13 @@ TRANSFORMER = EMBEDDING | {"n_layers": (1, 16), "n_heads": (1, 64)}
 
 
 class SequenceBaseline(NeuralBaseline):
-    """A next-movie classifier: cross-entropy over the whole catalog, with a target at every position.
+    """A next-item classifier: cross-entropy over the whole catalog, with a target at every position.
 
     The network is made of the model, whose hyperparameters give its shape. `states(rows)` reads rows
     (batch, time) and gives (batch, time, size), position t knowing rows 0 ... t only, or (batch, 1, size)
     where it reads a history as a whole; `logits(states)` turns (n, size) into (n, n_items). In each epoch
-    every history is cut into pieces of `max_length` at a phase drawn anew, so that a movie meets histories
-    of different lengths; each movie but a history's first is a target once.
+    every history is cut into pieces of `max_length` at a phase drawn anew, so that an item meets histories
+    of different lengths; each item but a history's first is a target once.
 
     Raises:
         StudyError: when heads or intents do not divide the item vectors.
@@ -37,7 +37,7 @@ class SequenceBaseline(NeuralBaseline):
     trained_on = "a target at every position"
     network: type[nn.Module]
     ranges = {
-        "max_length": (1, 1_000),  # movies of a history that are read, from the last
+        "max_length": (1, 1_000),  # items of a history that are read, from the last
         "dropout": (0.0, 0.95),  # share; each model says of what
     }
 
@@ -83,7 +83,7 @@ class SequenceBaseline(NeuralBaseline):
 class PrefixBaseline(SequenceBaseline):
     """A sequence model that reads a history as a whole, so that each target costs a pass of its own.
 
-    In each epoch, a few targets are drawn from each history; the last `max_length` movies before each
+    In each epoch, a few targets are drawn from each history; the last `max_length` items before each
     are read.
     """
 
@@ -113,10 +113,10 @@ def padded(rows: list[np.ndarray], *, length: int = 1) -> torch.Tensor:
 
 
 class ItemNetwork(nn.Module):
-    """A network that scores a movie by the product of a state and the movie's own vector.
+    """A network that scores an item by the product of a state and the item's own vector.
 
     Attributes:
-        items: vectors of padding (zero) and of all movies, see :func:`item_table`.
+        items: vectors of padding (zero) and of all items, see :func:`item_table`.
     """
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
@@ -124,7 +124,7 @@ class ItemNetwork(nn.Module):
 
 
 def item_table(model: NeuralBaseline) -> nn.Embedding:
-    """Vectors of padding (zero) and of all movies, drawn with variance 1 / size."""
+    """Vectors of padding (zero) and of all items, drawn with variance 1 / size."""
     size = model.embedding_size
     table = nn.Embedding(model.n_items + 1, size, padding_idx=PADDING)
     with torch.no_grad():
@@ -148,19 +148,19 @@ def earlier(length: int, *, device: torch.device) -> torch.Tensor:
 
 
 def from_the_end(rows: torch.Tensor) -> torch.Tensor:
-    """Reversed positions: 0 at the last movie, 1 before it, ...; 0 at padding. Shape of `rows`."""
+    """Reversed positions: 0 at the last item, 1 before it, ...; 0 at padding. Shape of `rows`."""
     lengths = (rows != PADDING).sum(1, keepdim=True)
     return (lengths - 1 - torch.arange(rows.shape[1], device=rows.device)).clamp(min=0)
 
 
-def same_movie(rows: torch.Tensor) -> torch.Tensor:
-    """(batch, time, time), 1.0 where two positions hold the same movie; padding equals nothing."""
+def same_item(rows: torch.Tensor) -> torch.Tensor:
+    """(batch, time, time), 1.0 where two positions hold the same item; padding equals nothing."""
     return ((rows[:, :, None] == rows[:, None, :]) & (rows != PADDING)[:, None, :]).float()
 
 
 def first_occurrence(rows: torch.Tensor) -> torch.Tensor:
-    """(batch, time), True where a movie stands for the first time; False at padding."""
-    return (same_movie(rows).tril(-1).sum(2) == 0) & (rows != PADDING)
+    """(batch, time), True where an item stands for the first time; False at padding."""
+    return (same_item(rows).tril(-1).sum(2) == 0) & (rows != PADDING)
 
 
 def masked_softmax(values: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:

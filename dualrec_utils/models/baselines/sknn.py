@@ -13,23 +13,23 @@ from scipy import sparse
 
 from dualrec_utils.models.baselines.base import Baseline, Validate, incidence, popularity
 
-# As ItemKNN's: orders movies whose sums are equal, most often 0.
+# As ItemKNN's: orders items whose sums are equal, most often 0.
 _TIE = 1e-9
 # Cases scored at once: bounds the memory of (cases, users) matrices on large data.
 _CHUNK = 1_000
 
 
 class SKNN(Baseline):
-    """Sum, over the nearest training users, of their cosine to the last movies of the history.
+    """Sum, over the nearest training users, of their cosine to the last items of the history.
 
-    With s the set of the last movies and n that of a training user's, the cosine is
-    |s ∩ n| / sqrt(|s| |n|), and a movie's score is the sum over the nearest users who watched it.
-    Equal sums, and every movie after an empty history, are ordered by popularity; so a movie without
+    With s the set of the last items and n that of a training user's, the cosine is
+    |s ∩ n| / sqrt(|s| |n|), and an item's score is the sum over the nearest users who watched it.
+    Equal sums, and every item after an empty history, are ordered by popularity; so an item without
     training interactions comes last.
     """
 
     ranges = {
-        "query_length": (1, 100_000),  # movies of the history that count, from the last
+        "query_length": (1, 100_000),  # items of the history that count, from the last
         "n_neighbours": (1, 100_000),  # users summed over
     }
 
@@ -62,36 +62,36 @@ class SKNN(Baseline):
 
 
 class VSKNN(SKNN):
-    """SKNN in which recent movies count more, both for finding neighbours and for summing over them.
+    """SKNN in which recent items count more, both for finding neighbours and for summing over them.
 
-    The movie at position p of a query of length L (p = L is the last) weighs p / L: the cosine is taken
-    between these weights and the user's set of movies, and each neighbour's cosine is multiplied with
-    the weight of the most recent movie that both share. Scores are multiplied with
-    1 + idf_weight · log(n_users / users who watched the movie).
+    The item at position p of a query of length L (p = L is the last) weighs p / L: the cosine is taken
+    between these weights and the user's set of items, and each neighbour's cosine is multiplied with
+    the weight of the most recent item that both share. Scores are multiplied with
+    1 + idf_weight · log(n_users / users who watched the item).
     """
 
-    ranges = {"idf_weight": (0.0, 100.0)}  # how much rare movies gain; 0: not at all
+    ranges = {"idf_weight": (0.0, 100.0)}  # how much rare items gain; 0: not at all
 
     def _sum_of_neighbours(self, queries: list[np.ndarray], users: np.ndarray) -> np.ndarray:
         weights = np.zeros((len(queries), self.n_items))
         for row, query in enumerate(queries):
-            # A movie that stands twice in the query keeps the later weight.
+            # An item that stands twice in the query keeps the later weight.
             weights[row, query] = np.arange(1, len(query) + 1) / max(len(query), 1)
         cosines = self._nearest(sparse.csr_array(weights), users)
         factors = 1 + self.idf_weight * self._rarity()
         return (cosines * self._last_shared(queries)) @ self._sessions * factors
 
     def _last_shared(self, queries: list[np.ndarray]) -> np.ndarray:
-        """Weight of the most recent movie of each query that each user watched: (n_cases, n_users)."""
+        """Weight of the most recent item of each query that each user watched: (n_cases, n_users)."""
         found = np.zeros((len(queries), self._sessions.shape[0]))
         columns = self._sessions.tocsc()
         for row, query in enumerate(queries):
-            for position, movie in enumerate(query, start=1):
-                own = columns.indices[columns.indptr[movie] : columns.indptr[movie + 1]]
+            for position, item in enumerate(query, start=1):
+                own = columns.indices[columns.indptr[item] : columns.indptr[item + 1]]
                 found[row, own] = position / len(query)
         return found
 
     def _rarity(self) -> np.ndarray:
-        """log(n_users / users who watched it), 0 for movies nobody watched: shape (n_items,)."""
+        """log(n_users / users who watched it), 0 for items nobody watched: shape (n_items,)."""
         viewers = self._sessions.sum(axis=0)
         return np.where(viewers > 0, np.log(self._sessions.shape[0] / np.maximum(viewers, 1)), 0.0)

@@ -15,26 +15,26 @@ from tqdm import tqdm
 
 from dualrec_utils.models.baselines.base import Baseline, Validate, incidence, popularity
 
-# As ItemKNN's: orders movies whose sums are equal, most often 0.
+# As ItemKNN's: orders items whose sums are equal, most often 0.
 _TIE = 1e-9
 _MAX_SWEEPS = 100
 _TOLERANCE = 1e-4
 
 
 class SLIM(Baseline):
-    """Sum of learnt weights from the last movies of the history; their order plays no part.
+    """Sum of learnt weights from the last items of the history; their order plays no part.
 
     Column j of the weights w minimises, over w ≥ 0 and w_j = 0,
 
         1 / (2 n_users) ‖a_j - A w‖² + alpha l1_share ‖w‖₁ + ½ alpha (1 - l1_share) ‖w‖²
 
     with A the binary user-item matrix (scikit-learn's elastic net; the paper's λ and β are n_users
-    times the two factors). Equal sums, every movie after an empty history among them, are ordered by
-    popularity; a movie without training interactions has no weight and no popularity, and comes last.
+    times the two factors). Equal sums, every item after an empty history among them, are ordered by
+    popularity; an item without training interactions has no weight and no popularity, and comes last.
     """
 
     ranges = {
-        "query_length": (1, 100_000),  # movies of the history that count, from the last
+        "query_length": (1, 100_000),  # items of the history that count, from the last
         "alpha": (1e-7, 10.0),  # strength of both penalties
         "l1_share": (1e-6, 1.0),  # share of the first one
     }
@@ -59,7 +59,7 @@ class SLIM(Baseline):
             for column in tqdm(range(self.n_items), desc="SLIM", unit="movie"):
                 own = slice(watched.indptr[column], watched.indptr[column + 1])
                 target = watched[:, [column]].toarray().ravel()
-                # Left in, the movie would explain itself.
+                # Left in, the item would explain itself.
                 watched.data[own] = 0.0
                 columns.append(solver.fit(watched, target).sparse_coef_.T)
                 watched.data[own] = 1.0

@@ -1,4 +1,4 @@
-"""STAMP: attention guided by the last movie and the mean of the history, without recurrence.
+"""STAMP: attention guided by the last item and the mean of the history, without recurrence.
 
 Liu, Zeng, Mokhosi and Zhang (2018), "STAMP: short-term attention/memory priority model for
 session-based recommendation", KDD.
@@ -48,11 +48,11 @@ class _Network(ItemNetwork):
 
 
 class STAMP(SequenceBaseline):
-    """Trilinear product of attended history, last movie and each item vector.
+    """Trilinear product of attended history, last item and each item vector.
 
     As in the authors' code, attention weights are not normalised, the mean joins the attended sum, the
     two output layers have no bias, and the product goes into the softmax as it is (the paper puts a
-    sigmoid around it). The order of movies before the last plays no part. Departs from it: gradients
+    sigmoid around it). The order of items before the last plays no part. Departs from it: gradients
     are cut at norm 5, looked-up vectors are not. `dropout` is on item vectors that are read; the paper
     has none.
     """

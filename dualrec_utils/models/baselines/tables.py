@@ -142,7 +142,7 @@ def flat_expected(table: pd.DataFrame) -> dict[str, float]:
 
 
 def seen_kept(summary: pd.DataFrame, *, metric: str) -> pd.DataFrame:
-    """What a system loses when its lists keep the movies of the history.
+    """What a system loses when its lists keep the items of the history.
 
     Args:
         summary: from :func:`core.evaluation.evaluate_systems`, of one split and protocol.

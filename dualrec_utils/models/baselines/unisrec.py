@@ -1,4 +1,4 @@
-"""UniSRec: what a movie's text says, adapted by whitening experts, read by a Transformer.
+"""UniSRec: what an item's text says, adapted by whitening experts, read by a Transformer.
 
 Hou, Mu, Zhao, Li, Ding and Wen (2022), "Towards universal sequence representation learning for
 recommender systems", KDD.
@@ -27,7 +27,7 @@ _ADAPTOR_DROPOUT = 0.2
 
 def text_vectors(catalog: Catalog, *, sbert: str) -> np.ndarray:
     """Sentence embeddings of "Title (year). Genre, genre": shape (n_items, 384), float32, length 1."""
-    texts = [f"{name}. {', '.join(catalog.categories[movie])}" for movie, name in catalog.names.items()]
+    texts = [f"{name}. {', '.join(catalog.categories[item])}" for item, name in catalog.names.items()]
     return embed(texts, sbert=sbert).loc[texts].to_numpy(dtype=np.float32)
 
 
@@ -64,7 +64,7 @@ class _Network(nn.Module):
         self.transformer = transformer(model)
 
     def table(self) -> torch.Tensor:
-        """Vectors of padding and all movies: (n_items + 1, size)."""
+        """Vectors of padding and all items: (n_items + 1, size)."""
         return functional.pad(self.adaptor(self.texts), (0, 0, 1, 0)) + self.items.weight
 
     def states(self, rows: torch.Tensor) -> torch.Tensor:
@@ -72,15 +72,15 @@ class _Network(nn.Module):
         return self.transformer(inputs, mask=~earlier(rows.shape[1], device=rows.device))
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
-        movies = functional.normalize(self.table()[1:], dim=1)
-        return functional.normalize(states, dim=1) @ movies.T / self.temperature
+        items = functional.normalize(self.table()[1:], dim=1)
+        return functional.normalize(states, dim=1) @ items.T / self.temperature
 
 
 class UniSRec(SequenceBaseline):
-    """Cosine of the Transformer's state with each movie's adapted text vector, over a temperature.
+    """Cosine of the Transformer's state with each item's adapted text vector, over a temperature.
 
     The text is "Title (year)" and genres. Trained from scratch on this data set alone: no pre-training
-    on others, hence no contrastive losses. Transductive, as the paper calls it: a vector of the movie's
+    on others, hence no contrastive losses. Transductive, as the paper calls it: a vector of the item's
     own joins that of its text. `dropout` is on the Transformer's input and inside it.
     """
 

@@ -73,7 +73,7 @@ def lessons(
 
 
 def right_hints(dataset: str) -> pd.Series:
-    """How often the LSTM's hint is one of the next five movies, for those who are trained on and validated.
+    """How often the LSTM's hint is one of the next five items, for those who are trained on and validated.
 
     Returns:
         Shares by whose hints they are: training users' from an LSTM that has not seen them, from one that

@@ -1,6 +1,6 @@
 """What LoRA teaches: one instruction example a user, made as in the paper's section 4.2.3.
 
-The prompt is that of Stage 2, made from the history before the second in which its last five movies begin;
+The prompt is that of Stage 2, made from the history before the second in which its last five items begin;
 the answer is three of those five. Loss is taken on the answer alone, as the paper describes its objective.
 """
 
@@ -36,19 +36,19 @@ def instruction_data(
     n_titles: int = 3,
     split: str = "train",
 ) -> pd.DataFrame:
-    """One example a user: prompt from the earlier history, answer from the last five movies.
+    """One example a user: prompt from the earlier history, answer from the last five items.
 
-    The three movies of the answer are drawn from the five by the seed and stand in the order watched:
-    the paper says both "three titles are randomly selected" and "the next three movies the user
+    The three items of the answer are drawn from the five by the seed and stand in the order watched:
+    the paper says both "three titles are randomly selected" and "the next three items the user
     actually watched".
 
     Args:
         histories: user -> item ids, oldest first, from :func:`core.splits.load_histories`.
         earlier: what of them the prompt may show, from :func:`core.splits.load_earlier`. A user that it
-            lacks has no movie before the second of the last five, and gives no example.
-        hints: user -> the LSTM's movie for `earlier`; None leaves the line out.
+            lacks has no item before the second of the last five, and gives no example.
+        hints: user -> the LSTM's item for `earlier`; None leaves the line out.
         seed: of the draw; a user's draw depends on seed and user alone.
-        n_recent: movies of the history in the prompt. n_titles: movies of the answer, 1 to 5.
+        n_recent: items of the history in the prompt. n_titles: items of the answer, 1 to 5.
         split: the part that all users must belong to, `train` or `validation`.
 
     Returns:
@@ -65,7 +65,7 @@ def instruction_data(
     for user in users:
         if not 0 < len(earlier[user]) <= len(histories[user]) - WINDOW:
             raise StudyError(
-                f"user {user}: the prompt's history must hold at least one movie and none of the last"
+                f"user {user}: the prompt's history must hold at least one item and none of the last"
                 f" {WINDOW}; it holds {len(earlier[user])} of {len(histories[user])}"
             )
     contexts = pd.DataFrame({CASE: users, HISTORY: [earlier[user] for user in users]})

@@ -1,8 +1,8 @@
 """Diversity of recommendation lists, and re-rankers that trade hits for it (the paper's open question 1).
 
-Two re-rankers of one list, both greedy from the top: maximal marginal relevance, which keeps a movie
+Two re-rankers of one list, both greedy from the top: maximal marginal relevance, which keeps an item
 away from those chosen before it, and genre coverage, which looks for genres of the history that no
-movie chosen before has. Relevance is a list's own score, scaled to [0, 1] within its first candidates
+item chosen before has. Relevance is a list's own score, scaled to [0, 1] within its first candidates
 (min-max), so that one trade-off parameter means the same for every case. At 0 a list keeps its order;
 Carbonell and Goldstein's lambda is one minus ours.
 """
@@ -35,7 +35,7 @@ K = 5
 
 
 def title_similarity(catalog: Catalog, *, sbert: str) -> np.ndarray:
-    """Cosine of every two movies' "Title (year)" under Sentence-BERT (see :mod:`models.hybrids.rerank`).
+    """Cosine of every two items' "Title (year)" under Sentence-BERT (see :mod:`models.hybrids.rerank`).
 
     Returns:
         Shape (n_items, n_items), range [-1, 1], 1 on the diagonal.
@@ -46,7 +46,7 @@ def title_similarity(catalog: Catalog, *, sbert: str) -> np.ndarray:
 
 
 def genre_similarity(catalog: Catalog) -> np.ndarray:
-    """Jaccard similarity of every two movies' genres; two movies without genres have 1.
+    """Jaccard similarity of every two items' genres; two items without genres have 1.
 
     Returns:
         Shape (n_items, n_items), range [0, 1].
@@ -57,21 +57,21 @@ def genre_similarity(catalog: Catalog) -> np.ndarray:
 
 
 def _first_columns(lists: pd.DataFrame, catalog: Catalog, *, n: int = K) -> tuple[pd.Index, np.ndarray]:
-    """The first n movies of every list, as columns of the catalog.
+    """The first n items of every list, as columns of the catalog.
 
     Returns:
         (cases, columns): cases sorted; columns of shape (n_cases, n), -1 after a list's end.
 
     Raises:
-        StudyError: when an entry names no movie of the catalog.
+        StudyError: when an entry names no item of the catalog.
     """
     top = lists[lists[RANK] <= n].sort_values([CASE, RANK])
     places = pd.Index(catalog.ids).get_indexer(top[ITEM].astype("float64"))
     if (places < 0).any():
         row = top.iloc[(places < 0).argmax()]
         raise StudyError(
-            f"case {row[CASE]!r} lists {row[ITEM]} at rank {row[RANK]}, which is no movie of the catalog;"
-            " diversity is measured on lists of catalog movies"
+            f"case {row[CASE]!r} lists {row[ITEM]} at rank {row[RANK]}, which is no item of the catalog;"
+            " diversity is measured on lists of catalog items"
         )
     rows, cases = pd.factorize(top[CASE])
     columns = np.full((len(cases), n), -1)
@@ -80,13 +80,13 @@ def _first_columns(lists: pd.DataFrame, catalog: Catalog, *, n: int = K) -> tupl
 
 
 def intra_list_similarity(lists: pd.DataFrame, similarity: np.ndarray, catalog: Catalog) -> pd.Series:
-    """Mean similarity of every two movies among a list's first five (Ziegler et al., WWW 2005).
+    """Mean similarity of every two items among a list's first five (Ziegler et al., WWW 2005).
 
     Args:
         similarity: shape (n_items, n_items), rows and columns as the catalog's.
 
     Returns:
-        `case_id` -> value; NaN for a list of fewer than two movies.
+        `case_id` -> value; NaN for a list of fewer than two items.
     """
     cases, columns = _first_columns(lists, catalog)
     one, other = np.triu_indices(K, 1)
@@ -97,7 +97,7 @@ def intra_list_similarity(lists: pd.DataFrame, similarity: np.ndarray, catalog: 
 
 
 def genre_coverage(lists: pd.DataFrame, catalog: Catalog) -> pd.Series:
-    """Share of all genres that a list's first five movies have between them: `case_id` -> [0, 1].
+    """Share of all genres that a list's first five items have between them: `case_id` -> [0, 1].
 
     It is 0 where the catalog knows no genres.
     """
@@ -109,10 +109,10 @@ def genre_coverage(lists: pd.DataFrame, catalog: Catalog) -> pd.Series:
 
 
 def history_genres(cases: pd.DataFrame, catalog: Catalog) -> np.ndarray:
-    """Shares of the genres in each history, every movie counted once for each of its genres.
+    """Shares of the genres in each history, every item counted once for each of its genres.
 
     Returns:
-        Shape (n_cases, n_genres), rows sum to 1 (0 where no movie of the history has a genre).
+        Shape (n_cases, n_genres), rows sum to 1 (0 where no item of the history has a genre).
     """
     genres = genre_vectors(catalog)
     counts = np.stack([genres[catalog.columns(history)].sum(axis=0) for history in cases[HISTORY]])
@@ -130,32 +130,32 @@ def diversify(
     n_candidates: int = 50,
     length: int = 10,
 ) -> pd.DataFrame:
-    """Choose the first movies of every list one by one; the rest follow in their old order.
+    """Choose the first items of every list one by one; the rest follow in their old order.
 
-    With t for `trade_off`, the next movie is the candidate with the highest
+    With t for `trade_off`, the next item is the candidate with the highest
 
-    - `mmr`: (1 - t) relevance - t (largest similarity to a movie chosen before; 0 for the first),
+    - `mmr`: (1 - t) relevance - t (largest similarity to an item chosen before; 0 for the first),
       maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998)
-    - `genres`: (1 - t) relevance + t (share in the history of its genres that no movie chosen before
-      has), xQuAD with genres as aspects, each satisfied by the first movie that has it (Santos,
+    - `genres`: (1 - t) relevance + t (share in the history of its genres that no item chosen before
+      has), xQuAD with genres as aspects, each satisfied by the first item that has it (Santos,
       Macdonald and Ounis, WWW 2010)
 
     Equal ones keep their order. Scores of the lists returned are 1 / rank.
 
     Args:
-        lists: predictions, every entry a catalog movie.
+        lists: predictions, every entry a catalog item.
         cases: frame with `case_id` and `history`.
         reranker: a key of :data:`RERANKERS`.
         trade_off: in [0, 1]; 0 keeps the lists as they are.
         similarity: shape (n_items, n_items), for `mmr`.
-        n_candidates: first movies of a list that may be chosen.
-        length: movies chosen.
+        n_candidates: first items of a list that may be chosen.
+        length: items chosen.
 
     Returns:
         Predictions with the same entries.
 
     Raises:
-        StudyError: on another re-ranker or trade-off, or an entry that is no catalog movie.
+        StudyError: on another re-ranker or trade-off, or an entry that is no catalog item.
     """
     if reranker not in RERANKERS:
         raise StudyError(f"unknown re-ranker {reranker!r}; known: {list(RERANKERS)}")
@@ -245,7 +245,7 @@ def measure(
     """Metrics of :func:`evaluation.score_lists` and :data:`MEASURES`, one row a case.
 
     Args:
-        lists: predictions, every entry a catalog movie.
+        lists: predictions, every entry a catalog item.
         targets: from :func:`evaluation.load_targets`.
         similarity: from :func:`title_similarity`.
 

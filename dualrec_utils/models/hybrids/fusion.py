@@ -1,9 +1,9 @@
-"""Combine the LSTM's distribution over movies with another model's.
+"""Combine the LSTM's distribution over items with another model's.
 
-With a language model that is the study's own `dualrec_fusion`. The paper hands the LSTM's movie to the
+With a language model that is the study's own `dualrec_fusion`. The paper hands the LSTM's item to the
 language model inside the prompt and reads the answer (section 4.2.2). Here both models score the same
 candidates and the scores are combined, so that neither model's doubt is lost. The candidates of a case are
-the LSTM's first movies, whatever the other model is, so that all pairs choose among the same movies; each
+the LSTM's first items, whatever the other model is, so that all pairs choose among the same items; each
 model's scores are turned into a distribution over them.
 """
 
@@ -35,7 +35,7 @@ class Sides(NamedTuple):
     """What both models believe of the cases of one scope, before anything is combined.
 
     Attributes:
-        lstm: shape (n_cases, n_items), log-probabilities of every movie.
+        lstm: shape (n_cases, n_items), log-probabilities of every item.
         other: same shape, the other model's scores in nats, NaN where it scored none.
         cases: frame with `case_id`, `user_id` and `history`, row i belonging to row i of the matrices.
     """
@@ -66,29 +66,29 @@ def title_score_matrix(frame: pd.DataFrame, cases: pd.DataFrame, catalog: Catalo
 
     Args:
         frame: `case_id`, `item_id`, `log_probability` (nats, sum over the title line's tokens and its
-            terminator); any movies of the catalog for each case, at least one.
+            terminator); any items of the catalog for each case, at least one.
         cases: frame with `case_id`.
 
     Returns:
         Shape (n_cases, n_items), NaN where the language model scored nothing.
 
     Raises:
-        StudyError: naming the case or movie that is unknown, scored twice, not a number or missing.
+        StudyError: naming the case or item that is unknown, scored twice, not a number or missing.
     """
     rows = pd.Index(cases[CASE]).get_indexer(frame[CASE])
     columns = pd.Index(catalog.ids).get_indexer(frame[ITEM])
     scores = frame[LOG_PROBABILITY].to_numpy(dtype=np.float64)
     faults = {
         "a case that the split does not have": rows < 0,
-        "a movie that the catalog does not have": columns < 0,
-        "a movie scored twice": frame.duplicated([CASE, ITEM]).to_numpy(),
+        "an item that the catalog does not have": columns < 0,
+        "an item scored twice": frame.duplicated([CASE, ITEM]).to_numpy(),
         "a score that is not a finite number": ~np.isfinite(scores),
     }
     for fault, wrong in faults.items():
         if wrong.any():
             row = frame.iloc[wrong.argmax()]
             raise StudyError(
-                f"title scores hold {fault}: case {row[CASE]!r}, movie {row[ITEM]}, score"
+                f"title scores hold {fault}: case {row[CASE]!r}, item {row[ITEM]}, score"
                 f" {row[LOG_PROBABILITY]}; score the titles anew for the present cases and catalog"
             )
     matrix = np.full((len(cases), len(catalog)), np.nan)
@@ -112,30 +112,30 @@ def align(
     """Both models' distributions over the same candidates.
 
     A candidate that the other model did not score gets that case's lowest score: where the scored
-    movies are the model's own best, as a beam's are, none of the others can deserve more. Each side is
+    items are the model's own best, as a beam's are, none of the others can deserve more. Each side is
     then renormalised over the candidates. That shifts all scores of a case alike and so cannot change
     a weighted sum of log-probabilities; a mixture of probabilities needs it, since a language model
     spends part of its probability on texts that are no title.
 
     Args:
-        lstm: shape (n_cases, n_items), log-probabilities of every movie.
+        lstm: shape (n_cases, n_items), log-probabilities of every item.
         other: same shape, NaN where not scored, as in :class:`Sides`.
         cases: frame with `case_id` and `history`, row i belonging to row i of the matrices.
         seed: of equal scores at the edge of the LSTM's best.
-        exclude_seen: leave the movies of the history out, on both sides, before renormalising.
-        n_candidates: first movies of the LSTM, the candidates.
+        exclude_seen: leave the items of the history out, on both sides, before renormalising.
+        n_candidates: first items of the LSTM, the candidates.
 
     Returns:
         (lstm, other): same shape, each row's probabilities sum to 1, minus infinity outside the
         candidates.
 
     Raises:
-        StudyError: when shapes disagree, or the other model scored no movie of a case.
+        StudyError: when shapes disagree, or the other model scored no item of a case.
     """
     if not lstm.shape == other.shape == (len(cases), len(catalog)):
         raise StudyError(
             f"LSTM scores have shape {lstm.shape}, the other's {other.shape}; both must be"
-            f" ({len(cases)}, {len(catalog)}): one row a case and one column a catalog movie"
+            f" ({len(cases)}, {len(catalog)}): one row a case and one column a catalog item"
         )
     allowed = np.ones(lstm.shape, dtype=bool)
     if exclude_seen:
@@ -147,7 +147,7 @@ def align(
     scored = ~np.isnan(other) & allowed
     if not scored.any(axis=1).all():
         lacking = cases[CASE].iloc[(~scored.any(axis=1)).argmax()]
-        raise StudyError(f"case {lacking!r}: the other model scored no movie outside the history")
+        raise StudyError(f"case {lacking!r}: the other model scored no item outside the history")
     floor = np.where(scored, other, np.inf).min(axis=1, keepdims=True)
     filled = np.where(scored, other, floor)
     both = (np.where(candidates, side, -np.inf) for side in (lstm, filled))
@@ -158,7 +158,7 @@ def align(
 def combine(lstm: np.ndarray, other: np.ndarray, *, weight: float, method: str) -> np.ndarray:
     """One score for each candidate.
 
-    With p for the two distributions, w for `weight` and r for a movie's rank on one side:
+    With p for the two distributions, w for `weight` and r for an item's rank on one side:
 
     - `log_linear`: w log p_other + (1 - w) log p_lstm (a product of experts)
     - `mixture`: log(w p_other + (1 - w) p_lstm)
@@ -222,7 +222,7 @@ def fused_lists(
 def fuse_all(
     sides: Mapping[Scope, Sides], catalog: Catalog, *, system: str = SYSTEM_NAME, **settings
 ) -> Lists:
-    """:func:`fused_lists` of every scope, the headline lists and those with seen movies kept.
+    """:func:`fused_lists` of every scope, the headline lists and those with seen items kept.
 
     Args:
         sides: from :func:`load_sides`.

@@ -27,7 +27,7 @@ def judged_titles(
 
     Args:
         lists, reranked: (scope, system) -> predictions before and after re-ranking.
-        hints: scope -> `case_id` -> the LSTM's movie.
+        hints: scope -> `case_id` -> the LSTM's item.
 
     Returns:
         The columns of the lists as written, `protocol`, `user_id`, `cosine`, `is_hint` (the LSTM's own

@@ -53,10 +53,10 @@ def read(stages: Mapping[str, str], scopes: Iterable[Scope]) -> Lists:
 def rerank_all(
     lists: Lists, hints: Mapping[Scope, pd.Series], catalog: Catalog, embeddings: pd.DataFrame
 ) -> Lists:
-    """Every set of lists by its likeness to the LSTM's movies, under the name it had.
+    """Every set of lists by its likeness to the LSTM's items, under the name it had.
 
     Args:
-        hints: scope -> `case_id` -> the LSTM's movie.
+        hints: scope -> `case_id` -> the LSTM's item.
     """
     return {
         (scope, system): rerank.by_similarity(
@@ -97,7 +97,7 @@ def worked_example(
 
     Args:
         before, after: the same predictions as written and from :func:`rerank.by_similarity`.
-        hints: `case_id` -> the LSTM's movie.
+        hints: `case_id` -> the LSTM's item.
         names: `item_id` -> "Title (year)".
         seed: of the choice among the cases with the most different titles whose order changes.
         n_cases: cases shown, fewer where there are not as many.

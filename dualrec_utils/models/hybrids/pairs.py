@@ -64,7 +64,7 @@ def _sides(name: str, scope: Scope) -> Sides:
 
 
 def temperature(sides: Sides, catalog: Catalog, *, scope: Scope, seed: int, n_candidates: int) -> float:
-    """What scores must be divided by so that validation users' next movies are likeliest.
+    """What scores must be divided by so that validation users' next items are likeliest.
 
     A softmax turns scores into probabilities; without a unit, they may be too flat or too steep for that.
     The likelihood is that of the target among the candidates, where it is one, averaged per user first.

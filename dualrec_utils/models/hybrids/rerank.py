@@ -1,7 +1,7 @@
 """Order a list of titles by their likeness to the LSTM's title, with Sentence-BERT (paper section 4.2.3).
 
-The reference is the LSTM's first unseen movie and nothing else; no function here knows a target. What
-is embedded is "Title (year)", as in the paper's example; a title that matches no movie of the catalog
+The reference is the LSTM's first unseen item and nothing else; no function here knows a target. What
+is embedded is "Title (year)", as in the paper's example; a title that matches no item of the catalog
 is embedded as the language model wrote it.
 """
 
@@ -45,7 +45,7 @@ def similarities(
     """Cosine of each entry's embedding with that of its case's hint.
 
     Args:
-        hints: `case_id` -> the LSTM's movie.
+        hints: `case_id` -> the LSTM's item.
         embeddings: from :func:`embed`, of every text of `lists` and every hint's title.
 
     Returns:
@@ -85,10 +85,10 @@ def in_random_order(lists: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 
 
 def hint_first(lists: pd.DataFrame, hints: pd.Series, *, seed: int) -> pd.DataFrame:
-    """The LSTM's movie, then the list without it: "LSTM's top-1, then the list".
+    """The LSTM's item, then the list without it: "LSTM's top-1, then the list".
 
     Args:
-        hints: `case_id` -> the LSTM's movie, for every case (a case without a list gets its hint alone).
+        hints: `case_id` -> the LSTM's item, for every case (a case without a list gets its hint alone).
         seed: written into the rows added.
 
     Returns:

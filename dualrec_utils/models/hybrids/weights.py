@@ -32,7 +32,7 @@ def choose_weight(
     methods: Sequence[str] = METHODS,
     n_candidates: int = predictions.MAX_LENGTH,
 ) -> tuple[pd.DataFrame, dict]:
-    """Try every method and weight on validation users, seen movies left out, and take the best.
+    """Try every method and weight on validation users, seen items left out, and take the best.
 
     The highest mean of `ndcg@5` over users wins; ties go to the smaller weight, then to the earlier method.
 

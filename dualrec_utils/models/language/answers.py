@@ -18,7 +18,7 @@ from dualrec_utils.models.language.parsing import is_capped, parse_titles
 from dualrec_utils.models.language.prompts import build_history_prompts, build_prompts
 from dualrec_utils.models.language.thoughts import only_thoughts
 
-# What a title that was asked for may be instead of a new movie of the catalog -> column of the counts.
+# What a title that was asked for may be instead of a new item of the catalog -> column of the counts.
 PROBLEMS = {
     "not readable": "n_unparsable",
     "not in catalog": "n_unmatched",
@@ -48,9 +48,9 @@ class PromptSet:
     Attributes:
         scope: whose stage will store the answers.
         cases: from :func:`core.predictions.load_cases`.
-        hints: `case_id` -> the LSTM's movie, whether the prompts name it or not.
+        hints: `case_id` -> the LSTM's item, whether the prompts name it or not.
         texts: one prompt a case, in the order of `cases`.
-        n_recent: movies of the history shown.
+        n_recent: items of the history shown.
         n_titles: titles asked for; 0 where nothing is asked.
     """
 
@@ -88,7 +88,7 @@ def pose(
 
 
 def pose_histories(scopes: Iterable[Scope], catalog: Catalog, *, n_recent: int) -> list[PromptSet]:
-    """The last movies of every case's history, without genres, and nothing asked; as :func:`pose`."""
+    """The last items of every case's history, without genres, and nothing asked; as :func:`pose`."""
     sets = []
     for scope in scopes:
         cases, hints = predictions.load_cases(scope), handoff.load_hints(scope)
@@ -103,14 +103,14 @@ def collect(
     """Ask a language model all prompts of a system; store every answer, and the lists read from it.
 
     Of each scope are written: every prompt with its raw answer, with what answered and how it was asked
-    (:func:`models.handoff.save_generations`), the headline lists and those with seen movies kept
+    (:func:`models.handoff.save_generations`), the headline lists and those with seen items kept
     (:func:`write_both`). A scope is written before the next is asked.
 
     Args:
         speaker: what answers.
         prompt_sets: from :func:`pose`.
         system: its name in files, such as `movielm_zero_shot`.
-        matcher: text to movie.
+        matcher: text to item.
         seed: written into the predictions.
 
     Returns:
@@ -146,7 +146,7 @@ def recount(
     Args:
         prompt_sets: of the cases that were asked.
         system, stage: whose answers, and where they lie.
-        matcher: text to movie.
+        matcher: text to item.
 
     Raises:
         StudyError: when that stage has not stored them.
@@ -163,7 +163,7 @@ def recount(
 
 
 def variety(stages: Mapping[str, str], scope: Scope) -> pd.DataFrame:
-    """How varied a language model's lists are, movies of the history left in.
+    """How varied a language model's lists are, items of the history left in.
 
     Args:
         stages: system -> the stage that wrote its lists.
@@ -171,7 +171,7 @@ def variety(stages: Mapping[str, str], scope: Scope) -> pd.DataFrame:
 
     Returns:
         Indexed by system: `different movies`, `different lists` (as written), `share of the most frequent
-        movie` (of the entries that are a movie).
+        movie` (of the entries that are an item).
     """
     rows = {}
     for system, stage in stages.items():
@@ -186,7 +186,7 @@ def variety(stages: Mapping[str, str], scope: Scope) -> pd.DataFrame:
 
 
 def hint_alone(prompts: PromptSet, *, seed: int) -> pd.DataFrame:
-    """The movie of the LSTM's line as predictions: lists of one, what a language model gets for free."""
+    """The item of the LSTM's line as predictions: lists of one, what a language model gets for free."""
     cases = prompts.cases[CASE]
     frame = pd.DataFrame({CASE: cases, RANK: 1, ITEM: cases.map(prompts.hints), SCORE: 1.0, TEXT: None})
     return frame.assign(**{SEED: seed}).astype(predictions.COLUMNS)
@@ -201,8 +201,8 @@ def shares(counts: pd.DataFrame, *, n_titles: int) -> pd.DataFrame:
 
     Returns:
         Indexed by system, in the order of `counts`: the share of the titles asked for that are no new
-        movie of the catalog, one column a reason (:data:`PROBLEMS`), and the shares of cases whose list
-        names the LSTM's movie, and whose answer is longer than is read of it.
+        item of the catalog, one column a reason (:data:`PROBLEMS`), and the shares of cases whose list
+        names the LSTM's item, and whose answer is longer than is read of it.
     """
     test = counts[counts["split"] == "test"].groupby("system", sort=False)
     table = pd.DataFrame({name: test[column].mean() / n_titles for name, column in PROBLEMS.items()})
@@ -225,23 +225,23 @@ def answers_to_predictions(
     limit: int = 3,
     hints: pd.Series | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read answers as ranked lists; nothing is dropped, so movies of the history are still there.
+    """Read answers as ranked lists; nothing is dropped, so items of the history are still there.
 
     Args:
         answers: one text a case, in the order of `cases`.
         cases: frame with `case_id`, `history`.
-        matcher: text to movie.
+        matcher: text to item.
         seed: written into the `seed` column.
         limit: titles read of each answer.
-        hints: `case_id` -> movie the prompt suggested, to count copies of it.
+        hints: `case_id` -> item the prompt suggested, to count copies of it.
 
     Returns:
         (predictions, diagnostics). Predictions are in the shape of :mod:`core.predictions`:
-        `text` is the title as written, `item_id` null where it matches no movie, score 1 / rank; a
+        `text` is the title as written, `item_id` null where it matches no item, score 1 / rank; a
         repeated title keeps its place. Diagnostics have one row a case: `case_id`, `n_titles` read,
         `n_cut` (titles asked for where the model thought and gave no answer), `n_unparsable` (other titles
         asked for and not found in the answer), `n_unmatched`, `n_seen` (in the history), `n_repeated`
-        (matching a movie named before), `copies_hint` (names the suggested movie; False without hints),
+        (matching an item named before), `copies_hint` (names the suggested item; False without hints),
         `is_capped` (the answer or a line of it is longer than is read).
 
     Raises:
@@ -276,10 +276,10 @@ def answers_to_predictions(
 
 
 def write_both(lists: pd.DataFrame, cases: pd.DataFrame, system: str, scope: Scope) -> None:
-    """Write a system's headline lists (movies of the history dropped) and, beside them, all it named.
+    """Write a system's headline lists (items of the history dropped) and, beside them, all it named.
 
     Args:
-        lists: predictions with seen movies kept, from :func:`answers_to_predictions`.
+        lists: predictions with seen items kept, from :func:`answers_to_predictions`.
         cases: the cases answered.
         system: name of the headline lists; the others get the suffix `_seen_kept`.
     """

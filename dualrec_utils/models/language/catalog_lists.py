@@ -1,4 +1,4 @@
-"""Lists of real movies, for all cases of a stage: searched over the catalog's titles, and written."""
+"""Lists of real items, for all cases of a stage: searched over the catalog's titles, and written."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def rank_catalog(
     width: int,
     seed: int,
 ) -> dict[Scope, np.ndarray]:
-    """Write the k movies of highest title score for every prompt.
+    """Write the k items of highest title score for every prompt.
 
-    Headline lists leave out the movies of the history; on test cases the lists that may hold them are
+    Headline lists leave out the items of the history; on test cases the lists that may hold them are
     written too (`<system>_seen_kept`).
 
     Args:
@@ -52,7 +52,7 @@ def rank_catalog(
     headline = {}
     for posed in prompt_sets:
         for suffix in ("", predictions.SEEN_KEPT) if posed.scope.split == "test" else ("",):
-            excluded = None if suffix else constrained.seen_movies(posed.cases)
+            excluded = None if suffix else constrained.seen_items(posed.cases)
             label = f"{system}{suffix} {posed.scope.label}"
             scores = constrained.rank_titles(
                 model, tokenizer, posed.texts, catalog, excluded=excluded, label=label, **searching
@@ -77,7 +77,7 @@ def score_for_fusion(
     n_candidates: int,
     seed: int,
 ) -> None:
-    """Write a model's title scores of its own lists and of the LSTM's best movies together.
+    """Write a model's title scores of its own lists and of the LSTM's best items together.
 
     Args:
         histories: prompts from :func:`models.language.answers.pose_histories`.

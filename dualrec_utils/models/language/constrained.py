@@ -1,10 +1,10 @@
-"""Lists of real movies from any causal language model: decoding constrained to the catalog's titles.
+"""Lists of real items from any causal language model: decoding constrained to the catalog's titles.
 
-The score of a movie is the log-probability of its title line after the prompt and the answer prefix:
+The score of an item is the log-probability of its title line after the prompt and the answer prefix:
 the sum over the line's tokens and its terminator, the line break, each normalised over the whole
 vocabulary, without length penalty.
 
-A model that has just read movies with their genres expects genres after a title. Where it was never
+A model that has just read items with their genres expects genres after a title. Where it was never
 taught to answer without them, the line break alone costs more than the title and decides the ranking;
 `genres` then scores the lines as the prompt writes them, which is also what the paper's prompt asks for.
 """
@@ -31,7 +31,7 @@ from dualrec_utils.models.language.tree_decoding import TreeDecoder
 METHODS = ("exact", "beam")
 # What to change when memory runs out, as `params.yaml` calls it: the notebooks leave batch_size alone.
 _SMALLER = (
-    "show fewer movies (n_recent, n_history), set ranking to beam, lower beam_width, set quantization to"
+    "show fewer items (n_recent, n_history), set ranking to beam, lower beam_width, set quantization to"
     " nf4 (on a GPU), or choose a smaller model"
 )
 
@@ -50,15 +50,15 @@ def rank_titles(
     batch_size: int = 64,
     label: str,
 ) -> np.ndarray:
-    """Search the k movies of highest title score for every prompt.
+    """Search the k items of highest title score for every prompt.
 
     `exact` and `beam` are the two ways of :meth:`models.language.title_tree.TitleTree.search`.
 
     Args:
         prompts: prompts as :func:`models.language.prompts.build_prompts` writes them.
-        catalog: the movies.
-        excluded: movies that may not be listed, for every prompt; None excludes none.
-        k: movies wanted, at least 1; fewer are found only where fewer are allowed.
+        catalog: the items.
+        excluded: items that may not be listed, for every prompt; None excludes none.
+        k: items wanted, at least 1; fewer are found only where fewer are allowed.
         method: `exact` or `beam`.
         width: nodes of a prompt read at once; for `beam` at least k.
         genres: score the lines of :func:`models.language.prompts.lines_of`, genres included.
@@ -66,7 +66,7 @@ def rank_titles(
         label: shown beside the progress bar.
 
     Returns:
-        float64, (n_prompts, n_items): title scores in nats of the movies found, at least the k best by
+        float64, (n_prompts, n_items): title scores in nats of the items found, at least the k best by
         the method; minus infinity elsewhere.
 
     Raises:
@@ -76,7 +76,7 @@ def rank_titles(
     if method not in METHODS:
         raise StudyError(f"method {method!r} is unknown; allowed: {', '.join(METHODS)}")
     if method == "beam" and width < k:
-        raise StudyError(f"a beam of width {width} cannot hold {k} movies: width must be at least {k}")
+        raise StudyError(f"a beam of width {width} cannot hold {k} items: width must be at least {k}")
     allowed = ~marked(excluded if excluded is not None else [[]] * len(prompts), catalog.ids)
 
     def search(tree: TitleTree, decoder: TreeDecoder, rows: list[int]) -> torch.Tensor:
@@ -98,7 +98,7 @@ def score_titles(
     batch_size: int = 16,
     label: str,
 ) -> np.ndarray:
-    """Title scores of given movies, each prefix that titles share read once.
+    """Title scores of given items, each prefix that titles share read once.
 
     Args:
         candidates: item ids to score for every prompt; None scores the whole catalog.
@@ -107,7 +107,7 @@ def score_titles(
         Others as :func:`rank_titles`.
 
     Returns:
-        As :func:`rank_titles`; minus infinity where a movie was no candidate.
+        As :func:`rank_titles`; minus infinity where an item was no candidate.
 
     Raises:
         StudyError: when a candidate is not in the catalog, or as :func:`rank_titles`.
@@ -132,12 +132,12 @@ def ranked_lists(
     exclude_seen: bool = True,
     length: int = 10,
 ) -> pd.DataFrame:
-    """Title scores as predictions: the `length` best movies of every case, with their titles.
+    """Title scores as predictions: the `length` best items of every case, with their titles.
 
     Args:
         scores: from :func:`rank_titles` or :func:`score_titles`, row i belonging to row i of `cases`.
         cases: frame with `case_id` and `history`.
-        catalog: the movies.
+        catalog: the items.
         Others as :func:`core.predictions.from_scores`.
     """
     settings = {"seed": seed, "exclude_seen": exclude_seen, "length": length}
@@ -159,7 +159,7 @@ def score_frame(scores: np.ndarray, cases: pd.DataFrame, catalog: Catalog) -> pd
 
 
 def overlap(scores: np.ndarray, exact: np.ndarray, *, k: int = 10) -> float:
-    """Mean share of the k best movies of `exact` that are among the k best of `scores` (overlap@k)."""
+    """Mean share of the k best items of `exact` that are among the k best of `scores` (overlap@k)."""
 
     def first(matrix: np.ndarray) -> list[set]:
         best = predictions.best(matrix, range(len(matrix)), seed=0, k=k)
@@ -175,8 +175,8 @@ def evenly(n_cases: int, n_wanted: int) -> np.ndarray:
     return np.arange(n_wanted) * n_cases // n_wanted
 
 
-def seen_movies(cases: pd.DataFrame) -> list[np.ndarray]:
-    """The history of every case: what `excluded` takes where seen movies are left out."""
+def seen_items(cases: pd.DataFrame) -> list[np.ndarray]:
+    """The history of every case: what `excluded` takes where seen items are left out."""
     return list(cases[HISTORY])
 
 

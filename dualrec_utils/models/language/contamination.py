@@ -75,7 +75,7 @@ def item_lines(items: pd.DataFrame, *, line_format: LineFormat) -> list[str]:
 
 
 def rating_lines(ratings: pd.DataFrame, *, line_format: LineFormat) -> list[str]:
-    """The ratings as the data set's own file has them: user, movie, stars, time, in the order of `ratings`.
+    """The ratings as the data set's own file has them: user, item, stars, time, in the order of `ratings`.
 
     Raises:
         StudyError: when values are missing, as in the order file that stands in for ml-1m's ratings.
@@ -95,7 +95,7 @@ def rating_lines(ratings: pd.DataFrame, *, line_format: LineFormat) -> list[str]
 
 
 def with_permuted_ids(frame: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """The same rows with the movies' ids dealt out anew, each id to one movie: the control."""
+    """The same rows with the items' ids dealt out anew, each id to one item: the control."""
     ids = np.sort(frame[ITEM].unique())
     dealt = dict(zip(ids, np.random.default_rng(seed).permutation(ids), strict=True))
     return frame.assign(**{ITEM: frame[ITEM].map(dealt)})
@@ -169,7 +169,7 @@ def probe_records(
     if not line_format:
         # Its files have no lines of items and ratings to go on with.
         return pd.DataFrame(columns=["file", "ids", "n", "verbatim", "low", "high"]), pd.DataFrame()
-    # Permuted ids do not follow each other, so the lines keep the order of the movies.
+    # Permuted ids do not follow each other, so the lines keep the order of the items.
     sources = [(line_format["items_file"], items, item_lines)]
     if ratings is not None:
         sources.append((line_format["ratings_file"], ratings, rating_lines))
@@ -192,11 +192,11 @@ def probe_years(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Does the model know the years of titles?
 
-    Three other movies with their years stand before each title, so that a model without instruction
+    Three other items with their years stand before each title, so that a model without instruction
     tuning sees what is wanted.
 
     Args:
-        items: movies with `title` and `year`; those without a year are left out.
+        items: items with `title` and `year`; those without a year are left out.
         ask: the model.
         n_titles: titles asked about, drawn with `seed`, at most as many as there are.
 
@@ -208,11 +208,11 @@ def probe_years(
         year was written.
 
     Raises:
-        StudyError: with fewer than four dated movies.
+        StudyError: with fewer than four dated items.
     """
     dated = items[items[YEAR].notna()].sort_values(ITEM, ignore_index=True)
     if len(dated) <= _N_EXAMPLES:
-        raise StudyError(f"{len(dated)} movies have a year; at least {_N_EXAMPLES + 1} are needed")
+        raise StudyError(f"{len(dated)} items have a year; at least {_N_EXAMPLES + 1} are needed")
     order = np.random.default_rng(seed).permutation(len(dated))
     examples, asked = dated.iloc[order[:_N_EXAMPLES]], dated.iloc[order[_N_EXAMPLES:][:n_titles]]
     shown = [f"- {title_with_year(*row)}" for row in examples[[TITLE, YEAR]].itertuples(index=False)]

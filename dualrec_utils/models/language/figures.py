@@ -18,7 +18,7 @@ def title_loss(curve: pd.DataFrame, *, n_items: int, note: str) -> Figure:
 
     Args:
         curve: `epoch`, `loss_per_title`, `loss_per_title_genres` (nats).
-        n_items: movies of the catalog.
+        n_items: items of the catalog.
         note: caption.
     """
     with study_style():

@@ -374,7 +374,7 @@ def runnable(
     """Names of the models that this machine can run, and of the others the reason why not.
 
     Raises:
-        StudyError: when the first one cannot run: the notebooks follow it from prompt to movie.
+        StudyError: when the first one cannot run: the notebooks follow it from prompt to item.
     """
     reasons = {name: why_not(spec, key_variable=key_variable) for name, spec in models.items()}
     first = next(iter(models))

@@ -1,6 +1,6 @@
 """From a title as text to an item of the catalog.
 
-A text is brought to a normal form and must name a movie by one of six rules, tried in order (see
+A text is brought to a normal form and must name an item by one of six rules, tried in order (see
 :meth:`TitleMatcher.match`). There is no score of likeness: sequels and remakes differ by a letter or a
 digit, and a wrong match invents a recommendation. A year, where the text gives one, must agree within
 one: release dates differ by country.

@@ -37,15 +37,15 @@ def misspelt(title: str, rng: np.random.Generator) -> str:
 
 
 def outsiders(dataset: str, items: pd.DataFrame) -> pd.DataFrame:
-    """The movies of a data set whose title, with its year, is not one of the catalog's.
+    """The items of a data set whose title, with its year, is not one of the catalog's.
 
     Args:
-        dataset: whose stage `data` wrote all movies.
+        dataset: whose stage `data` wrote all items.
         items: the catalog.
     """
-    movies = files.read_parquet_of("data", config.processed_dir(dataset) / "items_raw.parquet")
+    raw = files.read_parquet_of("data", config.processed_dir(dataset) / "items_raw.parquet")
     known = set(map(title_with_year, items[TITLE], items[YEAR]))
-    return movies[[name not in known for name in map(title_with_year, movies[TITLE], movies[YEAR])]]
+    return raw[[name not in known for name in map(title_with_year, raw[TITLE], raw[YEAR])]]
 
 
 def usual_names(items: pd.DataFrame, *, seed: int) -> pd.DataFrame:
@@ -87,11 +87,11 @@ def usual_names(items: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 
 
 def near_names(items: pd.DataFrame, strangers: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Names near those of the catalog that are other films, which must be refused.
+    """Names near those of the catalog that are other items, which must be refused.
 
     Args:
         items: catalog with `item_id`, `title`, `year`.
-        strangers: movies outside the catalog with `title`, `year`, from :func:`outsiders`.
+        strangers: items outside the catalog with `title`, `year`, from :func:`outsiders`.
         seed: of the letters and words chosen.
 
     Returns:
@@ -145,8 +145,8 @@ def measure(matcher: TitleMatcher, texts: pd.DataFrame) -> pd.DataFrame:
         texts: frame from :func:`usual_names` or :func:`near_names`, or both together.
 
     Returns:
-        Indexed by kind: `n`, and the shares of `right` (matched to the right movie; refused, for a text
-        that names none), `wrong` (matched to a wrong movie) and `refused`.
+        Indexed by kind: `n`, and the shares of `right` (matched to the right item; refused, for a text
+        that names none), `wrong` (matched to a wrong item) and `refused`.
     """
     said = pd.Series([matcher.match(text) for text in texts["text"]], index=texts.index, dtype="Int64")
     frame = pd.DataFrame({"kind": texts["kind"], "refused": said.isna()})
@@ -165,13 +165,13 @@ def precision_recall(usual: pd.DataFrame, near: pd.DataFrame) -> tuple[float, fl
 
     Returns:
         (right matches / all matches made, those of near names included, 1 where none is made; right
-        matches / texts that name a catalog movie).
+        matches / texts that name a catalog item).
 
     Raises:
-        ValueError: when no text names a catalog movie.
+        ValueError: when no text names a catalog item.
     """
     right = (usual["n"] * usual["right"]).sum()
     made = right + sum((table["n"] * table["wrong"]).sum() for table in (usual, near))
     if not usual["n"].sum():
-        raise ValueError("no text names a movie of the catalog: there is nothing to recall")
+        raise ValueError("no text names an item of the catalog: there is nothing to recall")
     return (float(right / made) if made else 1.0), float(right / usual["n"].sum())

@@ -175,5 +175,5 @@ def check_model(model: PreTrainedModel, *, n_tokens: int) -> None:
     if n_tokens > limit:
         raise StudyError(
             f"the longest prompt and the longest title take {n_tokens} tokens, the model reads {limit}:"
-            " show fewer movies (n_recent)"
+            " show fewer items (n_recent)"
         )

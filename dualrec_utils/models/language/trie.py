@@ -1,6 +1,6 @@
 """A trie over the catalog's title lines in a tokenizer's own tokens.
 
-Walking it from the root spells the movies of the catalog and nothing else. A line is what an answer
+Walking it from the root spells the items of the catalog and nothing else. A line is what an answer
 holds after its bullet: " Title (year)" and the line break, without which "Alien" would be the beginning
 of "Aliens".
 """
@@ -94,14 +94,14 @@ def build_trie(lines: Sequence[Sequence[int]], names: Sequence[str]) -> Trie:
             another (its line lacks the terminator).
     """
     if not len(lines):
-        raise StudyError("the catalog holds no movie: a trie needs at least one title")
+        raise StudyError("the catalog holds no item: a trie needs at least one title")
     order = sorted(range(len(lines)), key=lambda title: tuple(lines[title]))
     for one, other in itertools.pairwise(order):
         short, long = list(lines[one]), list(lines[other])
         if long[: len(short)] == short:
             what = "are written alike" if short == long else "begin alike and the first has no end"
             raise StudyError(
-                f"the titles {names[one]!r} and {names[other]!r} {what}: a list of movies cannot tell"
+                f"the titles {names[one]!r} and {names[other]!r} {what}: a list of items cannot tell"
                 " them apart; merge them in the catalog"
             )
     longest = max(map(len, lines))

@@ -1,8 +1,8 @@
 """The network of the paper's Stage 1 (section 4.2.1, Figure 2), in Keras on torch.
 
-Movie id (128 numbers), mean of the title's word embeddings (64) and genres through a dense layer (64)
-make 256 numbers a movie; an LSTM of 256 and one of 128 units read them in order, and a dense layer
-gives one logit a movie, whose softmax is the paper's output.
+Item id (128 numbers), mean of the title's word embeddings (64) and genres through a dense layer (64)
+make 256 numbers an item; an LSTM of 256 and one of 128 units read them in order, and a dense layer
+gives one logit an item, whose softmax is the paper's output.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ LSTM_UNITS = (256, 128)
 
 
 class MovieEncoder(keras.layers.Layer):
-    """Movie rows (batch, time) -> vectors (batch, time, 256): id, mean of title words, genres.
+    """Item rows (batch, time) -> vectors (batch, time, 256): id, mean of title words, genres.
 
-    The table of all movies is made once a call and looked up, so that a movie that stands in a batch a
+    The table of all items is made once a call and looked up, so that an item that stands in a batch a
     hundred times is encoded once.
     """
 
@@ -40,7 +40,7 @@ class MovieEncoder(keras.layers.Layer):
         self.genre_layer.build(self.genres.shape)
 
     def table(self) -> torch.Tensor:
-        """Vectors of padding and all movies, shape (n_items + 1, 256)."""
+        """Vectors of padding and all items, shape (n_items + 1, 256)."""
         device = self.ids.embeddings.value.device
         # Padding tokens have share 0: the mean is over real words only.
         title = (self.words(self.tokens.to(device)) * self.word_share.to(device)).sum(1)
@@ -107,7 +107,7 @@ def build_model(features: ItemFeatures, *, dropout: float) -> keras.Model:
         dropout: share of each LSTM layer's outputs dropped in training (paper: 0.3).
 
     Returns:
-        Rows (batch, time) of movies -> logits (batch, time, n_items) of what comes after each.
+        Rows (batch, time) of items -> logits (batch, time, n_items) of what comes after each.
     """
     rows = keras.Input((None,), dtype="int64", name="movies")
     state = MovieEncoder(features, name="encoder")(rows)
@@ -119,6 +119,6 @@ def build_model(features: ItemFeatures, *, dropout: float) -> keras.Model:
 
 
 def at_last_position(model: keras.Model) -> keras.Model:
-    """The same weights, with a prediction after the last movie only: logits (batch, 1, n_items)."""
+    """The same weights, with a prediction after the last item only: logits (batch, 1, n_items)."""
     state = model.get_layer(f"dropout_{len(LSTM_UNITS)}").output[:, -1:]
     return keras.Model(model.input, model.get_layer("logits")(state), name="lstm_last")

@@ -1,7 +1,7 @@
 """What the LSTM hands on: score matrices, ranked lists, and the hints for training users.
 
-A hint is the LSTM's first movie that is not in the history: of a held-out case, the first of its list. At
-test time the LSTM has not seen the user; for training users, whose last five movies become answers of the
+A hint is the LSTM's first item that is not in the history: of a held-out case, the first of its list. At
+test time the LSTM has not seen the user; for training users, whose last five items become answers of the
 fine-tuned language model, a hint of the same quality needs an LSTM trained without them: hence the folds.
 """
 
@@ -38,7 +38,7 @@ def save_model(model: keras.Model, *, dataset: str) -> Path:
 def hints(
     scores: np.ndarray, histories: list[np.ndarray], catalog: Catalog, *, names: Sequence, seed: int
 ) -> np.ndarray:
-    """The best movie that is not in the history.
+    """The best item that is not in the history.
 
     Args:
         scores: shape (n, n_items), higher is better; not changed.
@@ -53,7 +53,7 @@ def hints(
 
 
 def _unseen(scores: np.ndarray, histories: list[np.ndarray], catalog: Catalog) -> np.ndarray:
-    """The same scores, minus infinity for the movies of each row's history."""
+    """The same scores, minus infinity for the items of each row's history."""
     return np.where(marked(histories, catalog.ids), -np.inf, scores)
 
 
@@ -64,10 +64,10 @@ def hand_on(
 
     Args:
         name: as :func:`models.handoff.scores_path`.
-        max_history: movies read of each history.
+        max_history: items read of each history.
 
     Returns:
-        Log-probabilities of every movie as written: float32, shape (n_cases, n_items).
+        Log-probabilities of every item as written: float32, shape (n_cases, n_items).
     """
     rows = [catalog.rows(history) for history in predictions.load_cases(scope)[HISTORY]]
     label = f"{name} {scope.label}"
@@ -82,7 +82,7 @@ def score_all(
 
     Args:
         scopes: of stage `lstm`.
-        max_history: movies read of each history.
+        max_history: items read of each history.
         seed: that trained the model; a column of the predictions.
 
     Returns:
@@ -124,16 +124,16 @@ def training_hints(
     max_history: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Hints for the training users, given what comes before the second of their last five movies.
+    """Hints for the training users, given what comes before the second of their last five items.
 
     Args:
         model: the main LSTM, trained on all of these users.
         histories: user id -> item ids, oldest first: what is trained on.
         earlier: the same users' histories that a hint is given for, from :func:`core.splits.load_earlier`;
             users that it lacks get none.
-        fit: trains an LSTM anew on histories (rows of movies); the text labels its progress bar.
+        fit: trains an LSTM anew on histories (rows of items); the text labels its progress bar.
         n_folds: models trained; each scores the users it has not seen.
-        max_history: movies read of each history.
+        max_history: items read of each history.
         seed: of the folds and of equal scores.
 
     Returns:
@@ -173,7 +173,7 @@ def best_unseen(
     seed: int,
     label: str = "hints",
 ) -> np.ndarray:
-    """The model's best movie for each user that the user's history does not hold: shape (n_users,)."""
+    """The model's best item for each user that the user's history does not hold: shape (n_users,)."""
     users, items = list(histories), list(histories.values())
     rows = [catalog.rows(history) for history in items]
     scores = training.log_probabilities(model, rows, max_history=max_history, label=label)
@@ -188,7 +188,7 @@ def check_folds_apart(trained_on: list[int], scored: list[int]) -> None:
 
 
 def hint_hits(hint_frame: pd.DataFrame, histories: Mapping[int, np.ndarray]) -> pd.DataFrame:
-    """How often a training user's hint is among their last five movies.
+    """How often a training user's hint is among their last five items.
 
     Args:
         hint_frame: from :func:`training_hints`.
@@ -228,14 +228,14 @@ def next_titles(
     max_history: int,
     k: int,
 ) -> pd.DataFrame:
-    """The k likeliest unseen next movies of some histories, to be read.
+    """The k likeliest unseen next items of some histories, to be read.
 
     Args:
         histories: what to call it -> item ids, oldest first.
-        max_history: movies read of each history.
+        max_history: items read of each history.
 
     Returns:
-        One row a rank, one column a history: `Title (year) · 1.9%`, the probability among all movies.
+        One row a rank, one column a history: `Title (year) · 1.9%`, the probability among all items.
     """
     rows = [catalog.rows(history) for history in histories.values()]
     scores = training.log_probabilities(model, rows, max_history=max_history)

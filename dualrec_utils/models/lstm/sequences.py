@@ -1,7 +1,7 @@
 """Cut histories into the sequences that the LSTM learns from.
 
-Movies are rows of :class:`content.features.ItemFeatures` (from 1; 0 is padding), targets are
-columns of the catalog (from 0). The first movie of a history is nobody's target: nothing precedes it.
+Items are rows of :class:`content.features.ItemFeatures` (from 1; 0 is padding), targets are
+columns of the catalog (from 0). The first item of a history is nobody's target: nothing precedes it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Sequences:
     """Training sequences.
 
     Attributes:
-        rows: shape (n, length), movies, padded at the end.
-        targets: shape (n, length), the movie after each, or :data:`IGNORED`; shape (n, 1) where only
-            the movie after the last one is asked.
+        rows: shape (n, length), items, padded at the end.
+        targets: shape (n, length), the item after each, or :data:`IGNORED`; shape (n, 1) where only
+            the item after the last one is asked.
     """
 
     rows: np.ndarray
@@ -46,7 +46,7 @@ def training_sequences(
     Args:
         training: `every_position` (see :func:`every_position`) or `window`, the paper's
             (see :func:`windows`).
-        chunk_length: targets of a piece. window: movies before a target.
+        chunk_length: targets of a piece. window: items before a target.
 
     Raises:
         StudyError: on another name, or when no history is long enough to give a target.
@@ -58,15 +58,15 @@ def training_sequences(
     else:
         raise StudyError(f"lstm.training is {training!r}; allowed: every_position | window")
     if not len(sequences.rows):
-        raise StudyError(f"no training history has the {needed} movies that one target needs")
+        raise StudyError(f"no training history has the {needed} items that one target needs")
     return sequences
 
 
 def every_position(histories: Iterable[np.ndarray], *, length: int) -> Sequences:
-    """Every movie but a history's first is a target exactly once, in pieces of `length` (1 or more).
+    """Every item but a history's first is a target exactly once, in pieces of `length` (1 or more).
 
     Args:
-        histories: rows of movies, oldest first.
+        histories: rows of items, oldest first.
 
     >>> pieces = every_position([np.array([1, 2, 3, 4])], length=2)
     >>> pieces.rows.tolist(), pieces.targets.tolist()
@@ -86,9 +86,9 @@ def every_position(histories: Iterable[np.ndarray], *, length: int) -> Sequences
 
 
 def windows(histories: Iterable[np.ndarray], *, window: int) -> Sequences:
-    """The paper's sliding window: `window` movies in a row and the next one (section 4.2.1).
+    """The paper's sliding window: `window` items in a row and the next one (section 4.2.1).
 
-    Histories of `window` movies or fewer give none.
+    Histories of `window` items or fewer give none.
 
     >>> cut = windows([np.array([1, 2, 3, 4])], window=2)
     >>> cut.rows.tolist(), cut.targets.tolist()
@@ -107,7 +107,7 @@ def target_counts(parts: Mapping[str, list[np.ndarray]], *, window: int) -> pd.D
 
     Args:
         parts: name -> the histories of its users.
-        window: movies before a target of :func:`windows`.
+        window: items before a target of :func:`windows`.
 
     Returns:
         Frame `part`, `training`, `users` (with at least one target) and `targets`, two rows a part.

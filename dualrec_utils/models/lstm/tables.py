@@ -37,7 +37,7 @@ def beside_the_paper(
         curves: from :func:`models.lstm.training.fit`, with validation users.
         on_windows: from :func:`models.lstm.training.measure`, on windows of validation users.
         paper: metric -> part -> value.
-        window: movies in a window.
+        window: items in a window.
     """
     ours = at_end(curves)
     columns = {
@@ -51,11 +51,11 @@ def beside_the_paper(
 
 
 def hint_table(hits: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """How often a hint is among a user's last five movies: training users, then those held out.
+    """How often a hint is among a user's last five items: training users, then those held out.
 
     Args:
         hits: from :func:`models.lstm.scores.hint_hits`.
-        summary: from :func:`core.evaluation.evaluate_systems`. A held-out user's hint is the first movie
+        summary: from :func:`core.evaluation.evaluate_systems`. A held-out user's hint is the first item
             of the LSTM's list, so its hit rate is HR@1 under `window_of_five`.
 
     Returns:

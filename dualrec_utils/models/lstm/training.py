@@ -120,7 +120,7 @@ def fit(
     """Train a network in place.
 
     Args:
-        model: from :func:`build_model`, or one that predicts a window's next movie only.
+        model: from :func:`build_model`, or one that predicts a window's next item only.
         sequences: what to learn from; each target is met once an epoch.
         epochs: passes over the targets (paper: 10).
         batch_size: rows of `sequences` a step.
@@ -174,10 +174,10 @@ def measure(model: keras.Model, sequences: Sequences) -> dict[str, float]:
 def log_probabilities(
     model: keras.Model, histories: list[np.ndarray], *, max_history: int, label: str = "scoring"
 ) -> np.ndarray:
-    """Log-probability of every movie as the next one.
+    """Log-probability of every item as the next one.
 
     Args:
-        histories: rows of movies, oldest first, each with at least one.
+        histories: rows of items, oldest first, each with at least one.
         max_history: only the last so many are read.
 
     Returns:
@@ -187,7 +187,7 @@ def log_probabilities(
     cut = [np.asarray(history)[-max_history:] for history in histories]
     lengths = np.array([len(history) for history in cut])
     if len(lengths) and lengths.min() == 0:
-        raise StudyError(f"history {int(lengths.argmin())} is empty; the LSTM needs at least one movie")
+        raise StudyError(f"history {int(lengths.argmin())} is empty; the LSTM needs at least one item")
     scores = np.empty((len(cut), model.output_shape[-1]), dtype=np.float32)
     # Histories of one length go together: no padding, whatever else is scored.
     for length in tqdm(np.unique(lengths), desc=label, unit="length"):

@@ -91,7 +91,7 @@ class Documents:
             )
 
     def document(self, history: Sequence[int], *, genres: bool, budget: int) -> tuple[list[int], list[int]]:
-        """One document of the first movies of `history` that fit into `budget` tokens, at least one.
+        """One document of the first items of `history` that fit into `budget` tokens, at least one.
 
         Returns:
             (token ids, number of tokens of each line after the header).

@@ -1,8 +1,8 @@
-"""A small language model trained in the pipeline: Mistral's architecture, random weights, movie lists.
+"""A small language model trained in the pipeline: Mistral's architecture, random weights, item lists.
 
-It reads nothing but training users' histories, written as the prompts write them (header, one movie a
+It reads nothing but training users' histories, written as the prompts write them (header, one item a
 line), and learns titles and what follows what. It sees no instruction and no world knowledge. The last
-five movies of every training user are left out: they become the answers that adapters are taught
+five items of every training user are left out: they become the answers that adapters are taught
 (paper section 4.2.3), and a base model that had read them would make those adapters look worse than
 they are.
 """
@@ -63,12 +63,12 @@ def evaluate(
     batch_size: int,
     pad: int,
 ) -> dict[str, float]:
-    """Loss on the end of each history: as many of the last movies as fit into one document.
+    """Loss on the end of each history: as many of the last items as fit into one document.
 
     Returns:
         `loss_per_token` and `loss_per_title` (nats a line: bullet, title, year, genres if written, line
-        break, so that a uniform guess among 1,000 movies costs ln 1,000 = 6.9), `n_titles`, `n_tokens`.
-        The first movie of a document is not counted: nothing precedes it.
+        break, so that a uniform guess among 1,000 items costs ln 1,000 = 6.9), `n_titles`, `n_tokens`.
+        The first item of a document is not counted: nothing precedes it.
     """
     model.eval()
     sequences = []
@@ -124,7 +124,7 @@ def train(
         max_tokens: longest document, random tokens not counted.
         genre_share: share of documents whose lines carry genres.
         noise_share: share of documents interrupted by random tokens.
-        n_epochs: passes over all movies. batch_size: documents a step.
+        n_epochs: passes over all items. batch_size: documents a step.
         learning_rate: peak, reached after a twentieth of all steps, then a cosine down to a tenth.
         weight_decay: on matrices only. dropout: of attention weights.
 
@@ -195,7 +195,7 @@ def new_model(
 def _optimizer(model: MistralForCausalLM, *, weight_decay: float) -> torch.optim.AdamW:
     """AdamW, which decays matrices only.
 
-    Muon finds the next movie no better (notebook 04), and takes twice as long as all the rest of a step on
+    Muon finds the next item no better (notebook 04), and takes twice as long as all the rest of a step on
     a processor without bfloat16, in which torch computes it.
     """
     matrices = [weight for weight in model.parameters() if weight.ndim == 2]

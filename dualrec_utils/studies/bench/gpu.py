@@ -39,7 +39,7 @@ SHAPES = {
 }
 # Tokens of the study's prompts and answers, roughly.
 PROMPT, ANSWER = 200, 45
-# Movies of a prompt after which the catalog is ranked, movies listed, and the beam that is searched.
+# Items of a prompt after which the catalog is ranked, items listed, and the beam that is searched.
 N_HISTORY, K, WIDTH = 20, 10, 20
 # The paper's adapter and batch (section 4.2.3).
 LORA = {"rank": 8, "alpha": 16, "dropout": 0.1, "seed": 0}
@@ -72,7 +72,7 @@ def bench(
 
     Args:
         settings: on a CPU their caps mean nothing.
-        catalog: movies that are ranked, and whose titles make the tokenizer.
+        catalog: items that are ranked, and whose titles make the tokenizer.
         dtype: of the weights.
         n_steps: LoRA steps measured, after one that is not. n_prompts: prompts answered at once, and as
             many histories after which the catalog is ranked.

@@ -107,7 +107,7 @@ def bench_constrained(
     batch_size: int = 64,
     n_recent: int = 5,
 ) -> dict:
-    """Lists of k catalog movies, seen ones excluded: beam, exact search and every title scored.
+    """Lists of k catalog items, seen ones excluded: beam, exact search and every title scored.
 
     After the paper's prompt, whose lines carry genres, titles are scored with theirs; after the bare
     history alone, as `movielm` was trained on it.
@@ -115,7 +115,7 @@ def bench_constrained(
     Args:
         dataset, model, n_recent: as :func:`bench_generation`.
         n_prompts: prompts of each kind. n_scored: histories after which every title is scored.
-        k: movies wanted. width: of the beam, at least k. batch_size: prompts searched at once.
+        k: items wanted. width: of the beam, at least k. batch_size: prompts searched at once.
 
     Returns:
         `rows`: one dict a way with `prompt`, `way`, `n_prompts`, `users_per_minute` and `overlap` (with
@@ -124,8 +124,8 @@ def bench_constrained(
     catalog = load_catalog(dataset)
     cases = _cases(dataset, n_prompts)
     language_model, tokenizer = loading.load_model(loading.locate(model, dataset=dataset))
-    seen = constrained.seen_movies(cases)
-    unseen = [np.setdiff1d(catalog.ids, movies) for movies in seen]
+    seen = constrained.seen_items(cases)
+    unseen = [np.setdiff1d(catalog.ids, items) for items in seen]
     both, shared = (language_model, tokenizer), {"batch_size": batch_size, "k": k, "width": width}
     asked = prompts.build_prompts(
         cases, catalog, hints=handoff.load_hints(_scope(dataset)), n_recent=n_recent
@@ -144,8 +144,8 @@ def bench_constrained(
     for prompt, texts, genres in (("the paper's", asked, True), ("history only", histories, False)):
         beam, beam_speed = search(texts, "beam", genres=genres)
         exact, exact_speed = search(texts, "exact", genres=genres)
-        shared_movies = constrained.overlap(beam, exact, k=k)
-        rows.append((prompt, "beam", n_prompts, beam_speed, shared_movies))
+        shared_items = constrained.overlap(beam, exact, k=k)
+        rows.append((prompt, "beam", n_prompts, beam_speed, shared_items))
         rows.append((prompt, "exact search", n_prompts, exact_speed, 1.0))
     started = time.perf_counter()
     every = constrained.score_titles(

@@ -201,7 +201,7 @@ def _run_constrained(*, short: bool) -> None:
     found = language.bench_constrained(settings["dataset"], **shape)
     path = files.write_json(found, config.study_dir("bench") / "constrained.json")
     print(language.constrained_table(found).to_string(index=False))
-    print(f"lists of {found['k']} catalog movies, beams of {found['width']}; written to {path}")
+    print(f"lists of {found['k']} catalog items, beams of {found['width']}; written to {path}")
 
 
 SECTIONS: dict[str, Callable[..., None]] = {

@@ -1,7 +1,7 @@
-"""The field's own track: every user's last movie, ranked among all movies, after training on all users.
+"""The field's own track: every user's last item, ranked among all items, after training on all users.
 
 It stands beside the study's protocols for comparison with published figures and with other libraries, and
-is never mixed with them: the users are known, the catalog is every movie with five ratings or more, and
+is never mixed with them: the users are known, the catalog is every item with five ratings or more, and
 duplicate titles are left as the field's files have them. Later ratings of other users are in training.
 """
 
@@ -188,7 +188,7 @@ def split(track: Track, *, n_validation: int, seed: int) -> Split:
 
 
 def evaluate(score: Scorer, cases: Cases, item_ids: np.ndarray) -> pd.DataFrame:
-    """Rank every user's target among all movies of the catalog that he has not rated before.
+    """Rank every user's target among all items of the catalog that he has not rated before.
 
     Args:
         score: handed histories and user ids, some hundred users at a time; never a target.

@@ -1,4 +1,4 @@
-"""Candidate sets of the NIR paper (section 3.1): a few movies a user, from like users or like movies.
+"""Candidate sets of the NIR paper (section 3.1): a few items a user, from like users or like items.
 
 Both filters read histories only. User filtering follows the authors' released script, whose sets it
 reproduces; of item filtering that script leaves the number of neighbours open.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Users asked for movies, as in the authors' released script; the user's own row is the first of them.
+# Users asked for items, as in the authors' released script; the user's own row is the first of them.
 N_USERS = 12
 
 
@@ -27,16 +27,16 @@ def counts(histories: Sequence[np.ndarray], n_items: int) -> np.ndarray:
 def by_users(
     histories: Sequence[np.ndarray], *, n_items: int, n_candidates: int, n_users: int = N_USERS
 ) -> list[list[int]]:
-    """User filtering: movies of the users who share most movies, weighted by how many they share.
+    """User filtering: items of the users who share most items, weighted by how many they share.
 
     Args:
         histories: item ids of every user, oldest first.
-        n_items: number of items. n_candidates: movies a user gets at most.
+        n_items: number of items. n_candidates: items a user gets at most.
         n_users: most alike users asked, the user included, equal ones by lowest row.
 
     Returns:
         Candidates of every user, best first, none of the user's own history among them; equal ones as
-        they are met. A movie that stands in a history twice counts twice.
+        they are met. An item that stands in a history twice counts twice.
     """
     watched = np.minimum(counts(histories, n_items), 1)
     similarity = watched @ watched.T
@@ -57,12 +57,12 @@ def by_users(
 def by_items(
     histories: Sequence[np.ndarray], *, n_items: int, n_candidates: int, n_neighbours: int
 ) -> list[list[int]]:
-    """Item filtering: movies most often watched by the same users as the movies of the history.
+    """Item filtering: items most often watched by the same users as the items of the history.
 
     Args:
         histories: item ids of every user, oldest first.
-        n_items: number of items. n_candidates: movies a user gets at most.
-        n_neighbours: movies most often watched together with a movie, that movie included, equal ones
+        n_items: number of items. n_candidates: items a user gets at most.
+        n_neighbours: items most often watched together with an item, that item included, equal ones
             by lowest id; each adds the number of times to its score.
 
     Returns:

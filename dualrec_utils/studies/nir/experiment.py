@@ -147,7 +147,7 @@ def yardsticks(
 
 
 def whole_catalog(knn: np.ndarray, published: Published) -> Result:
-    """Item-kNN without a candidate set: every movie outside the history is ranked."""
+    """Item-kNN without a candidate set: every item outside the history is ranked."""
     catalog = np.arange(knn.shape[1])
     free = [np.setdiff1d(catalog, history).tolist() for history in published.cases[HISTORY]]
     scored = nir.measure(nir.by_score(free, knn, published.cases[CASE]), published)

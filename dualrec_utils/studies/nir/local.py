@@ -23,7 +23,7 @@ from dualrec_utils.studies.nir import protocol as nir
 from dualrec_utils.studies.nir.protocol import Result
 from dualrec_utils.studies.nir.recordings import DATASET, MOVIELENS, Published
 
-# Complete lines after which an answer stops: preferences, chosen movies, ten movies.
+# Complete lines after which an answer stops: preferences, chosen items, ten items.
 _LINES = (4, 5, nir.LIST_LENGTH)
 
 
@@ -45,12 +45,12 @@ def results(
 
     `<model>_three_steps`: the published prompts, free text, read by the study's own rule.
     `<model>_three_steps_constrained`: the candidates by title score after the third prompt.
-    `<model>_history_constrained`: the same after nothing but the list of the last eight movies.
+    `<model>_history_constrained`: the same after nothing but the list of the last eight items.
 
     Args:
         sets: name of the filter -> candidates of every case (item ids).
         words: from :func:`studies.nir.protocol.wording`.
-        movies: MovieLens' movies with `item_id`, `title`, `year`, `genres`: titles are scored as they
+        items: MovieLens' items with `item_id`, `title`, `year`, `genres`: titles are scored as they
             are written there, "Title (year)".
         seed: of the candidates' order in the prompts.
         model, revision, dtype: see :func:`models.language.loading.load_model`; `movielm` is our own.
@@ -131,7 +131,7 @@ def results(
 
 
 def _histories(published: Published, catalog: Catalog) -> list[str]:
-    """The last eight movies as `movielm`'s documents have them: header, then one line a movie."""
+    """The last eight items as `movielm`'s documents have them: header, then one line an item."""
     names = published.items[MOVIELENS].map(catalog.names).to_numpy()
     return [
         prompts.header(catalog.domain)

@@ -1,6 +1,6 @@
 """NIR, the three-step zero-shot prompting of Wang and Lim (2023), arXiv 2304.03153, as published and here.
 
-A model is asked for the user's preferences (1), for watched movies that show them (2) and for ten of 19
+A model is asked for the user's preferences (1), for watched items that show them (2) and for ten of 19
 candidates (3). The users, histories and candidates are the authors' own, so the table stands apart from
 the study's other results. What GPT-3 answered is recorded; a local model gets the same questions.
 """
@@ -22,7 +22,7 @@ from dualrec_utils.models.baselines.random_order import expected_hit_rate
 from dualrec_utils.models.language.matching import TitleMatcher
 from dualrec_utils.studies.nir.recordings import Published
 
-# Published protocol: ten movies of 19 candidates, after the last eight watched.
+# Published protocol: ten items of 19 candidates, after the last eight watched.
 LIST_LENGTH, N_CANDIDATES, N_WATCHED = 10, 19, 8
 MEASURES = (f"hit_rate@{LIST_LENGTH}", f"ndcg@{LIST_LENGTH}")
 
@@ -86,7 +86,7 @@ def listed_candidates(prompt: str) -> str:
 
 
 def watched_titles(published: Published) -> list[list[str]]:
-    """Titles of the last eight movies of every case, oldest first."""
+    """Titles of the last eight items of every case, oldest first."""
     titles = published.items[TITLE].to_numpy()
     return [titles[history[-N_WATCHED:]].tolist() for history in published.cases[HISTORY]]
 
@@ -138,9 +138,9 @@ def _filled(text: str, marks: dict[str, str]) -> str:
 
 
 def entries(answer: str) -> list[str]:
-    """The movies an answer recommends, as written: of "1. watched - candidate" the candidate.
+    """The items an answer recommends, as written: of "1. watched - candidate" the candidate.
 
-    Lines without a dash name a movie alone. Some recorded answers put every entry in square brackets, all
+    Lines without a dash name an item alone. Some recorded answers put every entry in square brackets, all
     in one line.
 
     >>> entries("1. Heat - Fargo\\n2. Speed")
@@ -160,7 +160,7 @@ def read_answer(answer: str, candidates: pd.DataFrame) -> list[int | None]:
         candidates: this user's, with `item_id`, `title`, `year`.
 
     Returns:
-        At most ten, each once: an entry that repeats a movie is None, and keeps its place.
+        At most ten, each once: an entry that repeats an item is None, and keeps its place.
     """
     matcher = TitleMatcher(candidates)
     found: list[int | None] = []

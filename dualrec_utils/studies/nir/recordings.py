@@ -43,11 +43,11 @@ class Published:
 
     Attributes:
         items: `item_id` (0, 1, ... in order of first appearance), `title` as the authors write it, and
-            of the MovieLens movie it names `movielens_id`, `year`, `genres`. Their titles carry no
-            year, so movies of one title are one item.
+            of the MovieLens item it names `movielens_id`, `year`, `genres`. Their titles carry no
+            year, so items of one title are one item.
         cases: `case_id` (`row0000`, their row), `history` (item ids, oldest first, at most the last
             50), `user_id` (the MovieLens user whose ratings these are).
-        targets: `case_id` -> list of one item id, the movie rated after the history.
+        targets: `case_id` -> list of one item id, the item rated after the history.
     """
 
     items: pd.DataFrame
@@ -96,18 +96,18 @@ def _is_right(path: Path) -> bool:
 
 
 def load(folder: Path, items: pd.DataFrame, ratings: pd.DataFrame) -> Published:
-    """Read the histories and say which movies and users of MovieLens they are.
+    """Read the histories and say which items and users of MovieLens they are.
 
     The rows are MovieLens' users in another order and without their numbers. Each row is given the
-    user who rated most of its movies, every user once (an assignment of greatest total overlap).
+    user who rated most of its items, every user once (an assignment of greatest total overlap).
 
     Args:
         folder: from :func:`fetch`.
-        items: all movies of MovieLens 100K, with `item_id`, `title`, `year`, `genres`.
+        items: all items of MovieLens 100K, with `item_id`, `title`, `year`, `genres`.
         ratings: all its ratings, with `user_id`, `item_id`.
 
     Raises:
-        StudyError: when a title names no movie.
+        StudyError: when a title names no item.
     """
     rows = files.read_json(folder / HISTORIES, list)
     histories = [line.split(_SEPARATOR) for line, _ in rows]

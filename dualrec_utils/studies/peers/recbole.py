@@ -62,9 +62,7 @@ def from_recbole(folder: Path, model: str, seed: int, cases: Cases, item_ids: np
     with np.load(folder / f"{seed}.npz") as stored:
         users, items, scores = stored["users"], stored["items"], stored["scores"]
     if not np.array_equal(users, cases.user_ids) or not np.array_equal(items, item_ids):
-        raise StudyError(
-            f"{folder}: scores of {model} are of other users or movies; run `make peers` again"
-        )
+        raise StudyError(f"{folder}: scores of {model} are of other users or items; run `make peers` again")
     row_of = {int(user): place for place, user in enumerate(users)}
 
     def stored_scores(histories, *, user_ids):

@@ -49,7 +49,7 @@ class OutOfTime(Exception):
 class TimedTrainer(Trainer):
     """RecBole's trainer, with epochs timed, this study's validation, and the best epoch kept in memory.
 
-    RecBole ranks movies already seen for its sequential models, and cannot load its own checkpoints with
+    RecBole ranks items already seen for its sequential models, and cannot load its own checkpoints with
     torch 2.6 and later; the loop, the loss and early stopping are its own.
     """
 
@@ -118,7 +118,7 @@ def scores_of(model, loader, shape: tuple[int, int]) -> np.ndarray:
 
 
 def ndcg(scores: np.ndarray, seen: list[np.ndarray], targets: np.ndarray) -> float:
-    """Mean of 1 / log2(rank + 1) in the best ten, movies already seen and padding left out."""
+    """Mean of 1 / log2(rank + 1) in the best ten, items already seen and padding left out."""
     working = scores.copy()
     working[:, 0] = -np.inf
     for row, items in enumerate(seen):

@@ -68,17 +68,17 @@ def judged(
         asked: `case_id`, `kind`, `item_id`, `text`, `answer`; each kind for every row of `cases`, one of
             them :data:`NONE`.
         cases, targets, catalog: as :func:`core.evaluation.score_lists`.
-        hints: `case_id` -> the LSTM's movie.
-        matcher: text to movie. seed: written into the lists. n_titles: titles asked for.
+        hints: `case_id` -> the LSTM's item.
+        matcher: text to item. seed: written into the lists. n_titles: titles asked for.
 
     Returns:
         `kind`, `case_id`, `user_id` and values in [0, 1]: `hit_rate@1`, `hit_rate@5` (of a list of three,
-        movies of the history left out), `valid` (share of the titles asked for that are movies of the
+        items of the history left out), `valid` (share of the titles asked for that are items of the
         catalog); `copied_first` and `copied` (the first title, any title is the suggestion's text),
-        `corrected` (a title is the LSTM's movie, rightly spelt), `near` (mean genre Jaccard of the titles'
-        movies with the suggested one; for a text that is no movie, with the LSTM's), and the same four of
+        `corrected` (a title is the LSTM's item, rightly spelt), `near` (mean genre Jaccard of the titles'
+        items with the suggested one; for a text that is no item, with the LSTM's), and the same four of
         the same model's answer to the prompt without a suggestion, ending in `_anyway`: what it names
-        whatever is suggested. For :data:`NONE` the LSTM's movie stands in as the suggestion.
+        whatever is suggested. For :data:`NONE` the LSTM's item stands in as the suggestion.
     """
     hinted = pd.Series({case: hints[case] for case in cases[CASE]})
     reading = {"seed": seed, "limit": n_titles}
@@ -105,7 +105,7 @@ def _followed(lists: pd.DataFrame, said: pd.DataFrame, catalog: Catalog) -> pd.D
     """The columns of :data:`FOLLOWED` of every case, by `case_id`.
 
     Args:
-        said: by `case_id`, `text` and `item` of the suggestion, and `hint`, the LSTM's movie.
+        said: by `case_id`, `text` and `item` of the suggestion, and `hint`, the LSTM's item.
     """
     names, genres, rows = catalog.names, catalog.categories, {}
     by_case = dict(tuple(lists.sort_values([CASE, RANK]).groupby(CASE)))

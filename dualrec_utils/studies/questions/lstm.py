@@ -82,7 +82,7 @@ def fit(model: keras.Model, sequences: Sequences, *, validation: Sequences, sett
 
 
 def validation_cases(model: keras.Model, catalog: Catalog, *, dataset: str, settings: Mapping):
-    """Per-case values under `next_item` on validation users, seen movies left out, as in notebook 02."""
+    """Per-case values under `next_item` on validation users, seen items left out, as in notebook 02."""
     scope = Scope(dataset, STAGE, "next_item", "validation")
     cases = predictions.load_cases(scope)
     rows = [catalog.rows(history) for history in cases[HISTORY]]

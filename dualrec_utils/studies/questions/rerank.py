@@ -39,9 +39,9 @@ def suggestion_groups(
 
     Args:
         cases: `case_id`.
-        hints: `case_id` -> the LSTM's movie.
+        hints: `case_id` -> the LSTM's item.
         targets: `case_id` -> item ids; the first counts.
-        catalog: the movies.
+        catalog: the items.
     """
     genres = catalog.categories
     groups = []
@@ -65,7 +65,7 @@ def in_orders(
     """Per-case values of the same lists in each order.
 
     Args:
-        lists: predictions, movies of the history left out.
+        lists: predictions, items of the history left out.
         cases, targets, catalog: as :func:`core.evaluation.score_lists`.
         similarity: of every entry to its case's suggestion, :func:`models.hybrids.rerank.similarities`.
         seed: of the random orders.

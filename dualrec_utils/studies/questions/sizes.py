@@ -2,7 +2,7 @@
 
 `dualrec study questions sizes <size>` trains `movielm` with another width and depth on the same
 documents for as many passes, and measures it as notebook 04 does: loss on validation users, lists of real
-movies after a bare history, and free answers to the paper's prompt. The size of the default run is not
+items after a bare history, and free answers to the paper's prompt. The size of the default run is not
 trained again: its weights are those of stage `movielm`.
 """
 
@@ -69,9 +69,9 @@ def measure(model_folder: Path, *, n_cases: int) -> tuple[dict[str, float], dict
 
     Returns:
         (numbers, frames): `n_parameters`, `train_loss_per_token`, `loss_per_token` and `loss_per_title` on
-        validation users; per-case values of `history` (ten real movies after the history alone) and
+        validation users; per-case values of `history` (ten real items after the history alone) and
         `zero_shot` (the paper's prompt, free text), the latter with `valid`, the share of the titles asked
-        for that are movies of the catalog.
+        for that are items of the catalog.
     """
     asked = params.section("zero_shot_llm")
     dataset, seed = asked["dataset"], asked["seed"]
@@ -101,7 +101,7 @@ def _history_lists(model, tokenizer, cases: pd.DataFrame, catalog: Catalog, *, a
         tokenizer,
         texts,
         catalog,
-        excluded=constrained.seen_movies(cases),
+        excluded=constrained.seen_items(cases),
         k=asked["n_ranked"],
         label="history",
     )

@@ -1,7 +1,7 @@
 """Does the language model correct a wrong suggestion in its prompt, or follow it?
 
 `dualrec study questions suggestions <system>` asks a language model of notebooks 04 and 05 anew,
-with the paper's prompt (section 4.2.2) and another movie, or none, in the line of the LSTM's suggestion. No
+with the paper's prompt (section 4.2.2) and another item, or none, in the line of the LSTM's suggestion. No
 target is read here: a suggestion that happens to be right is one by chance.
 """
 
@@ -49,21 +49,21 @@ def suggestions(
 
     Args:
         kind: a key of :data:`studies.questions.answers.KINDS`. `unpopular`: drawn from the least
-            popular quarter of the catalog; `other_genres`: drawn from the movies with fewest genres in
-            common with the recent movies and the LSTM's; both not rated before. `watched`: drawn from the
-            rated movies that the prompt does not show (from all where it shows all). `typos`: two letters
+            popular quarter of the catalog; `other_genres`: drawn from the items with fewest genres in
+            common with the recent items and the LSTM's; both not rated before. `watched`: drawn from the
+            rated items that the prompt does not show (from all where it shows all). `typos`: two letters
             dropped, doubled or swapped; `corrupted`: every letter replaced, spaces and year kept;
-            `invented`: the beginning of one title and the end of another, that no movie of the catalog
+            `invented`: the beginning of one title and the end of another, that no item of the catalog
             matches.
         cases: `case_id`, `history`.
-        catalog: the movies.
-        hints: `case_id` -> the LSTM's movie.
+        catalog: the items.
+        hints: `case_id` -> the LSTM's item.
         counts: from :func:`analysis.breakdowns.training_counts`.
-        n_recent: movies of the history in the prompt.
+        n_recent: items of the history in the prompt.
         seed: a draw depends on it, the kind and the case alone.
 
     Returns:
-        `case_id`, `kind`, `item_id` (the movie suggested; null where the text is none) and `text`, the
+        `case_id`, `kind`, `item_id` (the item suggested; null where the text is none) and `text`, the
         title as it stands in the prompt (null for `none`).
 
     Raises:
@@ -78,13 +78,13 @@ def suggestions(
         # Of the case's name, so that a case's draw does not depend on which cases are asked.
         rng = np.random.default_rng([seed, list(KINDS).index(kind), *case.encode()])
         found = None if kind == NONE else chosen(np.asarray(history), int(hints[case]), rng)
-        is_movie = isinstance(found, int)
-        rows.append((case, kind, found if is_movie else None, names[found] if is_movie else found))
+        is_item = isinstance(found, int)
+        rows.append((case, kind, found if is_item else None, names[found] if is_item else found))
     return pd.DataFrame(rows, columns=[CASE, KIND, ITEM, TEXT]).astype({ITEM: "Int64", TEXT: object})
 
 
 def _chooser(kind: str, catalog: Catalog, *, counts: pd.Series, n_recent: int, seed: int) -> Callable:
-    """(history, the LSTM's movie, generator) -> a movie's id, or a text."""
+    """(history, the LSTM's item, generator) -> an item's id, or a text."""
     ids, written = catalog.ids, catalog.items.set_index(ITEM)[[TITLE, YEAR]]
     if kind == "unpopular":
         known = counts.loc[ids].to_numpy()
@@ -130,10 +130,10 @@ def corrupted(title: str, year: int | None, rng: np.random.Generator) -> str:
 
 
 def invented(items: pd.DataFrame, matcher: matching.TitleMatcher, rng: np.random.Generator) -> str:
-    """A title that no movie of the catalog matches: the first words of one, the last of another.
+    """A title that no item of the catalog matches: the first words of one, the last of another.
 
     Args:
-        rng: draws the two movies; the year is the second one's.
+        rng: draws the two items; the year is the second one's.
     """
     split = [title.split() for title in items[TITLE]]
     while True:

@@ -14,8 +14,8 @@ from dualrec_utils.studies.questions.settings import STAGE
 Flat = Mapping[str, float]
 
 
-# The kinds of suggestion that are movies of the catalog, and wrong on purpose.
-_WRONG_MOVIES = ("unpopular", "other_genres", "watched")
+# The kinds of suggestion that are items of the catalog, and wrong on purpose.
+_WRONG_ITEMS = ("unpopular", "other_genres", "watched")
 # What the difference in rightly spelt titles says, after two typos against no line at all.
 _CORRECTION = {
     "higher": "corrects typos",
@@ -148,7 +148,7 @@ def suggestions(flat: Flat, names: Sequence[str], kinds: Mapping[str, str]) -> s
         corrects = verdict.reading(flat, f"{about}/typos/difference/corrected")
         drawn = [
             kind
-            for kind in _WRONG_MOVIES
+            for kind in _WRONG_ITEMS
             if verdict.reading(flat, f"{about}/{kind}/difference/near") == "higher"
         ]
         sentences += [
@@ -159,7 +159,7 @@ def suggestions(flat: Flat, names: Sequence[str], kinds: Mapping[str, str]) -> s
             f" ({kinds[most]}), and the right title after two typos in"
             f" {verdict.percent(flat, f'{about}/typos/corrected')}.",
         ]
-        keys = {kinds[kind]: f"{about}/{kind}/difference/near" for kind in (usual, *_WRONG_MOVIES)}
+        keys = {kinds[kind]: f"{about}/{kind}/difference/near" for kind in (usual, *_WRONG_ITEMS)}
         sentences.append(
             f"Genre Jaccard with the suggestion, against the answer without one: {in_words(keys, flat)}."
         )
@@ -171,10 +171,10 @@ def suggestions(flat: Flat, names: Sequence[str], kinds: Mapping[str, str]) -> s
 
 
 def _towards(drawn: Sequence[str]) -> str:
-    """Of how many kinds of wrong movie the genres draw an answer's titles, and of which."""
+    """Of how many kinds of wrong item the genres draw an answer's titles, and of which."""
     if not drawn:
         return "are not shown to move towards the genres of a wrong movie"
-    among = f"{len(drawn)} of {len(_WRONG_MOVIES)} kinds of wrong movie"
+    among = f"{len(drawn)} of {len(_WRONG_ITEMS)} kinds of wrong movie"
     return f"move towards the genres of {among} ({', '.join(drawn)})"
 
 

@@ -118,7 +118,7 @@ def _lstm(settings: dict, *, seed: int) -> dict[str, float]:
 
 
 def _movielm(*, seed: int, n_history: int, last_cases: int, **section) -> dict[str, float]:
-    """Stage `movielm`, then the bare history with lists of real movies only, as in notebook 04."""
+    """Stage `movielm`, then the bare history with lists of real items only, as in notebook 04."""
     known, others = splits.load_earlier(DATASET, "train"), splits.load_histories(DATASET, "validation")
     catalog = load_catalog(DATASET)
     rank = fits.movielm_ranker(known, others, catalog, section, n_history=n_history, seed=seed)
@@ -156,7 +156,7 @@ def run(
 
     Returns:
         One row a setting: hyperparameters, `hit_rate@5` and `ndcg@5` (means over validation users,
-        `next_item`, movies already seen left out; NaN where the loss diverged), `n_cases`, `n_epochs`
+        `next_item`, items already seen left out; NaN where the loss diverged), `n_cases`, `n_epochs`
         trained, `best_epoch`, `seconds`, and `made_from`: rows of other settings, data, seeds or code are
         dropped. Best `ndcg@5` first, ties as drawn.
 
