@@ -167,7 +167,7 @@ def read_ladder(folder: Path, *, name: str = "ladder", metric: str = "hit_rate@1
 
 
 def read_study(name: str) -> dict[str, Any]:
-    """What a study of :data:`STUDIES` left: `answers` (question, answer), `figures`, `tables`; may be empty.
+    """What a study of :data:`STUDIES` left: `answers` (question, answer), `figures`, `tables`.
 
     Also `notebook`, its links.
     """
