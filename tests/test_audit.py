@@ -135,6 +135,8 @@ def test_share_first_by_hand():
     gain = steps.share_first(all_first, frame, **STATS)
     assert gain["value"] == pytest.approx(1 / 3) and gain["high"] <= 1
     assert np.isnan(steps.share_first(frame_of({1: [np.inf]}), **STATS)["value"])
+    nobody = steps.share_first(frame.iloc[:0], **STATS)
+    assert np.isnan(nobody["value"]) and nobody["n_users"] == 0
 
 
 def test_the_papers_claims_carry_this_studys_answers():

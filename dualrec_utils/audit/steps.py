@@ -152,11 +152,13 @@ def share_first(
         other: another one; then the share of `frame` minus that of `other`, users paired.
 
     Returns:
-        `value`, `low`, `high`, `n_users`; NaN where nothing hits. Draws without a hit are left out of the
-        interval.
+        `value`, `low`, `high`, `n_users`; NaN where nothing hits, or there is nobody. Draws without a hit
+        are left out of the interval.
     """
     users = _user_means(frame)
     everyone = users.index if other is None else users.index.union(_user_means(other).index)
+    if everyone.empty:
+        return {"value": np.nan, "low": np.nan, "high": np.nan, "n_users": 0}
     draws = evaluation.user_draws(len(everyone), n_bootstrap=n_bootstrap, seed=seed)
     value, drawn = _shares_first(users.reindex(everyone), draws)
     if other is not None:
