@@ -114,6 +114,13 @@ def test_a_missing_key_is_a_note_that_names_the_models():
     assert "deepseek_v3, ministral_8b" in check["OPENROUTER_API_KEY"].text
 
 
+def test_the_studys_own_copy_needs_a_gpu_and_no_hub():
+    path, model = config.PROFILES / "colab-small/params.yaml", {"qwen_0_5b": {"model": "qwen"}}
+    values = params.load(path, section="lora_finetuning", overrides={"models": model})
+    found = states(values, changed(gpu="", gpu_bytes=0), hub=None)
+    assert {name for name, check in found.items() if check.state == colab.STOP} == {"GPU"}
+
+
 def test_small_means_the_same_as_where_models_are_loaded():
     assert colab.SMALL_GPU == loading._SMALL_GPU
 

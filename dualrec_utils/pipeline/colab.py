@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from dualrec_utils.core import config
@@ -153,10 +154,14 @@ def ask_hub(model: str, revision: str | None) -> OnHub:
 
 
 def local_models(values: Any) -> dict[str, Any]:
-    """Models of the Hub that a run loads: name -> its entry in `params.yaml`."""
+    """Models that a run loads and did not train itself: name -> its entry in `params.yaml`."""
     both = values.zero_shot_llm.models | values.lora_finetuning.models
-    # A model that the pipeline trains, one of the study's own weights, a folder: none of the Hub's.
-    return {name: m for name, m in both.items() if m.backend == "local" and m.model.count("/") == 1}
+    return {name: m for name, m in both.items() if m.backend == "local" and m.model != "movielm"}
+
+
+def _of_the_hub(model: str) -> bool:
+    """Whether that is a Hub id, and no folder, file or name of the study's own weights."""
+    return model.count("/") == 1 and not Path(model).expanduser().exists()
 
 
 def checks(values: Any, machine: Machine, hub: Callable[[str, str | None], OnHub]) -> Iterator[Check]:
@@ -170,7 +175,9 @@ def checks(values: Any, machine: Machine, hub: Callable[[str, str | None], OnHub
     models = local_models(values)
     yield _gpu(machine, models)
     yield _room("memory", machine.memory_bytes, _LEAST_MEMORY, "choose a runtime with more memory")
-    answers = {name: hub(m.model, m.revision) for name, m in models.items()}
+    answers = {
+        name: hub(m.model, m.revision) if _of_the_hub(m.model) else OnHub() for name, m in models.items()
+    }
     bits = {name: m for name, m in models.items() if _in_4_bits(m, machine)}
     if bits:
         yield (
@@ -254,8 +261,9 @@ def run_checks() -> int:
     for check in checks(values, look(values.zero_shot_llm.hosted.key_variable), hub):
         print(check, flush=True)
         stops += check.state == STOP
-    sizes = {name: hub(m.model, m.revision).n_weights for name, m in local_models(values).items()}
-    for line in gpu_time.estimate(values, {name: n for name, n in sizes.items() if n}):
+    ids = {n: (m.model, m.revision) for n, m in local_models(values).items() if _of_the_hub(m.model)}
+    sizes = {name: n for name, id_ in ids.items() if (n := hub(*id_).n_weights)}
+    for line in gpu_time.estimate(values, sizes):
         print(f"{'time':<5}{line}", flush=True)
     if stops:
         raise StudyError(f"{stops} of the lines above say STOP: do what they say, then run this again")

@@ -71,8 +71,9 @@ def minutes(
 ) -> float:
     """How long work takes at the speeds of a row of `reports/studies/bench/gpu_*.json`, on that card.
 
-    With larger batches than were measured there are fewer steps, each as long as before: on that card a
-    model fourteen times as large took as long for a step, so steps wait for the computer, not the card.
+    With larger batches than were measured there are fewer steps, taken to be as long as before: on that
+    card a model fourteen times as large answers as fast, is trained nearly as fast and ranks half as fast,
+    so most steps wait for the computer, not for the card.
 
     Args:
         measured: the row.
