@@ -258,7 +258,9 @@ def rating_claims(dataset: str) -> list[dict[str, str]]:
         return []
     rows = []
     for row in table.to_dict("records"):
-        names = " minus ".join(str(row[side]).replace("_", " ") for side in ("other", "system"))
+        names = " minus ".join(
+            page_words.RATING_SYSTEMS.get(row[side], row[side]) for side in ("other", "system")
+        )
         seeds = "one seed" if row["n_seeds"] == 1 else f"{row['n_seeds']} seeds"
         rows.append(
             {
