@@ -268,7 +268,9 @@ def rating_claims(dataset: str) -> list[dict[str, str]]:
     """:func:`rating_claims_table` for readers: rows as those of :func:`analysis.verdict.claim_rows`."""
     rows = []
     for row in rating_claims_table(dataset).to_dict("records"):
-        names = " minus ".join(str(row[side]).replace("_", " ") for side in ("other", "system"))
+        names = " minus ".join(
+            page_words.RATING_SYSTEMS.get(row[side], row[side]) for side in ("other", "system")
+        )
         seeds = "one seed" if row["n_seeds"] == 1 else f"{row['n_seeds']} seeds"
         rows.append(
             {

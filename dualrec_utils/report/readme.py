@@ -25,10 +25,10 @@ FIGURE = "reports/figures/report/first.png"
 # Columns of the README's table.
 _SHORT = ("system", "next_item HR@1", "next_item HR@5", "next_item NDCG@5", "seeds")
 _NOTE = (
-    "Values are `value [low, high]`. `next_item`: the one next movie; `window_of_five`: any of the last"
-    " five. A language model answers with three titles, so its HR@5 is HR@3; `catalog only` lists have ten."
-    " `seeds`: how many the values under `next_item` are means over; with 1 the interval covers users"
-    " alone, and nothing is claimed."
+    "Values are `value [low, high]`. `next_item`: the next movie; `window_of_five`: any of the last five."
+    " A language model answers with three titles, so its HR@5 is HR@3; `catalog only` lists have ten."
+    " `seeds`: the `next_item` values are means over so many; with 1 the interval covers only users, and"
+    " nothing is claimed."
 )
 
 

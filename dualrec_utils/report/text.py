@@ -84,8 +84,8 @@ def basis(flat: Mapping[str, Any]) -> str:
         return "The results are not there yet: run `make repro`."
     return (
         f"{flat['dataset']}, {users} test users, {cases:,} cases (next_item) and {windows}"
-        f" (window_of_five), seen movies excluded, {flat['confidence']:.0%} intervals over users, and over"
-        " seeds where there are several."
+        f" (window_of_five), without seen movies, {flat['confidence']:.0%} intervals over users and, where"
+        " several were run, over seeds."
     )
 
 
