@@ -239,8 +239,9 @@ def order_worth(flat: Mapping[str, Any]) -> str:
         ]
         name, draws = systems.label(leads["model"].iloc[0]), leads["n_seeds"].max()
         parts.append(
-            f"Many ratings share their second with the one before, and the lead of {name} over EASE-R"
-            f" depends on how such ties are ordered: {', '.join(worth)} (mean of {draws} draws)."
+            "Many ratings share their second with the one before. The lead of"
+            f" {name} over EASE-R depends on how such ties are ordered: {', '.join(worth)} (mean of"
+            f" {draws} draws)."
         )
     return f"Order: {' '.join(parts)}" if parts else "What order is worth was not measured."
 
