@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 import tomllib
@@ -272,6 +273,44 @@ def test_another_machine_goes_on_from_the_shelf(places):
     there = sorted(str(path.relative_to(two)) for path in two.rglob("*") if path.is_file())
     assert there == sorted(lasting)
     assert all((two / name).read_text() == name for name in lasting)
+
+
+PIPELINE = """\
+stages:
+  first:
+    cmd: mkdir -p data/set/first reports/tables && echo 1 > data/set/first/x && echo 2 > reports/tables/x
+    params: [a]
+    outs: [data/set/first, reports/tables: {cache: false}]
+  second:
+    cmd: test -f go
+    deps: [data/set/first]
+"""
+
+
+def machine(folder):
+    """A fresh copy of a small study; returns a function that runs dvc in it."""
+    write(folder / "dvc.yaml", PIPELINE)
+    write(folder / "params.yaml", "a: 1\n")
+    for place in (".dvc/config", ".dvc/.gitignore"):
+        write(folder / place, (config.PACKAGE_ROOT / place).read_text())
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    command = [sys.executable, "-m", "dvc"]
+    return lambda *words: subprocess.run([*command, *words], cwd=folder, capture_output=True, text=True)
+
+
+def test_dvc_goes_on_from_the_shelf_after_the_stage_that_was_lost(places):
+    one, shelf, two = places
+    failed = machine(one)("repro")
+    assert failed.returncode != 0 and "Running stage 'first'" in failed.stdout
+    keeping.Keeper(one, shelf, profile="").save()
+    dvc = machine(two)
+    keeping.Keeper(two, shelf, profile="").restore()
+    assert dvc("checkout", "--quiet", "--allow-missing").returncode == 0
+    assert (two / "data/set/first/x").read_text() == "1\n"
+    write(two / "go", "")
+    done = dvc("repro")
+    assert done.returncode == 0 and "'first' didn't change" in done.stdout
+    assert "Running stage 'second'" in done.stdout
 
 
 def test_what_changes_is_copied_again_and_what_is_gone_goes(places):
