@@ -44,7 +44,7 @@ class Keeper:
         home = f"profiles/{profile}/" if profile else ""
         self._patterns = [_FETCHED, *(f"{home}{place}" for place in _OF_A_PROFILE)]
         # What the shelf has: path -> size and time of the file here when it was copied.
-        self._kept: dict[Path, tuple[int, ...]] = {}
+        self._kept: dict[Path, tuple[int, ...] | None] = {}
         try:
             files.write_text(
                 "What `make repro` keeps here, a run on another machine goes on from.\n",

@@ -154,8 +154,8 @@ def render(context: Mapping[str, Any], domain: Domain = MOVIES) -> str:
     )
     script = environment.get_template("page.js.j2").render()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    template, _, _ = environment.loader.get_source(environment, "report.html.j2")
-    page = environment.from_string(domain.spoken(template))
+    template = Path(__file__).with_name("templates") / "report.html.j2"
+    page = environment.from_string(domain.spoken(template.read_text(encoding="utf-8")))
     return page.render(in_words(context, domain), script=script, script_digest=digest)
 
 

@@ -195,7 +195,8 @@ def _movielm(histories, catalog, whole: dict) -> dict[str, float]:
     return _timed(
         lambda: trained.extend(movielm.train(shown, few, catalog, seed=0, **section)[:2]),
         lambda: constrained.rank_titles(
-            *trained,
+            trained[0],
+            trained[1],
             texts,
             catalog,
             excluded=before,

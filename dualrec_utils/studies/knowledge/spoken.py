@@ -27,7 +27,6 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.datasets import known, sources, weights
 from dualrec_utils.models import handoff
-from dualrec_utils.models.backends.choose import open_backend
 from dualrec_utils.models.language import answers, contamination, generation, prompts
 from dualrec_utils.models.language.matching import TitleMatcher, split_year
 from dualrec_utils.pipeline.schemas import Params
@@ -243,18 +242,20 @@ def measure(
         (answers, `records` table, answers about years); tables of :mod:`models.language.contamination`.
 
     Raises:
-        StudyError: as :func:`models.backends.choose.open_backend`.
+        StudyError: as :class:`models.backends.local.LocalBackend`.
     """
     section = whole.zero_shot_llm
     limits = {"batch_size": min(section.batch_size, 32), "max_thinking_tokens": 0}
     decoding = {"max_new_tokens": section.max_new_tokens, "n_lines": section.n_titles, **limits}
     records, years = folder / "records.parquet", folder / "years.parquet"
-    if spec["model"] in weights.MODELS:
-        # Brings torch.
-        from dualrec_utils.models.language import pretrained
+    # Both bring torch.
+    from dualrec_utils.models.backends.local import LocalBackend
+    from dualrec_utils.models.language import pretrained
 
+    if spec["model"] in weights.MODELS:
         pretrained.written_out(spec["model"])
-    speaker = open_backend(spec, dataset=dataset, seed=seed, decoding=decoding, hosted={})
+    loaded = {key: spec[key] for key in ("model", "revision", "dtype", "quantization")}
+    speaker = LocalBackend(**loaded, dataset=dataset, **decoding)
     try:
         written = answered(speaker, texts, label=f"{name} answers", folder=folder)
         short = {"max_new_tokens": 40, "batch_size": limits["batch_size"], "n_lines": 1}
@@ -282,5 +283,6 @@ def measure(
 
 
 def last_year(dataset: str) -> int:
-    """The year of the last rating of a data set; no film of it is younger."""
-    return known.find(dataset).years[1]
+    """The year of the last rating of a data set, or one to come where it has no times."""
+    years = known.find(dataset).years
+    return years[1] if years else 9_999
