@@ -24,12 +24,14 @@ _DEFAULT_RUN = "of the default run, or of the profile in whose folder the comman
 def run(stage: str) -> int:
     """Run one stage as DVC does: alone, watched, timed."""
     from dualrec_utils.core import config
+    from dualrec_utils.core.domain import Domain
     from dualrec_utils.models.language import pretrained
     from dualrec_utils.pipeline import params, running, stages
 
     notebook = stages.find(stage).notebook
     whole = params.load()
     settings = params.settings(whole, stage)
+    domain = Domain(**whole.domain.model_dump())
     with running.supervised(stage):
         for name in pretrained.named(settings):
             pretrained.written_out(name)
@@ -49,10 +51,9 @@ def run(stage: str) -> int:
                 print(f"dualrec: {stage}: {error}", file=sys.stderr, flush=True)
                 return 1
         elif stage == "data":
-            from dualrec_utils.core.domain import Domain
             from dualrec_utils.datasets import prepare
 
-            summary = prepare.prepare(**settings, domain=Domain(**whole.domain.model_dump()))
+            summary = prepare.prepare(**settings, domain=domain)
             print(prepare.describe(settings["dataset"], summary), flush=True)
         elif stage == "movielm":
             from dualrec_utils.models.movielm import model
@@ -61,7 +62,7 @@ def run(stage: str) -> int:
         else:
             from dualrec_utils.report import page as report
 
-            report.build_stage(**settings, trial=whole.trial)
+            report.build_stage(**settings, trial=whole.trial, domain=domain)
     return 0
 
 
@@ -243,9 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     service.add_train(add("train", service.train, "train a rating model on prepared data"))
     service.add_evaluate(add("evaluate", service.evaluate, "measure a trained rating model"))
-    service.add_recommend(
-        add("recommend", service.recommend, "recommend movies to a user, or somebody new")
-    )
+    service.add_recommend(add("recommend", service.recommend, "recommend items to a user, or somebody new"))
     service.add_serve(add("serve", service.serve, "serve the page and the API of a finished run"))
     studies = commands.add_parser("study", help="run a study beside the pipeline")
     _add_studies(studies.add_subparsers(title="studies", metavar="STUDY", required=True))

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy import stats
 from dualrec_utils.analysis import claims, results, sample_size, seeds, verdict
 from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.config import CASE, ITEM, RANK, SCORE, SEED, TEXT, USER
+from dualrec_utils.core.domain import MOVIES
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines, systems
@@ -314,6 +316,7 @@ def run(root):
     items = {ITEM: list(ITEMS), "title": [f"Film {i}" for i in ITEMS], "year": 1990}
     items["genres"] = [["Drama"]] * len(ITEMS)
     files.write_parquet(pd.DataFrame(items), folder / "items.parquet")
+    files.write_json(asdict(MOVIES), folder / "domain.json")
     users = {"test": range(1, 31), "validation": range(101, 121)}
     # One to three cases a user.
     cases = pd.DataFrame(

@@ -7,6 +7,7 @@ import pytest
 
 from dualrec_utils.core import config
 from dualrec_utils.core.config import ITEM
+from dualrec_utils.core.domain import MOVIES
 from dualrec_utils.datasets import eda, figures
 from dualrec_utils.models.baselines import figures as baseline_figures
 from dualrec_utils.show.charts import save_figure
@@ -32,7 +33,7 @@ def saved(figure, table, name):
 
 def test_popularity_marks_the_share_that_is_kept(data):
     table = eda.popularity(data["ratings_raw"], data["items"][ITEM].to_numpy())
-    figure = figures.popularity_curve(table, note="n")
+    figure = figures.popularity_curve(table, domain=MOVIES, note="n")
     left, right = figure.axes
     assert np.array_equal(left.lines[0].get_ydata(), table["n"])
     assert any("of ratings" in text.get_text() for text in right.texts)
@@ -40,14 +41,14 @@ def test_popularity_marks_the_share_that_is_kept(data):
 
 
 def test_every_user_stands_in_one_bar(profiles):
-    figure = figures.history_lengths(profiles, window=5, note="n")
+    figure = figures.history_lengths(profiles, window=5, domain=MOVIES, note="n")
     assert sum(bar.get_height() for bar in figure.axes[0].patches) == len(profiles)
     saved(figure, profiles, "history_lengths")
 
 
 def test_genres_are_named_once_each(data):
     table = eda.genre_shares(data["interactions"], data["items"], data["splits"])
-    figure = figures.genres(table, note="n")
+    figure = figures.genres(table, domain=MOVIES, note="n")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == table["genre"].tolist()
     saved(figure, table, "genres")
 

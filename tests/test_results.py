@@ -1,5 +1,7 @@
 """Notebook 07's tables, worked by hand on six movies and two users."""
 
+from dataclasses import asdict
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 from dualrec_utils.analysis import counterparts, deviations, plan, results, verdict
 from dualrec_utils.analysis.figures import systems as plots
 from dualrec_utils.core import config, files, predictions
+from dualrec_utils.core.domain import MOVIES
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import systems
@@ -29,6 +32,7 @@ def study(root):
     genres = [["Drama"], ["Comedy"], ["Drama", "War"], ["War"], ["Comedy"], ["Horror"]]
     items = {"item_id": ITEMS, "title": list("abcdef"), "year": [1990] * 6, "genres": genres}
     files.write_parquet(pd.DataFrame(items), folder / "items.parquet")
+    files.write_json(asdict(MOVIES), folder / "domain.json")
     for protocol in config.PROTOCOLS:
         cases = [(case, user, "test", history) for case, (user, history, _) in CASES.items()]
         targets = [(case, 0, target) for case, (_, _, target) in CASES.items()]

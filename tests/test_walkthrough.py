@@ -1,11 +1,14 @@
 """One user followed: the draw is blind to targets, every title's fate is told, every step agrees."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from dualrec_utils.core import files, predictions
 from dualrec_utils.core.config import CASE, ITEM, RANK, SCORE, SEED, TEXT
+from dualrec_utils.core.domain import MOVIES
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.report import walkthrough
 
@@ -35,9 +38,9 @@ def test_every_title_written_has_a_fate():
     ]
     found = walkthrough.fates(lists(rows), np.array([3, 4]), NAMES)
     assert [row["fate"].split(":")[0] for row in found] == [
-        "kept", "matches no movie of the catalog", "rated before", "named before",
+        "kept", "matches no item of the catalog", "rated before", "named before",
     ]  # fmt: skip
-    assert [row["movie"] for row in found] == ["Heat (1995)", "", "Big (1988)", "Heat (1995)"]
+    assert [row["item"] for row in found] == ["Heat (1995)", "", "Big (1988)", "Heat (1995)"]
     assert [row["written"] for row in found] == texts
 
 
@@ -51,6 +54,7 @@ def run(tmp_path, monkeypatch):
     items = pd.DataFrame({ITEM: list(NAMES), "title": ["Heat", "Fargo", "Big", "Alien"],
                           "year": [1995, 1996, 1988, 1979], "genres": [["Crime"]] * 4})  # fmt: skip
     files.write_parquet(items, folder / "items.parquet")
+    files.write_json(asdict(MOVIES), folder / "domain.json")
     case = pd.DataFrame({CASE: ["a"], "user_id": [7], "split": ["test"], "history": [[4]]})
     files.write_parquet(case, folder / "cases_next_item.parquet")
     target = pd.DataFrame({CASE: ["a"], ITEM: [2], "target_order": [0]})
@@ -93,4 +97,4 @@ def test_an_answer_with_one_movie_twice_leaves_nothing_to_follow(run):
     path = run / "data/ml-100k/lora_finetuning/predictions/next_item/test/m_lora.parquet"
     files.write_parquet(lists([("a", 1, 1, 1.0, "Heat"), ("a", 2, 1, 0.5, "Heat")]), path)
     told = walkthrough.follow(dataset="ml-100k", seed=1, model="m")
-    assert told == {"missing": ["no answer of m_lora names two movies that its user has not rated"]}
+    assert told == {"missing": ["no answer of m_lora names two items that its user has not rated"]}

@@ -88,11 +88,11 @@ def case_groups(
     target = cases[CASE].map(targets).str[0]
     classes = popularity_classes(counts)
     sizes = classes.value_counts()
-    names = {name: f"{name}: {sizes.get(name, 0):,} movies" for name in POPULARITY_CLASSES}
+    names = {name: f"{name}: {sizes.get(name, 0):,} {catalog.domain.items}" for name in POPULARITY_CLASSES}
     lengths = cases[HISTORY].map(len)
     thirds = pd.qcut(lengths, 3, labels=False, duplicates="drop")
     edges = lengths.groupby(thirds).agg(["min", "max"])
-    spans = {third: f"{low} to {high} movies" for third, low, high in edges.itertuples()}
+    spans = {third: f"{low} to {high} {catalog.domain.items}" for third, low, high in edges.itertuples()}
     genres = target.map(catalog.categories)
     parts = [
         _part(POPULARITY, cases[CASE], target.map(classes).map(names), order=names.values()),

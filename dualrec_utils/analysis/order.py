@@ -17,7 +17,7 @@ WORDS = {
     "drawn": "ties drawn",
     "earlier seconds": "earlier seconds only",
     "companions masked": "earlier seconds only, companions masked",
-    "one a second": "earlier seconds only, trained on one movie a second",
+    "one a second": "earlier seconds only, trained on one item a second",
 }
 # The definition of the study.
 PRESENT = "earlier seconds"

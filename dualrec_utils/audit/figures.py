@@ -111,7 +111,7 @@ def leak(table: pd.DataFrame, *, note: str) -> Figure:
         "without": ("re-ranked without the answers", SERIES[0]),
         "with": ("re-ranked with the answers", SERIES[1]),
         "plain": ("not re-ranked", SERIES[2]),
-        "plain, rated left out": ("not re-ranked, rated movies left out", SERIES[2]),
+        "plain, rated left out": ("not re-ranked, rated items left out", SERIES[2]),
     }
     names, protocols = list(dict.fromkeys(table[SYSTEM])), list(dict.fromkeys(table[PROTOCOL]))
     with study_style():
@@ -144,7 +144,7 @@ def interface(table: pd.DataFrame, *, model: str, note: str) -> Figure:
     names, words = (list(dict.fromkeys(rows[column])) for column in ("row", "setting"))
     looks = {
         "model": (model, SERIES[0], -0.14),
-        "lstm": ("LSTM that reads the same movies", SERIES[1], 0.14),
+        "lstm": ("LSTM that reads the same items", SERIES[1], 0.14),
     }
     with study_style():
         figure = blank((9.0, 1.5 + 0.42 * len(names)))

@@ -175,7 +175,7 @@ def not_run(data: Material, *, untrained: Sequence[str]) -> pd.DataFrame:
     Returns:
         `step`, `not run because`.
     """
-    reasons = {f"candidates: {data.model}": "its title scores cover the LSTM's candidates, not every movie"}
+    reasons = {f"candidates: {data.model}": "its title scores cover the LSTM's candidates, not every item"}
     for name in sorted(set(data.baselines) - set(fitted_at_once(data.baselines))):
         reasons[f"candidates: {name}, trained on all users"] = "a network takes too long to be fitted twice"
     if not data.timed:

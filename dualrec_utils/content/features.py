@@ -1,7 +1,7 @@
-"""What the LSTM is told about a movie: its words and its genres (paper sections 3 and 4.2.1).
+"""What the LSTM is told about an item: its words and its genres (paper sections 3 and 4.2.1).
 
-Everything is a table with one row a movie, see :class:`core.catalog.Catalog`. Row 0 is padding and no
-movie.
+Everything is a table with one row an item, see :class:`core.catalog.Catalog`. Row 0 is padding and no
+item.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SEPARATORS = Regex(r"[^\p{L}\p{N}']+")
 
 @dataclass(frozen=True)
 class ItemFeatures:
-    """Features of a catalog of n movies, as plain arrays.
+    """Features of a catalog of n items, as plain arrays.
 
     Attributes:
         tokens: shape (n + 1, title_length), integers; 0 where a title has no more words.
@@ -37,7 +37,7 @@ class ItemFeatures:
 
 
 def item_features(catalog: Catalog, *, title_vocabulary: int, title_length: int) -> ItemFeatures:
-    """Features of every movie of a catalog: words of titles in lower case, without punctuation, and genres.
+    """Features of every item of a catalog: words of titles in lower case, without punctuation, and genres.
 
     Args:
         title_vocabulary: most words kept, by frequency, padding (token 0) and the unknown word (1) included
@@ -66,7 +66,7 @@ def item_features(catalog: Catalog, *, title_vocabulary: int, title_length: int)
 
 
 def described(rows: np.ndarray, catalog: Catalog, features: ItemFeatures) -> pd.DataFrame:
-    """What the network is told about some movies, to be read.
+    """What the network is told about some items, to be read.
 
     Args:
         rows: rows of the feature tables, from 1.
@@ -74,13 +74,13 @@ def described(rows: np.ndarray, catalog: Catalog, features: ItemFeatures) -> pd.
     Returns:
         Frame `title`, `words`, `tokens`, `genres`, one row each.
     """
-    movies = catalog.ids[np.asarray(rows) - 1]
+    items = catalog.ids[np.asarray(rows) - 1]
     return pd.DataFrame(
         {
-            TITLE: [catalog.names[movie] for movie in movies],
+            TITLE: [catalog.names[item] for item in items],
             "words": [" ".join(features.words[t] for t in features.tokens[row] if t) for row in rows],
             "tokens": [features.tokens[row].tolist() for row in rows],
-            GENRE_LIST: [", ".join(catalog.categories[movie]) for movie in movies],
+            GENRE_LIST: [", ".join(catalog.categories[item]) for item in items],
         }
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 
 from dualrec_utils.core import config, files
@@ -29,10 +30,19 @@ class Domain:
     history: str
     details: str
 
-    @property
-    def title(self) -> str:
-        """Several items at the beginning of a line: "Movies"."""
-        return self.items[0].upper() + self.items[1:]
+    def spoken(self, text: str) -> str:
+        """A text of ours about rated movies, in the words of this data set; not for texts that hold titles.
+
+        >>> Domain("game", "games", "bought", "", "").spoken("Movies a user rated, and movielm")
+        'Games a user bought, and movielm'
+        """
+        words = {"movie": self.item, "movies": self.items, "rated": self.verb}
+
+        def other(word: re.Match) -> str:
+            written = words[word[0].lower()]
+            return written if word[0].islower() else written[0].upper() + written[1:]
+
+        return re.sub(r"\b(?:movies?|rated)\b", other, text, flags=re.IGNORECASE)
 
 
 # The words of the default run, for catalogs that no stage wrote.

@@ -51,14 +51,14 @@ def has_values(interactions: pd.DataFrame, column: str) -> bool:
 
 
 def dataset_table(steps: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Users, movies, interactions and density at each step of the preparation.
+    """Users, items, interactions and density at each step of the preparation.
 
     Args:
         steps: name of the step -> its interactions.
 
     Returns:
         One row a step: `step`, `users`, `movies` (rated at least once), `interactions`, `density`
-        (share of user-movie pairs that are rated, 0 to 1), `median_history` (movies a user).
+        (share of user-item pairs that are rated, 0 to 1), `median_history` (items a user).
     """
     rows = []
     for step, frame in steps.items():
@@ -70,7 +70,7 @@ def dataset_table(steps: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def duplicates(ratings_raw: pd.DataFrame, items_raw: pd.DataFrame, merged: pd.DataFrame) -> pd.DataFrame:
-    """Movies listed twice in one year, the most rated first.
+    """Items listed twice in one year, the most rated first.
 
     Returns:
         `title`, `year`, `merged_title` (the title, or an alternative one), `kept_id`, `merged_id`,
@@ -90,11 +90,11 @@ def duplicates(ratings_raw: pd.DataFrame, items_raw: pd.DataFrame, merged: pd.Da
 
 
 def popularity(ratings: pd.DataFrame, catalog: np.ndarray) -> pd.DataFrame:
-    """Ratings of each movie, most rated first, ties by lowest id.
+    """Ratings of each item, most rated first, ties by lowest id.
 
     Args:
-        ratings: interactions before the most frequent movies were chosen.
-        catalog: ids of the movies kept.
+        ratings: interactions before the most frequent items were chosen.
+        catalog: ids of the items kept.
 
     Returns:
         `item_id`, `rank` (from 1), `n`, `cumulative_share` (of all ratings, ends at 1), `kept`.
@@ -112,8 +112,8 @@ def user_profiles(interactions: pd.DataFrame, items: pd.DataFrame, splits: pd.Da
     """One row a user, to compare the parts of the split.
 
     Returns:
-        `user_id`, `split`, `length` (movies), `popularity` (mean over the user's movies of the number
-        of training users who rated them), `year` (mean year of the movies).
+        `user_id`, `split`, `length` (items), `popularity` (mean over the user's items of the number
+        of training users who rated them), `year` (mean year of the items).
     """
     side = splits.set_index(USER)[SPLIT]
     train = interactions[interactions[USER].map(side) == "train"]
@@ -150,8 +150,8 @@ def genre_shares(interactions: pd.DataFrame, items: pd.DataFrame, splits: pd.Dat
     """How common each genre is, in the catalog and in what each part of the split watches.
 
     Returns:
-        One row a genre, most watched by training users first: `genre`, `catalog` (share of movies that
-        have it) and one column a part (share of interactions). A movie has several genres, so columns
+        One row a genre, most watched by training users first: `genre`, `catalog` (share of items that
+        have it) and one column a part (share of interactions). An item has several genres, so columns
         sum to more than 1.
     """
     flags = pd.DataFrame(
@@ -245,7 +245,7 @@ def order_facts(user_gaps: pd.DataFrame, spans: pd.DataFrame, *, last: int) -> d
 
 
 def cut_within_second(interactions: pd.DataFrame, *, last: int = WINDOW) -> float:
-    """Share of users whose `last` most recent movies begin within a second: the movie before shares it.
+    """Share of users whose `last` most recent items begin within a second: the item before shares it.
 
     Args:
         interactions: rows in order within each user, with `second`.
@@ -255,11 +255,11 @@ def cut_within_second(interactions: pd.DataFrame, *, last: int = WINDOW) -> floa
 
 
 def windows(interactions: pd.DataFrame, splits: pd.DataFrame, *, window: int) -> pd.DataFrame:
-    """What a sliding window of `window` movies plus the one after it finds in each part.
+    """What a sliding window of `window` items plus the one after it finds in each part.
 
     Returns:
         One row a part: `split`, `users`, `users_with_a_window`, `windows`, `positions` (interactions
-        that have a movie before them, each of which can be a target).
+        that have an item before them, each of which can be a target).
     """
     lengths = interactions[USER].value_counts()
     part = lengths.index.map(splits.set_index(USER)[SPLIT])

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from dualrec_utils.core.config import RATING, SPLIT, SPLITS
+from dualrec_utils.core.domain import Domain
 from dualrec_utils.show.charts import COLORS, NARROW, PAPER_LINE, WIDE, caption, study_style
 
 _DASHES = {"train": "-", "validation": (0, (1, 1)), "test": (0, (5, 2))}
@@ -29,11 +30,12 @@ _TIMES = {
 }
 
 
-def popularity_curve(popularity: pd.DataFrame, *, note: str) -> Figure:
-    """Ratings by popularity rank, and the share of all ratings that the first movies hold.
+def popularity_curve(popularity: pd.DataFrame, *, domain: Domain, note: str) -> Figure:
+    """Ratings by popularity rank, and the share of all ratings that the first items hold.
 
     Args:
         popularity: from :func:`datasets.eda.popularity`.
+        domain: what items are called.
         note: caption.
     """
     edge = int(popularity.loc[popularity["kept"], "rank"].max())
@@ -42,14 +44,21 @@ def popularity_curve(popularity: pd.DataFrame, *, note: str) -> Figure:
         figure, (left, right) = plt.subplots(1, 2, figsize=WIDE)
         left.plot(popularity["rank"], popularity["n"], color=COLORS["blue"])
         left.set(
-            yscale="log", xlabel="popularity rank of the movie", ylabel="ratings", title="Ratings a movie"
+            yscale="log",
+            xlabel=f"popularity rank of the {domain.item}",
+            ylabel="ratings",
+            title=f"Ratings a {domain.item}",
         )
         left.yaxis.set_major_formatter(_THOUSANDS)
         right.plot(popularity["rank"], popularity["cumulative_share"], color=COLORS["blue"])
         right.plot([edge], [share], marker="o", color=COLORS["vermilion"])
         right.annotate(f"{share:.1%} of ratings", (edge, share), (7, -7), textcoords="offset points",
                        va="top", color=COLORS["vermilion"])  # fmt: skip
-        right.set(xlabel="movies kept, most rated first", title="Share of all ratings", ylim=(0, 1.03))
+        right.set(
+            xlabel=f"{domain.items} kept, most {domain.verb} first",
+            title="Share of all ratings",
+            ylim=(0, 1.03),
+        )
         right.yaxis.set_major_formatter(PercentFormatter(1))
         for axes in (left, right):
             axes.axvline(edge, **PAPER_LINE)
@@ -63,12 +72,13 @@ def popularity_curve(popularity: pd.DataFrame, *, note: str) -> Figure:
     return figure
 
 
-def history_lengths(profiles: pd.DataFrame, *, window: int, note: str) -> Figure:
-    """Movies a user has rated, on a logarithmic axis, with the line a training window needs.
+def history_lengths(profiles: pd.DataFrame, *, window: int, domain: Domain, note: str) -> Figure:
+    """Items a user has rated, on a logarithmic axis, with the line a training window needs.
 
     Args:
         profiles: from :func:`datasets.eda.user_profiles`.
-        window: movies in a window.
+        window: items in a window.
+        domain: what items are called.
         note: caption.
     """
     lengths = profiles["length"]
@@ -79,7 +89,7 @@ def history_lengths(profiles: pd.DataFrame, *, window: int, note: str) -> Figure
         axes.axvline(window + 1, **PAPER_LINE)
         axes.axvline(lengths.median(), color=COLORS["vermilion"], linewidth=1.4)
         top = axes.get_ylim()[1] * 1.2
-        axes.set(xscale="log", xlabel="movies in the history", ylabel="users", ylim=(0, top))
+        axes.set(xscale="log", xlabel=f"{domain.items} in the history", ylabel="users", ylim=(0, top))
         axes.annotate(f"window of {window}\n+ its target", (window + 1, top), (-4, -3),
                       textcoords="offset points", va="top", ha="right")  # fmt: skip
         axes.annotate(f"median {lengths.median():.0f}", (lengths.median(), top), (4, -3),
@@ -89,17 +99,18 @@ def history_lengths(profiles: pd.DataFrame, *, window: int, note: str) -> Figure
     return figure
 
 
-def genres(shares: pd.DataFrame, *, note: str) -> Figure:
+def genres(shares: pd.DataFrame, *, domain: Domain, note: str) -> Figure:
     """Each genre's share of the catalog beside its share of what training and test users rate.
 
     Args:
         shares: from :func:`datasets.eda.genre_shares`.
+        domain: what items are called.
         note: caption.
     """
     marks = {
-        "catalog": ("catalog movies", "D", COLORS["grey"]),
-        "train": ("rated by training users", "o", _SPLIT_COLORS["train"]),
-        "test": ("rated by test users", "x", _SPLIT_COLORS["test"]),
+        "catalog": (f"catalog {domain.items}", "D", COLORS["grey"]),
+        "train": (f"{domain.verb} by training users", "o", _SPLIT_COLORS["train"]),
+        "test": (f"{domain.verb} by test users", "x", _SPLIT_COLORS["test"]),
     }
     height = np.arange(len(shares))
     with study_style():
@@ -108,7 +119,7 @@ def genres(shares: pd.DataFrame, *, note: str) -> Figure:
         for column, (label, marker, color) in marks.items():
             axes.plot(shares[column], height, marker, color=color, label=label, markersize=5.5)
         axes.set_yticks(height, shares["genre"])
-        axes.set(xlabel="share of movies, share of interactions", xlim=(0, None))
+        axes.set(xlabel=f"share of {domain.items}, share of interactions", xlim=(0, None))
         axes.invert_yaxis()
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(axis="x", color="#EEEEEE")

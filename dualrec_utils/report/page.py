@@ -15,6 +15,7 @@ import jinja2
 
 from dualrec_utils.analysis import verdict
 from dualrec_utils.core import config, files
+from dualrec_utils.core.domain import MOVIES, Domain
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.report import (
     first_figure,
@@ -121,8 +122,20 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) 
     }
 
 
-def render(context: Mapping[str, Any]) -> str:
-    """The page as HTML. All text is escaped: some of it was written by a language model.
+def in_words(value: Any, domain: Domain) -> Any:
+    """What the page shows, in the words of the data set, but for what may hold titles or a picture."""
+    if isinstance(value, str):
+        return domain.spoken(value)
+    if isinstance(value, Mapping):
+        return {
+            key: part if key in ("rows", "source", "user") else in_words(part, domain)
+            for key, part in value.items()
+        }
+    return type(value)(in_words(part, domain) for part in value) if type(value) in (list, tuple) else value
+
+
+def render(context: Mapping[str, Any], domain: Domain = MOVIES) -> str:
+    """The page as HTML, in the words of the data set. All text is escaped: a model wrote some of it.
 
     The page's policy allows the one script by its hash and no request at all, so that nothing a model
     wrote could run or fetch.
@@ -136,15 +149,18 @@ def render(context: Mapping[str, Any]) -> str:
     )
     script = environment.get_template("page.js.j2").render()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    return environment.get_template("report.html.j2").render(context, script=script, script_digest=digest)
+    template, _, _ = environment.loader.get_source(environment, "report.html.j2")
+    page = environment.from_string(domain.spoken(template))
+    return page.render(in_words(context, domain), script=script, script_digest=digest)
 
 
-def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
+def build_stage(*, dataset: str, seed: int, trial: bool, domain: Domain = MOVIES) -> Path:
     """Stage `report`: write the page, its figures and `reports/results.md`, and renew the README's block.
 
     Args:
         dataset, seed: of the run; the seed draws the user who is followed.
         trial: whether the run is too small to be a result: the page says so, the README stays as it is.
+        domain: what items are called.
 
     Returns:
         Where the page lies.
@@ -166,7 +182,7 @@ def build_stage(*, dataset: str, seed: int, trial: bool) -> Path:
         "first_picture": first and page_parts.read_figure(first),
         "user": walkthrough.follow(dataset=dataset, seed=seed, model=verdict.model_of(flat)),
     }
-    path = files.write_text(render(context), config.REPORTS / "index.html")
+    path = files.write_text(render(context, domain), config.REPORTS / "index.html")
     if not trial:
         files.write_text(results_page(flat), config.REPORTS / RESULTS)
         update_readme(flat)

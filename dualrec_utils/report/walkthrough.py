@@ -55,7 +55,7 @@ def draw(kept: pd.DataFrame, *, seed: int) -> str | None:
 
 
 def fates(written: pd.DataFrame, history: np.ndarray, names: Mapping[int, str]) -> list[dict[str, str]]:
-    """What became of each title of one answer: `written`, `movie`, `fate`.
+    """What became of each title of one answer: `written`, `item`, `fate`.
 
     Args:
         written: one case's predictions with seen items kept, in the order of the answer.
@@ -65,15 +65,15 @@ def fates(written: pd.DataFrame, history: np.ndarray, names: Mapping[int, str]) 
     rows, before = [], set()
     for item, text in zip(written[ITEM], written[TEXT], strict=True):
         if pd.isna(item):
-            movie, fate = "", "matches no movie of the catalog: keeps its place, counts as a miss"
+            name, fate = "", "matches no item of the catalog: keeps its place, counts as a miss"
         elif item in history:
-            movie, fate = names[item], "rated before: left out"
+            name, fate = names[item], "rated before: left out"
         elif item in before:
-            movie, fate = names[item], "named before: keeps its place"
+            name, fate = names[item], "named before: keeps its place"
         else:
-            movie, fate = names[item], "kept"
+            name, fate = names[item], "kept"
         before.add(item)
-        rows.append({"written": text, "movie": movie, "fate": fate})
+        rows.append({"written": text, "item": name, "fate": fate})
     return rows
 
 
@@ -105,7 +105,7 @@ def follow(*, dataset: str, seed: int, model: str) -> dict[str, Any]:
     case = draw(lists["kept"], seed=seed)
     if case is None:
         name = places["kept"][0]
-        return {"missing": [f"no answer of {name} names two movies that its user has not rated"]}
+        return {"missing": [f"no answer of {name} names two items that its user has not rated"]}
     own = {step: frame[frame[CASE] == case].sort_values(RANK) for step, frame in lists.items()}
     names = load_catalog(dataset).names
     scope = _scope(dataset, "lora_finetuning")

@@ -25,8 +25,8 @@ def add_preprocess(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-dir", type=Path, required=True, help="a MovieLens folder of any edition")
     command.add_argument("--output-dir", type=Path, required=True, help="written whole or not at all")
     command.add_argument("--min-user-ratings", type=int, help="ratings of a user; default 5")
-    command.add_argument("--min-movie-ratings", type=int, help="ratings of a movie; default 5")
-    command.add_argument("--min-tags-per-item", type=int, help="tags of a movie; default 3")
+    command.add_argument("--min-movie-ratings", type=int, help="ratings of an item; default 5")
+    command.add_argument("--min-tags-per-item", type=int, help="tags of an item; default 3")
     command.add_argument(
         "--variant", help="tiny, small or large: the published thresholds, scaled where they leave nothing"
     )
@@ -71,7 +71,7 @@ def preprocess(
             _log.warning(said)
     summary = prepared.write(read, output_dir, least=least)
     _log.info(
-        "%s leave %d of %d ratings, %d of %d users and %d of %d movies",
+        "%s leave %d of %d ratings, %d of %d users and %d of %d items",
         least,
         *(summary.n_ratings, len(read.ratings)),
         *(summary.n_users, read.ratings[USER].nunique()),
@@ -142,11 +142,11 @@ def add_recommend(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-dir", type=Path, required=True, help="that the model was trained on")
     command.add_argument("--user-id", type=int, help="a user of the data")
     command.add_argument("--text", help="of somebody new: what they say of themselves")
-    command.add_argument("--titles", nargs="+", default=[], help="of somebody new: movies they like")
+    command.add_argument("--titles", nargs="+", default=[], help="of somebody new: items they like")
     command.add_argument("--n-recommendations", type=int, default=10, help="default 10")
     watched = command.add_mutually_exclusive_group()
     watched.add_argument(
-        "--include-watched", action="store_true", help="movies already rated or named may be listed"
+        "--include-watched", action="store_true", help="items already rated or named may be listed"
     )
     watched.add_argument(
         "--exclude-watched", dest="include_watched", action="store_false", help="the default"
@@ -162,7 +162,7 @@ def recommend(
     n_recommendations: int,
     include_watched: bool,
 ) -> int:
-    """List the movies that the model predicts the highest ratings for."""
+    """List the items that the model predicts the highest ratings for."""
     from dualrec_utils.service import recommending
 
     found = recommending.recommend(

@@ -88,7 +88,7 @@ def recommend(
     order = [row for row in np.argsort(-predictions, kind="stable") if allowed[row]][:n]
     if len(order) < n:
         others = "" if include_watched else ": --include-watched adds the others"
-        about.append(f"there are no more movies to recommend{others}")
+        about.append(f"there are no more items to recommend{others}")
     why = reasons.of(
         data, data.items[ITEM].iloc[order].tolist(), predictions[order], rated=rated, given=not new
     )
@@ -100,7 +100,7 @@ def recommend(
             "why": why,
         }
     )
-    first = f"{len(order)} movies for {name}, by {trained.about.model}"
+    first = f"{len(order)} items for {name}, by {trained.about.model}"
     return Recommendations([first, *about], rows)
 
 
@@ -207,13 +207,13 @@ def _found(title: str, data: Prepared, forms: Mapping[str, set[int]]) -> int:
         return next(iter(hits))
     if hits:
         listed = ", ".join(sorted(data.names[item] for item in hits))
-        raise StudyError(f"--titles {reprlib.repr(title)} names {len(hits)} movies: say which of {listed}")
+        raise StudyError(f"--titles {reprlib.repr(title)} names {len(hits)} items: say which of {listed}")
     from rapidfuzz import process
 
     near = process.extract(normal_form(title), list(forms), limit=3)
     listed = ", ".join(dict.fromkeys(data.names[min(forms[form])] for form, _, _ in near))
     raise StudyError(
-        f"--titles {reprlib.repr(title)} is none of the {len(data.items)} movies; most similar: {listed}"
+        f"--titles {reprlib.repr(title)} is none of the {len(data.items)} items; most similar: {listed}"
     )
 
 

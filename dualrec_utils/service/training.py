@@ -58,7 +58,7 @@ def train(
     except StudyError as error:
         raise StudyError(f"{config_path}: {error}") from error
     n_users, n_items = ratings[USER].nunique(), len(data.items)
-    _log.info("%s: %d ratings of %d users and %d movies", config.model, len(ratings), n_users, n_items)
+    _log.info("%s: %d ratings of %d users and %d items", config.model, len(ratings), n_users, n_items)
     started = time.perf_counter()
     # The folder is begun before the training, which would be in vain where nothing can be written.
     with files.replacing_folder(output_dir.resolve()) as temporary:
@@ -66,7 +66,7 @@ def train(
             # Sums over several threads differ in the last digits. Of what diverges the folder will speak.
             with threadpool_limits(1), np.errstate(all="ignore"):
                 model.fit(ratings)
-                _log.info("fitted after %.0f s; the movies' texts follow", time.perf_counter() - started)
+                _log.info("fitted after %.0f s; the items' texts follow", time.perf_counter() - started)
                 vectors = encoder.vectors(texts.item_texts(data.items), folder=cache)
         except (MemoryError, np.linalg.LinAlgError) as error:
             raise StudyError(

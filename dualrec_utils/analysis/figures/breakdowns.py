@@ -48,7 +48,7 @@ def draw_by_group(
     axes.set_xlim(left=EDGE * axes.get_xlim()[1])
     n_cases = drawn.groupby("group")["n_cases"].max().sum()
     charts.caption(
-        figure, f"{lead}; {breakdowns.PROTOCOL_USED}, {n_cases:,} cases, seen movies excluded; {note}"
+        figure, f"{lead}; {breakdowns.PROTOCOL_USED}, {n_cases:,} cases, seen items excluded; {note}"
     )
     return figure, drawn
 
@@ -90,7 +90,7 @@ def draw_by_genre(
     note = f"{n_cases:,} cases, each under every genre of its target (cases in brackets)"
     charts.caption(
         figure,
-        f"{lead}; {breakdowns.PROTOCOL_USED}, seen movies excluded, {note};\n"
+        f"{lead}; {breakdowns.PROTOCOL_USED}, seen items excluded, {note};\n"
         f"genres of at least {few} users; dashed: all cases",
     )
     return figure, drawn
@@ -122,7 +122,7 @@ def draw_catalog(table: pd.DataFrame, *, targets: float, lead: str) -> tuple[Fig
     n_cases, n_users = table["n_cases"].max(), table["n_users"].max()
     charts.caption(
         figure,
-        f"{lead}; {breakdowns.PROTOCOL_USED}, {n_users} users, {n_cases:,} cases, seen movies excluded;"
-        " dashed: the movies rated next",
+        f"{lead}; {breakdowns.PROTOCOL_USED}, {n_users} users, {n_cases:,} cases, seen items excluded;"
+        " dashed: the items rated next",
     )
     return figure, table

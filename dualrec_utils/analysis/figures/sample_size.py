@@ -68,7 +68,7 @@ def draw_power(
     panels[-1].legend()
     caption(
         figure,
-        f"{lead}, test users, seen movies excluded; power {power:.0%} at {alpha:.0%}, one comparison;"
+        f"{lead}, test users, seen items excluded; power {power:.0%} at {alpha:.0%}, one comparison;"
         " variance over users: the median of the pairs",
     )
     return figure, pd.concat(points, ignore_index=True)

@@ -111,7 +111,7 @@ def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str], lead: str) -> t
     axes.set_xlim(0, 1.05 * drawn[["value", "high"]].max(axis=None))
     panels[-1].set_xlabel("HR or NDCG")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=4)
-    charts.caption(figure, f"seen movies excluded; ours: {lead}; {_sizes(ours)}")
+    charts.caption(figure, f"seen items excluded; ours: {lead}; {_sizes(ours)}")
     return figure, drawn
 
 
@@ -151,6 +151,6 @@ def draw_figure_5b(table: pd.DataFrame, *, names: Sequence[str], lead: str) -> t
         gap = 0.004 if side == "left" else -0.004
         axes.text(value + gap, -0.62, text, fontsize=8, ha=side, va="bottom", color=charts.COLORS["black"])
     charts.caption(
-        figure, f"seen movies excluded; dashed: the paper's values (ml-1m); ours: {lead}; {_sizes(rows)}"
+        figure, f"seen items excluded; dashed: the paper's values (ml-1m); ours: {lead}; {_sizes(rows)}"
     )
     return figure, drawn

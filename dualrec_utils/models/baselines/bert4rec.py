@@ -56,7 +56,7 @@ class BERT4Rec(SequenceBaseline):
     masked, which is what scoring asks. Dropout is on the input and inside the Transformer.
     """
 
-    trained_on = "masked movies"
+    trained_on = "masked items"
     network = _Network
     ranges = TRANSFORMER | {"mask_share": (0.01, 0.9)}  # of a piece's items masked in training
 

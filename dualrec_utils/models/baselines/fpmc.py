@@ -24,7 +24,7 @@ class FPMC(NeuralBaseline):
     history.
     """
 
-    trained_on = "consecutive movies"
+    trained_on = "consecutive items"
     ranges = EMBEDDING  # each of the four tables
 
     def _build(self, histories: list[np.ndarray]) -> nn.Module:

@@ -20,7 +20,7 @@ class Markov(Baseline):
     popularity itself.
     """
 
-    trained_on = "consecutive movies"
+    trained_on = "consecutive items"
     ranges = {"smoothing": (0.001, 100_000.0)}  # weight of popularity in pseudo-transitions
 
     def _fit(self, histories: list[np.ndarray], validate: Validate | None) -> None:

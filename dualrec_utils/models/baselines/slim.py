@@ -56,7 +56,7 @@ class SLIM(Baseline):
         with warnings.catch_warnings():
             # A column that needs more sweeps keeps what it has reached.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            for column in tqdm(range(self.n_items), desc="SLIM", unit="movie"):
+            for column in tqdm(range(self.n_items), desc="SLIM", unit="item"):
                 own = slice(watched.indptr[column], watched.indptr[column + 1])
                 target = watched[:, [column]].toarray().ravel()
                 # Left in, the item would explain itself.

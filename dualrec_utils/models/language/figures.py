@@ -30,7 +30,7 @@ def title_loss(curve: pd.DataFrame, *, n_items: int, note: str) -> Figure:
         axes.axhline(math.log(n_items), color=COLORS["grey"], linestyle=":")
         place = {"xytext": (0, 3), "textcoords": "offset points", "ha": "right", "fontsize": 8}
         axes.annotate("uniform guess", (curve["epoch"].max(), math.log(n_items)), **place)
-        axes.set(title="Loss per movie, validation users", xlabel="epoch", ylabel="nats")
+        axes.set(title="Loss per item, validation users", xlabel="epoch", ylabel="nats")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
         caption(figure, note)

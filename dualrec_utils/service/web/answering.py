@@ -15,7 +15,6 @@ from dualrec_utils.service.web.search import Titles
 
 # Of a profile.
 _N_TOP = 5
-ITEM_WORD = "film"
 
 
 class NotFound(StudyError):
@@ -145,7 +144,7 @@ class Answering:
         ]
         return schemas.Models(
             dataset=self.engines.dataset,
-            item_word=ITEM_WORD,
+            item_word=self.engines.catalog.domain.item,
             models=of_each,
             missing=dict(self.engines.missing),
             default=sources[0],

@@ -234,7 +234,7 @@ class Models(BaseModel):
     """`GET /models`."""
 
     dataset: str
-    item_word: str = Field(description="What an item is called, such as film.")
+    item_word: str = Field(description="What an item is called, such as movie.")
     models: list[ModelOut]
     missing: dict[Source, str] = Field(description="What this server lacks, and why.")
     default: Source

@@ -47,7 +47,7 @@ def settings(table: pd.DataFrame, names: Mapping[str, str], *, note: str) -> Fig
         left, right = figure.subplots(1, 2, sharey=True)
         places, usual = np.arange(len(table)), table.iloc[0]
         left.plot(table["loss"], places, linestyle="none", **SERIES[0])
-        left.set(title="loss on windows of validation users", xlabel="nats a movie (lower is better)")
+        left.set(title="loss on windows of validation users", xlabel="nats an item (lower is better)")
         rows = table.rename(columns={"hit_rate@5_low": "low", "hit_rate@5_high": "high"})
         intervals(right, rows, places, value="hit_rate@5", **SERIES[0])
         right.set(title="HR@5, next_item, validation users", xlabel="HR@5")
@@ -133,7 +133,7 @@ def sizes(table: pd.DataFrame, *, note: str) -> Figure:
         note: caption.
     """
     lines = {
-        "history_hit_rate@5": "history only, ten real movies",
+        "history_hit_rate@5": "history only, ten real items",
         "zero_shot_hit_rate@5": "paper's prompt, three titles",
     }
     with study_style():
