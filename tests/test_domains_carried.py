@@ -12,7 +12,7 @@ from dualrec_utils.core import config
 from dualrec_utils.core.config import CASE, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import baselines
-from dualrec_utils.models.baselines import item_knn
+from dualrec_utils.models.baselines import ease, item_knn
 from dualrec_utils.studies.domains import curves, figures, run, scale, settings, tables, words
 from dualrec_utils.studies.domains.tables import DATASET
 
@@ -146,6 +146,16 @@ def test_neighbours_found_by_blocks_are_those_found_at_once(monkeypatch):
         model = baselines.build("item_knn", np.arange(23), seed=0, query_length=3, n_neighbours=4)
         kinds.append(model.fit(histories).score(histories))
     assert np.array_equal(*kinds)
+
+
+def test_a_matrix_is_inverted_in_place(monkeypatch):
+    rng = np.random.default_rng(0)
+    watched = (rng.random((60, 23)) < 0.2).astype(float)
+    matrix = watched.T @ watched + 3 * np.eye(23)
+    expected = np.linalg.inv(matrix)
+    monkeypatch.setattr(ease, "_AT_ONCE", 5)
+    ease._invert(matrix)
+    assert np.allclose(matrix, expected) and np.array_equal(matrix, matrix.T)
 
 
 def test_one_measurement_of_scale(tiny, monkeypatch):

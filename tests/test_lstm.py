@@ -120,7 +120,8 @@ def test_sizes_are_the_papers(model, features):
     n_rows, n_words = N_ITEMS + 1, len(features.words)
     first = 4 * 256 * (256 + 256 + 1)
     second = 4 * 128 * (256 + 128 + 1)
-    expected = n_rows * 128 + n_words * 64 + 19 * 64 + first + second + 129 * N_ITEMS
+    n_genres = features.genres.shape[1]
+    expected = n_rows * 128 + n_words * 64 + (n_genres + 1) * 64 + first + second + 129 * N_ITEMS
     assert model.count_params() == expected
 
 

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from conftest import write_hints
 
+from dualrec_utils.analysis import seeds as analysis_seeds
 from dualrec_utils.core import config, evaluation, files, predictions
 from dualrec_utils.core.config import CASE, USER
 from dualrec_utils.core.errors import StudyError
@@ -17,7 +18,7 @@ SCOPE = Scope("ml-100k", "lstm", "next_item", "test")
 @pytest.fixture
 def placed(tmp_path, monkeypatch):
     """A copy of the profiles, to which the folders of seeds are added."""
-    for profile in ("", "profiles/ml-1m"):
+    for profile in ("", "profiles/ml-1m", "profiles/amazon-cds"):
         text = (config.PACKAGE_ROOT / profile / "params.yaml").read_text(encoding="utf-8")
         files.write_text(text, tmp_path / profile / "params.yaml")
     monkeypatch.setattr(config, "PROFILES", tmp_path / "profiles")
@@ -29,16 +30,16 @@ def placed(tmp_path, monkeypatch):
     return at
 
 
-@pytest.mark.parametrize("profile", ["", "profiles/ml-1m"])
+@pytest.mark.parametrize("profile", ["", "profiles/ml-1m", "profiles/amazon-cds"])
 def test_a_seed_runs_the_values_at_hand_but_for_its_seeds_and_fewer_baselines(placed, profile):
     placed(profile)
     path = seeds.folder_of(3) / "params.yaml"
-    files.write_json(seeds.differences(3, best=("narm",)), path)
+    files.write_json(seeds.differences(3, best=("unisrec",)), path)
     given, run = params.load(path), params.load()
     assert (given.order_seed, given.model_seed, given.seed) == (3, 3, run.seed)
-    expected = {"random", "most_popular", "ease", "gru4rec", "sasrec", "narm"}
+    expected = {"random", "most_popular", "ease", "gru4rec", "sasrec", "unisrec"}
     assert given.baselines.models == {name: run.baselines.models[name] for name in expected}
-    for section in ("data", "lstm", "movielm", "lora_finetuning", "rerank_ablation", "intervals"):
+    for section in ("data", "lstm", "movielm", "lora_finetuning", "rerank_ablation", "intervals", "domain"):
         assert getattr(given, section) == getattr(run, section)
 
 
@@ -46,7 +47,7 @@ def test_the_folder_of_a_seed_is_no_profile(placed):
     placed("profiles/ml-1m")
     files.write_json({}, seeds.folder_of(1) / "params.yaml")
     assert seeds.folder_of(1).name == "ml-1m-seed-1"
-    assert profiles.names() == ["ml-1m"]
+    assert profiles.names() == ["amazon-cds", "ml-1m"]
 
 
 def test_values_are_means_over_the_cases_of_each_user(tiny, monkeypatch):
@@ -103,6 +104,23 @@ def test_seeds_in_the_tables_are_kept_as_long_as_the_settings_stay(placed, monke
     whole = files.read_json(tmp_path / "tables" / "seeds" / "made_from.json")
     files.write_json(whole | {"settings": "others"}, tmp_path / "tables" / "seeds" / "made_from.json")
     assert seeds.read_tables() == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "the_same"),
+    [
+        ("  source: null ", "  # source: null ", True),
+        ("  history: movie watching history ", "  history: films seen ", False),
+        ("  cases_per_user: 8 ", "  cases_per_user: 7 ", False),
+    ],
+)
+def test_seeds_count_as_long_as_what_they_were_made_from_stays(placed, tmp_path, before, after, the_same):
+    placed("")
+    default = analysis_seeds.settings_digest()
+    text = (tmp_path / "params.yaml").read_text(encoding="utf-8")
+    assert text.count(before) == 1
+    files.write_text(text.replace(before, after), config.PARAMS_FILE)
+    assert (analysis_seeds.settings_digest() == default) == the_same
 
 
 def test_before_the_run_it_says_what_to_do(tiny):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from scipy import stats
 
 from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.config import PROTOCOL, SEED, SYSTEM, USER
+from dualrec_utils.core.domain import MOVIES
 from dualrec_utils.core.errors import StudyError
 
 METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@5")
@@ -45,6 +47,13 @@ def settings_digest() -> str:
         whole = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
         models = (whole.get("baselines") or {}).get("models") or {}
         settings = {name: whole.get(name) for name in _MADE_FROM_SECTIONS}
+        # What came later, and is as it always was, is no other setting.
+        if settings["data"]:
+            settings["data"] = {
+                key: value for key, value in settings["data"].items() if key != "source" or value
+            }
+        if whole.get("domain") not in (None, {}, asdict(MOVIES)):
+            settings["domain"] = whole["domain"]
         values.append([settings, {name: models[name] for name in models if name in again}])
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 

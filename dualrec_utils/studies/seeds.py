@@ -55,8 +55,10 @@ def differences(seed: int, *, best: Collection[str]) -> dict[str, Any]:
     # Not run here, and checked all the same.
     sections["audit"] |= {"baselines": ["most_popular"]}
     above = {params.REPOSITORY: params.UP, "dataset": whole.dataset, SEED: whole.seed}
-    if "intervals" in of_profile:
-        sections["intervals"] = dict(of_profile["intervals"])
+    for name in ("intervals", params.DOMAIN):
+        if name in of_profile:
+            sections[name] = dict(of_profile[name])
+    sections.setdefault(params.DOMAIN, {})
     return {**above, "order_seed": seed, "model_seed": seed, **sections}
 
 

@@ -184,7 +184,8 @@ def _movielm(histories, catalog, whole: dict) -> dict[str, float]:
     from dualrec_utils.models.language import constrained, prompts
     from dualrec_utils.models.movielm import model as movielm
 
-    section = whole["movielm"] | {"n_epochs": 1}
+    # Some titles of the whole catalog are a paragraph long.
+    section = whole["movielm"] | {"n_epochs": 1, "max_tokens": 512}
     shown = dict(enumerate(histories))
     few = dict(list(shown.items())[:10])
     before = [history[:-1] for history in histories[:N_LISTED]]

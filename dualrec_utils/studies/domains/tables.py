@@ -5,15 +5,18 @@ A run that has not been made, or was made before the claims were stated, is a ro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from dualrec_utils.analysis import claims, verdict
-from dualrec_utils.core import files
+from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.config import SYSTEM
 from dualrec_utils.models import systems
 from dualrec_utils.studies.domains import curves
-from dualrec_utils.studies.domains.settings import NOT_RUN_YET, RUNS, items_of, metrics, path_of
+from dualrec_utils.studies.domains.settings import NOT_RUN_YET, RUNS, STUDY, items_of, metrics, path_of
 
 FACTS, RESULTS, CLAIMS, CURVES, SCALE = "facts", "results", "claims", "curves", "scale"
 DATASET = "data set"
@@ -143,6 +146,26 @@ def read(name: str) -> pd.DataFrame:
     """A table of the study; empty where it has not been written yet."""
     path = path_of(name)
     return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+
+
+def flatten() -> dict[str, float | str]:
+    """Flat metric keys: `domains/<data set>/claims/<number>` with `/answer`, `/low` and `/high`, and
+    `domains/<data set>/curve/<group>/<system>`; of what has been run."""
+    flat: dict[str, float | str] = {}
+    for row in all_claims().dropna(subset="difference").to_dict("records"):
+        key = f"domains/{row[DATASET]}/claims/{row['claim']}"
+        flat |= {f"{key}/answer": row["answer"]}
+        flat |= evaluation.with_interval(key, pd.Series(row), column="difference")
+    for row in all_curves().to_dict("records"):
+        key = f"domains/{row[DATASET]}/curve/{row['group'].replace(' ', '_')}/{row[SYSTEM]}"
+        flat |= evaluation.with_interval(key, pd.Series(row))
+    # Groups of few users have no interval.
+    return {key: value for key, value in flat.items() if value == value}
+
+
+def write_metrics(flat: Mapping[str, float | str]) -> Path:
+    """Write the study's `metrics.json`."""
+    return files.write_json(dict(flat), config.study_dir(STUDY) / "metrics.json")
 
 
 def write_all() -> None:
