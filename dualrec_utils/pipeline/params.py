@@ -13,6 +13,7 @@ import re
 import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -250,6 +251,9 @@ def _names_at(place: tuple[str | int, ...]) -> list[str]:
     for part in place[:-1]:
         # A mapping of sections: its values' kind.
         kind = kind.model_fields[part].annotation if hasattr(kind, "model_fields") else get_args(kind)[-1]
+        # A section that may be left out: the section.
+        if isinstance(kind, UnionType):
+            kind = get_args(kind)[0]
     return list(kind.model_fields)
 
 

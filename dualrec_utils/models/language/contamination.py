@@ -164,8 +164,11 @@ def probe_records(
     Returns:
         (table, answers): the table has one row a file and kind of ids (`ids` is `as published` or
         `permuted`) with `n`, `verbatim` (share) and its 95% Wilson interval `low`, `high`; the answers are
-        those of :func:`continuations` with the same two columns.
+        those of :func:`continuations` with the same two columns. Both are empty without a line format.
     """
+    if not line_format:
+        # Its files have no lines of items and ratings to go on with.
+        return pd.DataFrame(columns=["file", "ids", "n", "verbatim", "low", "high"]), pd.DataFrame()
     # Permuted ids do not follow each other, so the lines keep the order of the items.
     sources = [(line_format["items_file"], items, item_lines)]
     if ratings is not None:

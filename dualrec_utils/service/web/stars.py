@@ -38,7 +38,8 @@ def make(dataset: str, *, config_path: Path | None = None) -> Path:
         config_path: as :func:`service.training.train`.
 
     Returns:
-        The model's folder; the data that it was trained on lie beside it, in `data`.
+        The model's folder; the data that it was trained on lie beside it, in `data`. There is none where
+        the run's interactions are not rated.
 
     Raises:
         StudyError: before stage `data`, and as :func:`service.training.train`.
@@ -46,6 +47,8 @@ def make(dataset: str, *, config_path: Path | None = None) -> Path:
     sources = [config.processed_dir(dataset) / f"{name}.parquet" for name in ("interactions", "items")]
     catalog = load_catalog(dataset)
     interactions = files.read_parquet_of("data", sources[0])
+    if interactions[RATING].isna().all():
+        return service_dir(dataset) / "ratings"
     place, stamp = service_dir(dataset), {"sha256": files.sha256_of_all(sources)}
     if files.read_json(place / "of.json", missing={}) != stamp:
         # A start with a trained model does without them.
@@ -56,9 +59,8 @@ def make(dataset: str, *, config_path: Path | None = None) -> Path:
         from dualrec_utils.service import training
 
         ratings = interactions[[USER, ITEM, RATING, TIMESTAMP]].astype({RATING: "float64"})
-        read = Folder(
-            ratings, catalog.items, beside.no_tags(), beside.no_users(), stars=find(dataset).stars
-        )
+        stars = find(dataset).stars or tuple(ratings[RATING].dropna().unique())
+        read = Folder(ratings, catalog.items, beside.no_tags(), beside.no_users(), stars=stars)
         prepared.write(read, place / "data", least=Thresholds(1, 1, 0))
         training.train(place / "data", place / "ratings", config_path=config_path)
         # Written last: what is half done is done again.
