@@ -274,8 +274,7 @@ def measure(
             files.write_parquet(table, records)
         if not years.is_file():
             inside = load_catalog(dataset).items
-            brief = partial(ask, max_new_tokens=8)
-            _, dated = contamination.probe_years(inside, brief, n_titles=len(inside), seed=seed)
+            _, dated = contamination.probe_years(inside, ask, n_titles=len(inside), seed=seed)
             files.write_parquet(dated.drop(columns=["near"]), years)
     finally:
         speaker.close()
