@@ -130,7 +130,7 @@ def test_pick_compare_add_and_remove(opened, address):
     tab.get_by_role("option").nth(1).click()
     expect(lists(tab)).to_have_count(3)
     assert tab.locator("#lists h3").all_text_contents() == ["LSTM", "Language model", "Fusion"]
-    expect(tab.locator("#status")).to_contain_text("5 films updated")
+    expect(tab.locator("#status")).to_contain_text("5 movies updated")
     expect(lists(tab).first.locator("li")).to_have_count(5)
     assert re.fullmatch(r"★ \d\.\d", tab.locator(".stars [aria-hidden]").first.text_content())
     assert tab.locator(".why").count() > 0
@@ -356,7 +356,7 @@ def test_a_server_with_tokens_asks_for_one(opened, engines, ids, tmp_path):
         settled(tab)
         expect(field).to_be_hidden()
         assert TOKEN not in tab.url
-        expect(tab.locator("#dropped")).to_contain_text("1 film ")
+        expect(tab.locator("#dropped")).to_contain_text("1 movie ")
         tab.context.close()
 
 
@@ -377,7 +377,7 @@ def test_another_data_set_is_one_step_away_and_titles_go_along(opened, two, ids)
     settled(tab)
     # The latest stands first: the two that are not there were the oldest.
     assert named(tab) == before[:3]
-    expect(tab.locator("#dropped")).to_contain_text("2 films")
+    expect(tab.locator("#dropped")).to_contain_text("2 movies")
     assert link(ids[:3]) in tab.url
     assert "title" not in tab.url
     assert tab.locator("#lists h3").all_text_contents() == ["LSTM"]
@@ -415,7 +415,7 @@ def test_titles_of_a_link_are_data_and_its_oldest_are_cut(opened, two):
     tab = opened(two[0], fragment)
     settled(tab)
     assert named(tab) == ["Film 02"]
-    expect(tab.locator("#dropped")).to_contain_text("3 films")
+    expect(tab.locator("#dropped")).to_contain_text("3 movies")
     assert tab.locator("img, b").count() == 0
     read = "fragment => import('/link.js').then(({ read }) => read(fragment))"
     many = tab.evaluate(read, "#" + "&".join(f"title={number}" for number in range(700)))
