@@ -101,6 +101,7 @@ ENTRIES = (
         "What is said to somebody new, of something new, and why?",
         "figures/cold_start/items_rmse",
     ),
+    Entry("13_domains", "Domains", "Does it carry beyond films?", "studies/domains/claims"),
     Entry("14_online", "Online", "What is keeping up with events worth?", "figures/online/over_time"),
 )
 
