@@ -22,9 +22,13 @@ def _ran(flat: Mapping[str, Any], system: str) -> bool:
 def other_runs() -> dict[str, dict[str, Any]]:
     """Results of the profiles that have committed any under today's definitions: name -> flat metrics.
 
-    Empty inside a profile.
+    Those of MovieLens: what other domains give stands in a chapter of its own. Empty inside a profile.
     """
-    return {name: flat for name, flat in _committed().items() if not verdict.former(flat)}
+    return {
+        name: flat
+        for name, flat in _committed().items()
+        if not verdict.former(flat) and flat["dataset"] in verdict.DATASETS
+    }
 
 
 def _committed() -> dict[str, dict[str, Any]]:
@@ -53,9 +57,12 @@ def findings(flat: Mapping[str, Any], *, metrics: Path | None = None) -> list[st
     """
     folder = config.METRICS if metrics is None else metrics
     lines = verdict.findings(flat, audit=_metrics_of("audit", folder))
-    rated = ratings_in_short(folder)
+    more = [ratings_in_short(folder)]
+    if metrics is None and config.ROOT == config.PACKAGE_ROOT:
+        more += [knowledge_in_short(), domains_in_short()]
+    more = [line for line in more if line]
     # The count of answers comes last.
-    return [*lines[:-1], rated, *lines[-1:]] if rated and len(lines) > 1 else lines
+    return [*lines[:-1], *more, *lines[-1:]] if more and len(lines) > 1 else lines
 
 
 def summary(flat: Mapping[str, Any], *, metrics: Path | None = None) -> str:
@@ -161,6 +168,44 @@ def ratings_in_short(metrics: Path) -> str:
         " biases of users and items alone have {} (lower is better). The best hybrid here has {} over five"
         " folds, {} without its texts. SVD++ has {}."
     ).format(*values)
+
+
+def knowledge_in_short() -> str:
+    """What small pretrained models give on MovieLens 100K; empty where `make knowledge` has not asked any."""
+    folder = config.study_dir("knowledge") / "ml-100k"
+    if not (folder / "spoken.csv").is_file():
+        return ""
+    said = pd.read_csv(folder / "spoken.csv")
+    parts = []
+    for system, rows in said[said["system"] != "movielm"].groupby("system", sort=False):
+        value = rows.set_index("metric")["value"]
+        parts.append(
+            f"of the titles that {systems.label(system)} answers with, {value['real']:.0%} name a film of"
+            f" MovieLens, {value['later']:.0%} are later than the data and {value['hit']:.1%} are right"
+        )
+    lines = [f"{'; '.join(parts)}"]
+    if (folder / "little_data.csv").is_file():
+        ranked = pd.read_csv(folder / "little_data.csv")
+        ranked = ranked[(ranked["metric"] == "ndcg@10") & ranked["value"].notna()]
+        pretrained = ranked[ranked["system"].isin(ranked.loc[ranked["share"] == 0, "system"])]
+        best, lstm = (
+            pretrained.nlargest(1, "value"),
+            ranked[ranked["system"] == "lstm"].nlargest(1, "share"),
+        )
+        for rows, words in (
+            (best, "the best of them ranks the catalog with NDCG@10"),
+            (lstm, "the LSTM with"),
+        ):
+            if len(best) and len(lstm):
+                row = rows.iloc[0]
+                lines.append(f"{words} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]")
+    return f"Knowledge: {lines[0]}{''.join(f', {line}' for line in lines[1:])}."
+
+
+def domains_in_short() -> str:
+    """Which conclusions on films other domains confirm; empty where `make domains` has not been run."""
+    path = config.study_dir("domains") / "answers.csv"
+    return f"Other domains: {pd.read_csv(path)['answer'].iloc[0]}" if path.is_file() else ""
 
 
 def _by_both_rules(audit: Path, dataset: str) -> list[str]:
