@@ -188,15 +188,10 @@ def knowledge_in_short() -> str:
         ranked = pd.read_csv(folder / "little_data.csv")
         ranked = ranked[(ranked["metric"] == "ndcg@10") & ranked["value"].notna()]
         pretrained = ranked[ranked["system"].isin(ranked.loc[ranked["share"] == 0, "system"])]
-        best, lstm = (
-            pretrained.nlargest(1, "value"),
-            ranked[ranked["system"] == "lstm"].nlargest(1, "share"),
-        )
-        for rows, words in (
-            (best, "the best of them ranks the catalog with NDCG@10"),
-            (lstm, "the LSTM with"),
-        ):
-            if len(best) and len(lstm):
+        lstm = ranked[ranked["system"] == "lstm"].nlargest(1, "share")
+        first = "ranking the catalog, the best of them has an NDCG@10 of"
+        for rows, words in ((pretrained.nlargest(1, "value"), first), (lstm, "the LSTM has")):
+            if len(pretrained) and len(lstm):
                 row = rows.iloc[0]
                 lines.append(f"{words} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]")
     return f"Knowledge: {lines[0]}{''.join(f', {line}' for line in lines[1:])}."
