@@ -171,7 +171,7 @@ def ratings_in_short(metrics: Path) -> str:
 
 
 def knowledge_in_short() -> str:
-    """What small pretrained models give on MovieLens 100K; empty where `make knowledge` has not asked any."""
+    """What small pretrained models give on MovieLens 100K; empty where `make knowledge` has asked none."""
     folder = config.study_dir("knowledge") / "ml-100k"
     if not (folder / "spoken.csv").is_file():
         return ""
