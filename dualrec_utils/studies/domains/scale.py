@@ -2,8 +2,8 @@
 
 Each measurement is a process of its own, whose peak memory is the whole program's. Measured is what a run
 does with each: stage `data`; one pass of the LSTM over all positions; EASE-R and item-kNN, fitted and asked
-for :data:`N_LISTED` users; and movielm's lists of ten titles, exact and by a beam. Lists are made one user by
-one: a few hundred say what any number takes, and no more are made.
+for :data:`N_LISTED` users; and lists of ten titles by movielm, exact and by a beam. Lists are made one user
+by one: a few hundred say what any number takes, and no more are made.
 """
 
 from __future__ import annotations
