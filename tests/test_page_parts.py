@@ -2,9 +2,10 @@
 
 import re
 
+import pandas as pd
 import pytest
 
-from dualrec_utils.core import config
+from dualrec_utils.core import config, files
 from dualrec_utils.pipeline import stages
 from dualrec_utils.report import parts as page_parts, words as page_words
 from dualrec_utils.studies.domains import settings as domains
@@ -41,3 +42,14 @@ def test_the_guide_explains_the_same_words_in_the_same_way():
         assert f"- **{word}**: {meaning}." in guide
     template = (ROOT / "dualrec_utils/report/templates/report.html.j2").read_text(encoding="utf-8")
     assert re.search(r"for word, meaning in glossary", template)
+
+
+def test_a_table_without_anything_in_it_is_left_out(tmp_path, monkeypatch):
+    """Claims 7 and 8 in a profile that fits none of their models."""
+    folder = tmp_path / "rating_hybrids"
+    files.write_csv(pd.DataFrame(), folder / "claims.csv")
+    files.write_csv(pd.DataFrame({"folds": [5], "rmse": [1.0]}), folder / "errors.csv")
+    assert [table["rows"] for table in page_parts.read_tables(folder)] == [[["5", "1"]]]
+    monkeypatch.setattr(config, "TABLES", tmp_path)
+    monkeypatch.setattr(config, "STUDIES", tmp_path / "studies")
+    assert page_parts.rating_claims("toy") == []

@@ -74,10 +74,16 @@ def _read_table(path: Path) -> dict[str, Any]:
     }
 
 
+def _is_empty(path: Path) -> bool:
+    """Whether a run had nothing to put into a table: the file has neither columns nor rows."""
+    return not path.read_text(encoding="utf-8").strip()
+
+
 def read_tables(folder: Path, *, without: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Every saved table of a folder, by name; `without` are stems of those shown elsewhere."""
     # A name that begins with a dot is what a killed write left.
-    return [_read_table(path) for path in sorted(folder.glob("[!.]*.csv")) if path.stem not in without]
+    paths = [path for path in sorted(folder.glob("[!.]*.csv")) if path.stem not in without]
+    return [_read_table(path) for path in paths if not _is_empty(path)]
 
 
 def read_figure(path: Path) -> dict[str, Any]:
@@ -261,7 +267,7 @@ def rating_claims_table(dataset: str) -> pd.DataFrame:
     """
     paths = (config.study_dir("ratings") / dataset, config.TABLES / "rating_hybrids")
     path = next((one for folder in paths if (one := folder / "claims.csv").is_file()), None)
-    return pd.DataFrame() if path is None else pd.read_csv(path)
+    return pd.DataFrame() if path is None or _is_empty(path) else pd.read_csv(path)
 
 
 def rating_claims(dataset: str) -> list[dict[str, str]]:
