@@ -285,7 +285,7 @@ def test_the_first_paragraph_says_what_order_interface_and_leak_do(study):
     effects = effects.assign(low=effects["value"] - 0.01, high=effects["value"] + 0.01, n_seeds=5)
     files.write_csv(effects, order.table_path("ml-100k", "effects"))
     said = first_screen.summary(flat)
-    by_id = "such ties are ordered: +2.1 points [+1.1, +3.1] with ties in the order of movie ids"
+    by_id = "by the order of such ties: +2.1 points [+1.1, +3.1] with ties in the order of movie ids"
     assert f"{by_id}, -0.4 points [-1.4, +0.6] with ties drawn at random (mean of 5 draws)." in said
     asking, leak, answers = said.index("Asking:"), said.index("The leak:"), said.index("Answers to")
     shares = [re.findall(r"\d+\.\d%", part) for part in (said[asking:leak], said[leak:answers])]
@@ -486,14 +486,14 @@ def test_figure_4_is_drawn_beside_its_data(study):
 def test_a_trial_says_on_top_that_it_is_no_result_and_leaves_the_readme(study):
     before = (study / "README.md").read_text()
     words = build(trial=True).words
-    assert words.index("A trial, no result.") < words.index("The paper (Li and Grasman")
+    assert words.index("A trial, no result.") < words.index("(Li and Grasman")
     assert (study / "README.md").read_text() == before
     assert "A trial" not in build().words
 
 
 def test_the_user_followed_is_not_run_without_predictions(study):
     words = build().words
-    assert "One user through the whole system Not run: lstm, movielm_lora_seen_kept" in words
+    assert "One user, step by step Not run: lstm, movielm_lora_seen_kept" in words
 
 
 def page(flat):

@@ -12,8 +12,8 @@ from dualrec_utils.analysis import claims, order
 from dualrec_utils.models import systems
 
 ORDER_CAVEAT = (
-    "MovieLens records when a movie was rated, not when it was watched. So “order” here always means the"
-    " order of ratings."
+    "MovieLens records when a movie was rated, not when it was watched: here “order” is the order of"
+    " ratings."
 )
 _MOVIELM_CAVEAT = (
     "The language model of this profile, movielm, is small and was trained here on titles alone. It runs"
@@ -239,9 +239,8 @@ def order_worth(flat: Mapping[str, Any]) -> str:
         ]
         name, draws = systems.label(leads["model"].iloc[0]), leads["n_seeds"].max()
         parts.append(
-            "Many ratings share their second with the one before. The lead of"
-            f" {name} over EASE-R depends on how such ties are ordered: {', '.join(worth)} (mean of"
-            f" {draws} draws)."
+            f"Many ratings share their second with the one before. {name} minus EASE-R, by the order of"
+            f" such ties: {', '.join(worth)} (mean of {draws} draws)."
         )
     return f"Order: {' '.join(parts)}" if parts else "What order is worth was not measured."
 
