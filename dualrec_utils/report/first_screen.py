@@ -164,9 +164,9 @@ def ratings_in_short(metrics: Path) -> str:
         return ""
     values = [f"{flat[key]:.3f}" for key in keys]
     return (
-        "Ratings: two published hybrids of texts and ratings have an RMSE of {} and {} on fold u1, where"
-        " biases of users and items alone have {} (lower is better). The best hybrid here has {} over five"
-        " folds, {} without its texts. SVD++ has {}."
+        "Ratings: two published hybrids of texts and ratings have an RMSE of {} and {} on fold u1. Biases"
+        " of users and items alone have {}; lower is better. The best hybrid here has {} over five folds,"
+        " {} without its texts. SVD++ has {}."
     ).format(*values)
 
 
