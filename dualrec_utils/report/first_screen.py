@@ -171,16 +171,16 @@ def ratings_in_short(metrics: Path) -> str:
 
 
 def knowledge_in_short() -> str:
-    """What the largest pretrained model answers on MovieLens 100K; empty where `make knowledge` asked none."""
+    """What the largest pretrained model answers on MovieLens 100K; empty where none was asked."""
     path = config.study_dir("knowledge") / "ml-100k" / "spoken.csv"
     said = pd.read_csv(path) if path.is_file() else pd.DataFrame()
     if said.empty or (name := said["system"].iloc[-1]) == "movielm":
         return ""
     value = said[said["system"] == name].set_index("metric")["value"]
     return (
-        f"Knowledge: asked with the paper's prompt, {systems.label(name)}, which has read the web, names a film"
-        f" of MovieLens in {value['real']:.0%} of its titles, one later than the data in {value['later']:.0%},"
-        f" the right one in {value['hit']:.1%}."
+        f"Knowledge: asked with the paper's prompt, {systems.label(name)}, which has read the web, names a"
+        f" film of MovieLens in {value['real']:.0%} of its titles, one later than the data in"
+        f" {value['later']:.0%}, the right one in {value['hit']:.1%}."
     )
 
 
