@@ -14,6 +14,8 @@ from dualrec_utils.models import systems
 from dualrec_utils.report import parts as page_parts
 from dualrec_utils.show import paper
 
+_PRETRAINED = {"qwen": "Qwen2.5-Coder 0.5B", "smollm2": "SmolLM2 135M"}
+
 
 def _ran(flat: Mapping[str, Any], system: str) -> bool:
     return f"next_item/{system}/hit_rate@5" in flat
@@ -178,7 +180,7 @@ def knowledge_in_short() -> str:
         return ""
     value = said[said["system"] == name].set_index("metric")["value"]
     return (
-        f"Knowledge: asked with the paper's prompt, {systems.label(name)}, which has read the web, names a"
+        f"Knowledge: asked with the paper's prompt, {_PRETRAINED.get(name, name)}, which has read the web, names a"
         f" film of MovieLens in {value['real']:.0%} of its titles, one later than the data in"
         f" {value['later']:.0%}, the right one in {value['hit']:.1%}."
     )
