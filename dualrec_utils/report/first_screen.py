@@ -180,7 +180,7 @@ def knowledge_in_short() -> str:
         return ""
     value = said[said["system"] == name].set_index("metric")["value"]
     return (
-        f"Knowledge: {_PRETRAINED.get(name, name)} has read the web. Asked with the paper's prompt, it names"
+        f"Knowledge: {_PRETRAINED.get(name, name)} has read the web. With the paper's prompt, it names"
         f" a film of MovieLens in {value['real']:.0%} of its titles, one later than the data in"
         f" {value['later']:.0%}, the right one in {value['hit']:.1%}."
     )
