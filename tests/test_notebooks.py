@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from dualrec_utils.core import config
-from dualrec_utils.pipeline import params, schemas, stages
+from dualrec_utils.pipeline import notebooks, params, schemas, stages
 from dualrec_utils.studies.domains import settings as domains
 from dualrec_utils.studies.knowledge import settings as knowledge
 from dualrec_utils.studies.questions import settings as questions
@@ -239,6 +239,8 @@ COPIES = sorted(
 def test_executed_copies_have_the_cells_of_their_sources_and_are_small():
     for path in COPIES:
         source, copy = read(config.NOTEBOOKS / path.name), read(path)
+        if copy.cells[1].source.startswith(notebooks.LEFT_OUT):
+            continue
         assert [cell.source for cell in copy.cells if cell.cell_type == "code"] == [
             cell.source for cell in source.cells if cell.cell_type == "code"
         ], f"{path} was made from other cells: run its stage"
