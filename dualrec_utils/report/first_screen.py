@@ -67,6 +67,20 @@ def findings(flat: Mapping[str, Any], *, metrics: Path | None = None) -> list[st
     return [*lines[:-1], *more, *lines[-1:]] if more and len(lines) > 1 else lines
 
 
+def order_caveat(flat: Mapping[str, Any]) -> str:
+    """What the times of MovieLens are, with a space behind; empty for other data."""
+    return f"{verdict.ORDER_CAVEAT} " if str(flat.get("dataset", "ml-")).startswith("ml-") else ""
+
+
+def caveats(flat: Mapping[str, Any]) -> list[str]:
+    """What to know before quoting a number, what is of MovieLens only where it is meant."""
+    return [
+        line
+        for line in reversed(verdict.caveats(flat))
+        if order_caveat(flat) or line != verdict.ORDER_CAVEAT
+    ]
+
+
 def summary(flat: Mapping[str, Any], *, metrics: Path | None = None) -> str:
     """The report's first paragraph, arguments as :func:`findings`; empty where nothing was run."""
     return " ".join(findings(flat, metrics=metrics))

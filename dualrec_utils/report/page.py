@@ -94,7 +94,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) 
         "dataset": dataset,
         "trial": trial,
         "source": flat.get("source", "not fetched yet"),
-        "order_caveat": verdict.ORDER_CAVEAT,
+        "order_caveat": first_screen.order_caveat(flat).strip(),
         "rating_claims": page_parts.rating_claims(dataset),
         "reproduced": first_screen.reproduced(flat, others=others),
         "not_reproduced": first_screen.not_reproduced(flat, rows=figure_4["next_item"], others=others),
@@ -103,7 +103,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) 
         "minutes": first_screen.minutes(timings),
         "kept_minutes": first_screen.kept_minutes(config.TIMINGS),
         "verdicts": verdict.headline(flat),
-        "caveats": [*reversed(verdict.caveats(flat)), verdict.PROTOCOL_CAVEAT],
+        "caveats": [*first_screen.caveats(flat), verdict.PROTOCOL_CAVEAT],
         "users_needed": verdict.users_needed(flat),
         "headline": results_table(flat).to_dict("split"),
         "full": full_table(flat),
@@ -190,9 +190,9 @@ def build_stage(*, dataset: str, seed: int, trial: bool, domain: Domain = MOVIES
     path = files.write_text(render(context, domain), config.REPORTS / "index.html")
     gallery.write_thumbnails()
     if not trial:
-        files.write_text(results_page(flat), config.REPORTS / RESULTS)
+        files.write_text(results_page(flat, domain), config.REPORTS / RESULTS)
         files.write_text(costs_page(TIMED), config.REPORTS / COSTS)
         if flat:
             files.write_json(results_json.results(flat), config.REPORTS / results_json.NAME)
-        update_readme(flat)
+        update_readme(flat, domain)
     return path

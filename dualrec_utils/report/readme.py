@@ -12,6 +12,7 @@ import pandas as pd
 
 from dualrec_utils.analysis import verdict
 from dualrec_utils.core import config, files
+from dualrec_utils.core.domain import MOVIES, Domain
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.report import first_screen, gallery, parts as page_parts
 from dualrec_utils.report.first_figure import rows_of
@@ -32,8 +33,8 @@ _NOTE = (
 )
 
 
-def readme_block(flat: Mapping[str, Any]) -> str:
-    """What stands between the README's markers, the markers left out."""
+def readme_block(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
+    """What stands between the README's markers, the markers left out, in the words of the data set."""
     first, *rest = first_screen.findings(flat) or [basis(flat)]
     blocks = [f"**What the study found.** {first}"]
     if rest:
@@ -45,9 +46,9 @@ def readme_block(flat: Mapping[str, Any]) -> str:
             tables.to_markdown(results_table(flat, names=names)[list(_SHORT)]),
             f"{flat['next_item/lstm/n_cases']:,} cases of {flat['next_item/lstm/n_users']} test users, seen"
             f" movies excluded, {flat['confidence']:.0%} intervals over users and seeds."
-            f" {verdict.ORDER_CAVEAT} [All results](reports/{RESULTS}).",
+            f" {first_screen.order_caveat(flat)}[All results](reports/{RESULTS}).",
         ]
-    return "\n\n".join(blocks)
+    return domain.spoken("\n\n".join(blocks))
 
 
 def _labelled(line: str) -> str:
@@ -63,7 +64,7 @@ def _of_readme(flat: Mapping[str, Any]) -> set[str]:
     return {"ease", order_aware, "lstm", f"{model}_lora_reranked", "dualrec_fusion"}
 
 
-def results_page(flat: Mapping[str, Any]) -> str:
+def results_page(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
     """`reports/results.md`: the claims, what was and was not reproduced, what to trust, the systems."""
     others = first_screen.other_runs()
     rows = page_parts.read_figure_4("next_item")
@@ -75,7 +76,7 @@ def results_page(flat: Mapping[str, Any]) -> str:
     parts = [
         "# Results",
         "Written by stage `report` from the metrics files. With figures: `index.html` in this folder.",
-        f"{first_screen.summary(flat) or basis(flat)} {verdict.ORDER_CAVEAT}",
+        f"{first_screen.summary(flat) or basis(flat)} {first_screen.order_caveat(flat)}".strip(),
         "## The claims",
         tables.to_markdown(verdict.claims_table(flat)),
     ]
@@ -88,7 +89,7 @@ def results_page(flat: Mapping[str, Any]) -> str:
         tables.to_markdown(results_table(flat)),
         f"{basis(flat)} {_NOTE} {' '.join(verdict.caveats(flat)[:-1])}".strip(),
     ]
-    return "\n\n".join(parts) + "\n"
+    return domain.spoken("\n\n".join(parts)) + "\n"
 
 
 def with_block(readme: str, block: str, *, begin: str = BEGIN, end: str = END) -> str:
@@ -115,8 +116,12 @@ def with_notebooks(readme: str) -> str:
     return with_block(readme, gallery.block(), begin=gallery.BEGIN, end=gallery.END)
 
 
-def update_readme(flat: Mapping[str, Any]) -> bool:
+def update_readme(flat: Mapping[str, Any], domain: Domain = MOVIES) -> bool:
     """Renew the README's blocks; the file is written only where its text changes.
+
+    Args:
+        flat: metrics of notebook 07.
+        domain: what items are called.
 
     Returns:
         Whether it changed.
@@ -125,7 +130,7 @@ def update_readme(flat: Mapping[str, Any]) -> bool:
     if not path.is_file():
         raise StudyError(f"there is no {path}; restore it with `git checkout README.md`")
     old = path.read_text(encoding="utf-8")
-    new = with_notebooks(with_block(old, readme_block(flat)))
+    new = with_notebooks(with_block(old, readme_block(flat, domain)))
     if new != old:
         files.write_text(new, path)
     return new != old
