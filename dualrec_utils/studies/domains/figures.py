@@ -33,6 +33,8 @@ def by_domain(rows: pd.DataFrame, *, note: str) -> Figure:
         note: caption.
     """
     names, numbers = list(dict.fromkeys(rows[DATASET])), list(dict.fromkeys(rows["claim"]))
+    ends = ["difference", "low", "high"]
+    rows = rows.assign(**{end: 100 * rows[end] for end in ends})
     figure = charts.blank((9.0, 2 * (1.1 + 0.26 * len(names))))
     panels = figure.subplots(2, -(-len(numbers) // 2), sharey=True, squeeze=False).ravel()
     drawn = {}
@@ -45,10 +47,10 @@ def by_domain(rows: pd.DataFrame, *, note: str) -> Figure:
             charts.intervals(axes, those, places, value="difference", label=answer, **look)
         for dataset in part.loc[part["difference"].isna(), DATASET]:
             axes.annotate("not run yet", (0, names.index(dataset)), fontsize=7.5, va="center")
-        question, metric = part["question"].iloc[0], part["metric"].iloc[0]
-        axes.set_title("\n".join(textwrap.wrap(f"{number}. {question}", 42)), fontsize=8.5)
-        axes.set_xlabel(f"difference of {charts.SHORT.get(metric, metric)}", fontsize=8)
-        axes.locator_params(axis="x", nbins=5)
+        question, metric = part["question"].iloc[0].replace("movies", "items"), part["metric"].iloc[0]
+        axes.set_title("\n".join(textwrap.wrap(f"{number}. {question}", 34)), fontsize=8)
+        axes.set_xlabel(f"difference of {charts.SHORT.get(metric, metric)} in points", fontsize=8)
+        axes.locator_params(axis="x", nbins=4)
         charts.label_rows(axes, names)
         drawn |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     for axes in panels[len(numbers) :]:
@@ -67,7 +69,9 @@ def by_interactions(rows: pd.DataFrame, *, note: str) -> Figure:
         note: caption.
     """
     names = list(dict.fromkeys(rows[DATASET]))
-    some = rows[(rows["group"] != curves.ALL) & ~rows[SYSTEM].str.endswith(curves.MINUS_LSTM)]
+    # Without an interval there are too few users to show a value.
+    some = rows[(rows["group"] != curves.ALL) & rows["low"].notna()]
+    some = some[~some[SYSTEM].str.endswith(curves.MINUS_LSTM)]
     some = some[some[SYSTEM].isin(_SHOWN) | some[SYSTEM].str.endswith("_constrained")]
     shown = systems.in_order(some[SYSTEM])
     figure = charts.blank((9.0, 0.8 + 2.5 * -(-len(names) // 2)))
