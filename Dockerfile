@@ -11,7 +11,7 @@ RUN useradd --create-home --uid 10001 dualrec && chown dualrec /study
 
 COPY requirements-torch.txt requirements.txt ./
 # Browsers, style and tests stay out.
-RUN grep -vE '^(playwright|schemathesis|hypothesis|pytest|ruff|import-linter|nbstripout)[=_-]' requirements.txt \
+RUN grep -vE '^((playwright|schemathesis|hypothesis|pytest|ruff|import-linter|nbstripout)[=_-]|mypy=)' requirements.txt \
       > /tmp/requirements.txt \
  && pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r requirements-torch.txt \
  && pip install --no-cache-dir --no-deps -r /tmp/requirements.txt

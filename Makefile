@@ -33,7 +33,7 @@ override export DUALREC_DATA := $(CURDIR)/$(value DUALREC_DATA)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help profile setup repro serve test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings knowledge domains variants latency load lock clean
+.PHONY: help profile setup repro colab address serve test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings knowledge domains variants latency load lock site clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ repro: profile $(INSTALLED)  ## run the whole study (only what changed), print i
 	@$(IN_FOLDER) && dvc repro
 	@$(IN_FOLDER) && dualrec results
 
+colab: profile $(INSTALLED)  ## say whether this rented machine can run a profile for a GPU, and about how long; PROFILE as above
+	@$(IN_FOLDER) && dualrec colab
+
 serve: profile $(INSTALLED)  ## open what was trained: page and API on this machine; after repro; PROFILE as above
 	@$(IN_FOLDER) && dualrec serve
 
@@ -77,10 +80,11 @@ test: $(INSTALLED)  ## run the tests, offline
 pipeline: $(INSTALLED)  ## run the whole pipeline offline on a generated data set, as CI does (5 min)
 	@HF_HUB_OFFLINE=1 python -m pytest tests/pipeline
 
-lint: $(INSTALLED)  ## check style, who imports whom, and that notebooks are committed without outputs
+lint: $(INSTALLED)  ## check style, types, who imports whom, and that notebooks are committed without outputs
 	@ruff check .
 	@ruff format --check .
 	@lint-imports --no-logo
+	@mypy
 	@$(STRIP) --verify notebooks/*.ipynb || { echo "lint: strip them: make strip" >&2; exit 1; }
 
 # JupyterLab adds the kernel's version and the like to a notebook: they would make its stage run again.
@@ -181,8 +185,19 @@ lock:  ## write requirements.txt from requirements.in
 	  cp $$scratch/lock requirements.txt
 	@echo "lock: requirements.txt has $$(grep -c == requirements.txt) packages"
 
+site: $(INSTALLED)  ## write report, executed notebooks and docs as a web site into site/; a minute, no network
+	@dualrec site
+
+# pyproject.toml has it; README and the Colab notebook, read before anything is fetched, repeat it.
+PLACES := README.md notebooks/colab.ipynb pyproject.toml
+address:  ## write where your copy lies on GitHub into README, Colab notebook and pyproject.toml; TO=you/name
+	@echo '$(TO)' | grep -qE '^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$$' || { \
+	  echo "dualrec: address: name the repository: make address TO=you/name" >&2; exit 2; }
+	@old=$$(sed -n 's|^Repository = "https://github.com/\(.*\)"$$|\1|p' pyproject.toml) && \
+	  sed -i.old "s|$$old|$(TO)|g" $(PLACES) && rm -f $(PLACES:=.old) && echo "address: https://github.com/$(TO)"
+
 clean:  ## remove .venv and what the default run leaves under data/; keep fetched data and reports
-	@rm -rf $(VENV) data/.state data/by_hand data/ml-100k reports/notebooks
+	@rm -rf $(VENV) data/.state data/by_hand data/ml-100k reports/notebooks/*.html site
 	@echo "clean: removed .venv and what the default run leaves under data/; kept data/raw (fetched once),"
 	@echo "       data/answers (paid for), data/questions and data/peers (of \`make questions\` and \`make peers\`),"
 	@echo "       DVC's cache (so that \`dvc repro\` restores in seconds; rm -rf .dvc/cache to recompute), reports/"

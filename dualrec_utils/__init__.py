@@ -14,4 +14,4 @@ if sys.platform == "darwin":
     # Keras would take Apple's GPU, while all else in the study knows CUDA and the CPU.
     os.environ.setdefault("KERAS_TORCH_DEVICE", "cpu")
 # Reading a notebook would build a parser of addresses for seconds, which nothing here asks for.
-sys.modules.setdefault("rfc3987_syntax", None)
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]

@@ -88,7 +88,7 @@ def check_params() -> int:
     )
     for name, hyperparameters in values.baselines.models.items():
         with _named(f"baselines.models.{name}"):
-            baselines.build(name, np.array([1]), seed=0, **hyperparameters)
+            baselines.build(name, np.array([1]), seed=0, **hyperparameters)  # type: ignore[arg-type]
     for name, chosen in values.rating_hybrids.models.items():
         with _named(f"rating_hybrids.models.{name}"):
             rating_settings.check(chosen)
@@ -211,7 +211,9 @@ def _parser() -> argparse.ArgumentParser:
     command = add("run", run, f"run one stage of the pipeline {_DEFAULT_RUN}")
     command.add_argument("stage", help="data, eda, lstm, baselines, ... as in dvc.yaml")
     add("params", check_params, f"check params.yaml {_DEFAULT_RUN}")
+    add("colab", _calling("pipeline.colab:run_checks"), f"check a rented machine for a run {_DEFAULT_RUN}")
     add("results", _calling("report.text:print_results"), "print the results and where the report lies")
+    add("site", _calling("site.build:run"), "write report, executed notebooks and docs as a web site")
     command = add("verify", verify, "run everything again and compare with the committed metrics")
     command.add_argument(
         "--against-worktree",

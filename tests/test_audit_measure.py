@@ -188,7 +188,7 @@ def test_the_leak_moves_order_alone_and_every_hit_to_the_head_unless_the_hint_is
     shares = references.shares_first(measured, ["ease"], **STATS)
     assert shares["reference"].tolist() == [references.HONEST, references.LEAKING]
     text = references.leak_in_words(shares, "ease")
-    assert f"{shares['value'][1]:.0%} have" in text and f"{shares['value'][0]:.0%} where" in text
+    assert f"{shares['value'][1]:.0%} have" in text and f"{shares['value'][0]:.0%} if" in text
 
 
 def test_the_leak_s_table_has_the_lstm_s_own_list_beside_it(data):

@@ -119,8 +119,8 @@ def test_a_title_outside_the_catalog_keeps_its_place_and_long_lists_are_not_cut(
 def test_the_answers_of_the_first_rung_in_words():
     lists = listed({"a": ["Hea (1995)", "Untitled", 10, 20]})
     text = ladder.answers_in_words(lists, CASES)
-    assert "2 answers, 1 of them without a readable title" in text and "2.00 titles an answer, 4 at" in text
-    assert "Of all 4 titles 2 are no movie of the catalog, 1 have no year" in text
+    assert "2 answers; 1 of them have no readable title" in text and "2.00 titles on average, 4 at" in text
+    assert "Of all 4 titles, 2 are not in the catalog and 1 have no year" in text
 
 
 def test_every_fact_about_the_released_code_names_file_and_lines():
@@ -157,7 +157,9 @@ def test_both_ends_of_a_ladder_in_words_and_as_flat_keys():
         columns=["rung", "system", "metric", "value", "low", "high"],
     )
     text = ladder.sentence(table, best=0.18472)
-    assert "0.300 as released, 0.100 on the last rung." in text and "0.1847" in text and "0.5" not in text
+    assert (
+        "0.300 as released and 0.100 on the last rung." in text and "0.1847" in text and "0.5" not in text
+    )
     flat = ladder.flatten({"ladder": table})
     assert len(flat) == 12
     assert flat["audit/ladder/lstm/1/hit_rate@1/high"] == 0.3

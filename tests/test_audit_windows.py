@@ -106,8 +106,8 @@ def test_the_sentence_names_both_ends_and_the_largest_change():
     table = table.assign(low=table["value"] - 0.01, high=table["value"] + 0.01)
     theirs = {"top5_accuracy": 0.142, "hit_rate@5": 0.2214}
     told = windows.sentence(table, theirs=theirs)
-    assert "HR@5 0.2214 beside the LSTM's top-5 accuracy on windows, 0.1420" in told
-    assert "goes from 0.070 [0.060, 0.080] to 0.220 [0.210, 0.230]" in told
-    assert told.endswith("on the way: d (+22.0 points).")
+    assert "HR@5 0.2214 with the LSTM's top-5 accuracy on windows, 0.1420" in told
+    assert "0.070 [0.060, 0.080] by the count on windows and 0.220 [0.210, 0.230] by that" in told
+    assert told.endswith("between them: d (+22.0 points).")
     down = windows.sentence(table.iloc[[0, 3, 4]].assign(value=[0.2, 0.3, 0.1]), theirs=theirs)
-    assert down.endswith("on the way: e (-20.0 points).")
+    assert down.endswith("between them: e (-20.0 points).")

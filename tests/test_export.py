@@ -162,7 +162,7 @@ def page(tmp_path_factory):
         nbformat.v4.new_code_cell("frame"),
         nbformat.v4.new_code_cell("Markdown(tables.to_markdown(frame))"),
     ]
-    source, path = folder / "01_tiny.ipynb", folder / "01_tiny.html"
+    source, path = folder / "01_tiny.ipynb", folder / "pages/01_tiny.html"
     made = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNELSPEC})
     nbformat.write(made, str(source))
     notebooks.run(source, page=path, cwd=folder)

@@ -111,6 +111,7 @@ def test_a_stopped_ranking_goes_on_at_the_next_batch(tmp_path, monkeypatch):
 SETTINGS = {
     "shares": [0.25, 1.0], "n_draws": 2, "cpu_share": 0.25, "n_users": 4, "n_cases": 2, "n_learned": 9,
     "n_epochs": 1, "batch_size": 4, "learning_rate": 0.01, "n_cold": 6, "least_ratings": 2, "cold_cases": 2,
+    "n_probes": 10,
 }  # fmt: skip
 SHORTER = {
     r"\n  epochs: 10 ": "\n  epochs: 1 ",
@@ -144,7 +145,8 @@ def write_settings(name, model, folder, monkeypatch):
     entry = {"backend": "local", "model": str(model), "revision": None, "dtype": "float32"}
     entry |= {"quantization": "none"}
     path = folder / "settings.yaml"
-    path.write_text(json.dumps({"default": {"models": {name: entry}, **SETTINGS}}), encoding="utf-8")
+    values = {"models": {name: entry}, "only_asked": {"other": entry}, **SETTINGS}
+    path.write_text(json.dumps({"default": values}), encoding="utf-8")
     monkeypatch.setattr(study_settings, "PARAMS", path)
 
 
@@ -225,7 +227,8 @@ def test_form_and_the_notebook_on_all_parts(toy, monkeypatch, capsys, figures_cl
     monkeypatch.setattr(plan, "UNSEEN", ("random", "movielm"))
     run_notebook(monkeypatch)
     assert capsys.readouterr().out.count(words.NOT_MEASURED) >= 3
-    for part in "abc":
+    monkeypatch.setattr(study.spoken, "ALL_FILMS", "none")
+    for part in "abcd":
         study.run_all([part])
     result = cells("c").set_index(["system", "share", "weights", "titles"])["value"]
     assert result.notna().all() and len(result) == 8
@@ -241,7 +244,8 @@ def test_form_and_the_notebook_on_all_parts(toy, monkeypatch, capsys, figures_cl
     assert gains["small", 0.25, plan.MEANINGLESS] == pytest.approx(pretrained - other)
     run_notebook(monkeypatch)
     out = capsys.readouterr().out
-    assert words.NOT_MEASURED not in out and "no difference shown" in out
+    # Four users are too few to say what knowledge is worth.
+    assert out.count(words.NOT_MEASURED) == 1 and "no difference shown" in out
     flat = files.read_json(config.study_dir("knowledge") / DATASET / "metrics.json")
     key = "knowledge/form/small/0.0/pretrained/real_titles/ndcg@10"
     assert flat[key] == pytest.approx(result["small", 0.0, "pretrained", "real titles"])
@@ -276,9 +280,32 @@ def test_a_model_that_cannot_be_had_is_a_row_that_says_so(toy, monkeypatch, caps
     assert result.loc["movielm", "value"].notna().all()
 
 
+def test_what_models_say_is_sorted_resumed_and_shown(toy, monkeypatch, capsys):
+    # MovieLens latest small is out of reach: the raw data's own films stand in.
+    monkeypatch.setattr(study.spoken, "ALL_FILMS", "none")
+    whole = study.Study()
+    whole.run("a")
+    whole.say()
+    said = tables.read(DATASET, tables.SPOKEN)
+    assert set(said["system"]) == {"small", "other"} and set(said["metric"]) == set(study.spoken.KINDS)
+    assert said["value"].between(0, 1).all() and (said["n_users"] == 4).all()
+    records = tables.read(DATASET, tables.RECORDS)
+    assert set(records["ids"]) == {"as published", "permuted"} and (records["n"] <= 10).all()
+    shown = tables.read(DATASET, tables.SHOWN)
+    assert len(shown) == 4 and shown["small"].str.startswith("-").all()
+
+    def refuse(*_, **__):
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(study.spoken.generation, "generate", refuse)
+    monkeypatch.setattr("dualrec_utils.models.backends.local.generation.generate", refuse)
+    whole.say()
+    pd.testing.assert_frame_equal(tables.read(DATASET, tables.SPOKEN), said)
+
+
 def test_parts_and_runs_that_cannot_be(toy, monkeypatch):
-    with pytest.raises(StudyError, match="no part 'd'; it has a, b, c, notebook"):
-        study.run_all(["d"])
+    with pytest.raises(StudyError, match="no part 'e'; it has a, b, c, d, notebook"):
+        study.run_all(["e"])
     monkeypatch.setattr(stages, "machine", lambda: {"gpu": "one"})
     assert {row.labels["share"] for row in study.Study().part("c").rows} == {0.0, 1.0}
     whole = params.load()

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from dualrec_utils.core import config
-from dualrec_utils.pipeline import params, schemas, stages
+from dualrec_utils.pipeline import notebooks, params, schemas, stages
 from dualrec_utils.studies.domains import settings as domains
 from dualrec_utils.studies.knowledge import settings as knowledge
 from dualrec_utils.studies.questions import settings as questions
@@ -20,6 +20,8 @@ OF_STUDIES = {study.NOTEBOOK: study.settings for study in (domains, knowledge, q
 NUMBERED = [path for path in PATHS if path.name[:2].isdigit()]
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 LONGEST_CELL = 20
+# Of a profile's executed copies together, in bytes.
+LARGEST_COPIES = 10_000_000
 # A decimal in a sentence is a result typed by hand, unless the line says whose number it is.
 DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.]*\.(?:py|ipynb|json))")
 SOURCED = re.compile(r"paper|figure|fig\.|table|section|arxiv|doi", re.I)
@@ -224,6 +226,26 @@ def test_no_function_is_defined_twice():
 def test_every_numbered_notebook_is_a_stage_or_that_of_an_optional_study():
     known = {stage.notebook for stage in stages.STAGES} | set(OF_STUDIES)
     assert {path.name for path in NUMBERED} <= known
+
+
+COPIES = sorted(
+    path
+    for place in ("reports/notebooks", "profiles/*/reports/notebooks")
+    for path in config.PACKAGE_ROOT.glob(f"{place}/*.ipynb")
+)
+
+
+@pytest.mark.skipif(not COPIES, reason="no executed notebook is committed yet")
+def test_executed_copies_have_the_cells_of_their_sources_and_are_small():
+    for path in COPIES:
+        source, copy = read(config.NOTEBOOKS / path.name), read(path)
+        if copy.cells[1].source.startswith(notebooks.LEFT_OUT):
+            continue
+        assert [cell.source for cell in copy.cells if cell.cell_type == "code"] == [
+            cell.source for cell in source.cells if cell.cell_type == "code"
+        ], f"{path} was made from other cells: run its stage"
+    for folder in {path.parent for path in COPIES}:
+        assert sum(path.stat().st_size for path in folder.glob("*.ipynb")) <= LARGEST_COPIES
 
 
 @pytest.mark.parametrize(

@@ -286,5 +286,5 @@ def test_whatever_is_imported_is_a_requirement_of_its_own():
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_alone_lists_every_target():
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ["repro", "test", "lint", "lab", "report", "bench", "verify", "lock", "clean"]:
+    for target in ["repro", "test", "lint", "lab", "report", "bench", "verify", "lock", "site", "clean"]:
         assert re.search(rf"^  make {target} +\S", listed, re.M), target

@@ -1,12 +1,14 @@
 """README.md says what is true: its numbers, links, budgets and commands."""
 
+import io
 import re
 
 import pytest
+from PIL import Image
 
 from dualrec_utils.core import config, files
 from dualrec_utils.pipeline import stages
-from dualrec_utils.report import readme as readme_results
+from dualrec_utils.report import gallery, readme as readme_results
 
 ROOT = config.PACKAGE_ROOT
 PATH = ROOT / "README.md"
@@ -75,13 +77,30 @@ def test_the_notebook_table_has_every_notebook_with_its_budget():
     rows = re.findall(line, DOCS["run"], re.M)
     expected = [(f"{s.number:02d}", s.notebook, str(stages.budget(s))) for s in stages.STAGES if s.number]
     assert rows == sorted(expected)
-    shown = re.findall(r"^\| \[\d\d [^|]*\]\(notebooks/(\S+)\) \|", TEXT, re.M)
+    shown = re.findall(r"^\| \[\d\d [^|]*\]\((?:reports/)?notebooks/(\S+)\) \|", TEXT, re.M)
     assert shown == sorted(path.name for path in (ROOT / "notebooks").glob("[01]*.ipynb"))
 
 
-def test_the_thumbnails_are_there():
+def test_the_notebook_table_is_what_lies_there():
+    assert readme_results.with_notebooks(TEXT) == TEXT, "run `make report`"
+
+
+def test_the_pictures_are_there():
     pictures = re.findall(r'<img src="([^"]+)"', TEXT) + re.findall(r"!\[[^]]*\]\((reports[^)]+)\)", TEXT)
     assert len(pictures) > 10 and not [name for name in pictures if not (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("entry", gallery.ENTRIES, ids=lambda entry: entry.name)
+def test_a_thumbnail_is_of_todays_figure_and_small(entry):
+    figure, thumbnail = ROOT / "reports" / f"{entry.figure}.png", gallery.thumbnail(entry)
+    assert thumbnail.is_file() == figure.is_file(), "run `make report`"
+    if figure.is_file():
+        assert thumbnail.stat().st_size <= gallery.LARGEST
+        drawn, kept = gallery.reduced(Image.open(figure)), Image.open(thumbnail)
+        # What packs the pixels may differ between machines; they do not.
+        assert Image.open(io.BytesIO(drawn)).convert("RGB").tobytes() == kept.convert("RGB").tobytes(), (
+            "run `make report`"
+        )
 
 
 def test_the_commands_named_exist():

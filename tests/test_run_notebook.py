@@ -1,15 +1,18 @@
 """The runner: names checked, values typed, failures named, pages offline and the same every time."""
 
+import base64
+import io
 import os
 import subprocess
 import sys
 import textwrap
-from io import StringIO
+from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
 from conftest import use_root
+from PIL import Image
 
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
@@ -83,13 +86,76 @@ def test_the_page_is_whole_offline_and_the_same_whatever_the_users_settings(tmp_
     use_a_home_full_of_settings(tmp_path, monkeypatch)
     second = run(tmp_path, made, page="second.html")
     assert first == second
-    # A path of the study is shown as it is in every copy of it.
-    assert f">{os.path.relpath(sys.prefix, config.PACKAGE_ROOT)} {tmp_path}" in first
+    # A folder of this machine is shown by its name alone.
+    assert f">{Path(sys.prefix).name} {tmp_path.name}" in first and str(tmp_path) not in first
     assert "data:image/png;base64" in first and "<th>column</th>" in first
     assert "to stderr" not in first
     assert export.reaches_out(first) == []
     streams = capfd.readouterr()
     assert "to stderr" in streams.err and str(tmp_path) in streams.out
+
+
+def test_the_committed_copy_has_the_sources_cells_and_the_same_bytes_after_every_run(tmp_path):
+    made = notebook(
+        "import matplotlib.pyplot as plt, os, pandas as pd, sys, time\nfrom tqdm.auto import tqdm\n"
+        "for _ in tqdm(range(3)):\n"
+        "    print('line', _)\n    sys.stdout.flush()\n    time.sleep(0.03 * (os.getpid() % 3))",
+        "class Thing:\n    pass\nprint(Thing(), os.getcwd(), sys.executable)\nThing()",
+        "print('half\\rwhole')\nplt.figure(figsize=(30, 3))\nplt.plot([1, 2]);",
+        "pd.DataFrame({'column': ['/usr/lib/a.csv']})",
+    )
+    copies = []
+    for name in ("first", "second"):
+        run(tmp_path, made, page=f"{name}.html")
+        copies.append((tmp_path / f"{name}.ipynb").read_bytes())
+    assert copies[0] == copies[1]
+    copy = nbformat.reads(copies[0].decode(), as_version=4)
+    assert [(cell.cell_type, cell.source) for cell in copy.cells] == [
+        (cell.cell_type, cell.source) for cell in made.cells
+    ]
+    assert all(cell.get("execution_count") is None for cell in copy.cells)
+    printed, thing, drawn, frame = (cell.outputs for cell in copy.cells[1:])
+    assert [output.text for output in printed if output.output_type == "stream"] == [
+        "line 0\nline 1\nline 2\n"
+    ]
+    assert thing[0].text == f"<__main__.Thing object at 0x…> {tmp_path.name} {Path(sys.executable).name}\n"
+    assert thing[1].data == {"text/plain": "<__main__.Thing at 0x…>"} and thing[1].execution_count is None
+    assert drawn[0].text == "whole\n" and list(drawn[1].data) == ["image/png"]
+    assert Image.open(io.BytesIO(base64.b64decode(drawn[1].data["image/png"]))).width == export.WIDEST_IMAGE
+    assert list(frame[0].data) == ["text/html"] and "<td>a.csv</td>" in frame[0].data["text/html"]
+    for place in (str(tmp_path), str(config.PACKAGE_ROOT), str(Path.home()), sys.prefix):
+        assert place not in copies[0].decode()
+
+
+def test_an_image_too_large_to_be_committed_is_refused_and_nothing_is_written(tmp_path):
+    noise = (
+        "import matplotlib.pyplot as plt, numpy as np\nplt.figure(figsize=(9, 60)).add_axes((0, 0, 1, 1))\n"
+    )
+    noise += "plt.imshow(np.random.default_rng(0).random((6000, 900)), aspect='auto');"
+    with pytest.raises(
+        run_notebook.NotebookFailed, match=r"01_tiny shows an image of [\d,]+ bytes; at most"
+    ):
+        run(tmp_path, notebook(noise))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["01_tiny.ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("text", "steady"),
+    [
+        (f"{config.PACKAGE_ROOT}/reports/a.csv and more", "reports/a.csv and more"),
+        ("in /usr/lib/python3/x.py, line 3", "in x.py, line 3"),
+        ("Action/Crime/Drama, 1/2/3, http://example.org/a/b", None),
+        ("/no such/folder/here, </td></tr>, #E69F00, 0xff", None),
+        ("at 0x7f3a5c0d1e50>", "at 0x…>"),
+    ],
+)
+def test_what_is_taken_for_a_place_of_this_machine(text, steady):
+    made = nbformat.v4.new_notebook(
+        metadata={"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
+    )
+    made.cells = [nbformat.v4.new_code_cell("", outputs=[nbformat.v4.new_output("stream", text=text)])]
+    copy = nbformat.reads(export.to_copy(made, "01_tiny"), as_version=4)
+    assert copy.cells[0].outputs[0].text == (steady or text)
 
 
 def test_a_command_reads_no_settings_of_the_user(tmp_path, monkeypatch):
@@ -211,7 +277,7 @@ def test_settings_are_shown_whole_with_their_meaning_one_row_a_model():
         n_recent=5,
         hosted={"extra_body": {"provider": {"zdr": True}}},
     )
-    (table,) = pd.read_html(StringIO(settings._repr_html_()), keep_default_na=False)
+    (table,) = pd.read_html(io.StringIO(settings._repr_html_()), keep_default_na=False)
     assert table.iloc[:, :2].to_numpy().tolist() == [
         ["models: small", "dtype: float32, revision: null"],
         ["models: large", "none"],
@@ -239,3 +305,15 @@ def test_a_notebook_run_by_hand_says_so_and_leaves_the_pipelines_outputs(tmp_pat
 def test_the_pipeline_takes_values_from_params_yaml_alone(tmp_path, monkeypatch):
     with pytest.raises(StudyError, match="epochs"):
         begun(tmp_path, monkeypatch, by_pipeline=True, overrides={"epochs": 1})
+
+
+def test_a_notebook_that_is_left_out_leaves_the_same_page_and_copy_every_time(tmp_path, monkeypatch):
+    use_root(tmp_path, monkeypatch)
+    monkeypatch.setattr(run_notebook.evaluation, "write_metrics", lambda *_, **__: None)
+    page, before = tmp_path / "11.html", []
+    for _ in range(2):
+        about = {"page": page, "stage": "rating_hybrids", "dataset": "toy"}
+        run_notebook.leave_out(config.NOTEBOOKS / "11_rating_hybrids.ipynb", "no ratings.", **about)
+        before.append((page.read_text(), page.with_suffix(".ipynb").read_text()))
+    assert before[0] == before[1]
+    assert "no ratings." in before[0][0] and run_notebook.LEFT_OUT in before[0][1]

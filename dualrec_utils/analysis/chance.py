@@ -106,7 +106,8 @@ def in_words(table: pd.DataFrame, *, label: Callable[[str], str] = str) -> str:
     farthest = table.loc[table["distance"].abs().idxmax()]
     least, most = table["expected"].min(), table["expected"].max()
     return (
-        f"{len(table)} systems, {farthest['n_cases']:,} cases; chance gives each between {least:.1f} and"
-        f" {most:.1f} hits. Farthest from it is {label(farthest[SYSTEM])}: {farthest['hits']:.0f} hits"
-        f" where {farthest['expected']:.1f} are expected, {farthest['distance']:+.1f} standard deviations."
+        f"{len(table)} systems answered {farthest['n_cases']:,} cases. By chance each would have between"
+        f" {least:.1f} and {most:.1f} hits. {label(farthest[SYSTEM])} is farthest from chance:"
+        f" {farthest['hits']:.0f} hits where {farthest['expected']:.1f} are expected"
+        f" ({farthest['distance']:+.1f} standard deviations)."
     )

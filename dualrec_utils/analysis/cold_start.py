@@ -269,7 +269,7 @@ def wordings_in_words(table: pd.DataFrame) -> str:
         return f"{row['model']} was {row['remark']}; every recommendation shows the plain sentence."
     return (
         f"of {row['n_wordings']} wordings by {row['model']}, {row['n']} ({row['share']:.0%}) name something"
-        " that the evidence lacks, and the plain sentence stands in their place."
+        " that is not in the evidence; the plain sentence is shown instead."
     )
 
 

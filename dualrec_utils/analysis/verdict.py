@@ -12,19 +12,18 @@ from dualrec_utils.analysis import claims, order
 from dualrec_utils.models import systems
 
 ORDER_CAVEAT = (
-    "MovieLens records when a movie was rated, not when it was watched: rating order stands in for"
-    " viewing order throughout."
+    "MovieLens records when a movie was rated, not when it was watched. So “order” here always means the"
+    " order of ratings."
 )
 _MOVIELM_CAVEAT = (
-    "The language model of this profile, movielm, is a small one trained here on titles alone. It runs"
-    " the code that the paper's models run, but it has no world knowledge: its rows say how the method"
-    " works on it, not how Mistral 7B or DeepSeek V3 would do."
+    "The language model of this profile, movielm, is small and was trained here on titles alone. It runs"
+    " the same code as the paper's models but knows nothing of the world. Its rows test the method; they"
+    " do not say how Mistral 7B or DeepSeek V3 would do."
 )
 PROTOCOL_CAVEAT = (
-    "The paper uses MovieLens 1M and does not state its ground truth. Its baselines' values are apparently"
-    " those of Xu et al. (2025), whom it names as the source of its choice of baselines, very probably"
-    " measured under another protocol: values of paper and study stand side by side for orientation, not"
-    " for a contest."
+    "The paper uses MovieLens 1M and does not state its ground truth. Its baseline values were apparently"
+    " copied from Xu et al. (2025), whom it names as the source of its choice of baselines. Very probably"
+    " they were measured under another protocol. So the paper's values and ours should not be compared."
 )
 
 # Of what notebook 08 measures: metric, ways of measuring, and a sentence with their values.
@@ -32,30 +31,30 @@ _MEASURED = {
     "interface": (
         "hit_rate@5",
         ("paper_prompt", "bare_history_catalog", "lstm_same_input"),
-        "Asking: with the paper's prompt and free to write anything, {model} names the next movie in {} of"
-        " cases (among its titles, HR@5). Shown the bare history and held to titles of the catalog, it"
-        " does in {}; the LSTM, from the same movies, in {}.",
+        "Asking: with the paper's prompt and free text, {model} names the next movie in {} of cases (HR@5)."
+        " The same model finds it in {} if it reads only the history and names only titles of the catalog."
+        " The LSTM, from the same movies, finds it in {}.",
     ),
     "leak": (
         "hit_rate@1",
         ("with", "without", "lstm"),
-        "The leak: the released code hands the answers to its re-ranker. With them {model}'s first title"
-        " is right for {} of test users, without them for {}; the LSTM's first movie is for {} (HR@1,"
-        " window_of_five).",
+        "The leak: the released code shows the right answers to its re-ranker. With the leak, {model}'s"
+        " first title is right for {} of test users, without it for {}. The LSTM's first movie is right"
+        " for {} (HR@1, window_of_five).",
     ),
 }
 # What a claim's answer says of its two systems.
 _COMPARED = {
-    claims.YES: "is better than",
-    claims.NO: "is worse than",
-    claims.UNCLEAR: "is not shown to differ from",
+    claims.YES: "{} is better",
+    claims.NO: "{} is worse",
+    claims.UNCLEAR: "no difference is shown",
 }
 # What orders the ratings of one second, in a sentence; keys as those of `order.SHOWN`.
 _UNDER = {
     "by id": "with ties in the order of movie ids",
     "file order": "with ties as in the file",
     "drawn": "with ties drawn at random",
-    order.PRESENT: "asked from earlier seconds alone",
+    order.PRESENT: "with earlier seconds only",
 }
 # What is said of a difference that neither side wins.
 NOT_SHOWN = "no difference shown"
@@ -154,13 +153,13 @@ def settled_by(claim: Mapping[str, Any]) -> str:
     parts = [] if several else ["one seed settles nothing"]
     if needed == float("inf"):
         parts.append(
-            "more seeds, not more users" if several else "no number of users shows a difference of zero"
+            "more seeds, not more users" if several else "the difference is zero, more users do not help"
         )
     elif needed > users:
         parts.append(f"{needed:,.0f} users would show a difference of this size")
     elif several:
         parts.append("the seeds disagree on its sign")
-    parts.append(f"{users} users show {100 * claim['smallest_difference']:.1f} points or more")
+    parts.append(f"{users} users can show {100 * claim['smallest_difference']:.1f} points or more")
     return "; ".join(parts)
 
 
@@ -194,15 +193,15 @@ def findings(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> list[str]:
     if former(flat):
         return [
             f"On {dataset}, under a former definition: the order inside a second was not drawn, and a case"
-            " could see movies of its own second. These results do not compare with those of today's"
-            " definition, and answer none of its claims; they are to be made again."
+            " could see movies of its own second. Do not compare these results with those of today's"
+            " definition. They answer none of its claims and must be made again."
         ]
     model = model_of(flat)
     counts = dict.fromkeys((claims.YES, claims.NO, claims.UNCLEAR, claims.NOT_RUN), 0)
     for claim in claims.of_metrics(flat):
         counts[claim["answer"]] += 1
     counted = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
-    small = ", a small model trained here on titles alone: no pretrained one was run"
+    small = ", a small model trained here on titles alone. This run has no pretrained model"
     return [
         f"The data are {dataset}, the language model is {model}{small if model == 'movielm' else ''}.",
         order_worth(flat),
@@ -228,8 +227,9 @@ def order_worth(flat: Mapping[str, Any]) -> str:
     if claim["answer"] != claims.NOT_RUN:
         reads, does_not = (systems.label(claim[side]) for side in ("system", "other"))
         parts.append(
-            f"{reads}, which reads the order of a user's movies, {_COMPARED[claim['answer']]} {does_not},"
-            f" which does not ({points(_interval(claim), 'd')} of {short(claim['metric'])})."
+            f"{reads} reads a user's movies in order, {does_not} does not:"
+            f" {_COMPARED[claim['answer']].format(reads)} ({points(_interval(claim), 'd')} of"
+            f" {short(claim['metric'])})."
         )
     leads = order.leads(flat["dataset"], claim.get("system", ""))
     if len(leads):
@@ -239,8 +239,9 @@ def order_worth(flat: Mapping[str, Any]) -> str:
         ]
         name, draws = systems.label(leads["model"].iloc[0]), leads["n_seeds"].max()
         parts.append(
-            "Many ratings share their second with the one before, and something else orders these ties:"
-            f" {name} minus EASE-R is {', '.join(worth)} (mean of {draws} draws)."
+            "Many ratings share their second with the one before. The lead of"
+            f" {name} over EASE-R depends on how such ties are ordered: {', '.join(worth)} (mean of"
+            f" {draws} draws)."
         )
     return f"Order: {' '.join(parts)}" if parts else "What order is worth was not measured."
 
@@ -281,8 +282,8 @@ def users_needed(flat: Mapping[str, float]) -> str:
         return ""
     medians = [f"{flat[key]:,.0f}" for key in keys]
     return (
-        f"To tell an HR@1 of {flat['power/higher']:g} from one of {flat['power/lower']:g} with a chance of"
-        f" {flat['power/chance']:.0%} takes {medians[0]} users whom both systems answer, or {medians[1]}"
-        " for each system where both have their own (medians over the pairs shown); this run has"
-        f" {flat['next_item/lstm/n_users']}."
+        f"How many users show that an HR@1 of {flat['power/higher']:g} is higher than one of"
+        f" {flat['power/lower']:g}, with a chance of {flat['power/chance']:.0%}? If both systems answer the"
+        f" same users, {medians[0]}; if each has its own users, {medians[1]} for each (medians over the"
+        f" pairs shown). This run has {flat['next_item/lstm/n_users']}."
     )

@@ -148,14 +148,14 @@ def sentence_v(shares: Mapping[str, Mapping[str, float]], gains: Mapping[str, Ma
     }
     shown = [cause for cause, read in causes.items() if read == "higher"]
     open_ = [cause for cause, read in causes.items() if read != "higher"]
-    ends = [f"shown here: {' and '.join(shown)}"] if shown else []
-    ends += [f"not shown here: {' and '.join(open_)}"] if open_ else []
+    ends = [f"shown here, {' and '.join(shown)}"] if shown else []
+    ends += [f"not shown here, {' and '.join(open_)}"] if open_ else []
     return (
-        f"**(v) {CLAIMS['v'][0]}: described, not tested.** HR@1 is {share('without answers')} of HR@5 when"
-        f" answers are re-ranked without the true ones and {share('with answers')} when these stand in the"
-        f" reference (difference {reading('leak')}), while titles, hence diversity, are the same; it is"
-        f" {share('long')} in lists of ten titles of the catalog and {share('short')} when these are cut to"
-        f" three, which can only raise it (difference {reading('length')}). Of those lists of ten, the less"
-        f" diverse half has {share('alike')} and the more diverse half {share('varied')}"
-        f" ({reading('diversity')}). Reasons for HR@1 near HR@5, {'; '.join(ends)}."
+        f"**(v) {CLAIMS['v'][0]}: described, not tested.** HR@1 is {share('without answers')} of HR@5 if"
+        f" the re-ranker does not see the answers, and {share('with answers')} if it does (difference"
+        f" {reading('leak')}). The titles, and so their diversity, are the same. In lists of ten titles of"
+        f" the catalog HR@1 is {share('long')} of HR@5; cut to three titles, {share('short')}, and a cut"
+        f" can only raise it (difference {reading('length')}). Of the lists of ten, the less diverse half"
+        f" has {share('alike')} and the more diverse half {share('varied')} ({reading('diversity')})."
+        f" Reasons for HR@1 near HR@5: {'; '.join(ends)}."
     )

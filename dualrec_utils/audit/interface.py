@@ -210,11 +210,11 @@ def sentence(table: pd.DataFrame, *, model: str) -> str:
     ends = [(SERIES[0], FREE), (SERIES[0], BARE), (LSTM, BARE)]
     first, best, beside = (tables.with_interval(*values.loc[end, ["value", "low", "high"]]) for end in ends)
     return (
-        f"With {model}, HR@5 is {first} by the paper's prompt and free text and {best} by the history alone"
-        f" and movies of the catalog only: the same weights, the same {last['n_cases']:,} cases of"
-        f" {last['n_users']} users. The largest step on the way leads to *{rows.loc[largest, 'setting']}*"
-        f" ({100 * gains[largest]:+.1f} points). The LSTM that reads the same {last['n_recent']} movies has"
-        f" {beside}."
+        f"HR@5 of {model} is {first} with the paper's prompt and free text. It is {best} if the model reads"
+        " only the history and names only movies of the catalog. The weights are the same, and so are the"
+        f" {last['n_cases']:,} cases of {last['n_users']} users. The largest step leads to"
+        f" *{rows.loc[largest, 'setting']}* ({100 * gains[largest]:+.1f} points). The LSTM that reads the"
+        f" same {last['n_recent']} movies has {beside}."
     )
 
 

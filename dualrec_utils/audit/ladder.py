@@ -145,9 +145,9 @@ def answers_in_words(lists: pd.DataFrame, cases: pd.DataFrame) -> str:
     sizes = lists.groupby(CASE).size().reindex(cases[CASE], fill_value=0)
     outside, without_year = lists[ITEM].isna(), ~lists[TEXT].str.contains(r"\(\d{4}\)")
     return (
-        f"{len(sizes)} answers, {(sizes == 0).sum()} of them without a readable title (a miss; nobody is"
-        f" left out); {sizes.mean():.2f} titles an answer, {sizes.max()} at most. Of all {len(lists)}"
-        f" titles {outside.sum()} are no movie of the catalog, {without_year.sum()} have no year."
+        f"{len(sizes)} answers; {(sizes == 0).sum()} of them have no readable title and count as misses."
+        f" An answer has {sizes.mean():.2f} titles on average, {sizes.max()} at most. Of all {len(lists)}"
+        f" titles, {outside.sum()} are not in the catalog and {without_year.sum()} have no year."
     )
 
 
@@ -162,7 +162,7 @@ def sentence(table: pd.DataFrame, *, best: float) -> str:
     ends = rows.set_index([SYSTEM, "rung"])["value"].unstack(sort=False)
     top, bottom = ends.columns[0], ends.columns[-1]
     lines = [
-        f"{systems.label(name)}: HR@1 {values[top]:.3f} {top}, {values[bottom]:.3f} on the last rung."
+        f"{systems.label(name)}: HR@1 is {values[top]:.3f} {top} and {values[bottom]:.3f} on the last rung."
         for name, values in ends.iterrows()
     ]
     return " ".join([*lines, f"The paper's best has {best:.4f} (Figure 4, ml-1m, Mistral 7B)."])

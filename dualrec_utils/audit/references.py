@@ -120,6 +120,6 @@ def leak_in_words(shares: pd.DataFrame, name: str) -> str:
     """
     rows = shares[shares[SYSTEM] == systems.label(name)].set_index("reference")["value"]
     return (
-        f"Of {systems.label(name)}'s lists with a hit, {rows[LEAKING]:.0%} have it on top where the"
-        f" re-ranker sees the answers, and {rows[HONEST]:.0%} where it does not; the titles are the same."
+        f"{systems.label(name)}: of the lists with a hit, {rows[LEAKING]:.0%} have it on top if the"
+        f" re-ranker sees the answers, and {rows[HONEST]:.0%} if it does not. The titles are the same."
     )

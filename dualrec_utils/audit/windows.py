@@ -195,8 +195,8 @@ def sentence(table: pd.DataFrame, *, theirs: Mapping[str, float]) -> str:
     largest = moved.abs().idxmax()
     first, last = (tables.with_interval(*rows.iloc[end][["value", "low", "high"]]) for end in (0, -1))
     return (
-        f"The paper argues for it by setting HR@5 {theirs['hit_rate@5']:.4f} beside the LSTM's top-5"
-        f" accuracy on windows, {theirs['top5_accuracy']:.4f} (section 6.2). Counted from the one way to"
-        f" the other, the LSTM alone, with no language model, goes from {first} to {last}; the largest"
-        f" change on the way: {largest} ({100 * moved[largest]:+.1f} points)."
+        f"The paper compares HR@5 {theirs['hit_rate@5']:.4f} with the LSTM's top-5 accuracy on windows,"
+        f" {theirs['top5_accuracy']:.4f} (section 6.2). But the two counts differ: the LSTM alone has"
+        f" {first} by the count on windows and {last} by that of HR@5. The largest change between them:"
+        f" {largest} ({100 * moved[largest]:+.1f} points)."
     )

@@ -220,8 +220,8 @@ def seconds(values: pd.Series, *, name: str) -> pd.Series:
         StudyError: on what is no time of 1973 to 2128, and on numbers of several units.
     """
     dated = pd.api.types.is_datetime64_any_dtype(values)
-    numbers = None if dated else pd.to_numeric(values, errors="coerce")
-    if dated or numbers.isna().all():
+    numbers = pd.Series(np.nan, values.index) if dated else pd.to_numeric(values, errors="coerce")
+    if numbers.isna().all():
         times = pd.to_datetime(values, utc=True, format="ISO8601", errors="coerce")
         _refuse(times.isna(), values, name=name, allowed="a number since 1970, or a date as 2020-12-31")
         return times.dt.floor("s").astype("datetime64[s, UTC]").astype("int64").astype("Int64")

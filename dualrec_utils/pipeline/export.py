@@ -1,4 +1,7 @@
-"""An executed notebook as one HTML page that runs no script and asks for nothing.
+"""An executed notebook as a page and as a cleaned copy; neither runs a script or asks for anything.
+
+The page is one HTML file. The copy is a notebook to be committed: it can be read where notebooks are shown,
+and has the same bytes on every machine that gets the same results.
 
 Titles and answers of language models reach a page as data, so nothing in an output is trusted: what
 Markdown or HTML may hold is listed here, everything else is shown as text, and the policy in the page's
@@ -8,14 +11,19 @@ paragraphs and most of a table.
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import bleach
 import jinja2
 import nbconvert
 import nbformat
 from bleach.css_sanitizer import CSSSanitizer
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from PIL import Image
 
 from dualrec_utils.core import config
 
@@ -41,6 +49,15 @@ _ATTRIBUTES = {
 _CSS = CSSSanitizer(allowed_css_properties=["text-align"])
 # The style sheet that pandas sets before every table; the page's template has its rules once.
 _STYLE_OF_PANDAS = re.compile(r"<style scoped>.*?</style>\s*", re.S)
+
+# Whole words that begin like a path; what is none on this machine is left alone.
+_PATH = re.compile(r"(?<![\w/:<.~])/([\w.-]+)(?:/[\w.@+-]+)+")
+# Where an object without a name of its own lies in memory.
+_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
+# Of a copy's image. A figure of the study's style is 1,000 pixels wide, and its colours fit a palette.
+WIDEST_IMAGE = 1200
+LARGEST_IMAGE = 500_000
+_COLOURS = 256
 
 
 class NotebookFailed(Exception):
@@ -69,14 +86,79 @@ def to_html(notebook: nbformat.NotebookNode, title: str) -> str:
         exclude_output_prompt=True,
     )
     html, _ = exporter.from_notebook_node(kept, resources={"metadata": {"name": title}})
-    # A path that an output names is the same wherever the study lies.
-    html = html.replace(f"{config.PACKAGE_ROOT}/", "")
     _check(html, title)
     return html
 
 
+def to_copy(notebook: nbformat.NotebookNode, title: str) -> str:
+    """The executed notebook as text to commit: of every output its richest form, images small enough.
+
+    Cells are those of the source. A time that a cell measured and prints is a result and stays.
+
+    Args:
+        notebook: executed; it is not changed.
+        title: named in an error.
+
+    Raises:
+        NotebookFailed: as :func:`to_html`, and when an image is too large to be committed.
+    """
+    kept = _kept(notebook)
+    # Of the language, its version and the like differ from machine to machine.
+    kept.metadata["language_info"] = {"name": kept.metadata["language_info"]["name"]}
+    for cell in kept.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "execute_result":
+                output.execution_count = None
+            if "data" not in output:
+                continue
+            mime = next((mime for mime in _SHOWN if mime in output.data), None)
+            output.data = {mime: output.data[mime]} if mime else {}
+            output.metadata = {}
+            if mime == "text/html":
+                output.data[mime] = _STYLE_OF_PANDAS.sub("", output.data[mime])
+                _check(output.data[mime], title)
+            elif mime == "image/png":
+                output.data[mime] = _small(output.data[mime], title)
+    nbformat.validate(kept)
+    return nbformat.writes(kept) + "\n"
+
+
+def _small(encoded: str, title: str) -> str:
+    """A PNG in base64 with a palette and at most :data:`WIDEST_IMAGE` pixels wide.
+
+    Raises:
+        NotebookFailed: when it still has more bytes than :data:`LARGEST_IMAGE`.
+    """
+    drawn = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGBA")
+    image = Image.new("RGB", drawn.size, "white")
+    image.paste(drawn, mask=drawn)
+    if image.width > WIDEST_IMAGE:
+        height = round(image.height * WIDEST_IMAGE / image.width)
+        image = image.resize((WIDEST_IMAGE, height), Image.Resampling.LANCZOS)
+    packed = io.BytesIO()
+    image.quantize(_COLOURS, dither=Image.Dither.NONE).save(packed, format="PNG", optimize=True)
+    if len(packed.getvalue()) > LARGEST_IMAGE:
+        raise NotebookFailed(
+            f"{title} shows an image of {len(packed.getvalue()):,} bytes; at most {LARGEST_IMAGE:,} are"
+            " committed: draw less of it, or smaller"
+        )
+    return base64.b64encode(packed.getvalue()).decode("ascii")
+
+
+def _steady(text: str) -> str:
+    """Text of an output without places of this machine; paths inside the study are relative to it."""
+    for folder in (config.PACKAGE_ROOT, config.ROOT):
+        text = text.replace(f"{folder}/", "")
+    text = _PATH.sub(lambda path: Path(path[0]).name if Path("/", path[1]).exists() else path[0], text)
+    return _ADDRESS.sub("0x…", text)
+
+
 def _kept(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A copy without what differs between runs (times, bars, papermill's notes) and what no page shows."""
+    """A copy without what differs between runs and what no page shows.
+
+    That is times, bars, papermill's notes, folders and addresses in memory. Lines printed one after the
+    other are one output, however they arrived.
+    """
     cells = []
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
@@ -84,6 +166,7 @@ def _kept(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         kept.id = f"cell-{len(cells)}"
         kept.metadata = {"tags": tags} if tags else {}
         if kept.cell_type == "code":
+            kept.execution_count = None
             kept.outputs = [
                 out
                 for out in kept.outputs
@@ -91,7 +174,15 @@ def _kept(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             ]
             for output in kept.outputs:
                 if "data" in output:
-                    output.data = {mime: data for mime, data in output.data.items() if mime in _SHOWN}
+                    shown = {mime: data for mime, data in output.data.items() if mime in _SHOWN}
+                    output.data = {
+                        mime: _steady(data) if mime.startswith("text/") else data
+                        for mime, data in shown.items()
+                    }
+            kept, _ = CoalesceStreamsPreprocessor().preprocess_cell(kept, {}, len(cells))
+            for output in kept.outputs:
+                if output.output_type == "stream":
+                    output.text = _steady(output.text)
         cells.append(kept)
     metadata = {key: notebook.metadata[key] for key in ("kernelspec", "language_info")}
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)

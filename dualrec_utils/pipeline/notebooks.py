@@ -1,7 +1,7 @@
-"""Run a stage's notebook and keep its page.
+"""Run a stage's notebook and keep its page and its executed copy.
 
-The executed copy becomes `reports/notebooks/NN_<stage>.html`, see :mod:`pipeline.export`; it has the same
-bytes whenever the results are the same.
+They become `reports/notebooks/NN_<stage>.html` and, to be committed, `NN_<stage>.ipynb` beside it, see
+:mod:`pipeline.export`; both have the same bytes whenever the results are the same.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from dualrec_utils.pipeline import export
 from dualrec_utils.pipeline.export import NotebookFailed
 
 KERNEL = "python3"
+# Begins the one cell of a notebook that was left out.
+LEFT_OUT = "**Left out:**"
 
 
 def run(source: Path, *, page: Path, cwd: Path) -> None:
-    """Run a notebook and write its page; nothing is written when it fails.
+    """Run a notebook and write its page and its copy; nothing is written when it fails.
 
     The notebook reads its settings itself (:func:`pipeline.notebook.begin`).
 
     Args:
         source: the notebook; it is not changed.
-        page: the HTML file to write.
+        page: the HTML file to write; the copy is called alike, with the ending of a notebook.
         cwd: folder that the kernel starts in.
 
     Raises:
@@ -48,14 +50,16 @@ def run(source: Path, *, page: Path, cwd: Path) -> None:
         executed = Path(scratch) / source.name
         _execute(source, executed, cwd)
         done = nbformat.read(executed, as_version=4)
-    files.write_text(export.to_html(done, source.stem), page)
+    html, copy = export.to_html(done, source.stem), export.to_copy(done, source.stem)
+    files.write_text(html, page)
+    files.write_text(copy, page.with_suffix(".ipynb"))
 
 
 def leave_out(source: Path, reason: str, *, page: Path, stage: str, dataset: str) -> None:
     """Write what a stage leaves where the data lack what it works on.
 
-    Its page is the notebook's question and the reason; its folders are empty, its metrics say where the
-    data come from.
+    Its page, and the copy to commit, are the notebook's question and the reason; its folders are empty, its
+    metrics say where the data come from.
 
     Args:
         source: the stage's notebook.
@@ -67,8 +71,10 @@ def leave_out(source: Path, reason: str, *, page: Path, stage: str, dataset: str
         folder.mkdir(parents=True, exist_ok=True)
     evaluation.write_metrics(stage, {}, dataset=dataset)
     left = nbformat.read(source, as_version=4)
-    left.cells = [left.cells[0], nbformat.v4.new_markdown_cell(f"**Left out:** {reason}")]
+    # With an id of its own the copy would differ from run to run.
+    left.cells = [left.cells[0], nbformat.v4.new_markdown_cell(f"{LEFT_OUT} {reason}", id="left-out")]
     files.write_text(export.to_html(left, source.stem), page)
+    files.write_text(export.to_copy(left, source.stem), page.with_suffix(".ipynb"))
 
 
 def _execute(source: Path, executed: Path, cwd: Path) -> None:

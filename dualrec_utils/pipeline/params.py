@@ -23,6 +23,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 
 from dualrec_utils.core import config
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.pipeline import colab
 from dualrec_utils.pipeline.schemas import Intervals, Params, Section, Words
 
 # One section a stage; a section's keys are the settings of the stage and of its notebook.
@@ -159,7 +160,7 @@ def _check_extent(text: str) -> None:
     # Anchor and number of values of every mapping and list that is open.
     open_: list[list] = [["", 0]]
     for event in YAML(typ="safe", pure=True).parse(text):
-        anchor, size = getattr(event, "anchor", None), 0
+        anchor, size = getattr(event, "anchor", None) or "", 0
         if isinstance(event, CollectionStartEvent):
             open_.append([anchor, 1])
         elif isinstance(event, CollectionEndEvent):
@@ -199,10 +200,15 @@ def settings(params: Params, name: str) -> dict[str, Any]:
 
     `seed` is what the stage draws with: stage `data` splits users by the file's `seed` and orders by
     `order_seed`, which it gets too; everything else that is trained or drawn depends on `model_seed`.
+    A language model's `dtype: auto` becomes what this machine's card computes in.
     """
     of_data = {"seed": params.seed, "order_seed": params.order_seed}
     seeds = of_data if name == "data" else {"seed": params.model_seed}
-    return {"dataset": params.dataset, **seeds, **getattr(params, name).model_dump()}
+    values = getattr(params, name).model_dump()
+    for model in values.get("models", {}).values():
+        if model.get("dtype") == "auto":
+            model["dtype"] = colab.dtype_here()
+    return {"dataset": params.dataset, **seeds, **values}
 
 
 def comments(name: str, path: Path | None = None) -> dict[str, str]:

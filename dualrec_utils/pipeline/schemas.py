@@ -171,7 +171,8 @@ class LanguageModel(Section):
     backend: Literal["local", "hosted", "replay"]
     model: str = Field(min_length=1)
     revision: str | None
-    dtype: Literal["float32", "bfloat16", "float16"]
+    # auto: by the card, :func:`pipeline.colab.half_precision`.
+    dtype: Literal["float32", "bfloat16", "float16", "auto"]
     quantization: Literal["none", "nf4", "auto"]
 
 
@@ -326,8 +327,8 @@ class RatingHybrids(Section):
     def _faults(self) -> Iterator[str]:
         if absent := {"global_mean", "biases"} - set(self.models):
             yield f"models lacks {', '.join(sorted(absent))}: notebook 11 compares with them"
-        if absent := [name for name in self.next_item if name not in self.models]:
-            yield f"next_item has {', '.join(absent)}, which models lacks"
+        if unknown := [name for name in self.next_item if name not in self.models]:
+            yield f"next_item has {', '.join(unknown)}, which models lacks"
 
 
 class ColdStart(Section):
@@ -364,8 +365,8 @@ class ColdStart(Section):
             ("hybrid", [self.hybrid]),
             ("without_text", without),
         ):
-            if absent := [name for name in names if name not in self.models]:
-                yield f"{key} has {', '.join(absent)}, which models lacks"
+            if unknown := [name for name in names if name not in self.models]:
+                yield f"{key} has {', '.join(unknown)}, which models lacks"
         if absent := {"biases", "item_mean"} - set(self.item_models):
             yield f"item_models lacks {', '.join(sorted(absent))}: notebook 12 compares with them"
 

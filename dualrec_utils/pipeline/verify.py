@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
@@ -56,7 +56,7 @@ class Change:
         return f"{'FAIL' if self.fails else 'moved'}  {words}"
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

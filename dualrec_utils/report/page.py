@@ -20,10 +20,13 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.report import (
     first_figure,
     first_screen,
+    gallery,
     parts as page_parts,
+    results_json,
     walkthrough,
     words as page_words,
 )
+from dualrec_utils.report.costs import NAME as COSTS, costs_page
 from dualrec_utils.report.figure_4 import draw_figure_4
 from dualrec_utils.report.readme import RESULTS, results_page, update_readme
 from dualrec_utils.report.text import all_systems, basis, full_table, read_metrics, results_table
@@ -35,6 +38,8 @@ ROOMS = (
     "eda", "lstm", "baselines", "movielm", "zero_shot_llm", "lora_finetuning", "rerank_ablation",
     "rating_hybrids", "cold_start", "online",
 )  # fmt: skip
+# Those whose times are shown.
+TIMED = ("data", *ROOMS, "results", "audit")
 # Figures of other profiles that the page shows too.
 _OF_OTHERS = ("audit/ladder", "audit/stage_1", "report/figure_4", "lstm/figure_3")
 # Tables of notebook 07 that the page shows in a form of its own.
@@ -83,7 +88,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) 
     figures = {figure["name"]: figure for figure in rooms["results"]["figures"]}
     saved = {table["title"]: table for table in rooms["results"]["tables"]}
     others = first_screen.other_runs()
-    timings = page_parts.timings(("data", *ROOMS, "results", "audit"))
+    timings = page_parts.timings(TIMED)
     figure_4 = {protocol: page_parts.read_figure_4(protocol) for protocol in config.PROTOCOLS}
     return {
         "dataset": dataset,
@@ -109,7 +114,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) 
         "statistics": page_parts.read_tables(config.TABLES / "results", without=_SHOWN_APART),
         "audit": rooms["audit"],
         **_told(flat, config.REPORTS),
-        "questions": page_parts.read_questions(),
+        "studies": {name.split("/")[0]: page_parts.read_study(name) for name in page_parts.STUDIES},
         "leave_one_out": page_parts.read_tables(config.study_dir("leave_one_out")),
         "peers": page_parts.read_tables(config.study_dir("peers"), without=("runs",)),
         "others": _other_results(others),
@@ -149,13 +154,13 @@ def render(context: Mapping[str, Any], domain: Domain = MOVIES) -> str:
     )
     script = environment.get_template("page.js.j2").render()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    template, _, _ = environment.loader.get_source(environment, "report.html.j2")
-    page = environment.from_string(domain.spoken(template))
+    template = Path(__file__).with_name("templates") / "report.html.j2"
+    page = environment.from_string(domain.spoken(template.read_text(encoding="utf-8")))
     return page.render(in_words(context, domain), script=script, script_digest=digest)
 
 
 def build_stage(*, dataset: str, seed: int, trial: bool, domain: Domain = MOVIES) -> Path:
-    """Stage `report`: write the page, its figures and `reports/results.md`, and renew the README's block.
+    """Stage `report`: write page, figures, thumbnails and texts; renew the README's blocks.
 
     Args:
         dataset, seed: of the run; the seed draws the user who is followed.
@@ -183,7 +188,11 @@ def build_stage(*, dataset: str, seed: int, trial: bool, domain: Domain = MOVIES
         "user": walkthrough.follow(dataset=dataset, seed=seed, model=verdict.model_of(flat)),
     }
     path = files.write_text(render(context, domain), config.REPORTS / "index.html")
+    gallery.write_thumbnails()
     if not trial:
         files.write_text(results_page(flat), config.REPORTS / RESULTS)
+        files.write_text(costs_page(TIMED), config.REPORTS / COSTS)
+        if flat:
+            files.write_json(results_json.results(flat), config.REPORTS / results_json.NAME)
         update_readme(flat)
     return path

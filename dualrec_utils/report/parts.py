@@ -18,8 +18,14 @@ from dualrec_utils.models import systems
 from dualrec_utils.report import words as page_words
 from dualrec_utils.show import tables
 
-# Run by `make questions`, not by the pipeline.
-QUESTIONS_NOTEBOOK = "09_questions.ipynb"
+# Studies that are no stage of the pipeline, by their folder under reports/studies: their notebooks.
+STUDIES = {
+    "questions": "09_questions.ipynb",
+    "knowledge/ml-100k": "10_knowledge.ipynb",
+    "domains": "13_domains.ipynb",
+}
+# Tables of texts, which notebooks show.
+_TO_READ = ("spoken_shown", "cold_drawn")
 # Rows and columns that a reader still takes in; the saved table has all of them.
 LONGEST_TABLE = 40
 # NDCG@1 equals HR@1 and stands in the saved table only.
@@ -68,10 +74,16 @@ def _read_table(path: Path) -> dict[str, Any]:
     }
 
 
+def _is_empty(path: Path) -> bool:
+    """Whether a run had nothing to put into a table: the file has neither columns nor rows."""
+    return not path.read_text(encoding="utf-8").strip()
+
+
 def read_tables(folder: Path, *, without: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Every saved table of a folder, by name; `without` are stems of those shown elsewhere."""
     # A name that begins with a dot is what a killed write left.
-    return [_read_table(path) for path in sorted(folder.glob("[!.]*.csv")) if path.stem not in without]
+    paths = [path for path in sorted(folder.glob("[!.]*.csv")) if path.stem not in without]
+    return [_read_table(path) for path in paths if not _is_empty(path)]
 
 
 def read_figure(path: Path) -> dict[str, Any]:
@@ -135,7 +147,8 @@ def read_claims(folder: Path) -> list[tuple[str, str]]:
     path = folder / "conclusions.csv"
     said = pd.read_csv(path, keep_default_na=False)["sentence"].astype(str) if path.is_file() else []
     # The audit writes for a notebook: the judgement stands in front, between two pairs of asterisks.
-    return [re.fullmatch(r"(?:\*\*(.*?)\*\* ?)?(.*)", line, re.S).groups(default="") for line in said]
+    parted = (re.fullmatch(r"(?:\*\*(.*?)\*\* ?)?(.*)", line, re.S) for line in said)
+    return [(both[1] or "", both[2]) for both in parted if both]
 
 
 def read_ladder(folder: Path, *, name: str = "ladder", metric: str = "hit_rate@1") -> list[dict[str, str]]:
@@ -159,20 +172,20 @@ def read_ladder(folder: Path, *, name: str = "ladder", metric: str = "hit_rate@1
     return ends
 
 
-def read_questions() -> dict[str, Any]:
-    """What `make questions` found: `answers` (question, answer), `figures`, `tables`, empty if not run.
+def read_study(name: str) -> dict[str, Any]:
+    """What a study of :data:`STUDIES` left: `answers` (question, answer), `figures`, `tables`.
 
     Also `notebook`, its links.
     """
-    folder = config.study_dir("questions")
+    folder = config.study_dir(name)
     path = folder / "answers.csv"
     said = pd.read_csv(path).itertuples(index=False, name=None) if path.is_file() else []
     executed = config.PACKAGE_ROOT / "reports" / "notebooks"
     return {
         "answers": list(said),
         "figures": read_figures(folder),
-        "tables": read_tables(folder, without=("answers",)),
-        "notebook": notebook_links(QUESTIONS_NOTEBOOK, executed=executed),
+        "tables": read_tables(folder, without=("answers", *_TO_READ)),
+        "notebook": notebook_links(STUDIES[name], executed=executed),
     }
 
 
@@ -246,19 +259,24 @@ def timings(names: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def rating_claims(dataset: str) -> list[dict[str, str]]:
+def rating_claims_table(dataset: str) -> pd.DataFrame:
     """Claims 7 and 8, as `make ratings` answered them from several seeds, or notebook 11 from one.
 
     Returns:
-        Rows as those of :func:`analysis.verdict.claim_rows`; none where notebook 11 has not run.
+        A row a claim, columns as `analysis.ratings` has them; none where notebook 11 has not run.
     """
     paths = (config.study_dir("ratings") / dataset, config.TABLES / "rating_hybrids")
     path = next((one for folder in paths if (one := folder / "claims.csv").is_file()), None)
-    if path is None or (table := pd.read_csv(path)).empty:
-        return []
+    return pd.DataFrame() if path is None or _is_empty(path) else pd.read_csv(path)
+
+
+def rating_claims(dataset: str) -> list[dict[str, str]]:
+    """:func:`rating_claims_table` for readers: rows as those of :func:`analysis.verdict.claim_rows`."""
     rows = []
-    for row in table.to_dict("records"):
-        names = " minus ".join(str(row[side]).replace("_", " ") for side in ("other", "system"))
+    for row in rating_claims_table(dataset).to_dict("records"):
+        names = " minus ".join(
+            page_words.RATING_SYSTEMS.get(row[side], row[side]) for side in ("other", "system")
+        )
         seeds = "one seed" if row["n_seeds"] == 1 else f"{row['n_seeds']} seeds"
         rows.append(
             {

@@ -1,4 +1,7 @@
-"""The README's results, a block between two markers, and `reports/results.md`, from the metrics files."""
+"""What stage `report` writes into the README between markers, and `reports/results.md`.
+
+Results come from the metrics files, the table of notebooks from :mod:`report.gallery`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import pandas as pd
 from dualrec_utils.analysis import verdict
 from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.report import first_screen, parts as page_parts
+from dualrec_utils.report import first_screen, gallery, parts as page_parts
 from dualrec_utils.report.first_figure import rows_of
 from dualrec_utils.report.text import basis, results_table
 from dualrec_utils.show import tables
@@ -22,10 +25,10 @@ FIGURE = "reports/figures/report/first.png"
 # Columns of the README's table.
 _SHORT = ("system", "next_item HR@1", "next_item HR@5", "next_item NDCG@5", "seeds")
 _NOTE = (
-    "Values are `value [low, high]`. `next_item`: the one next movie; `window_of_five`: any of the last"
-    " five. A language model answers with three titles, so its HR@5 is HR@3; `catalog only` lists have ten."
-    " `seeds`: how many the values under `next_item` are means over; with 1 the interval covers users"
-    " alone, and nothing is claimed."
+    "Values are `value [low, high]`. `next_item`: the next movie; `window_of_five`: any of the last five."
+    " A language model answers with three titles, so its HR@5 is HR@3; `catalog only` lists have ten."
+    " `seeds`: the `next_item` values are means over so many; with 1 the interval covers only users, and"
+    " nothing is claimed."
 )
 
 
@@ -88,20 +91,32 @@ def results_page(flat: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def with_block(readme: str, block: str) -> str:
-    """The README's text with its generated block replaced.
+def with_block(readme: str, block: str, *, begin: str = BEGIN, end: str = END) -> str:
+    """The README's text with a generated block replaced.
+
+    Args:
+        readme: the whole text.
+        block: what shall stand between the markers.
+        begin, end: the two markers.
 
     Raises:
         StudyError: when the two markers are not there once each, in order.
     """
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
-        raise StudyError(f"README.md must have the lines {BEGIN!r} and {END!r} once each, in this order")
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"
+    if readme.count(begin) != 1 or readme.count(end) != 1 or readme.index(begin) > readme.index(end):
+        raise StudyError(f"README.md must have the lines {begin!r} and {end!r} once each, in this order")
+    before, rest = readme.split(begin)
+    return f"{before}{begin}\n{block}\n{end}{rest.split(end)[1]}"
+
+
+def with_notebooks(readme: str) -> str:
+    """The README's text with its table of notebooks renewed, where it has one."""
+    if gallery.BEGIN not in readme and gallery.END not in readme:
+        return readme
+    return with_block(readme, gallery.block(), begin=gallery.BEGIN, end=gallery.END)
 
 
 def update_readme(flat: Mapping[str, Any]) -> bool:
-    """Renew the README's block; the file is written only where its text changes.
+    """Renew the README's blocks; the file is written only where its text changes.
 
     Returns:
         Whether it changed.
@@ -110,7 +125,7 @@ def update_readme(flat: Mapping[str, Any]) -> bool:
     if not path.is_file():
         raise StudyError(f"there is no {path}; restore it with `git checkout README.md`")
     old = path.read_text(encoding="utf-8")
-    new = with_block(old, readme_block(flat))
+    new = with_notebooks(with_block(old, readme_block(flat)))
     if new != old:
         files.write_text(new, path)
     return new != old

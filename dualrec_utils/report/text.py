@@ -38,6 +38,18 @@ def cell(flat: Mapping[str, Any], key: str) -> str:
     return tables.with_interval(flat[key], flat[f"{key}/low"], flat[f"{key}/high"])
 
 
+def headline_systems(flat: Mapping[str, Any]) -> list[str]:
+    """The systems a reader meets first, the order-aware model that the first claim is about among them.
+
+    Args:
+        flat: metrics of notebook 07.
+    """
+    names, order_aware = list(plan.headline(verdict.model_of(flat))), flat.get("claims/1/system", "")
+    if order_aware and order_aware not in names:
+        names.insert(names.index("lstm"), order_aware)
+    return names
+
+
 def results_table(flat: Mapping[str, Any], *, names: Sequence[str] | None = None) -> pd.DataFrame:
     """One row a system, one column a (protocol, metric) of :data:`COLUMNS`, then `seeds`; cells are text.
 
@@ -45,15 +57,10 @@ def results_table(flat: Mapping[str, Any], *, names: Sequence[str] | None = None
 
     Args:
         flat: metrics of notebook 07.
-        names: the systems; None for those a reader meets first, the order-aware model that the first claim
-            is about among them.
+        names: the systems; None takes :func:`headline_systems`.
     """
     rows = []
-    if names is None:
-        names, order_aware = list(plan.headline(verdict.model_of(flat))), flat.get("claims/1/system", "")
-        if order_aware and order_aware not in names:
-            names.insert(names.index("lstm"), order_aware)
-    for name in names:
+    for name in headline_systems(flat) if names is None else names:
         cells = {f"{protocol} {short}": cell(flat, f"{protocol}/{name}/{metric}")
                  for protocol, metric, short in COLUMNS}  # fmt: skip
         ran = f"next_item/{name}/n_cases" in flat
@@ -77,8 +84,8 @@ def basis(flat: Mapping[str, Any]) -> str:
         return "The results are not there yet: run `make repro`."
     return (
         f"{flat['dataset']}, {users} test users, {cases:,} cases (next_item) and {windows}"
-        f" (window_of_five), seen movies excluded, {flat['confidence']:.0%} intervals over users, and over"
-        " seeds where there are several."
+        f" (window_of_five), without seen movies, {flat['confidence']:.0%} intervals over users and, where"
+        " several were run, over seeds."
     )
 
 

@@ -53,12 +53,12 @@ def preprocess(
             f"--log-file {log_file} lies in --output-dir, which is replaced as a whole: name another place"
         )
     _start_logging(log_level, log_file)
-    given = {
+    limits = {
         "min_user_ratings": min_user_ratings,
         "min_movie_ratings": min_movie_ratings,
         "min_tags_per_item": min_tags_per_item,
     }
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in limits.items() if value is not None}
     if variant and given:
         raise StudyError(f"--variant {variant} has thresholds of its own: leave out {', '.join(given)}")
     _log.info("reading %s", data_dir)
@@ -175,7 +175,7 @@ def recommend(
         include_watched=include_watched,
     )
     # A terminal may lack a title's letters.
-    sys.stdout.reconfigure(errors="replace")
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     print(recommending.as_text(found))
     return 0
 
@@ -214,13 +214,13 @@ def serve(**arguments: Any) -> int:
 
 def _start_logging(level: str, file: Path | None) -> None:
     # A terminal may lack letters of a path.
-    sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(file, encoding="utf-8", errors="backslashreplace"))
     for handler in handlers:
-        handler.handleError = _raised
+        handler.handleError = _raised  # type: ignore[method-assign]
     # What libraries say of themselves is of no use here.
     logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s", handlers=handlers, force=True)
     _log.setLevel(level)

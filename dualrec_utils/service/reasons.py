@@ -55,7 +55,7 @@ class Reasons:
             given: whether the person gave these ratings; otherwise they stand for what was named.
         """
         # What is rated no lower than the person's mean, nor in the lower half of the scale.
-        least = max(np.mean(list(rated.values())), self._middle) if rated else 0.0
+        least = max(float(np.mean(list(rated.values()))), self._middle) if rated else 0.0
         liked = {item: rating for item, rating in rated.items() if rating >= least}
         pairs = zip(items, predictions, strict=True)
         return [_said(self._evidence(item, liked, float(stars)), given) for item, stars in pairs]

@@ -68,7 +68,7 @@ def recommend(
         raise StudyError(f"--n-recommendations is {n}; allowed: whole numbers from 1")
     data = prepared.read(data_dir)
     trained = folder.read(model_path, data.known, data_sha256=data.summary.sha256)
-    if new:
+    if user_id is None:
         profile, named, about = _somebody_new(trained, data, text, titles)
         pairs = pd.DataFrame({USER: _NEW, ITEM: data.items[ITEM]})
         try:
@@ -80,7 +80,7 @@ def recommend(
         rated, about = _known_user(data, user_id)
         predictions = trained.model.predict(pd.DataFrame({USER: user_id, ITEM: data.items[ITEM]}))
         name = f"user {user_id}"
-        named = rated
+        named = set(rated)
     allowed = np.ones(len(predictions), dtype=bool)
     if not include_watched:
         allowed = ~data.items[ITEM].isin(list(named)).to_numpy()

@@ -12,6 +12,7 @@ from dualrec_utils.service.online.events import EventLog
 from dualrec_utils.service.web import schemas
 from dualrec_utils.service.web.engines import Engines, Person
 from dualrec_utils.service.web.search import Titles
+from dualrec_utils.service.web.stars import Stars
 
 # Of a profile.
 _N_TOP = 5
@@ -74,7 +75,8 @@ class Answering:
         Raises:
             NotFound: for an unknown item, or a source that this run lacks.
         """
-        sources = [self._source(source, "models") for source in asked.models or [None]]
+        wanted: Sequence[str | None] = asked.models or [None]
+        sources = [self._source(source, "models") for source in wanted]
         typed = [(title, self._titles.find(title)) for title in asked.titles]
         items = [self._known_item(item, "items") for item in asked.items]
         named = list(dict.fromkeys([*items, *(item for _, item in typed if item is not None)]))
@@ -94,12 +96,12 @@ class Answering:
             NotFound: for an unknown user or item, or without a rating model.
         """
         item = self._known_item(asked.item_id, "item_id")
-        self._source("rating_hybrid", "item_id")
+        rating_model = self._rating_model("item_id")
         person = Person() if asked.user_id is None else self.person(asked.user_id)
         if nearest := self._from_text(asked.text):
-            liked = dict.fromkeys(nearest, self.engines.stars.liked)
+            liked = dict.fromkeys(nearest, rating_model.liked)
             person = Person(ratings=liked | dict(person.ratings), given=False, text=asked.text)
-        stars = self.engines.predicted(person)
+        stars = rating_model.of(person.ratings, person.text)
         (why,) = self.engines.reasons(person, [item], stars)
         rating = float(stars[self.engines.catalog.columns([item])[0]])
         return schemas.PredictOut(item=self._items[item], rating=rating, explanation=why)
@@ -204,8 +206,12 @@ class Answering:
     def _from_text(self, text: str) -> list[int]:
         if not text.strip():
             return []
-        self._source("rating_hybrid", "text")
-        return self.engines.stars.nearest(text)
+        return self._rating_model("text").nearest(text)
+
+    def _rating_model(self, field: str) -> Stars:
+        self._source("rating_hybrid", field)
+        assert self.engines.stars is not None, "a source that is there"
+        return self.engines.stars
 
     def _check_user(self, user: int) -> None:
         if self.engines.known(user) is None and user not in self.log.users():
@@ -256,7 +262,7 @@ class Answering:
         # Neither is anything that somebody rated in the lower half of the scale.
         low, high = self.engines.stars.scale if self.engines.stars else (0.0, 0.0)
         good = [item for item in newest if rated[item] >= (low + high) / 2]
-        favourites = [item for item in good if rated[item] >= mean]
+        favourites = [item for item in good if mean is not None and rated[item] >= mean]
         top = sorted(good, key=lambda item: -rated[item])
         return {
             "profile": {

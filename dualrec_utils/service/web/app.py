@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,7 +55,7 @@ def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def problem(
-    status: int, detail: str, *, field: str | None = None, headers: dict[str, str] | None = None
+    status: int, detail: str, *, field: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """An error as its answer."""
     body = schemas.Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, field=field)
@@ -300,7 +300,7 @@ async def _unusable(_: Request, error: StudyError) -> Response:
     return problem(503, "The server cannot read or write what it needs; its log says why.")
 
 
-_HANDLERS = {
+_HANDLERS: dict[type[Exception], Any] = {
     HTTPException: _http_error,
     RequestValidationError: _invalid,
     NotFound: _not_found,

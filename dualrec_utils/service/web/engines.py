@@ -170,9 +170,8 @@ class Engines:
             columns = self._diverse(unseen, person, trade_off=diversity_, length=limit)
         else:
             columns = predictions.best(unseen[None], [_name(person)], seed=self._seed, k=limit)[0]
-        columns = [column for column in columns if np.isfinite(unseen[column])]
-        items = self.catalog.ids[columns].tolist()
-        return Listed(answered, note, items, [float(unseen[column]) for column in columns])
+        columns = columns[np.isfinite(unseen[columns])]
+        return Listed(answered, note, self.catalog.ids[columns].tolist(), unseen[columns].tolist())
 
     def predicted(self, person: Person) -> np.ndarray | None:
         """Predicted stars of all items, shape (n_items,); None without a rating model."""
@@ -184,7 +183,7 @@ class Engines:
         Args:
             stars: from :meth:`predicted`.
         """
-        if self.stars is None or not person.ratings:
+        if self.stars is None or stars is None or not person.ratings:
             return [""] * len(items)
         theirs = stars[self.catalog.columns(items)]
         return self.stars.reasons(items, theirs, rated=person.ratings, given=person.given)
@@ -199,8 +198,8 @@ class Engines:
 
     def _scores(self, person: Person, source: str) -> tuple[str, str, np.ndarray]:
         """What answered, a note, and scores of all items: minus infinity where there is none."""
-        if source == RATINGS:
-            return source, "", self.predicted(person)
+        if source == RATINGS and (stars := self.predicted(person)) is not None:
+            return source, "", stars
         if not person.history:
             return (
                 POPULAR,
@@ -223,6 +222,7 @@ class Engines:
         seen = tuple(sorted(person.seen))
         if source == LANGUAGE:
             return self._in_time(self._best_kept, person.history, seen)
+        assert self._fused is not None, "a source that is there"
         case = _case(person)
         lstm = log_probabilities[None].astype(np.float64)
         unseen = lstm.copy()
@@ -254,10 +254,12 @@ class Engines:
             raise
 
     def _best_titles(self, history: tuple[int, ...], seen: tuple[int, ...]) -> np.ndarray:
+        assert self._language is not None, "a source that is there"
         # As many as any list has: a longer one later is then there already.
         return self._language.best(history, excluded=seen, k=MAX_LIMIT)
 
     def _scored_titles(self, history: tuple[int, ...], candidates: tuple[int, ...]) -> np.ndarray:
+        assert self._language is not None, "a source that is there"
         return self._language.score(history, candidates)
 
     def _diverse(self, scores: np.ndarray, person: Person, *, trade_off: float, length: int) -> np.ndarray:

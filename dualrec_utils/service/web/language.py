@@ -45,7 +45,7 @@ class TitleScorer:
     ) -> None:
         self._catalog, self._n_recent, self._width = catalog, n_recent, width
         self._n_tokens = len(tokenizer)
-        self._tree = TitleTree(model, tokenizer, catalog, prompt=self._prompt(catalog.ids[:1]))
+        self._tree = TitleTree(model, tokenizer, catalog, prompt=self._prompt(catalog.ids[:1].tolist()))
 
     def best(self, history: Sequence[int], *, excluded: Sequence[int], k: int) -> np.ndarray:
         """The items that a beam finds after a history.

@@ -59,8 +59,8 @@ class Access:
 
     def owner(self, authorization: str) -> int | str | None:
         """User id or :data:`ADMIN` of an `Authorization` header; None where it holds no valid token."""
-        scheme, _, given = authorization.partition(" ")
-        given = given.strip().encode() if scheme.lower() == "bearer" else b""
+        scheme, _, credentials = authorization.partition(" ")
+        given = credentials.strip().encode() if scheme.lower() == "bearer" else b""
         found = None
         # All of them, each in the same time whatever it is compared with.
         for token, owner in self.tokens.items():

@@ -112,7 +112,8 @@ def _further(
     finally:
         ending.set()
         for process in processes:
-            process.stdin.close()
+            if process.stdin is not None:
+                process.stdin.close()
         for process in processes:
             try:
                 process.wait(_PATIENCE)
@@ -170,7 +171,7 @@ def _run(listening: socket.socket, task: dict[str, Any], scratch: Path) -> None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(scratch)
     import uvicorn
 
-    settings = {
+    settings: dict[str, Any] = {
         # What is asked for is nobody's business: no log of addresses.
         "access_log": False,
         "server_header": False,
@@ -187,7 +188,7 @@ def _run(listening: socket.socket, task: dict[str, Any], scratch: Path) -> None:
     from uvicorn.supervisors import Multiprocess
 
     # Loading takes some seconds, and a worker that loads does not answer whether it is alive.
-    more = {"factory": True, "workers": workers, "timeout_worker_healthcheck": 60}
+    more: dict[str, Any] = {"factory": True, "workers": workers, "timeout_worker_healthcheck": 60}
     config = uvicorn.Config(f"{__name__}:worker", **settings, **more)
     print(f"dualrec: the page of {name} will be at {address} in a few seconds (Ctrl-C ends it)", flush=True)
     Multiprocess(config, sockets=[listening]).run()

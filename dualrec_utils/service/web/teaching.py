@@ -61,7 +61,7 @@ def start(
         engines.catalog,
         folder,
         known=engines.histories(),
-        replay=list(load_histories(engines.dataset, "train").values()),
+        replay=[items.tolist() for items in load_histories(engines.dataset, "train").values()],
         settings=Learning(),
     )
     engines.lstm = learner.states()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,8 +43,14 @@ PROMPT, ANSWER = 200, 45
 # Items of a prompt after which the catalog is ranked, items listed, and the beam that is searched.
 N_HISTORY, K, WIDTH = 20, 10, 20
 # The paper's adapter and batch (section 4.2.3).
-LORA = {"rank": 8, "alpha": 16, "dropout": 0.1, "seed": 0}
-SCHEDULE = {"seed": 0, "n_epochs": 1, "batch_size": 2, "accumulation": 4, "learning_rate": 2.0e-4}
+LORA: dict[str, Any] = {"rank": 8, "alpha": 16, "dropout": 0.1, "seed": 0}
+SCHEDULE: dict[str, Any] = {
+    "seed": 0,
+    "n_epochs": 1,
+    "batch_size": 2,
+    "accumulation": 4,
+    "learning_rate": 2.0e-4,
+}
 GIB = 2**30
 
 

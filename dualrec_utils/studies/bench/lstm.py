@@ -104,8 +104,8 @@ def _lstm_speeds(sides: dict[str, _Side], *, seed: int) -> dict[str, list[float]
         training.make_deterministic(seed)
         model = side.build()
         training.compile_model(model, training.keras.optimizers.Adam(side.learning_rate))
-        some = np.random.default_rng(seed).permutation(len(side.sequences.rows))[: side.n_timed]
-        ready[name] = (model, Sequences(side.sequences.rows[some], side.sequences.targets[some]))
+        timed = np.random.default_rng(seed).permutation(len(side.sequences.rows))[: side.n_timed]
+        ready[name] = (model, Sequences(side.sequences.rows[timed], side.sequences.targets[timed]))
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     for repeat in tqdm(range(REPEATS + 1), desc="speed", unit="round"):
         for name, (model, some) in ready.items():

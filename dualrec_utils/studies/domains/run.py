@@ -16,7 +16,7 @@ from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import params
 from dualrec_utils.studies import notebook
-from dualrec_utils.studies.domains import curves, scale, tables
+from dualrec_utils.studies.domains import curves, scale, tables, words
 from dualrec_utils.studies.domains.settings import NOTEBOOK, RUNS, STUDY, folder_of, path_of
 
 _PARTS = ("curve", "scale")
@@ -37,6 +37,7 @@ def run_all(parts: Sequence[str] = ()) -> int:
     for dataset in RUNS:
         draw_curve(dataset)
     tables.write_all()
+    files.write_csv(words.digest(tables.all_claims(), tables.all_curves()), path_of("answers"))
     return notebook.run_notebook(NOTEBOOK, STUDY)
 
 

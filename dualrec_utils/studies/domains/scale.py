@@ -195,7 +195,7 @@ def _movielm(method: str) -> Callable:
         return _timed(
             lambda: trained.extend(movielm.train(shown, {0: shown[0]}, catalog, seed=0, **section)[:2]),
             lambda: constrained.rank_titles(
-                *trained, texts, catalog, excluded=before, label="lists", **searching
+                trained[0], trained[1], texts, catalog, excluded=before, label="lists", **searching
             ),
             n_lists=len(before),
         )

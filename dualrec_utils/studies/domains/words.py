@@ -125,3 +125,19 @@ def wide(table: pd.DataFrame) -> pd.DataFrame:
     shown = table.assign(cell=cells).pivot(index=SYSTEM, columns=DATASET, values="cell")
     shown = shown.loc[systems.in_order(shown.index), list(dict.fromkeys(table[DATASET]))].fillna("–")
     return shown.rename(index=systems.label).rename_axis(columns=None)
+
+
+def digest(claimed: pd.DataFrame, curved: pd.DataFrame) -> pd.DataFrame:
+    """Questions with their answers, for the report page: `question`, `answer`.
+
+    Args:
+        claimed: as :func:`answers`. curved: as :func:`along`; may be empty.
+    """
+    said = {
+        "Do the conclusions on films carry over?": [carried(claimed)],
+        "What does each claim say, data set by data set?": answers(claimed),
+        "How many test users would settle what is open?": too_small(claimed),
+        "Where is the language model ahead of the LSTM?": list(along(curved)) if len(curved) else [],
+    }
+    rows = [(question, " ".join(lines).replace("**", "")) for question, lines in said.items() if lines]
+    return pd.DataFrame(rows, columns=["question", "answer"])

@@ -1,11 +1,15 @@
-"""`dualrec study knowledge [a|b|c|notebook]`: when does what a language model has read help?
+"""`dualrec study knowledge [a|b|c|d|notebook]`: when does what a language model has read help?
 
-Three experiments, each a table in `reports/studies/knowledge/<dataset>/` with its differences beside it:
+Three experiments, and what the models say: each a table in `reports/studies/knowledge/<dataset>/`, with its
+differences beside it:
 
 - `a`, little data: models trained on shares of the training users, `little_data`;
 - `b`, cold items: items that no model has learnt from, `cold`, and what they are, `cold_drawn`; beside them
   hit rates of the run's own lists by the number of training ratings of the target, `by_ratings`;
-- `c`, knowledge against form: the same weights, random weights, meaningless titles, `form`.
+- `c`, knowledge against form: the same weights, random weights, meaningless titles, `form`;
+- `d`, what they say (:mod:`spoken`): shares of titles in free text, `spoken`, answers to read,
+  `spoken_shown`, how far MovieLens' files can be continued, `records`, and hit rates where the year of the
+  right item is known and where not, `by_knowledge`. Its last table takes the lists of part `a`.
 
 Every list is made for the same test users and cases (`next_item`, items seen left out), those of language
 models by catalog decoding. The lists of each job (:mod:`plan`) are a piece under
@@ -33,7 +37,7 @@ from dualrec_utils.models.baselines.base import Diverged
 from dualrec_utils.pipeline import params, profiles, stages
 from dualrec_utils.studies import fits, notebook
 from dualrec_utils.studies.fits import LSTM, MOVIELM
-from dualrec_utils.studies.knowledge import fitting, material, plan, tables
+from dualrec_utils.studies.knowledge import fitting, material, plan, spoken, tables, words
 from dualrec_utils.studies.knowledge.material import AMONG
 from dualrec_utils.studies.knowledge.plan import Job, Part
 from dualrec_utils.studies.knowledge.settings import NOTEBOOK, STUDY, pieces_dir, read_settings
@@ -122,11 +126,12 @@ class Study:
 
     def _digest(self, model: str, cold: bool) -> str:
         whole, chosen, code = self.whole, self.settings, list(_CODE)
-        name = MOVIELM if model in chosen.models else fitting.baseline_of(model)
+        pretrained = chosen.models | chosen.only_asked
+        name = MOVIELM if model in pretrained else fitting.baseline_of(model)
         if name == MOVIELM:
             code += [config.PACKAGE_ROOT / path for path in closure.closure(_LANGUAGE, by_name=False)]
-        if model in chosen.models:
-            entry = chosen.models[model]
+        if model in pretrained:
+            entry = pretrained[model]
             about = {"entry": entry.model_dump(), "n_history": whole.zero_shot_llm.n_history}
             about |= {"file": weights.MODELS[entry.model].sha256} if entry.model in weights.MODELS else {}
             about |= whole.lora_finetuning.model_dump(include={"rank", "alpha", "dropout", "precision"})
@@ -199,6 +204,67 @@ class Study:
         gains = tables.differences(part.pairs, values, **self.intervals)
         tables.write(gains, tables.DIFFERENCES[name], self.dataset)
 
+    def say(self) -> None:
+        """Run part d: ask every model that can be had, and write its tables after each."""
+        dataset, chosen, whole = self.dataset, self.settings, self.whole
+        wording = whole.zero_shot_llm.model_dump(include={"n_recent", "n_titles"})
+        catalog, films = load_catalog(dataset), spoken.all_films(dataset)
+        users = self.questions(cold=False)[0][USER].unique()
+        cases, hints, texts = spoken.posed(dataset, users, catalog, **wording)
+        targets = evaluation.load_targets(dataset, "next_item")
+        known = chosen.models | chosen.only_asked
+        entries = {name: entry.model_dump() for name, entry in known.items()}
+        if (small := whole.zero_shot_llm.models.get(MOVIELM)) is not None:
+            entries = {MOVIELM: small.model_dump(), **entries}
+        written, sorted_out = {}, {}
+        parts: dict[str, list[pd.DataFrame]] = {
+            name: [] for name in (tables.SPOKEN, tables.RECORDS, tables.KNOWN)
+        }
+        for name, entry in entries.items():
+            folder = self.path(Job(name, 0.0)).with_name(f"{name}-spoken-{chosen.n_probes}")
+            print(f"knowledge: d: {name}", flush=True)
+            try:
+                written[name], records, dated = spoken.measure(
+                    name, entry, whole,
+                    dataset=dataset, texts=texts, n_probes=chosen.n_probes, seed=self.seed, folder=folder,
+                )  # fmt: skip
+            except StudyError as error:
+                print(f"knowledge: {name} is not asked: {first_line(error)}", flush=True)
+                continue
+            sorted_out[name] = spoken.sorted_out(
+                written[name], cases, targets, hints, catalog,
+                films=films, last_year=spoken.last_year(dataset), n_titles=wording["n_titles"],
+            )  # fmt: skip
+            parts[tables.SPOKEN].append(spoken.shares(sorted_out[name], system=name, **self.intervals))
+            parts[tables.RECORDS].append(records.assign(system=name))
+            parts[tables.KNOWN].append(self._by_knowledge(name, dated))
+            for table, frames in parts.items():
+                tables.write(pd.concat(frames, ignore_index=True), table, dataset)
+            shown = spoken.shown(texts, written, sorted_out, cases, catalog, seed=self.seed)
+            tables.write(shown, tables.SHOWN, dataset)
+
+    def _by_knowledge(self, name: str, dated: pd.DataFrame) -> pd.DataFrame:
+        """HR@10 of a model's lists of part a, and of the LSTM's, by what the model knows."""
+        tuned = 1.0 if self._gpu else self.settings.cpu_share
+        jobs = {
+            "not tuned": Job(name, 0.0),
+            "tuned": Job(name, 1.0 if name == MOVIELM else tuned),
+            LSTM: Job(LSTM),
+        }
+        there = {label: self._scored(job) for label, job in jobs.items() if self.path(job).is_file()}
+        pairs = [(label, LSTM) for label in there if label != LSTM and LSTM in there]
+        if not there:
+            return pd.DataFrame()
+        _, targets = self.questions(cold=False)
+        table = spoken.by_knowledge(there, targets, dated, pairs=pairs, **self.intervals)
+        return table.assign(asked_of=name, share_known=float(dated["right"].mean()))
+
+    def _scored(self, job: Job) -> pd.DataFrame:
+        posed, targets = self.questions(cold=job.cold)
+        return evaluation.score_lists(
+            pd.read_parquet(self.path(job)), posed, targets, load_catalog(self.dataset)
+        )
+
     def check_kept(self, name: str, part: Part) -> None:
         """Refuse to replace numbers that this machine cannot make again.
 
@@ -249,13 +315,17 @@ def run_all(parts: Sequence[str] = ()) -> int:
     Raises:
         StudyError: for a part that the study does not have, and as :class:`Study`.
     """
-    known = [*plan.PARTS, "notebook"]
+    known = [*plan.PARTS, "d", "notebook"]
     if unknown := [name for name in parts if name not in known]:
         raise StudyError(f"the study has no part {unknown[0]!r}; it has {', '.join(known)}")
     study, status = Study(), 0
     for name in parts or known:
         if name in plan.PARTS:
             study.run(name)
+        elif name == "d":
+            study.say()
+        if name != "notebook":
+            tables.write(words.digest(study.dataset), tables.ANSWERS, study.dataset)
         else:
             status = notebook.run_notebook(NOTEBOOK, STUDY)
     return status

@@ -26,6 +26,7 @@ class Settings(schemas.Section):
     """Values of one data set, each explained in `params.yaml`."""
 
     models: dict[schemas.ModelName, schemas.LanguageModel]
+    only_asked: dict[schemas.ModelName, schemas.LanguageModel] = Field(default_factory=dict)
     shares: list[_Share] = Field(min_length=1)
     n_draws: int = Field(ge=1, le=20)
     cpu_share: _Share
@@ -38,9 +39,11 @@ class Settings(schemas.Section):
     n_cold: int = Field(ge=1, le=10_000)
     least_ratings: int = Field(ge=1, le=10_000)
     cold_cases: int = Field(ge=1, le=1_000)
+    n_probes: int = Field(ge=10, le=10_000)
 
     def _faults(self):
-        if hosted := [name for name, model in self.models.items() if model.backend != "local"]:
+        known = self.models | self.only_asked
+        if hosted := [name for name, model in known.items() if model.backend != "local"]:
             yield f"models: {', '.join(hosted)}: only local models are tuned and rank the catalog"
 
 

@@ -22,8 +22,18 @@ METRICS = ("ndcg@10", "hit_rate@10")
 NAMES = {"a": "little_data", "b": "cold", "c": "form"}
 DIFFERENCES = {part: f"{name}_differences" for part, name in NAMES.items()}
 DRAWN, BY_RATINGS = "cold_drawn", "by_ratings"
+# Of part d.
+SPOKEN, SHOWN, RECORDS, KNOWN = "spoken", "spoken_shown", "records", "by_knowledge"
+# Questions and answers in words, for the report page.
+ANSWERS = "answers"
 NOT_YET = "not run yet"
-_OWN_NAMES = {TEXT: "UniSRec, text alone", "lstm": "LSTM", "random": "Random order"}
+_OWN_NAMES = {
+    TEXT: "UniSRec, text alone",
+    "lstm": "LSTM",
+    "random": "Random order",
+    "smollm2": "SmolLM2 135M",
+    "qwen": "Qwen2.5-Coder 0.5B",
+}
 # Of the run's own systems, those whose hits are counted by the target's training ratings; also kinds of
 # language models' systems.
 _ORDINARY = ("most_popular", "ease", "gru4rec", "unisrec", "lstm")
@@ -185,7 +195,7 @@ def measured(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 def flatten(dataset: str) -> dict[str, float]:
     """Flat metric keys of all that was measured: `knowledge/<table>/<labels>/<metric>`, with its ends."""
     flat: dict[str, float] = {}
-    for name in (*NAMES.values(), *DIFFERENCES.values(), BY_RATINGS):
+    for name in (*NAMES.values(), *DIFFERENCES.values(), BY_RATINGS, SPOKEN):
         table = read(dataset, name)
         if table.empty:
             continue

@@ -7,6 +7,7 @@ import pandas as pd
 from dualrec_utils.show.tables import with_interval
 from dualrec_utils.studies.knowledge import tables
 from dualrec_utils.studies.knowledge.material import AMONG, COLD
+from dualrec_utils.studies.knowledge.spoken import KINDS
 from dualrec_utils.studies.knowledge.tables import label
 
 NOT_MEASURED = "Not measured yet: `make knowledge`."
@@ -108,3 +109,96 @@ def not_run(part: str, dataset: str) -> list[str]:
         if row["remark"] and pd.isna(row["value"]):
             said.setdefault(row["remark"], []).append(f"{label(row['system'])}, {tuning(row['share'])}")
     return [f"{remark}: {'; '.join(dict.fromkeys(names))}." for remark, names in said.items()]
+
+
+def said(dataset: str) -> pd.DataFrame:
+    """What the titles are that models say, a model a row; empty where nothing was measured."""
+    table = tables.read(dataset, tables.SPOKEN)
+    if table.empty:
+        return table
+    numbers = table[["value", "low", "high"]].itertuples(index=False)
+    cells = [with_interval(*row) for row in numbers]
+    shown = table.assign(cell=cells, system=table["system"].map(label)).pivot(
+        index="metric", columns="system", values="cell"
+    )
+    return shown.loc[list(KINDS)].rename(index=KINDS)
+
+
+def knowing(dataset: str) -> list[str]:
+    """What a model gains on the LSTM where it knows the right item's year, and where it does not."""
+    table = tables.read(dataset, tables.KNOWN)
+    if table.empty:
+        return [NOT_MEASURED]
+    table = table.fillna({"minus": ""})
+    sentences = []
+    for (model, system), rows in table[table["minus"] != ""].groupby(["asked_of", "system"], sort=False):
+        by_group = {row["group"]: f"{points(row)} (n = {row['n_users']})" for _, row in rows.iterrows()}
+        parts = "; ".join(f"{group}: {words}" for group, words in by_group.items())
+        share = f"{rows['share_known'].iloc[0]:.0%} of the catalog's years named rightly"
+        sentences.append(f"**{label(model)}, {system}** ({share}), HR@10 minus the LSTM's: {parts}.")
+    return sentences or [NOT_MEASURED]
+
+
+def answers_to_read(dataset: str, n: int) -> str:
+    """Prompts and answers of the first users of those drawn, as Markdown."""
+    table = tables.read(dataset, tables.SHOWN)
+    if table.empty:
+        return NOT_MEASURED
+    systems = [name for name in table.columns[2:] if not name.endswith(": matched")]
+    blocks = []
+    for row in table.head(n).fillna("").to_dict("records"):
+        lines = [f"**User {row['user_id']}**", "", "```text", row["prompt"].strip(), "```", ""]
+        for name in systems:
+            text = " / ".join(row[name].splitlines())
+            lines.append(f"- {label(name)}: {text} (matched: {row[f'{name}: matched']})")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def digest(dataset: str) -> pd.DataFrame:
+    """Questions with their answers, for the report page: `question`, `answer`; only what was measured."""
+    said = {
+        "Does a pretrained model lead where ratings are few?": reading("a", dataset),
+        "Does it find items that nobody has rated?": reading("b", dataset),
+        "Is it knowledge or form?": reading("c", dataset),
+        "What do models say in free text?": _spoken(dataset),
+        "Have they read MovieLens?": _read_records(dataset),
+        "Are they ahead where they know the item?": knowing(dataset),
+    }
+    rows = [
+        (question, " ".join(lines).replace("**", "").replace("`", ""))
+        for question, lines in said.items()
+        if lines != [NOT_MEASURED]
+    ]
+    return pd.DataFrame(rows, columns=["question", "answer"])
+
+
+def _spoken(dataset: str) -> list[str]:
+    table = tables.read(dataset, tables.SPOKEN)
+    if table.empty:
+        return [NOT_MEASURED]
+    lines = []
+    for system, rows in table.groupby("system", sort=False):
+        value = rows.set_index("metric")["value"]
+        lines.append(
+            f"Of the titles asked of {label(system)}, {value['real']:.0%} name a film of MovieLens,"
+            f" {value['in_catalog']:.0%} one of the catalog, {value['later']:.0%} one from after the data,"
+            f" {value['rated']:.0%} one already rated; {value['famous']:.0%} are among its own ten most"
+            f" frequent, and {value['hit']:.1%} are right."
+        )
+    return lines
+
+
+def _read_records(dataset: str) -> list[str]:
+    table = tables.read(dataset, tables.RECORDS)
+    if table.empty:
+        return [NOT_MEASURED]
+    lines = []
+    for system, rows in table.groupby("system", sort=False):
+        each = [
+            f"{row['verbatim']:.0%} [{row['low']:.0%}, {row['high']:.0%}] of {row['n']} lines of"
+            f" {row['file']} with ids {row['ids']}"
+            for _, row in rows.iterrows()
+        ]
+        lines.append(f"{label(system)} continues {'; '.join(each)}.")
+    return lines

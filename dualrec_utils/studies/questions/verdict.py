@@ -188,11 +188,11 @@ def _smallest(flat: Flat, table: pd.DataFrame, *, default: str) -> str:
         if all(verdict.reading(flat, key) == verdict.NOT_SHOWN for key in keys):
             history, prompt = (verdict.points(flat, key) for key in keys)
             return (
-                f"The smallest size without a difference shown from {usual} is {size}"
+                f"The smallest size that is not shown to be worse or better than {usual} is {size}"
                 f" ({weights[size]:,.0f}): HR@5 {history} after the history alone, {prompt} with the"
                 " paper's prompt."
             )
-    return f"HR@5 tells every other size apart from {usual}."
+    return f"Every other size is shown to differ from {usual} in HR@5."
 
 
 def sizes(flat: Flat, table: pd.DataFrame, *, default: str, not_run: Mapping[str, str]) -> str:
