@@ -169,6 +169,6 @@ SHARES_V = shares_of_lists()
 
 def test_the_sentence_of_the_fifth_claim_says_what_the_numbers_say():
     text = claims.sentence_v(*SHARES_V)
-    assert "shown here: the ranking sees the answers;" in text
-    assert "not shown here: lists are three titles long and lists lack diversity" in text
+    assert "shown here, the ranking sees the answers;" in text
+    assert "not shown here, lists are three titles long and lists lack diversity" in text
     assert "50% [40, 60] in lists of ten titles of the catalog and 57% [50, 60] when these are cut" in text

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from dualrec_utils.core import config
-from dualrec_utils.pipeline import params, schemas, stages
+from dualrec_utils.pipeline import notebooks, params, schemas, stages
 from dualrec_utils.studies.domains import settings as domains
 from dualrec_utils.studies.knowledge import settings as knowledge
 from dualrec_utils.studies.questions import settings as questions
@@ -201,7 +201,7 @@ def test_its_last_code_cell_writes_the_metrics_and_nothing_else(path):
     if "forget(" in ast.unparse(last[-1]):
         last.pop()
     assert "write_metrics(" in ast.unparse(last[-1])
-    assert all(isinstance(line, (ast.Assign, ast.AugAssign)) for line in last[:-1])
+    assert all(isinstance(line, (ast.Assign, ast.AugAssign, ast.If)) for line in last[:-1])
 
 
 def test_checkpoints_go_when_everything_else_is_written():
@@ -239,6 +239,8 @@ COPIES = sorted(
 def test_executed_copies_have_the_cells_of_their_sources_and_are_small():
     for path in COPIES:
         source, copy = read(config.NOTEBOOKS / path.name), read(path)
+        if copy.cells[1].source.startswith(notebooks.LEFT_OUT):
+            continue
         assert [cell.source for cell in copy.cells if cell.cell_type == "code"] == [
             cell.source for cell in source.cells if cell.cell_type == "code"
         ], f"{path} was made from other cells: run its stage"

@@ -487,14 +487,14 @@ def test_figure_4_is_drawn_beside_its_data(study):
 def test_a_trial_says_on_top_that_it_is_no_result_and_leaves_the_readme(study):
     before = (study / "README.md").read_text()
     words = build(trial=True).words
-    assert words.index("A trial, no result.") < words.index("The paper (Li and Grasman")
+    assert words.index("A trial, no result.") < words.index("(Li and Grasman")
     assert (study / "README.md").read_text() == before
     assert "A trial" not in build().words
 
 
 def test_the_user_followed_is_not_run_without_predictions(study):
     words = build().words
-    assert "One user through the whole system Not run: lstm, movielm_lora_seen_kept" in words
+    assert "One user, step by step Not run: lstm, movielm_lora_seen_kept" in words
 
 
 def page(flat):

@@ -305,3 +305,15 @@ def test_a_notebook_run_by_hand_says_so_and_leaves_the_pipelines_outputs(tmp_pat
 def test_the_pipeline_takes_values_from_params_yaml_alone(tmp_path, monkeypatch):
     with pytest.raises(StudyError, match="epochs"):
         begun(tmp_path, monkeypatch, by_pipeline=True, overrides={"epochs": 1})
+
+
+def test_a_notebook_that_is_left_out_leaves_the_same_page_and_copy_every_time(tmp_path, monkeypatch):
+    use_root(tmp_path, monkeypatch)
+    monkeypatch.setattr(run_notebook.evaluation, "write_metrics", lambda *_, **__: None)
+    page, before = tmp_path / "11.html", []
+    for _ in range(2):
+        about = {"page": page, "stage": "rating_hybrids", "dataset": "toy"}
+        run_notebook.leave_out(config.NOTEBOOKS / "11_rating_hybrids.ipynb", "no ratings.", **about)
+        before.append((page.read_text(), page.with_suffix(".ipynb").read_text()))
+    assert before[0] == before[1]
+    assert "no ratings." in before[0][0] and run_notebook.LEFT_OUT in before[0][1]

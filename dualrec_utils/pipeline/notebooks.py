@@ -21,6 +21,8 @@ from dualrec_utils.pipeline import export
 from dualrec_utils.pipeline.export import NotebookFailed
 
 KERNEL = "python3"
+# Begins the one cell of a notebook that was left out.
+LEFT_OUT = "**Left out:**"
 
 
 def run(source: Path, *, page: Path, cwd: Path) -> None:
@@ -56,8 +58,8 @@ def run(source: Path, *, page: Path, cwd: Path) -> None:
 def leave_out(source: Path, reason: str, *, page: Path, stage: str, dataset: str) -> None:
     """Write what a stage leaves where the data lack what it works on.
 
-    Its page is the notebook's question and the reason; its folders are empty, its metrics say where the
-    data come from.
+    Its page, and the copy to commit, are the notebook's question and the reason; its folders are empty, its
+    metrics say where the data come from.
 
     Args:
         source: the stage's notebook.
@@ -69,8 +71,10 @@ def leave_out(source: Path, reason: str, *, page: Path, stage: str, dataset: str
         folder.mkdir(parents=True, exist_ok=True)
     evaluation.write_metrics(stage, {}, dataset=dataset)
     left = nbformat.read(source, as_version=4)
-    left.cells = [left.cells[0], nbformat.v4.new_markdown_cell(f"**Left out:** {reason}")]
+    # With an id of its own the copy would differ from run to run.
+    left.cells = [left.cells[0], nbformat.v4.new_markdown_cell(f"{LEFT_OUT} {reason}", id="left-out")]
     files.write_text(export.to_html(left, source.stem), page)
+    files.write_text(export.to_copy(left, source.stem), page.with_suffix(".ipynb"))
 
 
 def _execute(source: Path, executed: Path, cwd: Path) -> None:

@@ -14,6 +14,8 @@ from dualrec_utils.models import systems
 from dualrec_utils.report import parts as page_parts
 from dualrec_utils.show import paper
 
+_PRETRAINED = {"qwen": "Qwen2.5-Coder 0.5B", "smollm2": "SmolLM2 135M"}
+
 
 def _ran(flat: Mapping[str, Any], system: str) -> bool:
     return f"next_item/{system}/hit_rate@5" in flat
@@ -22,9 +24,13 @@ def _ran(flat: Mapping[str, Any], system: str) -> bool:
 def other_runs() -> dict[str, dict[str, Any]]:
     """Results of the profiles that have committed any under today's definitions: name -> flat metrics.
 
-    Empty inside a profile.
+    Those of MovieLens: what other domains give stands in a chapter of its own. Empty inside a profile.
     """
-    return {name: flat for name, flat in _committed().items() if not verdict.former(flat)}
+    return {
+        name: flat
+        for name, flat in _committed().items()
+        if not verdict.former(flat) and flat["dataset"] in verdict.DATASETS
+    }
 
 
 def _committed() -> dict[str, dict[str, Any]]:
@@ -53,9 +59,12 @@ def findings(flat: Mapping[str, Any], *, metrics: Path | None = None) -> list[st
     """
     folder = config.METRICS if metrics is None else metrics
     lines = verdict.findings(flat, audit=_metrics_of("audit", folder))
-    rated = ratings_in_short(folder)
+    more = [ratings_in_short(folder)]
+    if metrics is None and config.ROOT == config.PACKAGE_ROOT:
+        more += [knowledge_in_short(), domains_in_short()]
+    more = [line for line in more if line]
     # The count of answers comes last.
-    return [*lines[:-1], rated, *lines[-1:]] if rated and len(lines) > 1 else lines
+    return [*lines[:-1], *more, *lines[-1:]] if more and len(lines) > 1 else lines
 
 
 def summary(flat: Mapping[str, Any], *, metrics: Path | None = None) -> str:
@@ -157,10 +166,30 @@ def ratings_in_short(metrics: Path) -> str:
         return ""
     values = [f"{flat[key]:.3f}" for key in keys]
     return (
-        "Ratings: two published hybrids of texts and ratings have an RMSE of {} and {} on fold u1, where"
-        " biases of users and items alone have {} (lower is better). The best hybrid here has {} over five"
-        " folds, {} without its texts. SVD++ has {}."
+        "Ratings: two published hybrids of texts and ratings have an RMSE of {} and {} on fold u1. Biases"
+        " of users and items alone have {}; lower is better. The best hybrid here has {} over five folds,"
+        " {} without its texts. SVD++ has {}."
     ).format(*values)
+
+
+def knowledge_in_short() -> str:
+    """What the largest pretrained model answers on MovieLens 100K; empty where none was asked."""
+    path = config.study_dir("knowledge") / "ml-100k" / "spoken.csv"
+    said = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    if said.empty or (name := said["system"].iloc[-1]) == "movielm":
+        return ""
+    value = said[said["system"] == name].set_index("metric")["value"]
+    return (
+        f"Knowledge: {_PRETRAINED.get(name, name)} has read the web. With the paper's prompt, it names"
+        f" a film of MovieLens in {value['real']:.0%} of its titles, one later than the data in"
+        f" {value['later']:.0%}, the right one in {value['hit']:.1%}."
+    )
+
+
+def domains_in_short() -> str:
+    """Which conclusions on films other domains confirm; empty where `make domains` has not been run."""
+    path = config.study_dir("domains") / "answers.csv"
+    return f"Other domains: {pd.read_csv(path)['answer'].iloc[0]}" if path.is_file() else ""
 
 
 def _by_both_rules(audit: Path, dataset: str) -> list[str]:

@@ -55,7 +55,7 @@ ENTRIES = (
     Entry(
         "04_zero_shot_llm",
         "Zero-shot",
-        "What does a prompted language model name, and what if it may name real movies only?",
+        "What does a prompted language model name?",
         "figures/zero_shot_llm/answers",
     ),
     Entry(
@@ -74,7 +74,7 @@ ENTRIES = (
     Entry(
         "08_audit",
         "Audit",
-        "What separates the paper's numbers from this study's, rule by rule?",
+        "What separates the paper's numbers from ours, rule by rule?",
         "figures/audit/ladder",
     ),
     Entry(
@@ -86,21 +86,22 @@ ENTRIES = (
     Entry(
         "10_knowledge",
         "Knowledge",
-        "When does it help that a language model has read the world?",
+        "When does it help to have read the world?",
         "studies/knowledge/ml-100k/little_data",
     ),
     Entry(
         "11_rating_hybrids",
         "Rating hybrids",
-        "What do two published hybrids of text and ratings reach without a leak, and what does text add?",
+        "What do two published hybrids reach without a leak?",
         "figures/rating_hybrids/errors",
     ),
     Entry(
         "12_cold_start",
         "Cold start",
-        "What is said to somebody new, of something new, and why?",
+        "What is said to somebody new, and why?",
         "figures/cold_start/items_rmse",
     ),
+    Entry("13_domains", "Domains", "Does it carry beyond films?", "studies/domains/claims"),
     Entry("14_online", "Online", "What is keeping up with events worth?", "figures/online/over_time"),
 )
 

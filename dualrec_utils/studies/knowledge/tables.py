@@ -27,7 +27,13 @@ SPOKEN, SHOWN, RECORDS, KNOWN = "spoken", "spoken_shown", "records", "by_knowled
 # Questions and answers in words, for the report page.
 ANSWERS = "answers"
 NOT_YET = "not run yet"
-_OWN_NAMES = {TEXT: "UniSRec, text alone", "lstm": "LSTM", "random": "Random order"}
+_OWN_NAMES = {
+    TEXT: "UniSRec, text alone",
+    "lstm": "LSTM",
+    "random": "Random order",
+    "smollm2": "SmolLM2 135M",
+    "qwen": "Qwen2.5-Coder 0.5B",
+}
 # Of the run's own systems, those whose hits are counted by the target's training ratings; also kinds of
 # language models' systems.
 _ORDINARY = ("most_popular", "ease", "gru4rec", "unisrec", "lstm")
