@@ -142,7 +142,9 @@ def test_shares_that_leave_a_part_without_users_never_pass(value, key):
 
 SECTIONS_WITHOUT_DIFFERENCES = "".join(f"{name}: {{}}\n" for name in stages.NAMES if name != "data")
 SEEDS = "seed: 3\norder_seed: 0\nmodel_seed: 0\n"
-PROFILE = f"repository: ../../\ndataset: ml-1m\n{SEEDS}domain: {{}}\n{SECTIONS_WITHOUT_DIFFERENCES}"
+PROFILE = (
+    f"repository: ../../\ntrial: false\ndataset: ml-1m\n{SEEDS}domain: {{}}\n{SECTIONS_WITHOUT_DIFFERENCES}"
+)
 
 
 def test_a_profile_holds_what_differs(tmp_path):

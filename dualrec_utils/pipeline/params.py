@@ -86,8 +86,8 @@ def _read_whole(path: Path) -> dict[str, Any]:
     in_profile = path.resolve().parent.parent == config.PROFILES
     if values.get(REPOSITORY) != UP and not in_profile:
         return values
-    # DVC looks for each section in the profile's own file.
-    absent = [name for name in (*EVERYWHERE, DOMAIN, *SECTIONS) if name not in values]
+    # DVC looks for each of these in the profile's own file.
+    absent = [name for name in ("trial", *EVERYWHERE, DOMAIN, *SECTIONS) if name not in values]
     if values.get(REPOSITORY) != UP:
         absent.insert(0, f"the line `{REPOSITORY}: {UP}`")
     if absent:

@@ -54,7 +54,7 @@ def differences(seed: int, *, best: Collection[str]) -> dict[str, Any]:
     sections["baselines"] |= {"models": models}
     # Not run here, and checked all the same.
     sections["audit"] |= {"baselines": ["most_popular"]}
-    above = {params.REPOSITORY: params.UP, "dataset": whole.dataset, SEED: whole.seed}
+    above = {params.REPOSITORY: params.UP, "trial": whole.trial, "dataset": whole.dataset, SEED: whole.seed}
     for name in ("intervals", params.DOMAIN):
         if name in of_profile:
             sections[name] = dict(of_profile[name])
