@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 from toy_catalog import catalog_of
 
+from dualrec_utils.core import config
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, SECOND, TITLE, USER
 from dualrec_utils.core.errors import StudyError
@@ -222,14 +223,14 @@ def test_the_plan_pairs_what_is_compared_and_fits_nothing_twice():
         assert all(job.cold == (name == "b") for job in part.jobs)
     # Part c takes up what part a has fitted.
     little, form = ({job.name for job in plan.PARTS[name](chosen, 0.2).jobs} for name in "ac")
-    assert {"qwen-0-0", "qwen-0.2-0", "movielm-0.2-0"} <= little & form
+    assert {"smollm2-0-0", "smollm2-0.2-0", "movielm-0.2-0"} <= little & form
 
 
 def test_settings_that_cannot_be_used_are_named(tmp_path):
     text = study_settings.PARAMS.read_text(encoding="utf-8")
     assert study_settings.read_settings("ml-1m").n_cases == 1
     for old, new, message in (
-        ("n_draws: 3", "n_draws: 0", "n_draws: Input should be greater"),
+        ("n_draws: 1", "n_draws: 0", "n_draws: Input should be greater"),
         ("cpu_share: 0.2", "cpu_shares: 0.2", "cpu_shares: Extra inputs"),
         ("backend: local, model: qwen", "backend: hosted, model: qwen", "qwen: only local models"),
         ("default:", "defaults:", "must hold a mapping `default`"),
@@ -239,3 +240,11 @@ def test_settings_that_cannot_be_used_are_named(tmp_path):
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
         with pytest.raises(StudyError, match=message):
             study_settings.read_settings("ml-100k", path)
+
+
+def test_differences_of_nothing_can_be_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "STUDIES", tmp_path)
+    one, other = (plan.Row({"system": name, "share": 0.5}, []) for name in ("one", "other"))
+    table = tables.differences([(one, other)], {}, seed=0, n_bootstrap=10, confidence=0.95)
+    tables.write(table, "none", "toy")
+    assert tables.read("toy", "none").empty

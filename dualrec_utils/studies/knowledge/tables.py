@@ -128,7 +128,10 @@ def differences(pairs: Sequence[tuple[Row, Row]], values: Values, **intervals) -
             if len(gains.columns):
                 numbers = seeds.interval(gains.dropna(), **intervals)
                 records.append({**one.labels, "minus": minus, "metric": metric, **numbers})
-    return pd.DataFrame(records)
+    # With its columns also where nothing was measured: an empty file cannot be read.
+    columns = ["value", "low", "high", "n_users", "n_seeds", "over_seeds"]
+    labels = list(pairs[0][0].labels) if pairs else []
+    return pd.DataFrame(records, columns=[*labels, "minus", "metric", *columns])
 
 
 def rating_groups(counts: pd.Series) -> pd.DataFrame:
