@@ -44,12 +44,12 @@ class Entry:
 
 
 ENTRIES = (
-    Entry("01_eda", "EDA", 'What is in the data, and what does "order" mean?', "figures/eda/order"),
+    Entry("01_eda", "EDA", 'What does "order" mean here?', "figures/eda/order"),
     Entry("02_lstm", "LSTM", "How well does the sequence alone predict?", "figures/lstm/figure_3"),
     Entry(
         "03_baselines",
         "Baselines",
-        "What do rivals without a language model reach, tuned alike?",
+        "What do rivals without a language model reach?",
         "figures/baselines/hit_rate_at_5",
     ),
     Entry(
@@ -74,7 +74,7 @@ ENTRIES = (
     Entry(
         "08_audit",
         "Audit",
-        "What separates the paper's numbers from ours, rule by rule?",
+        "What separates the paper's numbers from ours?",
         "figures/audit/ladder",
     ),
     Entry(
@@ -86,7 +86,7 @@ ENTRIES = (
     Entry(
         "10_knowledge",
         "Knowledge",
-        "When does it help to have read the world?",
+        "When does reading the world help?",
         "studies/knowledge/ml-100k/little_data",
     ),
     Entry(
