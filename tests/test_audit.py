@@ -171,4 +171,4 @@ def test_the_sentence_of_the_fifth_claim_says_what_the_numbers_say():
     text = claims.sentence_v(*SHARES_V)
     assert "shown here, the ranking sees the answers;" in text
     assert "not shown here, lists are three titles long and lists lack diversity" in text
-    assert "50% [40, 60] in lists of ten titles of the catalog and 57% [50, 60] when these are cut" in text
+    assert "HR@1 is 50% [40, 60] of HR@5; cut to three titles, 57% [50, 60], and a cut" in text

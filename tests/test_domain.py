@@ -71,8 +71,8 @@ ALLOWED = (
     "models/language/answers.py", "models/language/contamination.py", "models/language/parsing.py",
     "models/lstm/network.py", "models/movielm/model.py", "models/ratings/cold_start.py",
     "models/systems.py", "report/", "service/commands.py", "service/recommending.py",
-    "service/web/schemas.py", "studies/nir/", "studies/online/measuring.py", "studies/questions/",
-    "studies/variants.py",
+    "service/web/schemas.py", "studies/domains/", "studies/knowledge/", "studies/nir/",
+    "studies/online/measuring.py", "studies/questions/", "studies/variants.py",
 )  # fmt: skip
 
 

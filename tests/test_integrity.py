@@ -23,7 +23,11 @@ from dualrec_utils.show import paper
 
 ROOT = config.PACKAGE_ROOT
 SOURCES = sorted(
-    [*ROOT.glob("reports/metrics/*.json"), *ROOT.glob("profiles/*/reports/metrics/*.json")],
+    [
+        *ROOT.glob("reports/metrics/*.json"),
+        *ROOT.glob("profiles/*/reports/metrics/*.json"),
+        *ROOT.glob("reports/studies/knowledge/*/metrics.json"),
+    ],
     key=lambda path: path.as_posix(),
 )
 RESULTS = ROOT / "reports" / "metrics" / "results.json"
@@ -417,7 +421,7 @@ def test_in_every_run_every_system_is_at_chance_on_drawn_targets(path):
     found = pd.read_csv(path).set_index("system")
     flat = files.read_json(path.parents[2] / "metrics" / "results.json")
     ran = {name for name in results_text.all_systems(flat) if f"next_item/{name}/n_cases" in flat}
-    assert set(found.index) == ran and len(ran) > 30
+    assert set(found.index) == ran and len(ran) > 25
     assert found["distance"].abs().max() < WIDTH
     assert (found["expected"] > 0).all() and (found["n_cases"] == flat["next_item/lstm/n_cases"]).all()
 

@@ -118,7 +118,7 @@ def test_a_track_without_histories_to_split_is_refused():
     rows += [(1, item, item) for item in (1, 2, 7, 8, 9)]
     with pytest.raises(StudyError, match="user 1 keeps 2"):
         loo.make_track(ratings(rows), dataset="none", source="by hand")
-    with pytest.raises(StudyError, match="no data set 'ml-2m'; data sets: ml-100k, ml-1m"):
+    with pytest.raises(StudyError, match="no data set 'ml-2m'; data sets: "):
         loo.load("ml-2m")
 
 

@@ -95,6 +95,11 @@ def test_the_page_is_whole_offline_and_the_same_whatever_the_users_settings(tmp_
     assert "to stderr" in streams.err and str(tmp_path) in streams.out
 
 
+def _shown(path):
+    """A path as a copy names it: relative to the study where it lies inside, else its last part."""
+    return path.relative_to(config.PACKAGE_ROOT) if path.is_relative_to(config.PACKAGE_ROOT) else path.name
+
+
 def test_the_committed_copy_has_the_sources_cells_and_the_same_bytes_after_every_run(tmp_path):
     made = notebook(
         "import matplotlib.pyplot as plt, os, pandas as pd, sys, time\nfrom tqdm.auto import tqdm\n"
@@ -118,7 +123,9 @@ def test_the_committed_copy_has_the_sources_cells_and_the_same_bytes_after_every
     assert [output.text for output in printed if output.output_type == "stream"] == [
         "line 0\nline 1\nline 2\n"
     ]
-    assert thing[0].text == f"<__main__.Thing object at 0x…> {tmp_path.name} {Path(sys.executable).name}\n"
+    assert (
+        thing[0].text == f"<__main__.Thing object at 0x…> {tmp_path.name} {_shown(Path(sys.executable))}\n"
+    )
     assert thing[1].data == {"text/plain": "<__main__.Thing at 0x…>"} and thing[1].execution_count is None
     assert drawn[0].text == "whole\n" and list(drawn[1].data) == ["image/png"]
     assert Image.open(io.BytesIO(base64.b64decode(drawn[1].data["image/png"]))).width == export.WIDEST_IMAGE
@@ -233,7 +240,7 @@ def test_a_dead_kernel_is_said_to_be_one(tmp_path, monkeypatch, start):
 
 
 def test_the_command_refuses_a_bad_params_file_with_status_two(tmp_path):
-    (tmp_path / "params.yaml").write_text("dataset: ml-10m\nseed: 1\n")
+    (tmp_path / "params.yaml").write_text("dataset: ml_10m\nseed: 1\n")
     done = subprocess.run(
         [sys.executable, "-m", "dualrec_utils", "run", "eda"],
         env=os.environ | {"DUALREC_ROOT": str(tmp_path)},
@@ -242,7 +249,7 @@ def test_the_command_refuses_a_bad_params_file_with_status_two(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.startswith("dualrec: eda: ")
-    assert "dataset is 'ml-10m'" in done.stderr
+    assert "dataset is 'ml_10m'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -192,11 +192,14 @@ def knowledge_in_short() -> str:
     said = pd.read_csv(path) if path.is_file() else pd.DataFrame()
     if said.empty or (name := said["system"].iloc[-1]) == "movielm":
         return ""
-    value = said[said["system"] == name].set_index("metric")["value"]
+    rows = said[said["system"] == name].set_index("metric")
+    real, later, hit = (
+        f"{100 * row['value']:.1f}% [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+        for _, row in rows.loc[["real", "later", "hit"]].iterrows()
+    )
     return (
-        f"Knowledge: {_PRETRAINED.get(name, name)} has read the web. With the paper's prompt, it names"
-        f" a film of MovieLens in {value['real']:.0%} of its titles, one later than the data in"
-        f" {value['later']:.0%}, the right one in {value['hit']:.1%}."
+        f"Knowledge: {_PRETRAINED.get(name, name)} has read the web. With the paper's prompt, {real} of its"
+        f" titles name a film of MovieLens, {later} one later than the data, {hit} the right one."
     )
 
 

@@ -24,8 +24,8 @@ STUDIES = {
     "knowledge/ml-100k": "10_knowledge.ipynb",
     "domains": "13_domains.ipynb",
 }
-# Tables of texts, which notebooks show.
-_TO_READ = ("spoken_shown", "cold_drawn")
+# Those whose tables the page holds; those of others are many and lie in their folders.
+_WITH_TABLES = ("questions",)
 # Rows and columns that a reader still takes in; the saved table has all of them.
 LONGEST_TABLE = 40
 # NDCG@1 equals HR@1 and stands in the saved table only.
@@ -184,7 +184,7 @@ def read_study(name: str) -> dict[str, Any]:
     return {
         "answers": list(said),
         "figures": read_figures(folder),
-        "tables": read_tables(folder, without=("answers", *_TO_READ)),
+        "tables": read_tables(folder, without=("answers",)) if name in _WITH_TABLES else [],
         "notebook": notebook_links(STUDIES[name], executed=executed),
     }
 
