@@ -80,7 +80,7 @@ ENTRIES = (
     Entry(
         "09_questions",
         "Questions",
-        "What would a reader of the paper ask next?",
+        "What would readers ask next?",
         "studies/questions/suggestions",
     ),
     Entry(
