@@ -423,7 +423,10 @@ def test_in_every_run_every_system_is_at_chance_on_drawn_targets(path):
     ran = {name for name in results_text.all_systems(flat) if f"next_item/{name}/n_cases" in flat}
     assert set(found.index) == ran and len(ran) > 25
     assert found["distance"].abs().max() < WIDTH
-    assert (found["expected"] > 0).all() and (found["n_cases"] == flat["next_item/lstm/n_cases"]).all()
+    # Lists that name nothing of the catalog can hit nothing.
+    silent = {name for name in ran if flat[f"next_item/{name}/hit_rate@5"] == 0}
+    assert set(found.index[found["expected"] <= 0]) <= silent
+    assert (found["n_cases"] == flat["next_item/lstm/n_cases"]).all()
 
 
 # ------------------------------------------------------------------ refusing
