@@ -60,7 +60,8 @@ def findings(flat: Mapping[str, Any], *, metrics: Path | None = None) -> list[st
     folder = config.METRICS if metrics is None else metrics
     lines = verdict.findings(flat, audit=_metrics_of("audit", folder))
     more = [ratings_in_short(folder)]
-    if folder == config.METRICS and config.ROOT == config.PACKAGE_ROOT:
+    # On the page they stand in chapters of their own: its first lines fit a phone.
+    if metrics is None and config.ROOT == config.PACKAGE_ROOT:
         more += [knowledge_in_short(), domains_in_short()]
     more = [line for line in more if line]
     # The count of answers comes last.
