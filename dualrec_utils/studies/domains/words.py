@@ -10,16 +10,13 @@ from dualrec_utils.analysis import claims
 from dualrec_utils.core.config import SYSTEM
 from dualrec_utils.models import systems
 from dualrec_utils.show.tables import with_interval
+from dualrec_utils.studies import digest as digested
+from dualrec_utils.studies.digest import points
 from dualrec_utils.studies.domains import curves
 from dualrec_utils.studies.domains.settings import FIRST, NOT_RUN_YET
 from dualrec_utils.studies.domains.tables import DATASET, POINT
 
 _SETTLED = (claims.YES, claims.NO)
-
-
-def points(value: float, low: float, high: float) -> str:
-    """A difference in points with its interval: `+1.2 points [+0.3, +2.1]`."""
-    return f"{100 * value:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def answers(table: pd.DataFrame) -> list[str]:
@@ -36,8 +33,7 @@ def answers(table: pd.DataFrame) -> list[str]:
                 said.append(f"{NOT_RUN_YET} on {', '.join(those[DATASET])}")
             else:
                 each = [
-                    f"{row[DATASET]} ({points(row['difference'], row['low'], row['high'])},"
-                    f" {_count(row['n_seeds'], 'seed')})"
+                    f"{row[DATASET]} ({points(row, column='difference')}, {_count(row['n_seeds'], 'seed')})"
                     for _, row in those.iterrows()
                 ]
                 said.append(f"**{answer}** on {', '.join(each)}")
@@ -107,7 +103,7 @@ def along(table: pd.DataFrame) -> Iterator[str]:
     for (dataset, name), rows in some.groupby([DATASET, SYSTEM], sort=False):
         ends = rows.iloc[[0, -1]].drop_duplicates("group")
         each = [
-            f"{points(row['value'], row['low'], row['high'])} where training users took the next item"
+            f"{points(row)} where training users took the next item"
             f" {row['group']} times ({row['n_cases']:,} cases)"
             for _, row in ends.iterrows()
         ]
@@ -139,5 +135,4 @@ def digest(claimed: pd.DataFrame, curved: pd.DataFrame) -> pd.DataFrame:
         "How many test users would settle what is open?": too_small(claimed),
         "Where is the language model ahead of the LSTM?": list(along(curved)) if len(curved) else [],
     }
-    rows = [(question, " ".join(lines).replace("**", "")) for question, lines in said.items() if lines]
-    return pd.DataFrame(rows, columns=["question", "answer"])
+    return digested.answers(said)

@@ -33,7 +33,9 @@ from dualrec_utils.core.config import CASE, ITEM, SPLIT, TITLE, USER
 from dualrec_utils.core.errors import StudyError, first_line
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.datasets import weights
+from dualrec_utils.models import handoff
 from dualrec_utils.models.baselines.base import Diverged
+from dualrec_utils.models.language import prompts
 from dualrec_utils.pipeline import params, profiles, stages
 from dualrec_utils.studies import fits, notebook
 from dualrec_utils.studies.fits import LSTM, MOVIELM
@@ -103,9 +105,14 @@ class Study:
         drawn = material.cold_cases(interactions, users, items, n=chosen.cold_cases, seed=self.seed)
         return material.questions(*drawn, catalog, items)
 
+    @property
+    def _tuned_share(self) -> float:
+        """Largest share of the training users that a pretrained model is tuned on here."""
+        return 1.0 if self._gpu else self.settings.cpu_share
+
     def part(self, name: str) -> Part:
         """What a part of the study plans."""
-        return plan.PARTS[name](self.settings, 1.0 if self._gpu else self.settings.cpu_share)
+        return plan.PARTS[name](self.settings, self._tuned_share)
 
     def why_not(self, job: Job) -> str:
         """Why a job cannot be run here; empty where it can."""
@@ -186,10 +193,8 @@ class Study:
         """What of some jobs has been measured: means of :data:`tables.METRICS` by `among` and user."""
         for job in jobs:
             if job not in self._values and self.path(job).is_file():
-                posed, targets = self.questions(cold=job.cold)
-                lists = pd.read_parquet(self.path(job))
-                scored = evaluation.score_lists(lists, posed, targets, load_catalog(self.dataset))
-                scored[AMONG] = posed[AMONG].to_numpy()
+                posed, _ = self.questions(cold=job.cold)
+                scored = self._scored(job).assign(**{AMONG: posed[AMONG].to_numpy()})
                 self._values[job] = scored.groupby([AMONG, USER])[list(tables.METRICS)].mean()
         return {job: self._values[job] for job in jobs if job in self._values}
 
@@ -209,9 +214,10 @@ class Study:
         dataset, chosen, whole = self.dataset, self.settings, self.whole
         wording = whole.zero_shot_llm.model_dump(include={"n_recent", "n_titles"})
         catalog, films = load_catalog(dataset), spoken.all_films(dataset)
-        users = self.questions(cold=False)[0][USER].unique()
-        cases, hints, texts = spoken.posed(dataset, users, catalog, **wording)
-        targets = evaluation.load_targets(dataset, "next_item")
+        posed, targets = self.questions(cold=False)
+        cases = posed.groupby(USER).tail(1).reset_index(drop=True)
+        hints = handoff.load_hints(Scope(dataset, STUDY, "next_item", "test"))
+        texts = prompts.build_prompts(cases, catalog, hints=hints, **wording)
         known = chosen.models | chosen.only_asked
         entries = {name: entry.model_dump() for name, entry in known.items()}
         if (small := whole.zero_shot_llm.models.get(MOVIELM)) is not None:
@@ -245,10 +251,9 @@ class Study:
 
     def _by_knowledge(self, name: str, dated: pd.DataFrame) -> pd.DataFrame:
         """HR@10 of a model's lists of part a, and of the LSTM's, by what the model knows."""
-        tuned = 1.0 if self._gpu else self.settings.cpu_share
         jobs = {
             "not tuned": Job(name, 0.0),
-            "tuned": Job(name, 1.0 if name == MOVIELM else tuned),
+            "tuned": Job(name, 1.0 if name == MOVIELM else self._tuned_share),
             LSTM: Job(LSTM),
         }
         there = {label: self._scored(job) for label, job in jobs.items() if self.path(job).is_file()}

@@ -20,17 +20,14 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.analysis import breakdowns, seeds
-from dualrec_utils.core import files, predictions
+from dualrec_utils.core import files
 from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SYSTEM, TEXT, USER, YEAR
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.core.predictions import Scope
 from dualrec_utils.datasets import known, sources, weights
-from dualrec_utils.models import handoff
-from dualrec_utils.models.language import answers, contamination, generation, prompts
+from dualrec_utils.models.language import answers, contamination, generation
 from dualrec_utils.models.language.matching import TitleMatcher, split_year
 from dualrec_utils.pipeline.schemas import Params
-from dualrec_utils.studies.knowledge.settings import STUDY
 
 ALL_FILMS = "ml-latest-small"
 N_SHOWN = 20
@@ -180,7 +177,7 @@ def by_knowledge(
     right = dated.set_index(ITEM)["right"]
     knows = first[CASE].map(targets).str[0].map(right)
     rows = []
-    for group, chosen in (("year known", knows == True), ("year not known", knows == False)):  # noqa: E712
+    for group, chosen in (("year known", knows.eq(True)), ("year not known", knows.eq(False))):
         wide = pd.DataFrame({name: frame["hit_rate@10"].to_numpy() for name, frame in scored.items()})
         by_user = wide.assign(**{USER: first[USER].to_numpy()})[chosen.to_numpy()].groupby(USER).mean()
         if len(by_user) < breakdowns.FEWEST_USERS:
@@ -193,17 +190,6 @@ def by_knowledge(
                 {"group": group, SYSTEM: system, "minus": minus, "metric": "hit_rate@10", **numbers}
             )
     return pd.DataFrame(rows).drop(columns=["n_seeds", "over_seeds"], errors="ignore")
-
-
-def posed(
-    dataset: str, users: Sequence[int], catalog: Catalog, **wording
-) -> tuple[pd.DataFrame, Any, list]:
-    """The last case of each user with the paper's prompt: (cases, the LSTM's items by case, prompts)."""
-    scope = Scope(dataset, STUDY, "next_item", "test")
-    cases = predictions.load_cases(scope)
-    last = cases[cases[USER].isin(users)].groupby(USER).tail(1).reset_index(drop=True)
-    hints = handoff.load_hints(scope)
-    return last, hints, prompts.build_prompts(last, catalog, hints=hints, **wording)
 
 
 def all_films(dataset: str) -> pd.DataFrame:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from dualrec_utils.show.tables import with_interval
+from dualrec_utils.studies import digest as digested
+from dualrec_utils.studies.digest import points
 from dualrec_utils.studies.knowledge import tables
 from dualrec_utils.studies.knowledge.material import AMONG, COLD
 from dualrec_utils.studies.knowledge.spoken import KINDS
@@ -23,11 +27,6 @@ def row_names(table: pd.DataFrame) -> pd.Series:
     """Systems in words, with what they have learnt from where it is not all training users."""
     names = table["system"].map(label)
     return names.where(table["share"] == 1, names + ", " + table["share"].map(tuning))
-
-
-def points(row: pd.Series) -> str:
-    """A difference in points with its interval: `+1.2 points [+0.3, +2.1]`."""
-    return f"{100 * row['value']:+.1f} points [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
 
 
 def compared(rows: pd.DataFrame) -> str:
@@ -161,44 +160,37 @@ def digest(dataset: str) -> pd.DataFrame:
         "Does a pretrained model lead where ratings are few?": reading("a", dataset),
         "Does it find items that nobody has rated?": reading("b", dataset),
         "Is it knowledge or form?": reading("c", dataset),
-        "What do models say in free text?": _spoken(dataset),
-        "Have they read MovieLens?": _read_records(dataset),
+        "What do models say in free text?": _by_system(dataset, tables.SPOKEN, _spoken),
+        "Have they read MovieLens?": _by_system(dataset, tables.RECORDS, _continued),
         "Are they ahead where they know the item?": knowing(dataset),
     }
-    rows = [
-        (question, " ".join(lines).replace("**", "").replace("`", ""))
-        for question, lines in said.items()
-        if lines != [NOT_MEASURED]
+    return digested.answers(
+        {question: lines for question, lines in said.items() if lines != [NOT_MEASURED]}
+    )
+
+
+def _by_system(dataset: str, name: str, sentence: Callable[[str, pd.DataFrame], str]) -> list[str]:
+    """A sentence a system of a table, made of its label and its rows."""
+    table = tables.read(dataset, name)
+    if table.empty:
+        return [NOT_MEASURED]
+    return [sentence(label(system), rows) for system, rows in table.groupby("system", sort=False)]
+
+
+def _spoken(system: str, rows: pd.DataFrame) -> str:
+    value = rows.set_index("metric")["value"]
+    return (
+        f"Of the titles asked of {system}, {value['real']:.0%} name a film of MovieLens,"
+        f" {value['in_catalog']:.0%} one of the catalog, {value['later']:.0%} one from after the data,"
+        f" {value['rated']:.0%} one already rated; {value['famous']:.0%} are among its own ten most"
+        f" frequent, and {value['hit']:.1%} are right."
+    )
+
+
+def _continued(system: str, rows: pd.DataFrame) -> str:
+    each = [
+        f"{row['verbatim']:.0%} [{row['low']:.0%}, {row['high']:.0%}] of {row['n']} lines of"
+        f" {row['file']} with ids {row['ids']}"
+        for _, row in rows.iterrows()
     ]
-    return pd.DataFrame(rows, columns=["question", "answer"])
-
-
-def _spoken(dataset: str) -> list[str]:
-    table = tables.read(dataset, tables.SPOKEN)
-    if table.empty:
-        return [NOT_MEASURED]
-    lines = []
-    for system, rows in table.groupby("system", sort=False):
-        value = rows.set_index("metric")["value"]
-        lines.append(
-            f"Of the titles asked of {label(system)}, {value['real']:.0%} name a film of MovieLens,"
-            f" {value['in_catalog']:.0%} one of the catalog, {value['later']:.0%} one from after the data,"
-            f" {value['rated']:.0%} one already rated; {value['famous']:.0%} are among its own ten most"
-            f" frequent, and {value['hit']:.1%} are right."
-        )
-    return lines
-
-
-def _read_records(dataset: str) -> list[str]:
-    table = tables.read(dataset, tables.RECORDS)
-    if table.empty:
-        return [NOT_MEASURED]
-    lines = []
-    for system, rows in table.groupby("system", sort=False):
-        each = [
-            f"{row['verbatim']:.0%} [{row['low']:.0%}, {row['high']:.0%}] of {row['n']} lines of"
-            f" {row['file']} with ids {row['ids']}"
-            for _, row in rows.iterrows()
-        ]
-        lines.append(f"{label(system)} continues {'; '.join(each)}.")
-    return lines
+    return f"{system} continues {'; '.join(each)}."
