@@ -45,7 +45,7 @@ def facts() -> pd.DataFrame:
         `a user` and `an item` (mean interactions), `density`; shares of what was fetched: `kept`, `ties`
         (share of interactions with the time of the one before; missing where there are no times),
         `repeats` (left out: an item taken before), `merged` (items that have another one's title),
-        `mended` (titles with HTML in them), `nameless` (titles that are codes); `remark`.
+        `cleaned` (titles with HTML in them), `nameless` (titles that are codes); `remark`.
     """
     rows = []
     for dataset in RUNS:
@@ -61,13 +61,13 @@ def facts() -> pd.DataFrame:
             row["repeats"] = repeats / (raw + repeats)
             for name, key in (
                 ("merged", "n_movies_merged"),
-                ("mended", "n_titles_with_html_entities"),
+                ("cleaned", "n_titles_with_html_entities"),
                 ("nameless", "n_titles_replaced_by_code"),
             ):
                 row[name] = flat.get(key, 0) / flat["n_items_raw"]
         rows.append(row)
     whole = ["users", "items", "interactions", "test users"]
-    parts = ["a user", "an item", "density", "kept", "ties", "repeats", "merged", "mended", "nameless"]
+    parts = ["a user", "an item", "density", "kept", "ties", "repeats", "merged", "cleaned", "nameless"]
     table = pd.DataFrame(rows).reindex(columns=[DATASET, "items are", *whole, *parts, "remark"])
     return table.astype(dict.fromkeys(whole, "Int64"))
 
