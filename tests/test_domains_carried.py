@@ -65,7 +65,7 @@ def test_facts_by_hand(plant):
     plant("amazon-cds", "eda", flat)
     row = tables.facts().set_index(DATASET).loc["amazon-cds"]
     assert (row["a user"], row["an item"], row["repeats"], row["remark"]) == (5, 10, 0.2, "")
-    assert (row["merged"], row["mended"], row["nameless"]) == (0.1, 0.05, 0.025)
+    assert (row["merged"], row["cleaned"], row["nameless"]) == (0.1, 0.05, 0.025)
     assert np.isnan(row["ties"])
 
 
