@@ -33,7 +33,7 @@ override export DUALREC_DATA := $(CURDIR)/$(value DUALREC_DATA)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help profile setup repro colab address serve test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings knowledge domains variants latency load lock site clean
+.PHONY: help profile setup repro colab address serve test pipeline lint strip lab report bench verify nir search peers loo questions seeds order ratings knowledge domains shards variants latency load lock site clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -161,6 +161,23 @@ knowledge: profile $(INSTALLED)  ## ask when pretraining helps (notebook 10); af
 
 domains: $(INSTALLED)  ## set the runs on films, music, games and a shop side by side (notebook 13); after repro of these profiles, a minute
 	@dualrec study domains
+
+# Ray lies in an environment on top of .venv, which it sees: only what .venv lacks is installed into it.
+SHARDS_VENV := .venv-shards
+PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+MODEL ?= movielm
+WORKERS ?= 1 2
+
+$(SHARDS_VENV)/.installed: $(INSTALLED) dualrec_utils/studies/requirements-shards.txt
+	@echo "shards: creating $(SHARDS_VENV); a minute"
+	@$(BIN)/python -m venv $(VENV_OPTIONS) $(SHARDS_VENV)
+	@echo "import site; site.addsitedir('$$($(BIN)/python $(PURELIB))')" \
+	  > "$$($(SHARDS_VENV)/bin/python $(PURELIB))/below.pth"
+	@$(subst $(VENV)/,$(SHARDS_VENV)/,$(PIP)) install --no-deps -r dualrec_utils/studies/requirements-shards.txt
+	@touch $@
+
+shards: profile $(SHARDS_VENV)/.installed  ## answer notebook 04's prompts by workers of Ray; after repro, two minutes; MODEL=movielm WORKERS="1 2" PROFILE as above
+	@$(IN_FOLDER) && "$(CURDIR)/$(SHARDS_VENV)/bin/python" -m dualrec_utils study shards $(MODEL) $(WORKERS)
 
 variants: $(INSTALLED)  ## prepare, train and measure the published sizes of ml-latest-small; three minutes
 	@dualrec study variants

@@ -147,6 +147,7 @@ _STUDIES = {
     ("order",): ("order:run_all", "measure what the order inside a second does", ("models*",)),
     ("knowledge",): ("knowledge.run:run_all", "little data, cold items, knowledge or form", ("parts*",)),
     ("domains",): ("domains.run:run_all", "does it carry to music, games and a shop", ("parts*",)),
+    ("shards",): ("shards:run_all", "answers of a model by several workers", ("model", "workers*")),
     ("nir",): ("nir.experiment:run_study", "reproduce NIR", ()),
     ("peers", "export"): ("peers.recbole:export_data", "write the data for RecBole", ()),
     ("peers", "ours"): ("peers.ours:run_seeds", "run one baseline of ours with every seed", ("model",)),

@@ -169,6 +169,7 @@ def lora_section(tiny: dict, tmp_path: Path) -> dict:
     schedule = {"n_epochs": 1, "batch_size": 2, "accumulation": 4, "learning_rate": 0.01}
     schedule |= {"precision": "auto", "gradient_checkpointing": False, "checkpoint_steps": 50}
     shape = {"rank": 2, "alpha": 4, "dropout": 0.1, "max_tokens": 1024, "n_recent": 3, "n_titles": 3}
+    shape |= {"n_users": None}
     return {"dataset": "ml-100k", "seed": 4, "models": {"small": model}, **schedule, **shape}
 
 

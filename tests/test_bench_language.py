@@ -8,7 +8,7 @@ from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
-from dualrec_utils.studies.bench import language as bench_language
+from dualrec_utils.studies.bench import language as bench_language, pretrained as bench_pretrained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,3 +46,35 @@ def test_a_beam_as_wide_as_the_catalog_overlaps_fully(cases):
     assert table.columns.tolist() == ["prompt", "way", "prompts", "users/min", "overlap@5"]
     assert (table["users/min"] > 0).all()
     files.write_json(found, config.REPORTS / "bench.json")
+
+
+def test_along_the_tree_the_bench_finds_the_scores_of_plain_reading(cases, tmp_path):
+    folder = str(tiny_mistral(tmp_path / "small", chat=True))
+    shape = {"n_history": 5, "k": 5, "width": 200, "n_recent": 5}
+    off = bench_pretrained.compared(folder, dataset="ml-100k", **shape)
+    assert 0 <= off["off_float32"] < 1e-3 and off["off_float32"] < off["off_between"]
+    assert 0 < off["overlap"] <= 1 and off["n_prompts"] == bench_pretrained.N_COMPARED
+
+
+def test_a_score_that_is_wrong_is_seen(cases, tmp_path, monkeypatch):
+    """The fault planted: one best title's score is too high by a nat."""
+    folder = str(tiny_mistral(tmp_path / "small", chat=True))
+    right = bench_pretrained.constrained.rank_titles
+
+    def wrong(*args, **kwargs):
+        scores = right(*args, **kwargs)
+        scores[0, scores[0].argmax()] += 1
+        return scores
+
+    monkeypatch.setattr(bench_pretrained.constrained, "rank_titles", wrong)
+    shape = {"n_history": 5, "k": 5, "width": 200, "n_recent": 5}
+    assert bench_pretrained.compared(folder, dataset="ml-100k", **shape)["off_float32"] > 0.99
+
+
+def test_the_share_is_that_of_the_operations_of_lora(lora_section, monkeypatch):
+    monkeypatch.setattr(bench_pretrained, "N_WARM_UP", 2)
+    monkeypatch.setattr(bench_pretrained, "_product", lambda: 4e9)
+    name = lora_section["models"]["small"]["model"]
+    found = bench_pretrained.taught(name, dataset="ml-100k", tuning=lora_section)
+    assert found["share"] == pytest.approx(found["n_weights"] * found["tokens_per_second"] / 1e9)
+    assert found["tokens_per_second"] > 0

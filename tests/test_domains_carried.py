@@ -19,7 +19,7 @@ from dualrec_utils.studies.domains.tables import DATASET
 N_QUESTIONS = 6
 
 
-def answered(**changed):
+def answered(n_seeds=3, **changed):
     """Metrics of a run that leaves every claim open, but for those given: claim -> (answer, difference)."""
     flat = {"language_model": "movielm", "next_item/lstm/hit_rate@5": 0.1}
     for number in range(1, N_QUESTIONS + 1):
@@ -27,7 +27,7 @@ def answered(**changed):
         key = "claims/1" if number == 1 else f"claims/{number}/movielm"
         row = {"question": f"Question {number}?", "system": "lstm", "other": "ease", "metric": "ndcg@5"}
         row |= {"answer": answer, "difference": difference, "low": difference - 0.01}
-        row |= {"high": difference + 0.01, "n_users": 100, "n_seeds": 3, "smallest_difference": 0.02}
+        row |= {"high": difference + 0.01, "n_users": 100, "n_seeds": n_seeds, "smallest_difference": 0.02}
         flat |= {f"{key}/{name}": value for name, value in row.items()}
     return flat
 
@@ -53,8 +53,14 @@ def test_nothing_has_been_run(plant):
     assert set(facts["remark"]) == {settings.NOT_RUN_YET} and facts["users"].isna().all()
     assert len(found) == N_QUESTIONS * len(settings.RUNS) and set(found["answer"]) == {claims.NOT_RUN}
     assert tables.results().empty and tables.all_curves().empty and tables.together().empty
-    assert "No other data set has been run yet" in words.carried(found)
-    assert words.too_small(found) == [] and list(words.along(tables.all_curves())) == []
+    assert settings.name_of("ml-1m") in words.carried(found)
+    for shown in (words.by_claim(found), words.users_needed(found)):
+        cells = shown.set_index("claim").to_numpy()
+        assert (cells[:-1] == claims.NOT_RUN).all() and (cells[-1] == "–").all()
+    assert words.ahead(tables.all_curves()) == []
+    assert list(words.digest(found, tables.all_curves())["table"]) == [
+        "", tables.BY_CLAIM, tables.USERS_NEEDED,
+    ]  # fmt: skip
     figures.by_domain(found, note="")
 
 
@@ -69,25 +75,110 @@ def test_facts_by_hand(plant):
     assert np.isnan(row["ties"])
 
 
+def test_every_claim_that_is_stated_has_its_words():
+    assert list(words.SAID) == [number for number, *_ in claims.STATED]
+
+
+def parted(text):
+    """Sentences, and of the first one its claims."""
+    first, *rest = text.removesuffix(".").split(". ")
+    return first.partition(": ")[2].split("; "), rest
+
+
 def test_claims_are_compared_with_those_of_films(plant):
-    plant("ml-100k", "results", answered(claim_3=("yes", 0.03), claim_5=("no", -0.03)))
-    plant("amazon-cds", "results", answered(claim_3=("yes", 0.02), claim_6=("no", -0.02)))
-    plant("online-retail", "results", answered(claim_3=("no", -0.02)))
-    found = tables.all_claims()
-    text = words.carried(found)
-    assert "Of the 6 claims ml-100k settles 2." in text
-    assert "Claim 3 (yes): the same on amazon-cds; the opposite on online-retail." in text
-    assert "Claim 5 (no): not settled on amazon-cds, online-retail." in text
-    assert "amazon-cds settles claim 6 (no)." in text
-    assert "amazon-games" not in text
-    third = words.answers(found)[2]
-    assert "**yes** on ml-100k (+3.0 points [+2.0, +4.0], 3 seeds)" in third
-    assert "not run yet on ml-1m, amazon-games" in third
-    # 100 users show 2 points, so four times as many show one.
-    assert set(found["users_for_a_point"].dropna()) == {400}
-    assert words.too_small(found)[1].startswith(
-        "amazon-cds, 100 test users: claim 1: 400 for 1 point, no number"
+    plant(
+        "ml-100k", "results", answered(claim_3=("yes", 0.03), claim_5=("no", -0.03), claim_4=("no", -0.03))
     )
+    plant("amazon-cds", "results", answered(claim_3=("yes", 0.02), claim_6=("no", -0.02)))
+    plant("amazon-games", "results", answered(n_seeds=1))
+    plant("online-retail", "results", answered(claim_3=("no", -0.02), claim_5=("no", -0.02)))
+    music, games, shop, films = map(
+        settings.name_of, ("amazon-cds", "amazon-games", "online-retail", "ml-1m")
+    )
+    (third, fourth, fifth), (of_music, of_games, not_run) = parted(words.carried(tables.all_claims()))
+    # The same on music, the opposite in the shop.
+    assert third.startswith(words.SAID[3][0]) and third.index(music) < third.index(shop)
+    assert fourth.startswith(words.SAID[4][1]) and music not in fourth and shop not in fourth
+    assert fifth.startswith(words.SAID[5][1]) and shop in fifth and music not in fifth
+    # What music alone settles; games settle nothing, and no other line speaks of them.
+    assert music in of_music and words.SAID[6][1] in of_music and shop not in of_music
+    assert games in of_games and "seed" in of_games
+    assert films in not_run and music not in not_run
+
+
+def test_the_same_answer_and_its_opposite_are_told_apart(plant):
+    texts = []
+    for answer in ("yes", "no"):
+        plant("ml-100k", "results", answered(claim_3=("yes", 0.03)))
+        plant("amazon-cds", "results", answered(claim_3=(answer, 0.02)))
+        texts.append(words.carried(tables.all_claims()))
+    assert texts[0] != texts[1] and all(words.SAID[3][0] in text for text in texts)
+
+
+def test_films_that_settle_nothing_and_others_that_do(plant):
+    plant("ml-100k", "results", answered())
+    plant("online-retail", "results", answered(claim_1=("yes", 0.02), claim_2=("no", -0.02)))
+    plant("amazon-cds", "results", answered())
+    text = words.carried(tables.all_claims())
+    shop, music = (next(line for line in text.split(". ") if settings.name_of(name) in line)
+                   for name in ("online-retail", "amazon-cds"))  # fmt: skip
+    assert words.SAID[1][0] in shop and words.SAID[2][1] in shop
+    # Its runs have seeds enough.
+    assert "seed" not in music
+
+
+def test_films_alone(plant):
+    plant("ml-100k", "results", answered(claim_3=("yes", 0.03)))
+    (only,), (not_run,) = parted(words.carried(tables.all_claims()))
+    assert only == words.SAID[3][0]
+    assert all(settings.name_of(name) in not_run for name in settings.RUNS if name != settings.FIRST)
+
+
+def test_a_data_set_without_a_name_for_readers_keeps_its_own():
+    assert settings.name_of("tea-shop") == "tea-shop"
+
+
+def test_tables_of_answers_and_of_users_by_hand(plant):
+    flat = answered(claim_3=("yes", 0.03), claim_5=("no", -0.0204))
+    flat |= {"claims/6/movielm/users_needed": 1234, "claims/2/movielm/smallest_difference": 0}
+    flat["claims/6/movielm/n_seeds"] = 1
+    plant("amazon-cds", "results", flat)
+    found = tables.all_claims()
+    # 100 users show 2 points, so four times as many show one.
+    assert set(found["users_for_a_point"].dropna()) == {400, 0}
+    answers, users = (one(found).set_index("claim") for one in (words.by_claim, words.users_needed))
+    for shown in (answers, users):
+        assert list(shown) == [settings.name_of(name) for name in settings.RUNS]
+        assert [label[:2] for label in shown.index[:-1]] == [f"{n}." for n in range(1, N_QUESTIONS + 1)]
+        assert set(shown[settings.name_of("ml-1m")][:-1]) == {claims.NOT_RUN}
+    music = settings.name_of("amazon-cds")
+    assert list(answers[music]) == [
+        "unclear +0.1 [-0.9, +1.1]", "unclear +0.1 [-0.9, +1.1]", "yes +3.0 [+2.0, +4.0]",
+        "unclear +0.1 [-0.9, +1.1]", "no -2.0 [-3.0, -1.0]", "unclear +0.1 [-0.9, +1.1]", "1 to 3",
+    ]  # fmt: skip
+    assert list(users[music]) == ["– / 400", "– / –", "settled", "– / 400", "settled", "1,234 / 400", "100"]
+
+
+def test_only_places_where_the_language_model_is_ahead_are_named():
+    minus = f"movielm_lora_constrained{curves.MINUS_LSTM}"
+    columns = ["group", SYSTEM, "value", "low", "high", "n_cases", DATASET]
+    behind = [
+        ("0 to 4", minus, 0.02, 0.0, 0.04, 31, "ml-100k"),
+        ("5 to 9", minus, -0.02, -0.03, -0.01, 32, "amazon-games"),
+        ("10 to 19", "lstm", 0.3, 0.2, 0.4, 33, "online-retail"),
+        ("20 to 49", minus, 0.3, np.nan, np.nan, 3, "ml-1m"),
+    ]
+    before = [
+        ("50 to 99", minus, 0.05, 0.01, 0.09, 1234, "amazon-cds"),
+        (curves.ALL, minus, 0.03, 0.01, 0.05, 77, "amazon-cds"),
+    ]
+    (nowhere,) = words.ahead(pd.DataFrame(behind, columns=columns))
+    assert "2 comparisons" in nowhere
+    count, group, whole = words.ahead(pd.DataFrame(behind + before, columns=columns))
+    assert "2 of 4 comparisons" in count
+    assert "50 to 99" in group and "+5.0 points [+1.0, +9.0]" in group and "1,234" in group
+    assert "+3.0 points" in whole and "77" in whole
+    assert all(settings.name_of("amazon-cds") in line for line in (group, whole))
 
 
 def test_a_run_from_before_the_claims_counts_as_not_run(plant):

@@ -1,6 +1,7 @@
 """A reader's own data, by parameters alone."""
 
 import dataclasses
+import io
 
 import pandas as pd
 import pytest
@@ -80,6 +81,15 @@ def test_what_two_csv_files_are_read_as(put):
     assert parsed.counts["n_repeats_left_out"] == 1
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_what_stands_between_columns_is_read_from_the_header(put, delimiter):
+    expected = put()
+    goods = pd.read_csv(io.StringIO(GOODS), dtype=str).to_csv(sep=delimiter, index=False)
+    parsed = put(buys=BUYS.replace(",", delimiter), goods=goods)
+    pd.testing.assert_frame_equal(parsed.ratings, expected.ratings)
+    pd.testing.assert_frame_equal(parsed.items, expected.items)
+
+
 def test_parquet_files_are_read_as_the_csv_files_are(put, tmp_path):
     expected = put()
     buys, goods = pd.read_csv(tmp_path / "buys.csv"), pd.read_csv(tmp_path / "goods.csv")
@@ -123,9 +133,14 @@ def test_titles_may_stand_beside_interactions_and_categories_be_text(put):
             r"buys\.csv lacks the columns customer; it has when, client, sku",
         ),
         (
-            BUYS.replace(",", ";"),
+            BUYS.replace(",", ":"),
             GOODS,
-            r"lacks the columns customer, sku, when, stars; it has when;customer",
+            r"lacks the columns customer, sku, when, stars; it has when:customer",
+        ),
+        (
+            BUYS.replace("note", "sku"),
+            GOODS,
+            r"buys\.csv has several columns named sku: leave one",
         ),
         (
             BUYS,
@@ -147,7 +162,22 @@ def test_titles_may_stand_beside_interactions_and_categories_be_text(put):
         (
             BUYS + "yesterday,bob,B7,2,\n",
             GOODS,
-            "line 6: when is 'yesterday'; allowed: a number since 1970, or a date",
+            "line 6: when is 'yesterday'; allowed: a date as",
+        ),
+        (
+            BUYS + "1614556800,bob,B7,2,\n",
+            GOODS,
+            r"line 6: when is '1614556800'; allowed: a date as .* \(1 such lines\)",
+        ),
+        (
+            BUYS.replace("2021-03-0", "161455680") + "2021-03-01,bob,B7,2,\n",
+            GOODS,
+            r"line 6: when is '2021-03-01'; allowed: a number, .* \(1 such lines\)",
+        ),
+        (
+            BUYS.replace("2021-03-0", "-") + "yesterday,bob,B7,2,\n",
+            GOODS,
+            "line 6: when is 'yesterday'; allowed: a number",
         ),
         (
             BUYS.replace("2021-03-0", "161455680"),

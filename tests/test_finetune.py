@@ -17,7 +17,7 @@ from dualrec_utils.models.finetuning import adapters, checkpoints, examples
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-WORDING = {"seed": 4, "n_recent": 3, "n_titles": 3}
+WORDING = {"seed": 4, "n_recent": 3, "n_titles": 3, "n_users": None}
 
 
 def test_lessons_differ_in_what_their_name_says(lora_section):
@@ -32,6 +32,23 @@ def test_lessons_differ_in_what_their_name_says(lora_section):
     assert permuted["train"]["prompt"].tolist() == lora["train"]["prompt"].tolist()
     assert (permuted["train"][examples.TARGET_USER] != permuted["train"][USER]).all()
     pd.testing.assert_frame_equal(permuted["validation"], lora["validation"])
+
+
+def test_a_sample_of_training_users_gives_the_same_examples_for_every_adapter(lora_section):
+    all_of_them = adapters.lessons("ml-100k", **WORDING)
+    some = adapters.lessons("ml-100k", **WORDING | {"n_users": 4})
+    whole = all_of_them["lora"]["train"].set_index(USER)
+    users = some["lora"]["train"][USER].tolist()
+    assert len(users) == 4 < len(whole) and users == sorted(users) and users != whole.index[:4].tolist()
+    for ending in ("lora", "lora_no_hint"):
+        drawn = all_of_them[ending]["train"].set_index(USER).loc[users].reset_index()
+        pd.testing.assert_frame_equal(some[ending]["train"], drawn)
+    # Answers are exchanged among those who are drawn.
+    assert set(some["lora_permuted"]["train"][examples.TARGET_USER]) == set(users)
+    for ending, lesson in some.items():
+        pd.testing.assert_frame_equal(lesson["validation"], all_of_them[ending]["validation"])
+    other = adapters.lessons("ml-100k", **WORDING | {"n_users": 4, "seed": 5})
+    assert other["lora"]["train"][USER].tolist() != users
 
 
 def test_every_adapter_ends_in_a_checkpoint_that_the_notebook_takes_up(lora_section, capsys):

@@ -248,3 +248,40 @@ def test_differences_of_nothing_can_be_read_again(tmp_path, monkeypatch):
     table = tables.differences([(one, other)], {}, seed=0, n_bootstrap=10, confidence=0.95)
     tables.write(table, "none", "toy")
     assert tables.read("toy", "none").empty
+
+
+def differences(*rows: tuple, names: tuple[str, ...] = ("system", "share")) -> pd.DataFrame:
+    """Rows of `names`, `minus` and the lower end of an interval that is 0.1 wide."""
+    table = pd.DataFrame(rows, columns=[*names, "minus", "low"])
+    return table.assign(metric=words.METRIC, value=table["low"] + 0.05, high=table["low"] + 0.1, n_users=9)
+
+
+@pytest.mark.parametrize(
+    ("lows", "beginning"),
+    [
+        ((-0.02, -0.2), "Not shown:"),
+        (
+            (0.01, -0.02),
+            "m, after 20% of the training users, is ahead of EASE-R, but nowhere of all others.",
+        ),
+        ((0.01, 0.02), "m, after 20% of the training users, is ahead of all others."),
+    ],
+)
+def test_the_first_sentence_says_of_whom_a_pretrained_model_is_ahead(root, lows, beginning):
+    rows = [("m", 0.2, minus, low) for minus, low in zip(("ease", "lstm"), lows, strict=True)]
+    tables.write(differences(*rows), tables.DIFFERENCES["a"], "ml-100k")
+    first, second = words.reading("a", "ml-100k")
+    assert first.startswith(beginning) and second.startswith("**m, after 20%")
+
+
+@pytest.mark.parametrize(("low", "helps"), [(0.01, True), (-0.01, False)])
+def test_knowledge_is_said_to_help_where_its_interval_is_above_zero(root, low, helps):
+    names = ("system", "share", "weights", "titles")
+    there = ("m", 0.0, plan.PRETRAINED, plan.REAL)
+    # What is trained here says nothing of what the web gave, however large its difference.
+    here = ("movielm", 0.2, plan.TRAINED, plan.REAL, plan.MEANINGLESS, 0.3)
+    rows = [(*there, plan.RANDOM, low), (*there, plan.MEANINGLESS, -0.01), here]
+    tables.write(differences(*rows, names=names), tables.DIFFERENCES["c"], "ml-100k")
+    weights, titles = words.reading("c", "ml-100k")[0].split(" and that titles ")
+    assert ("helps m, not tuned" in weights) == helps and ("not shown" in weights) != helps
+    assert titles == "mean something is not shown to help."

@@ -22,6 +22,7 @@ from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.finetuning import examples
 from dualrec_utils.models.language import constrained, loading
 from dualrec_utils.pipeline import params, stages
+from dualrec_utils.pipeline.schemas import LanguageModel
 from dualrec_utils.studies.knowledge import (
     material,
     plan,
@@ -64,6 +65,18 @@ def test_random_weights_are_of_the_same_shapes_and_come_from_the_seed(tmp_path):
     assert torch.equal(weights[name], dict(again.named_parameters())[name])
     assert not torch.equal(weights[name], dict(other.named_parameters())[name])
     assert not one.training
+
+
+def test_the_head_of_an_opened_model_reads_no_positions_with_gaps(tmp_path):
+    entry = LanguageModel(
+        backend="local", model=str(tiny_qwen2(tmp_path / "qwen")), revision=None,
+        dtype="bfloat16", quantization="none",
+    )  # fmt: skip
+    model, _ = tuning.opened(Job("m", 0.0), entry, dataset="ml-100k")
+    seen = []
+    model.get_output_embeddings().register_forward_pre_hook(lambda head, given: seen.append(given[0]))
+    logits = model(input_ids=torch.ones(3, 5, dtype=torch.long), logits_to_keep=2).logits
+    assert logits.shape[:2] == (3, 2) and [hidden.is_contiguous() for hidden in seen] == [True]
 
 
 def test_an_item_that_nobody_rated_is_ranked_by_its_text():

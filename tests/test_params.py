@@ -131,7 +131,7 @@ def test_shares_that_leave_a_part_without_users_never_pass(value, key):
         "train_share": 0.5,
         "validation_share": 0.2,
     }
-    values = good | {"cases_per_user": 1, key: value}
+    values = good | {"cases_per_user": 1, "held_out_users": None, key: value}
     parts = values["train_share"], values["validation_share"]
     if min(*parts, 1 - sum(parts)) > 0.01:
         assert getattr(schemas.Data(**values), key) == value

@@ -41,6 +41,29 @@ def test_another_seed_moves_users_and_nothing_else(tiny):
     assert {"splits.parquet", "cases_next_item.parquet", "targets_next_item.parquet"}.isdisjoint(same)
 
 
+def test_a_sample_of_held_out_users_leaves_training_users_and_items_alone(tiny):
+    before = {name: read(name) for name in ("interactions", "items", "splits", "cases_next_item")}
+    summary = prepare.prepare(**TINY | {"held_out_users": 2})
+    users, whole = read("splits"), before["splits"]
+    assert users[SPLIT].value_counts()[["validation", "test"]].tolist() == [2, 2]
+    assert whole[SPLIT].value_counts()[["validation", "test"]].min() > 2
+    pd.testing.assert_frame_equal(read("items"), before["items"])
+    # Everybody who stays is on the side, and has the rows and cases, of the whole.
+    pd.testing.assert_frame_equal(users, whole[whole[USER].isin(users[USER])].reset_index(drop=True))
+    for name in ("interactions", "cases_next_item"):
+        of_them = before[name][before[name][USER].isin(users[USER])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(read(name), of_them)
+    train = whole.loc[whole[SPLIT] == "train", USER]
+    assert users.loc[users[SPLIT] == "train", USER].tolist() == train.tolist()
+    assert summary["n_users"] + summary["n_users_left_out"] == tiny["n_users"] == len(whole)
+
+
+def test_more_held_out_users_than_there_are_leave_nobody_out(tiny):
+    before = written()
+    prepare.prepare(**TINY | {"held_out_users": 1_000})
+    assert written() == before
+
+
 def test_what_the_summary_says_is_what_the_files_hold(tiny):
     interactions, items, users = read("interactions"), read("items"), read("splits")
     assert files.read_json(config.processed_dir("ml-100k") / "summary.json") == tiny

@@ -110,6 +110,10 @@ def test_seeds_in_the_tables_are_kept_as_long_as_the_settings_stay(placed, monke
     ("before", "after", "the_same"),
     [
         ("  source: null ", "  # source: null ", True),
+        ("  held_out_users: null ", "  # held_out_users: null ", True),
+        ("  held_out_users: null ", "  held_out_users: 20 ", False),
+        ("  n_users: null ", "  # n_users: null ", True),
+        ("  n_users: null ", "  n_users: 20 ", False),
         ("  history: movie watching history ", "  history: films seen ", False),
         ("  cases_per_user: 8 ", "  cases_per_user: 7 ", False),
     ],

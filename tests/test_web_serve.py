@@ -164,6 +164,16 @@ def test_two_workers_share_one_log(toy_copy):
     log.close()
 
 
+def test_a_reader_s_own_data_are_served_by_their_name(toy_copy):
+    (toy_copy / "data" / "ml-100k").rename(toy_copy / "data" / "shop")
+    server = Server("--dataset", "shop")
+    try:
+        assert [run["dataset"] for run in json.loads(server.ask("/api/v1/models"))["runs"]] == ["shop"]
+        assert json.loads(server.ask("/api/v1/recommendations/1?model=lstm"))["recommendations"]
+    finally:
+        server.end()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_two_runs_know_of_each_other_and_end_together(toy_copy, tmp_path, number):
     shutil.copytree(toy_copy, tmp_path / "second")

@@ -28,6 +28,8 @@ FOLDER, MADE_FROM = "seeds", "made_from.json"
 _MADE_FROM_SECTIONS = (
     "dataset", "seed", "data", "lstm", "movielm", "zero_shot_llm", "lora_finetuning", "rerank_ablation",
 )  # fmt: skip
+# Settings that came later: where they are null, everything is as it always was.
+_CAME_LATER = {"data": ("source", "held_out_users"), "lora_finetuning": ("n_users",)}
 # The seed of the run's own predictions in this module.
 RUN = 0
 
@@ -47,11 +49,9 @@ def settings_digest() -> str:
         whole = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
         models = (whole.get("baselines") or {}).get("models") or {}
         settings = {name: whole.get(name) for name in _MADE_FROM_SECTIONS}
-        # What came later, and is as it always was, is no other setting.
-        if settings["data"]:
-            settings["data"] = {
-                key: value for key, value in settings["data"].items() if key != "source" or value
-            }
+        for name in _CAME_LATER.keys() & {name for name, section in settings.items() if section}:
+            left_out = [key for key in _CAME_LATER[name] if settings[name].get(key) is None]
+            settings[name] = {key: value for key, value in settings[name].items() if key not in left_out}
         if whole.get("domain") not in (None, {}, asdict(MOVIES)):
             settings["domain"] = whole["domain"]
         values.append([settings, {name: models[name] for name in models if name in again}])

@@ -26,35 +26,58 @@ PROTOCOL_CAVEAT = (
     " they were measured under another protocol. So the paper's values and ours should not be compared."
 )
 
+# The claims, by number, as statements that an answer agrees or disagrees with.
+STATEMENTS = {
+    "1": "the order of movies helps",
+    "2": "the LSTM's line helps",
+    "3": "fine-tuning teaches more than the form of an answer",
+    "4": "re-ranking helps",
+    "5": "the three stages are better than their LSTM",
+    "6": "a language model adds more to the LSTM than another model does",
+}
+# What two of them say first: of the paper's method, and of a language model beside the LSTM.
+_OPENING = {
+    "5": {
+        claims.YES: "the paper's three stages find the next movie more often than their own LSTM",
+        claims.NO: "the paper's three stages find the next movie less often than their own LSTM",
+        claims.UNCLEAR: "it is not settled whether the paper's three stages are better than their own LSTM",
+    },
+    "6": {
+        claims.YES: "beside the LSTM, a language model adds more than another model does",
+        claims.NO: "beside the LSTM, a language model adds less than another model does",
+        claims.UNCLEAR: (
+            "beside the LSTM, a language model is not shown to add more than another model does"
+        ),
+    },
+}
 # Of what notebook 08 measures: metric, ways of measuring, and a sentence with their values.
 _MEASURED = {
     "interface": (
         "hit_rate@5",
         ("paper_prompt", "bare_history_catalog", "lstm_same_input"),
-        "Asking: with the paper's prompt and free text, {model} names the next movie in {} of cases (HR@5)."
-        " The same model finds it in {} if it reads only the history and names only titles of the catalog."
-        " The LSTM, from the same movies, finds it in {}.",
+        "Asking: with the paper's prompt, {model}'s titles hold the next movie in {} of cases (HR@5). If it"
+        " reads the history alone and must choose from the catalog, its first five hold it in {}. The LSTM,"
+        " from the same movies: {}.",
     ),
     "leak": (
         "hit_rate@1",
         ("with", "without", "lstm"),
-        "The leak: the released code shows the right answers to its re-ranker. With the leak, {model}'s"
-        " first title is right for {} of test users, without it for {}. The LSTM's first movie is right"
-        " for {} (HR@1, window_of_five).",
+        "The leak: the released code shows its re-ranker the right answers. With the leak, {model}'s first"
+        " title is right for {} of test users, without it for {}. The LSTM's first movie: {} (HR@1,"
+        " window_of_five).",
     ),
 }
-# What a claim's answer says of its two systems.
+# What a claim's answer says of its first system.
 _COMPARED = {
     claims.YES: "{} is better",
     claims.NO: "{} is worse",
-    claims.UNCLEAR: "no difference is shown",
+    claims.UNCLEAR: "It is not settled whether {} is better",
 }
-# What orders the ratings of one second, in a sentence; keys as those of `order.SHOWN`.
+# What orders the ratings of one second, in a sentence.
 _UNDER = {
-    "by id": "with ties in the order of movie ids",
-    "file order": "with ties as in the file",
-    "drawn": "with ties drawn at random",
-    order.PRESENT: "with earlier seconds only",
+    "by id": "by movie id",
+    "file order": "as in the file",
+    "drawn": "at random",
 }
 # What is said of a difference that neither side wins.
 NOT_SHOWN = "no difference shown"
@@ -136,10 +159,15 @@ def _interval(claim: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _compared(claim: Mapping[str, Any]) -> str:
-    # Labels without their remarks in brackets, which the reader meets further down.
-    names = [re.sub(r" \(.*?\)", "", systems.label(claim[side])) for side in ("system", "other")]
     seeds = "one seed" if claim["n_seeds"] == 1 else f"{claim['n_seeds']} seeds"
-    return f"{' minus '.join(names)}, {short(claim['metric'])}; {claim['n_users']} users, {seeds}"
+    return f"{_names(claim)}, {short(claim['metric'])}; {claim['n_users']} users, {seeds}"
+
+
+def _names(claim: Mapping[str, Any]) -> str:
+    # Labels without their remarks in brackets, which the reader meets further down.
+    return " minus ".join(
+        re.sub(r" \(.*?\)", "", systems.label(claim[side])) for side in ("system", "other")
+    )
 
 
 def settled_by(claim: Mapping[str, Any]) -> str:
@@ -152,14 +180,12 @@ def settled_by(claim: Mapping[str, Any]) -> str:
     needed = claim.get("users_needed", float("inf"))
     parts = [] if several else ["one seed settles nothing"]
     if needed == float("inf"):
-        parts.append(
-            "more seeds, not more users" if several else "the difference is zero, more users do not help"
-        )
+        parts.append("it takes more seeds" if several else "the difference is zero: more users do not help")
     elif needed > users:
         parts.append(f"{needed:,.0f} users would show a difference of this size")
     elif several:
         parts.append("the seeds disagree on its sign")
-    parts.append(f"{users} users can show {100 * claim['smallest_difference']:.1f} points or more")
+    parts.append(f"{users} users show only {100 * claim['smallest_difference']:.1f} points or more")
     return "; ".join(parts)
 
 
@@ -197,18 +223,50 @@ def findings(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> list[str]:
             " definition. They answer none of its claims and must be made again."
         ]
     model = model_of(flat)
-    counts = dict.fromkeys((claims.YES, claims.NO, claims.UNCLEAR, claims.NOT_RUN), 0)
-    for claim in claims.of_metrics(flat):
-        counts[claim["answer"]] += 1
-    counted = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
-    small = ", a small model trained here on titles alone. This run has no pretrained model"
+    rows = claims.of_metrics(flat)
+    said = [
+        line for number in _OPENING for row in _numbered(rows, number) if (line := _opening(row, number))
+    ]
+    said = said or ["nothing is known yet of the paper's method"]
+    small = ", a small one trained here on titles alone"
     return [
-        f"The data are {dataset}, the language model is {model}{small if model == 'movielm' else ''}.",
-        order_worth(flat),
+        f"On {dataset}, {'. '.join([said[0], *(line[0].upper() + line[1:] for line in said[1:])])}."
+        f" The language model is {model}{small if model == 'movielm' else ''}.",
         measured(audit, "interface", model),
         measured(audit, "leak", model),
-        f"Answers to the {sum(counts.values())} questions asked beforehand: {counted}.",
+        order_worth(flat),
+        _how_sure(rows),
     ]
+
+
+def _numbered(rows: list[dict[str, Any]], number: str) -> list[dict[str, Any]]:
+    """The claim of a number, of the run's first language model; none where there is no such claim."""
+    return [row for row in rows if _number(row) == number][:1]
+
+
+def _number(row: Mapping[str, Any]) -> str:
+    return str(row["claim"]).partition("/")[0]
+
+
+def _opening(row: Mapping[str, Any], number: str) -> str:
+    """What a claim says first, with its difference; empty where it was not run."""
+    if row["answer"] == claims.NOT_RUN:
+        return ""
+    difference = f"{points(_interval(row), 'd')} of {short(row['metric'])}"
+    return f"{_OPENING[number][row['answer']]} ({difference})"
+
+
+def _how_sure(rows: list[dict[str, Any]]) -> str:
+    """How the claims stand, with what those say that are answered."""
+    parts = []
+    for answer in (claims.YES, claims.NO, claims.UNCLEAR, claims.NOT_RUN):
+        with_it = [row for row in rows if row["answer"] == answer]
+        if with_it:
+            said = "; ".join(STATEMENTS.get(_number(row), row["question"]) for row in with_it)
+            parts.append(
+                f"{len(with_it)} {answer}{f' ({said})' if answer in (claims.YES, claims.NO) else ''}"
+            )
+    return f"How sure: of {len(rows)} questions fixed beforehand the answers are {', '.join(parts)}."
 
 
 def former(flat: Mapping[str, Any]) -> bool:
@@ -227,21 +285,20 @@ def order_worth(flat: Mapping[str, Any]) -> str:
     if claim["answer"] != claims.NOT_RUN:
         reads, does_not = (systems.label(claim[side]) for side in ("system", "other"))
         parts.append(
-            f"{reads} reads a user's movies in order, {does_not} does not:"
-            f" {_COMPARED[claim['answer']].format(reads)} ({points(_interval(claim), 'd')} of"
-            f" {short(claim['metric'])})."
+            f"{reads} reads a user's movies in order, {does_not} does not."
+            f" {_COMPARED[claim['answer']].format(reads)}: {points(_interval(claim), 'd')} of"
+            f" {short(claim['metric'])}."
         )
     leads = order.leads(flat["dataset"], claim.get("system", ""))
     if len(leads):
-        shown = leads[leads["asked"].isin(order.SHOWN)].rename(columns={"value": "difference"})
+        # By place in the file or by id, and drawn: what else was tried stands in the audit.
+        shown = leads[leads["asked"].isin(_UNDER)].rename(columns={"value": "difference"})
         worth = [
             f"{points(_interval(row), 'd')} {_UNDER[row['asked']]}" for row in shown.to_dict("records")
         ]
-        name, draws = systems.label(leads["model"].iloc[0]), leads["n_seeds"].max()
         parts.append(
-            "Many ratings share their second with the one before. The lead of"
-            f" {name} over EASE-R depends on how such ties are ordered: {', '.join(worth)} (mean of"
-            f" {draws} draws)."
+            "Many ratings have the same time. How these are ordered decides how far ahead of EASE-R"
+            f" {systems.label(leads['model'].iloc[0])} seems to be: {', '.join(worth)}."
         )
     return f"Order: {' '.join(parts)}" if parts else "What order is worth was not measured."
 

@@ -86,7 +86,7 @@ def train_variant(variant: str, *, model: str) -> tuple[PeftModel, PreTrainedTok
     settings = tuning_of(model)
     lessons = adapters.lessons(
         settings["dataset"],
-        **{key: settings[key] for key in ("seed", "n_recent", "n_titles")},
+        **{key: settings[key] for key in ("seed", "n_recent", "n_titles", "n_users")},
         training_hints=handoff.IN_SAMPLE if variant == IN_SAMPLE else ITEM,
     )
 

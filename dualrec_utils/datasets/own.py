@@ -30,6 +30,8 @@ _REMEDY = "correct the file, or the columns that `data: source:` in params.yaml 
 # Numbers that are times of 1973 to 2128, by their unit; those of two units never meet.
 _UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 _FIRST_SECOND, _LAST_SECOND = 10**8, 5 * 10**9
+# What may stand between the columns of a CSV file; of equally frequent ones the first.
+_DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ def read(source: Source) -> Parsed:
 
     Raises:
         StudyError: naming the file, and line and value or column, of what is missing, empty, no number or
-            no time, of times in several units, of a user who takes an item twice at one time, of an item
-            without a row, and of more rows than :data:`MOST_ROWS`.
+            no time, of a column that is there twice, of times in several units, of a user who takes an item
+            twice at one time, of an item without a row, and of more rows than :data:`MOST_ROWS`.
     """
     files = paths(source)
     in_first = [source.user, source.item, source.time, source.order, source.rating]
@@ -133,10 +135,12 @@ def read(source: Source) -> Parsed:
 
 def _rows(path: Path, names: Sequence[str] = ()) -> csv.CSVStreamingReader:
     """Rows of a CSV file, read piece by piece: some columns as text, or all as they may be."""
+    with pa.input_stream(str(path)) as stream:
+        header = stream.read(2**16).split(b"\n")[0].decode(errors="replace")
     return csv.open_csv(
         pa.input_stream(str(path)),
         parse_options=csv.ParseOptions(
-            delimiter="\t" if ".tsv" in path.suffixes else ",", newlines_in_values=True
+            delimiter=max(_DELIMITERS, key=header.count), newlines_in_values=True
         ),
         convert_options=csv.ConvertOptions(
             include_columns=list(names), column_types=dict.fromkeys(names, pa.string())
@@ -155,6 +159,11 @@ def _table(path: Path, wanted: Sequence[str | None]) -> pd.DataFrame:
         if absent := [name for name in names if name not in there]:
             raise StudyError(
                 f"{path} lacks the columns {', '.join(absent)}; it has {', '.join(there)}: {_REMEDY}"
+            )
+        if twice := [name for name in names if there.count(name) > 1]:
+            raise StudyError(
+                f"{path} has several columns named {', '.join(twice)}: leave one of each, or give others"
+                " another name"
             )
         if parquet:
             n_rows = pq.read_metadata(path).num_rows
@@ -217,13 +226,20 @@ def seconds(values: pd.Series, *, name: str) -> pd.Series:
         name: of the file.
 
     Raises:
-        StudyError: on what is no time of 1973 to 2128, and on numbers of several units.
+        StudyError: on what is no time of 1973 to 2128, on dates among numbers and numbers among dates, and
+            on numbers of several units.
     """
     dated = pd.api.types.is_datetime64_any_dtype(values)
     numbers = pd.Series(np.nan, values.index) if dated else pd.to_numeric(values, errors="coerce")
-    if numbers.isna().all():
-        times = pd.to_datetime(values, utc=True, format="ISO8601", errors="coerce")
-        _refuse(times.isna(), values, name=name, allowed="a number since 1970, or a date as 2020-12-31")
+    times = pd.to_datetime(values.mask(numbers.notna()), utc=True, format="ISO8601", errors="coerce")
+    # The more frequent kind is what the column holds: the lines of the other are named.
+    if times.count() >= numbers.count():
+        _refuse(
+            times.isna(),
+            values,
+            name=name,
+            allowed="a date as 2020-12-31, or a number since 1970, the same kind in every line",
+        )
         return times.dt.floor("s").astype("datetime64[s, UTC]").astype("int64").astype("Int64")
     _refuse(numbers.isna(), values, name=name, allowed="a number, as in the other lines")
     inside = {

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from dualrec_utils.core import config, files, order, splits
 from dualrec_utils.core.config import ITEM, POSITION, RATING, SECOND, SPLIT, TIMESTAMP, USER
 from dualrec_utils.core.domain import MOVIES, Domain, write_domain
@@ -21,6 +24,7 @@ def prepare(
     train_share: float,
     validation_share: float,
     cases_per_user: int,
+    held_out_users: int | None = None,
     domain: Domain = MOVIES,
     source: Mapping[str, Any] | None = None,
 ) -> dict:
@@ -34,6 +38,7 @@ def prepare(
         min_interactions: users with fewer catalog interactions are dropped.
         train_share, validation_share: parts of the users; the rest is test.
         cases_per_user: most `next_item` cases of a held-out user.
+        held_out_users: as :func:`draw_held_out`.
         domain: what items are called.
         source: of the reader's data, the values of an :class:`own.Source`.
 
@@ -62,6 +67,9 @@ def prepare(
     user_split = splits.split_users(
         interactions[USER].unique(), seed=seed, train_share=train_share, validation_share=validation_share
     )
+    drawn = draw_held_out(user_split, n=held_out_users, seed=seed)
+    n_left_out, user_split = len(user_split) - len(drawn), drawn
+    interactions = interactions[interactions[USER].isin(drawn[USER])].reset_index(drop=True)
     summary = {
         "source": fetched.source if source is None else " and ".join(of_files),
         "order_sha256": order.order_hash(interactions),
@@ -73,7 +81,8 @@ def prepare(
         "n_ratings_lost_to_merging": len(raw_ratings) - len(ratings),
         "n_users_raw": int(raw_ratings[USER].nunique()),
         "n_users_dropped": int(raw_ratings[USER].nunique() - len(users)),
-        "n_users": len(users),
+        **({"n_users_left_out": n_left_out} if n_left_out else {}),
+        "n_users": len(user_split),
         "n_users_with_a_window_of_30": int((lengths > 30).sum()),
         "n_items": len(catalog_items),
         "n_interactions": len(interactions),
@@ -113,6 +122,27 @@ def prepare(
     files.write_json(dict(about.line_format), folder / "line_format.json")
     files.write_json(summary, folder / "summary.json")
     return summary
+
+
+def draw_held_out(user_split: pd.DataFrame, *, n: int | None, seed: int) -> pd.DataFrame:
+    """Leave all but `n` validation and `n` test users out, for models that take long to answer.
+
+    Who is left out is trained on neither, so that training users are those of the whole data.
+
+    Args:
+        user_split: `user_id`, `split`.
+        n: users drawn of each held-out side; all where there are fewer. None leaves nobody out.
+        seed: of the draw.
+
+    Returns:
+        The rows of those who stay, in order.
+    """
+    if n is None:
+        return user_split
+    rows = np.random.default_rng(seed).permutation(len(user_split))
+    places = user_split.iloc[rows].groupby(SPLIT).cumcount()
+    kept = (user_split[SPLIT] == "train") | (places.sort_index() < n)
+    return user_split[kept].reset_index(drop=True)
 
 
 def describe(dataset: str, summary: Mapping[str, Any]) -> str:

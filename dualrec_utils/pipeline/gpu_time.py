@@ -41,8 +41,9 @@ def work(values: Any, name: str) -> Work:
     """
     data, zero, tuning, audit = values.data, values.zero_shot_llm, values.lora_finetuning, values.audit
     users = _USERS[values.dataset]
-    test = round(users * (1 - data.train_share - data.validation_share))
-    held_out = round(users * (1 - data.train_share))
+    most = data.held_out_users or users
+    test = min(most, round(users * (1 - data.train_share - data.validation_share)))
+    held_out = test + min(most, round(users * data.validation_share))
     # next_item, and window_of_five with one case a user.
     cases = data.cases_per_user + 1
     answers = rankings = tokens = 0
@@ -53,7 +54,8 @@ def work(values: Any, name: str) -> Work:
         first = name == next(iter(tuning.models))
         answers += (held_out + 2 * test if first else test) * cases
         rankings += test * cases if first else 0
-        examples = round(users * data.train_share) * tuning.n_epochs * (3 if first else 1)
+        taught = min(tuning.n_users or users, round(users * data.train_share))
+        examples = taught * tuning.n_epochs * (3 if first else 1)
         tokens += examples * _EXAMPLE
     if name == audit.model:
         rankings += len(audit.histories) * test * min(audit.n_cases, data.cases_per_user)

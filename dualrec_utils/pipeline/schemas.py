@@ -93,6 +93,7 @@ class Data(Section):
     train_share: Share
     validation_share: Share
     cases_per_user: int = Field(ge=1, le=50)
+    held_out_users: int | None = Field(ge=10, le=100_000)
 
     def _faults(self) -> Iterator[str]:
         train, share = self.train_share, self.validation_share
@@ -241,6 +242,7 @@ class LoraFinetuning(_Asking):
     """Notebook 05."""
 
     n_titles: int = Field(ge=1, le=splits.WINDOW)
+    n_users: int | None = Field(ge=10, le=1_000_000)
     rank: int = Field(ge=1, le=256)
     alpha: int = Field(ge=1, le=1_024)
     dropout: float = Field(ge=0, lt=1)

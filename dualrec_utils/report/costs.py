@@ -47,6 +47,11 @@ def costs_page(stages: Sequence[str]) -> str:
             "movielm on two processor cores (`dualrec bench`):",
             tables.to_markdown(speeds, digits=0),
         ]
+    if len(speeds := _of_pretrained()):
+        parts += [
+            "Small pretrained models in bfloat16 on two processor cores (`dualrec bench pretrained`):",
+            tables.to_markdown(speeds, digits=1),
+        ]
     for device, table in _on_gpus():
         parts += [
             f"Random weights in the shapes of Mistral 7B and of two Qwen2.5, on one {device} (`dualrec"
@@ -117,6 +122,25 @@ def _on_cores() -> pd.DataFrame:
         }
         for row in rankings.get("rows", ())
     ]
+    return pd.DataFrame(rows)
+
+
+def _of_pretrained() -> pd.DataFrame:
+    """Speeds of the pretrained models that were measured, one row each; no row where none was."""
+    measured = files.read_json(config.study_dir("bench") / "pretrained.json", missing={})
+    rows = []
+    for one in measured.get("models", ()):
+        ranked = {row["way"]: row for row in one["rankings"]["rows"] if row["prompt"] == "history only"}
+        rows.append(
+            {
+                "model": one["model"],
+                "answers a minute": 60 * one["answers"]["prompts_per_second"]["batched"],
+                "times as fast as one by one": one["answers"]["ratio"],
+                "rankings a minute, beam": ranked["beam"]["users_per_minute"],
+                "rankings a minute, exact": ranked["exact search"]["users_per_minute"],
+                "LoRA tokens a second": one["lora"]["tokens_per_second"],
+            }
+        )
     return pd.DataFrame(rows)
 
 

@@ -24,7 +24,8 @@ STUDIES = {
     "knowledge/ml-100k": "10_knowledge.ipynb",
     "domains": "13_domains.ipynb",
 }
-# Those whose tables the page holds; those of others are many and lie in their folders.
+# Those whose tables the page holds; those of others are many and lie in their folders, but for the few that
+# their answers name.
 _WITH_TABLES = ("questions",)
 # Rows and columns that a reader still takes in; the saved table has all of them.
 LONGEST_TABLE = 40
@@ -99,9 +100,12 @@ def read_figure(path: Path) -> dict[str, Any]:
     content = io.BytesIO()
     reduced.save(content, "PNG")
     encoded = base64.b64encode(content.getvalue()).decode("ascii")
+    # A study's figures lie in a folder of their data set.
+    keys = [f"{folder.name}/{path.stem}" for folder in path.parents[:2]]
+    captions = [page_words.CAPTIONS[key] for key in keys if key in page_words.CAPTIONS]
     return {
         "name": path.stem,
-        "title": page_words.CAPTIONS.get(f"{path.parent.name}/{path.stem}", page_words.words(path.stem)),
+        "title": [*captions, page_words.words(path.stem)][0],
         "source": f"data:image/png;base64,{encoded}",
         "width": reduced.width,
         "height": reduced.height,
@@ -173,16 +177,19 @@ def read_ladder(folder: Path, *, name: str = "ladder", metric: str = "hit_rate@1
 
 
 def read_study(name: str) -> dict[str, Any]:
-    """What a study of :data:`STUDIES` left: `answers` (question, answer), `figures`, `tables`.
+    """What a study of :data:`STUDIES` left: `answers`, `figures`, `tables`, and `notebook`, its links.
 
-    Also `notebook`, its links.
+    An answer has `question`, `answer`, and `table`: what it explains, None where it stands alone.
     """
     folder = config.study_dir(name)
     path = folder / "answers.csv"
-    said = pd.read_csv(path).itertuples(index=False, name=None) if path.is_file() else []
+    said = pd.read_csv(path, keep_default_na=False).to_dict("records") if path.is_file() else []
+    for row in said:
+        shown = folder / f"{row.get('table')}.csv"
+        row["table"] = _read_table(shown) if shown.is_file() else None
     executed = config.PACKAGE_ROOT / "reports" / "notebooks"
     return {
-        "answers": list(said),
+        "answers": said,
         "figures": read_figures(folder),
         "tables": read_tables(folder, without=("answers",)) if name in _WITH_TABLES else [],
         "notebook": notebook_links(STUDIES[name], executed=executed),

@@ -23,8 +23,10 @@ from dualrec_utils.show.markdown import as_text
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 RESULTS = "results.md"
 FIGURE = "reports/figures/report/first.png"
+# Where what is said of equal times begins: it stands on the page, and the README has few words.
+_TIES = " Many ratings have the same time."
 # Columns of the README's table.
-_SHORT = ("system", "next_item HR@1", "next_item HR@5", "next_item NDCG@5", "seeds")
+_SHORT = ("system", "next_item HR@1", "next_item HR@5", "seeds")
 _NOTE = (
     "Values are `value [low, high]`. `next_item`: the next movie; `window_of_five`: any of the last five."
     " A language model answers with three titles, so its HR@5 is HR@3; `catalog only` lists have ten."
@@ -36,16 +38,17 @@ _NOTE = (
 def readme_block(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
     """What stands between the README's markers, the markers left out, in the words of the data set."""
     first, *rest = first_screen.findings(flat) or [basis(flat)]
-    blocks = [f"**What the study found.** {first}"]
+    blocks = [f"**{first}**"]
     if rest:
-        blocks.append("\n".join(f"- {_labelled(line)}" for line in rest))
+        blocks.append("\n".join(f"- {_labelled(line.partition(_TIES)[0])}" for line in rest))
     if "next_item/lstm/n_cases" in flat:
         names = [name for name in rows_of(flat) if name in _of_readme(flat)]
         blocks += [
             f"![How often each system names the next movie]({FIGURE})",
             tables.to_markdown(results_table(flat, names=names)[list(_SHORT)]),
             f"{flat['next_item/lstm/n_cases']:,} cases of {flat['next_item/lstm/n_users']} test users, seen"
-            f" movies excluded, {flat['confidence']:.0%} intervals over users and seeds."
+            f" movies excluded, {flat['confidence']:.0%} intervals over users and seeds (“Asking”"
+            " and “The leak”: one seed)."
             f" {first_screen.order_caveat(flat)}[All results](reports/{RESULTS}).",
         ]
     return domain.spoken("\n\n".join(blocks))

@@ -126,6 +126,17 @@ CAPTIONS = {
         "line is what users chose."
     ),
     "results/sample_size": "How many users it takes to show a difference between two systems.",
+    "knowledge/little_data": (
+        "NDCG@10 by the share of the training users that a model has learnt from; higher is better."
+    ),
+    "knowledge/cold": "Items that no model has learnt from, and how high they are ranked; right is better.",
+    "knowledge/by_ratings": "HR@10 by how often training users rated the next movie, from rare to known.",
+    "knowledge/form": (
+        "The same model with its own weights, random weights, and titles without a meaning: the distance is"
+        " what reading the web gave it."
+    ),
+    "domains/claims": "The differences behind the claims, data set by data set; filled: settled.",
+    "domains/curves": "HR@10 by how often training users took the next item.",
     "questions/lstm": (
         "Learning rate, optimizer and batch size of the LSTM on validation users; dashed lines are "
         "the default."

@@ -30,7 +30,13 @@ LORA, PERMUTED, NO_HINT = "lora", "lora_permuted", "lora_no_hint"
 
 
 def lessons(
-    dataset: str, *, seed: int, n_recent: int, n_titles: int, training_hints: str = ITEM
+    dataset: str,
+    *,
+    seed: int,
+    n_recent: int,
+    n_titles: int,
+    n_users: int | None,
+    training_hints: str = ITEM,
 ) -> dict[str, dict[str, pd.DataFrame]]:
     """What every adapter is taught: its ending -> split (`train`, `validation`) -> examples.
 
@@ -40,6 +46,7 @@ def lessons(
     Args:
         dataset: with the products of the stages `data` and `lstm`.
         seed, n_recent, n_titles: as :func:`models.finetuning.examples.instruction_data`.
+        n_users: training users, drawn by the seed; None, or more than there are, takes all.
         training_hints: column of :func:`models.handoff.load_example_hints`.
 
     Raises:
@@ -52,7 +59,7 @@ def lessons(
     }
 
     def made(split: str, *, hinted: bool) -> pd.DataFrame:
-        return examples.instruction_data(
+        examples_of_all = examples.instruction_data(
             splits.load_histories(dataset, split),
             splits.load_earlier(dataset, split),
             catalog,
@@ -63,6 +70,10 @@ def lessons(
             n_titles=n_titles,
             split=split,
         )
+        if split != TRAIN:
+            return examples_of_all
+        rows = np.random.default_rng(seed).permutation(len(examples_of_all))[:n_users]
+        return examples_of_all.iloc[np.sort(rows)].reset_index(drop=True)
 
     taught = {split: made(split, hinted=True) for split in hints}
     return {
@@ -208,7 +219,7 @@ def train_all(settings: Mapping, *, names: Sequence[str]) -> None:
     models = settings["models"]
     if unknown := [name for name in names if name not in models]:
         raise StudyError(f"lora_finetuning.models has no {unknown[0]!r}; it has {', '.join(models)}")
-    wording = {key: settings[key] for key in ("seed", "n_recent", "n_titles")}
+    wording = {key: settings[key] for key in ("seed", "n_recent", "n_titles", "n_users")}
     by_ending = lessons(settings["dataset"], **wording)
     for name in names or models:
         for ending, lesson in by_ending.items():

@@ -44,15 +44,18 @@ def serve(
     also: list[Path],
 ) -> int:
     """Serve the page and the API of a finished run, and of others beside it."""
-    from dualrec_utils.core import config
+    from dualrec_utils.datasets import known
     from dualrec_utils.service.web import runs, security
 
     if not 1 <= workers <= _MOST_WORKERS:
         raise StudyError(f"--workers is {workers}; allowed: 1 to {_MOST_WORKERS}")
     if learn and workers > 1:
         raise StudyError("--learn needs --workers 1: another worker would go on with the old weights")
-    if dataset is not None and dataset not in config.DATASETS:
-        raise StudyError(f"there is no data set {dataset!r}; data sets: {', '.join(config.DATASETS)}")
+    if dataset is not None:
+        try:
+            known.find(dataset)
+        except StudyError as error:
+            raise StudyError(f"{error}, and your own once `make repro` has read it") from None
     security.access(host, hosts=tuple(names), tokens_file=tokens)
     with ExitStack() as stack:
         sockets = [stack.enter_context(_listening(host, port))]

@@ -24,6 +24,7 @@ def bench_generation(
     dataset: str,
     *,
     model: str = "movielm",
+    dtype: str = "float32",
     n_prompts: int = 128,
     batch_size: int = 64,
     max_new_tokens: int = 60,
@@ -36,7 +37,7 @@ def bench_generation(
 
     Args:
         dataset: whose prompts, and whose `movielm`.
-        model: as in `params.yaml`.
+        model, dtype: as in `params.yaml`.
         n_prompts: prompts answered in one repeat.
         batch_size, max_new_tokens: of generation. n_recent, n_titles: of the prompts.
 
@@ -48,7 +49,7 @@ def bench_generation(
         StudyError: when the data set has fewer cases, or the model is missing.
     """
     texts = _prompts(dataset, n_prompts=n_prompts, n_recent=n_recent, n_titles=n_titles)
-    language_model, tokenizer = loading.load_model(loading.locate(model, dataset=dataset))
+    language_model, tokenizer = loading.load_model(loading.locate(model, dataset=dataset), dtype=dtype)
     sizes = {ONE_BY_ONE: 1, BATCHED: batch_size}
     speeds: dict[str, list[float]] = {name: [] for name in sizes}
     answers: dict[str, list[str]] = {}
@@ -100,6 +101,7 @@ def bench_constrained(
     dataset: str,
     *,
     model: str = "movielm",
+    dtype: str = "float32",
     n_prompts: int = 256,
     n_scored: int = 32,
     k: int = 10,
@@ -113,7 +115,7 @@ def bench_constrained(
     history alone, as `movielm` was trained on it.
 
     Args:
-        dataset, model, n_recent: as :func:`bench_generation`.
+        dataset, model, dtype, n_recent: as :func:`bench_generation`.
         n_prompts: prompts of each kind. n_scored: histories after which every title is scored.
         k: items wanted. width: of the beam, at least k. batch_size: prompts searched at once.
 
@@ -122,8 +124,8 @@ def bench_constrained(
         the exact k best of the same prompts, 0 to 1); `k`, `width`, `machine`.
     """
     catalog = load_catalog(dataset)
-    cases = _cases(dataset, n_prompts)
-    language_model, tokenizer = loading.load_model(loading.locate(model, dataset=dataset))
+    cases = cases_of(dataset, n_prompts)
+    language_model, tokenizer = loading.load_model(loading.locate(model, dataset=dataset), dtype=dtype)
     seen = constrained.seen_items(cases)
     unseen = [np.setdiff1d(catalog.ids, items) for items in seen]
     both, shared = (language_model, tokenizer), {"batch_size": batch_size, "k": k, "width": width}
@@ -177,7 +179,7 @@ def constrained_table(found: dict) -> pd.DataFrame:
 
 def _prompts(dataset: str, *, n_prompts: int, n_recent: int, n_titles: int) -> list[str]:
     return prompts.build_prompts(
-        _cases(dataset, n_prompts),
+        cases_of(dataset, n_prompts),
         load_catalog(dataset),
         hints=handoff.load_hints(_scope(dataset)),
         n_recent=n_recent,
@@ -189,8 +191,12 @@ def _scope(dataset: str) -> Scope:
     return Scope(dataset, "bench", "next_item", "validation")
 
 
-def _cases(dataset: str, n_prompts: int) -> pd.DataFrame:
-    """Validation cases evenly spread over the users."""
+def cases_of(dataset: str, n_prompts: int) -> pd.DataFrame:
+    """Validation cases evenly spread over the users.
+
+    Raises:
+        StudyError: where there are fewer.
+    """
     cases = predictions.load_cases(_scope(dataset))
     if len(cases) < n_prompts:
         raise StudyError(f"{dataset} has {len(cases)} validation cases; n_prompts is {n_prompts}: lower it")

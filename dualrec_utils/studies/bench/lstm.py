@@ -204,10 +204,23 @@ def _run_constrained(*, short: bool) -> None:
     print(f"lists of {found['k']} catalog items, beams of {found['width']}; written to {path}")
 
 
+def _run_pretrained(*, short: bool) -> None:
+    from dualrec_utils.studies.bench import pretrained
+
+    sections = {"zero_shot": params.section("zero_shot_llm"), "tuning": params.section("lora_finetuning")}
+    dataset, measured = sections["zero_shot"]["dataset"], []
+    for name in pretrained.MODELS:
+        measured.append(pretrained.bench_pretrained(name, dataset=dataset, **sections))
+        path = files.write_json({"models": measured}, config.study_dir("bench") / "pretrained.json")
+    print(pretrained.table(measured).round(3).T.to_string(header=False))
+    print(f"on {stages.machine()['cores']} cores in {pretrained.DTYPE}; written to {path}")
+
+
 SECTIONS: dict[str, Callable[..., None]] = {
     "lstm": _run_lstm,
     "generation": _run_generation,
     "constrained": _run_constrained,
+    "pretrained": _run_pretrained,
 }
 
 

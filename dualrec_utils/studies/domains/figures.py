@@ -13,6 +13,7 @@ from dualrec_utils.core.config import SYSTEM
 from dualrec_utils.models import systems
 from dualrec_utils.show import charts
 from dualrec_utils.studies.domains import curves
+from dualrec_utils.studies.domains.settings import name_of
 from dualrec_utils.studies.domains.tables import DATASET
 
 # An answer -> how its interval is drawn.
@@ -51,7 +52,7 @@ def by_domain(rows: pd.DataFrame, *, note: str) -> Figure:
         axes.set_title("\n".join(textwrap.wrap(f"{number}. {question}", 34)), fontsize=8)
         axes.set_xlabel(f"difference of {charts.SHORT.get(metric, metric)} in points", fontsize=8)
         axes.locator_params(axis="x", nbins=4)
-        charts.label_rows(axes, names)
+        charts.label_rows(axes, [name_of(name) for name in names])
         drawn |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     for axes in panels[len(numbers) :]:
         axes.set_axis_off()
@@ -89,7 +90,7 @@ def by_interactions(rows: pd.DataFrame, *, note: str) -> Figure:
             look["marker"] = charts.MARKERS[number % len(charts.MARKERS)]
             axes.errorbar(at, part["value"], yerr=errors, label=systems.label(system), **look)
         axes.set_xticks(range(len(curves.names())), curves.names(), fontsize=7.5, rotation=30)
-        axes.set(title=dataset, ylabel="HR@10")
+        axes.set(title=name_of(dataset), ylabel="HR@10")
         axes.set_ylim(bottom=0)
     for axes in panels[len(names) :]:
         axes.set_axis_off()

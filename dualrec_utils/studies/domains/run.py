@@ -37,7 +37,13 @@ def run_all(parts: Sequence[str] = ()) -> int:
     for dataset in RUNS:
         draw_curve(dataset)
     tables.write_all()
-    files.write_csv(words.digest(tables.all_claims(), tables.all_curves()), path_of("answers"))
+    claimed = tables.all_claims()
+    for name, table in (
+        (tables.BY_CLAIM, words.by_claim(claimed)),
+        (tables.USERS_NEEDED, words.users_needed(claimed)),
+        ("answers", words.digest(claimed, tables.all_curves())),
+    ):
+        files.write_csv(table, path_of(name))
     return notebook.run_notebook(NOTEBOOK, STUDY)
 
 

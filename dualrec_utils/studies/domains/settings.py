@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dualrec_utils.analysis import verdict
 from dualrec_utils.core import config, files
 from dualrec_utils.pipeline import params
 
@@ -17,6 +18,12 @@ RUNS = {
     "amazon-cds": "amazon-cds",
     "amazon-games": "amazon-games",
     "online-retail": "online-retail",
+}
+# What readers call them.
+NAMES = verdict.DATASETS | {
+    "amazon-cds": "music (Amazon CDs)",
+    "amazon-games": "video games",
+    "online-retail": "a gift shop's baskets",
 }
 # Whose claims came first: a conclusion carries over from here.
 FIRST = "ml-100k"
@@ -32,6 +39,11 @@ def folder_of(dataset: str) -> Path:
 def metrics(dataset: str, stage: str) -> dict[str, Any]:
     """What a stage of the run on a data set has measured; empty where it has not been run."""
     return files.read_json(folder_of(dataset) / "reports" / "metrics" / f"{stage}.json", missing={})
+
+
+def name_of(dataset: str) -> str:
+    """What readers call a data set; its own name where nobody has given it another."""
+    return NAMES.get(dataset, dataset)
 
 
 def items_of(dataset: str) -> str:

@@ -19,6 +19,8 @@ from dualrec_utils.studies.domains import curves
 from dualrec_utils.studies.domains.settings import NOT_RUN_YET, RUNS, STUDY, items_of, metrics, path_of
 
 FACTS, RESULTS, CLAIMS, CURVES, SCALE = "facts", "results", "claims", "curves", "scale"
+# As a reader sees them: from :mod:`domains.words`.
+BY_CLAIM, USERS_NEEDED = "claims_by_data_set", "users_needed"
 DATASET = "data set"
 METRIC = "hit_rate@5"
 # Kinds of language models' systems that stand in the table of results.

@@ -2,113 +2,191 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import pandas as pd
 
-from dualrec_utils.analysis import claims
+from dualrec_utils.analysis import claims, verdict
 from dualrec_utils.core.config import SYSTEM
 from dualrec_utils.models import systems
 from dualrec_utils.show.tables import with_interval
 from dualrec_utils.studies import digest as digested
 from dualrec_utils.studies.digest import points
 from dualrec_utils.studies.domains import curves
-from dualrec_utils.studies.domains.settings import FIRST, NOT_RUN_YET
-from dualrec_utils.studies.domains.tables import DATASET, POINT
+from dualrec_utils.studies.domains.settings import FIRST, NOT_RUN_YET, name_of
+from dualrec_utils.studies.domains.tables import BY_CLAIM, DATASET, POINT, USERS_NEEDED
 
+# What a claim says where it is answered yes, and where no; keys as in :data:`analysis.claims.STATED`.
+SAID = {
+    1: ("the order of a user's items helps", "a model that reads the order of items is worse"),
+    2: ("the LSTM's guess in the prompt helps", "the LSTM's guess in the prompt harms"),
+    3: (
+        "fine-tuning teaches more than the form of an answer",
+        "fine-tuning on right answers is worse than on shuffled ones",
+    ),
+    4: ("re-ranking helps", "re-ranking harms"),
+    5: (
+        "the paper's three stages are better than their LSTM",
+        "the paper's three stages are worse than their LSTM",
+    ),
+    6: (
+        "the language model adds more to the LSTM than another model does",
+        "the language model adds less to the LSTM than another model does",
+    ),
+}
 _SETTLED = (claims.YES, claims.NO)
+_NO_NUMBER = "–"
 
 
-def answers(table: pd.DataFrame) -> list[str]:
-    """A line a claim: which data sets answer yes, no, or cannot tell, each with its difference.
+def _said(number: int, answer: str) -> str:
+    yes, no = SAID[number]
+    return yes if answer == claims.YES else no
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _names(datasets: Sequence[str]) -> str:
+    return _listed([name_of(name) for name in datasets])
+
+
+def carried(table: pd.DataFrame) -> str:
+    """Which answers of :data:`FIRST` other data sets confirm or contradict, and what they add.
 
     Args:
         table: from :func:`domains.tables.all_claims`.
     """
-    lines = []
-    for number, rows in table.groupby("claim", sort=True):
-        said = []
-        for answer, those in rows.groupby("answer", sort=False):
-            if answer == claims.NOT_RUN:
-                said.append(f"{NOT_RUN_YET} on {', '.join(those[DATASET])}")
-            else:
-                each = [
-                    f"{row[DATASET]} ({points(row, column='difference')}, {_count(row['n_seeds'], 'seed')})"
-                    for _, row in those.iterrows()
-                ]
-                said.append(f"**{answer}** on {', '.join(each)}")
-        lines.append(f"{number}. {rows['question'].iloc[0]} {'; '.join(said)}.")
-    return lines
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def carried(table: pd.DataFrame) -> str:
-    """Which answers of :data:`FIRST` other data sets confirm or contradict, in a paragraph.
-
-    Args:
-        table: as :func:`answers`.
-    """
-    wide = table.pivot(index="claim", columns=DATASET, values="answer")
-    others = [name for name in wide if name != FIRST and (wide[name] != claims.NOT_RUN).any()]
-    if not others:
-        return f"No other data set has been run yet: whether anything carries over from {FIRST} is open."
-    settled = {number: answer for number, answer in wide[FIRST].items() if answer in _SETTLED}
-    parts = [f"Of the {len(wide)} claims {FIRST} settles {len(settled)}."]
-    for number, answer in settled.items():
-        elsewhere = wide.loc[number, others]
-        agree = elsewhere.index[elsewhere == answer]
-        against = elsewhere.index[elsewhere.isin(_SETTLED) & (elsewhere != answer)]
-        open_ = elsewhere.index[~elsewhere.isin(_SETTLED)]
-        outcomes = {"the same on": agree, "the opposite on": against, "not settled on": open_}
-        texts = [f"{word} {', '.join(names)}" for word, names in outcomes.items() if len(names)]
-        parts.append(f"Claim {number} ({answer}): {'; '.join(texts)}.")
-    new = [
-        f"{name} settles claim {number} ({wide.loc[number, name]})"
-        for name in others
-        for number in wide.index
-        if wide.loc[number, name] in _SETTLED and number not in settled
-    ]
-    return " ".join([*parts, *([f"{'; '.join(new)}."] if new else [])])
-
-
-def too_small(table: pd.DataFrame) -> list[str]:
-    """A line a data set that leaves claims open: how many test users they would take.
-
-    Args:
-        table: as :func:`answers`.
-    """
-    lines = []
-    for dataset, rows in table[table["answer"] == claims.UNCLEAR].groupby(DATASET, sort=False):
-        needs = [
-            f"claim {row['claim']}: {row['users_for_a_point']:,} for {100 * POINT:.0f} point,"
-            f" {'no number' if pd.isna(row['users_needed']) else format(row['users_needed'], ',')} for the"
-            " difference seen here"
-            for _, row in rows.iterrows()
+    wide = table.pivot(index="claim", columns=DATASET, values="answer")[list(dict.fromkeys(table[DATASET]))]
+    ran = [name for name in wide if (wide[name] != claims.NOT_RUN).any()]
+    others = [name for name in ran if name != FIRST]
+    settled = {name: wide.index[wide[name].isin(_SETTLED)] for name in ran}
+    films = f"films ({name_of(FIRST)})"
+    parts = []
+    for number in settled.get(FIRST, ()):
+        elsewhere = wide.loc[number, [name for name in others if number in settled[name]]]
+        same = elsewhere == wide.loc[number, FIRST]
+        where = [
+            f"{word} {_names(names)}"
+            for word, names in (("also on", same.index[same]), ("the opposite on", same.index[~same]))
+            if len(names)
         ]
-        lines.append(f"{dataset}, {rows['n_users'].iloc[0]:,} test users: {'; '.join(needs)}.")
-    return lines
+        alone = ["shown only there"] if others else []
+        parts.append(", ".join([_said(number, wide.loc[number, FIRST]), *(where or alone)]))
+    if parts:
+        lines = [f"What holds on {films}: {'; '.join(parts)}."]
+    else:
+        lines = [f"On {films} {'no claim is settled' if FIRST in ran else NOT_RUN_YET}."]
+    for name in others:
+        new = [_said(number, wide.loc[number, name]) for number in settled[name]
+               if number not in settled.get(FIRST, ())]  # fmt: skip
+        if new:
+            lines.append(f"On {name_of(name)}, {_listed(new)}.")
+    n_seeds = table.groupby(DATASET)["n_seeds"].max()
+    silent = [name for name in others if settled[name].empty]
+    # More users would not help there: an answer takes several seeds.
+    for names, why in (
+        ([name for name in silent if n_seeds[name] == 1], "one run (one seed) is too few to tell"),
+        ([name for name in silent if n_seeds[name] > 1], "no difference is clear"),
+    ):
+        if names:
+            lines.append(f"On {_names(names)}, {why}.")
+    if left := [name for name in wide if name not in (*ran, FIRST)]:
+        lines.append(f"{NOT_RUN_YET.capitalize()}: {_names(left)}.")
+    return " ".join(lines)
 
 
-def along(table: pd.DataFrame) -> Iterator[str]:
-    """A line a data set: language model minus LSTM where the next item is rare, and where it is frequent.
+def by_claim(table: pd.DataFrame) -> pd.DataFrame:
+    """What each claim says on each data set, in points, and of how many seeds.
+
+    Args:
+        table: as :func:`carried`.
+
+    Returns:
+        `claim`, then a column a data set, with cells such as `yes +1.5 [+0.8, +2.1]`; the last row counts
+        seeds.
+    """
+    cells = [
+        row["answer"]
+        if row["answer"] == claims.NOT_RUN
+        else f"{row['answer']} {points(row, column='difference').replace(' points', '')}"
+        for _, row in table.iterrows()
+    ]
+    return _by_dataset(table, cells, last=("seeds", "n_seeds"))
+
+
+def users_needed(table: pd.DataFrame) -> pd.DataFrame:
+    """How many test users would settle what is open.
+
+    Args:
+        table: as :func:`carried`.
+
+    Returns:
+        `claim`, then a column a data set, with cells such as `1,124 / 1,680`: test users who would show
+        the difference seen, and one of :data:`POINT`; the last row counts those at hand.
+    """
+    cells = []
+    for row in table.to_dict("records"):
+        if row["answer"] != claims.UNCLEAR:
+            cells.append("settled" if row["answer"] in _SETTLED else row["answer"])
+            continue
+        counts = [row[name] for name in ("users_needed", "users_for_a_point")]
+        # Where users never differ, none would do for a point: that is no number to go by either.
+        texts = [_NO_NUMBER if pd.isna(count) or not count else f"{count:,}" for count in counts]
+        cells.append(" / ".join(texts))
+    return _by_dataset(table, cells, last=("test users at hand", "n_users"))
+
+
+def _by_dataset(table: pd.DataFrame, cells: Sequence[str], *, last: tuple[str, str]) -> pd.DataFrame:
+    """Cells by claim and data set; the last row has the range of a column of counts."""
+    heads = {
+        number: f"{number}. {SAID[number][0]} ({verdict.short(metric)})"
+        for number, metric in zip(table["claim"], table["metric"], strict=True)
+    }
+    name, column = last
+    wide = table.assign(cell=cells).pivot(index="claim", columns=DATASET, values="cell").rename(index=heads)
+    counted = table.groupby(DATASET)[column]
+    for dataset in wide:
+        ends = counted.get_group(dataset).dropna()
+        span = dict.fromkeys(f"{end:,}" for end in (ends.min(), ends.max())) if len(ends) else [_NO_NUMBER]
+        wide.loc[name, dataset] = " to ".join(span)
+    shown = wide[list(dict.fromkeys(table[DATASET]))].rename(columns=name_of)
+    return shown.rename_axis(index="claim", columns=None).reset_index()
+
+
+def ahead(table: pd.DataFrame) -> list[str]:
+    """Where a language model is ahead of the LSTM by an interval above zero, after whether it is anywhere.
 
     Args:
         table: from :func:`domains.tables.all_curves`.
+
+    Returns:
+        Sentences; none where nothing has been compared.
     """
     some = table[table[SYSTEM].str.endswith(curves.MINUS_LSTM) & table["low"].notna()]
-    some = some[some["group"] != curves.ALL]
-    for (dataset, name), rows in some.groupby([DATASET, SYSTEM], sort=False):
-        ends = rows.iloc[[0, -1]].drop_duplicates("group")
-        each = [
-            f"{points(row)} where training users took the next item"
-            f" {row['group']} times ({row['n_cases']:,} cases)"
-            for _, row in ends.iterrows()
-        ]
-        model = systems.label(name.removesuffix(curves.MINUS_LSTM))
-        yield f"{dataset}, {model} minus LSTM: {', '.join(each)}."
+    if some.empty:
+        return []
+    won = some[some["low"] > 0]
+    compared = f"{len(some)} comparisons by data set, model and how often training users took the next item"
+    if won.empty:
+        return [f"Nowhere: in none of {compared} does the interval lie above zero."]
+    lines = [
+        f"In {len(won)} of {compared}, the interval lies above zero; none is corrected for their number, so"
+        " that a few may be chance."
+    ]
+    for _, row in won.iterrows():
+        over = (
+            "over all cases"
+            if row["group"] == curves.ALL
+            else f"where training users took the next item {row['group']} times"
+        )
+        model = systems.label(row[SYSTEM].removesuffix(curves.MINUS_LSTM))
+        lines.append(
+            f"On {name_of(row[DATASET])}, {model}: {points(row)} {over} ({row['n_cases']:,} cases)."
+        )
+    return lines
 
 
 def wide(table: pd.DataFrame) -> pd.DataFrame:
@@ -120,19 +198,39 @@ def wide(table: pd.DataFrame) -> pd.DataFrame:
     cells = [with_interval(*row) for row in table[["value", "low", "high"]].itertuples(index=False)]
     shown = table.assign(cell=cells).pivot(index=SYSTEM, columns=DATASET, values="cell")
     shown = shown.loc[systems.in_order(shown.index), list(dict.fromkeys(table[DATASET]))].fillna("–")
-    return shown.rename(index=systems.label).rename_axis(columns=None)
+    return shown.rename(index=systems.label, columns=name_of).rename_axis(columns=None)
+
+
+# What is said below the two tables.
+OF_ANSWERS = (
+    "Differences in points, with intervals over users and seeds. Yes or no takes an interval without zero,"
+    " a small corrected p-value, and several seeds that agree."
+)
+OF_USERS = (
+    "Before the slash: test users who would show a difference as large as the one seen; after it: one of"
+    f" {100 * POINT:.0f} point. No number ({_NO_NUMBER}) makes sense where both systems are equal for every"
+    " user, or where the difference is zero or smaller than what another seed changes. Where a run has one"
+    " seed, it takes more seeds as well."
+)
 
 
 def digest(claimed: pd.DataFrame, curved: pd.DataFrame) -> pd.DataFrame:
-    """Questions with their answers, for the report page: `question`, `answer`.
+    """Questions with their answers, for the report page: `question`, `answer`, `table`.
 
     Args:
-        claimed: as :func:`answers`. curved: as :func:`along`; may be empty.
+        claimed: as :func:`carried`. curved: as :func:`ahead`; may be empty.
+
+    Returns:
+        `table` names a table of the study that the answer explains; empty where there is none.
     """
+    of_claims = "What does each claim say, data set by data set?"
+    of_users = "How many test users would settle what is open?"
     said = {
         "Do the conclusions on films carry over?": [carried(claimed)],
-        "What does each claim say, data set by data set?": answers(claimed),
-        "How many test users would settle what is open?": too_small(claimed),
-        "Where is the language model ahead of the LSTM?": list(along(curved)) if len(curved) else [],
+        of_claims: [OF_ANSWERS],
+        of_users: [OF_USERS],
+        "Where is the language model ahead of the LSTM?": ahead(curved),
     }
-    return digested.answers(said)
+    whole = digested.answers(said)
+    shown = whole["question"].map({of_claims: BY_CLAIM, of_users: USERS_NEEDED}).fillna("")
+    return whole.assign(table=shown)

@@ -33,6 +33,7 @@ _OWN_NAMES = {
     "random": "Random order",
     "smollm2": "SmolLM2 135M",
     "qwen": "Qwen2.5-Coder 0.5B",
+    "qwen_1_5b": "Qwen2.5-Coder 1.5B",
 }
 # Of the run's own systems, those whose hits are counted by the target's training ratings; also kinds of
 # language models' systems.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pandas as pd
 
 from dualrec_utils.show.tables import with_interval
@@ -11,6 +9,7 @@ from dualrec_utils.studies import digest as digested
 from dualrec_utils.studies.digest import points
 from dualrec_utils.studies.knowledge import tables
 from dualrec_utils.studies.knowledge.material import AMONG, COLD
+from dualrec_utils.studies.knowledge.plan import MEANINGLESS, PRETRAINED, RANDOM
 from dualrec_utils.studies.knowledge.spoken import KINDS
 from dualrec_utils.studies.knowledge.tables import label
 
@@ -77,7 +76,7 @@ def wide(table: pd.DataFrame, *, rows: list[str], columns: str, metric: str = ME
 
 
 def reading(part: str, dataset: str) -> list[str]:
-    """Sentences on the differences of a part, one for each row that others are held against.
+    """Sentences on the differences of a part: what they show, then one for each row held against others.
 
     Args:
         part: `a`, `b` or `c`.
@@ -90,7 +89,7 @@ def reading(part: str, dataset: str) -> list[str]:
         return [NOT_MEASURED]
     table = table[table["metric"] == METRIC]
     labels = list(table.columns[: list(table.columns).index("minus")])
-    sentences = []
+    sentences = [_LEADS[part](table)]
     for key, rows in table.groupby(labels, sort=False):
         known = dict(zip(labels, key, strict=True))
         words = tuning(known["share"])
@@ -98,6 +97,47 @@ def reading(part: str, dataset: str) -> list[str]:
             words += ", among cold items alone" if known[AMONG] == COLD else ", in the whole catalog"
         sentences.append(f"**{label(known['system'])}, {words}:** {compared(rows)}.")
     return sentences
+
+
+def _ahead(table: pd.DataFrame) -> str:
+    """Of which other models a pretrained one is ahead anywhere."""
+    ahead = table[table["low"] > 0]
+    if ahead.empty:
+        return "Not shown: no pretrained model is ahead of any other model."
+    everyone = table.groupby(_of_a_row(table), sort=False)["minus"].agg(set)
+    parts = []
+    for key, others in ahead.groupby(_of_a_row(table), sort=False)["minus"].agg(list).items():
+        whom = "all others" if set(others) == everyone[key] else " and ".join(map(label, others))
+        parts.append(f"{label(key[0])}, {tuning(key[1])}, is ahead of {whom}")
+    only = "" if any(part.endswith("all others") for part in parts) else ", but nowhere of all others"
+    return f"{'; '.join(dict.fromkeys(parts))}{only}."
+
+
+def _of_a_row(table: pd.DataFrame) -> list[str]:
+    return [name for name in ("system", "share", AMONG) if name in table]
+
+
+def _knowledge(table: pd.DataFrame) -> str:
+    """What pretrained weights and real titles are shown to give."""
+    there = table[table["weights"] == PRETRAINED]
+    parts = []
+    for minus, what in (
+        (RANDOM, "what the weights have read"),
+        (MEANINGLESS, "that titles mean something"),
+    ):
+        rows = there[there["minus"] == minus]
+        helps = [
+            f"{label(row['system'])}, {tuning(row['share'])}"
+            for _, row in rows.iterrows()
+            if row["low"] > 0
+        ]
+        if len(rows):
+            parts.append(f"{what} helps {'; '.join(helps)}" if helps else f"{what} is not shown to help")
+    said = " and ".join(parts) or "pretrained models were not measured"
+    return f"{said[0].upper()}{said[1:]}."
+
+
+_LEADS = {"a": _ahead, "b": _ahead, "c": _knowledge}
 
 
 def not_run(part: str, dataset: str) -> list[str]:
@@ -131,9 +171,11 @@ def knowing(dataset: str) -> list[str]:
     table = table.fillna({"minus": ""})
     sentences = []
     for (model, system), rows in table[table["minus"] != ""].groupby(["asked_of", "system"], sort=False):
-        by_group = {row["group"]: f"{points(row)} (n = {row['n_users']})" for _, row in rows.iterrows()}
-        parts = "; ".join(f"{group}: {words}" for group, words in by_group.items())
-        share = f"{rows['share_known'].iloc[0]:.0%} of the catalog's years named rightly"
+        parts = "; ".join(
+            f"{points(row)} where the {row['group'].replace('year', 'year is')} ({row['n_users']} users)"
+            for _, row in rows.iterrows()
+        )
+        share = f"it names {rows['share_known'].iloc[0]:.0%} of the catalog's years rightly"
         sentences.append(f"**{label(model)}, {system}** ({share}), HR@10 minus the LSTM's: {parts}.")
     return sentences or [NOT_MEASURED]
 
@@ -160,8 +202,8 @@ def digest(dataset: str) -> pd.DataFrame:
         "Does a pretrained model lead where ratings are few?": reading("a", dataset),
         "Does it find items that nobody has rated?": reading("b", dataset),
         "Is it knowledge or form?": reading("c", dataset),
-        "What do models say in free text?": _by_system(dataset, tables.SPOKEN, _spoken),
-        "Have they read MovieLens?": _by_system(dataset, tables.RECORDS, _continued),
+        "What do models say in free text?": _in_free_text(dataset),
+        "Have they read MovieLens?": _continued(dataset),
         "Are they ahead where they know the item?": knowing(dataset),
     }
     return digested.answers(
@@ -169,28 +211,43 @@ def digest(dataset: str) -> pd.DataFrame:
     )
 
 
-def _by_system(dataset: str, name: str, sentence: Callable[[str, pd.DataFrame], str]) -> list[str]:
-    """A sentence a system of a table, made of its label and its rows."""
-    table = tables.read(dataset, name)
+def _in_free_text(dataset: str) -> list[str]:
+    table = tables.read(dataset, tables.SPOKEN)
     if table.empty:
         return [NOT_MEASURED]
-    return [sentence(label(system), rows) for system, rows in table.groupby("system", sort=False)]
+    return [_spoken(label(system), rows) for system, rows in table.groupby("system", sort=False)]
 
 
 def _spoken(system: str, rows: pd.DataFrame) -> str:
     value = rows.set_index("metric")["value"]
     return (
-        f"Of the titles asked of {system}, {value['real']:.0%} name a film of MovieLens,"
-        f" {value['in_catalog']:.0%} one of the catalog, {value['later']:.0%} one from after the data,"
-        f" {value['rated']:.0%} one already rated; {value['famous']:.0%} are among its own ten most"
-        f" frequent, and {value['hit']:.1%} are right."
+        f"**{system}:** {value['real']:.0%} of its titles name a film of MovieLens,"
+        f" {value['later']:.0%} one from after the data, {value['rated']:.0%} one already rated,"
+        f" {value['hit']:.1%} the right one. Its ten most frequent titles make {value['famous']:.0%} of"
+        " all."
     )
 
 
-def _continued(system: str, rows: pd.DataFrame) -> str:
-    each = [
-        f"{row['verbatim']:.0%} [{row['low']:.0%}, {row['high']:.0%}] of {row['n']} lines of"
-        f" {row['file']} with ids {row['ids']}"
-        for _, row in rows.iterrows()
+def _continued(dataset: str) -> list[str]:
+    """How many lines of the files each model continues, those that continue none in one sentence."""
+    table = tables.read(dataset, tables.RECORDS)
+    if table.empty:
+        return [NOT_MEASURED]
+    none = [
+        label(system) for system, rows in table.groupby("system", sort=False) if not rows["verbatim"].any()
     ]
-    return f"{system} continues {'; '.join(each)}."
+    sentences = []
+    if none:
+        known = " or ".join(table["file"].unique())
+        sentences.append(
+            f"{', '.join(none)}: not one of {table['n'].max()} lines of {known} continued, with the"
+            f" published ids or permuted ones (so at most {table['high'].max():.0%})."
+        )
+    for system, rows in table[table["verbatim"] > 0].groupby("system", sort=False):
+        each = [
+            f"{row['verbatim']:.0%} [{row['low']:.0%}, {row['high']:.0%}] of the lines of {row['file']},"
+            f" ids {row['ids']}"
+            for _, row in rows.iterrows()
+        ]
+        sentences.append(f"**{label(system)}** continues {'; '.join(each)}.")
+    return sentences
