@@ -354,6 +354,6 @@ def test_most_frequent_breaks_ties_by_lowest_id():
     assert movielens.most_frequent(ratings, 3).tolist() == [2, 5, 9]
 
 
-def test_most_frequent_refuses_more_movies_than_there_are():
-    with pytest.raises(StudyError, match="n_items is 3, but only 1 movies"):
+def test_most_frequent_refuses_more_items_than_there_are():
+    with pytest.raises(StudyError, match="n_items is 3, but only 1 items"):
         movielens.most_frequent(ratings_frame([(1, 9, 3, 1)]), 3)

@@ -256,3 +256,18 @@ def test_one_measurement_of_scale(tiny, monkeypatch):
     assert (row["what"], row["n_users"]) == ("item_knn", 15)
     assert row["n_items"] > 10 and row["seconds"] > 0 and row["users_per_minute"] > 0
     assert row["peak_memory_mb"] > 50
+
+
+def test_what_many_users_cost_is_read_off_the_rows_with_the_most():
+    columns = ["what", "n_users", "n_items", "seconds", "users_per_minute", "peak_memory_mb", "cores"]
+    rows = [
+        ("lstm", 10, 70, 30.0, None, 1024, 2),
+        ("lstm", 1000, 70, 120.0, None, 2048, 2),
+        ("movielm, beam", 20, 70, 5.0, 4321.0, 512, 2),
+    ]
+    said = words.of_scale(pd.DataFrame(rows, columns=columns))
+    assert "2.0 minutes and 2.0 GiB" in said and "4,321" in said and "0.5 minutes" not in said
+    assert "EASE-R" not in said
+    whole = [*rows, ("ease", 10, 70, 3.0, 90.0, 5120, 2)]
+    assert "EASE-R 3 s and 5.0 GiB" in words.of_scale(pd.DataFrame(whole, columns=columns))
+    assert words.of_scale(pd.DataFrame()) == "Not run yet."

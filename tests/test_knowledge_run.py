@@ -67,12 +67,13 @@ def test_random_weights_are_of_the_same_shapes_and_come_from_the_seed(tmp_path):
     assert not one.training
 
 
-def test_the_head_of_an_opened_model_reads_no_positions_with_gaps(tmp_path):
+@pytest.mark.parametrize("random_weights", [False, True])
+def test_the_head_of_an_opened_model_reads_no_positions_with_gaps(tmp_path, random_weights):
     entry = LanguageModel(
         backend="local", model=str(tiny_qwen2(tmp_path / "qwen")), revision=None,
         dtype="bfloat16", quantization="none",
     )  # fmt: skip
-    model, _ = tuning.opened(Job("m", 0.0), entry, dataset="ml-100k")
+    model, _ = tuning.opened(Job("m", 0.0, random_weights=random_weights), entry, dataset="ml-100k")
     seen = []
     model.get_output_embeddings().register_forward_pre_hook(lambda head, given: seen.append(given[0]))
     logits = model(input_ids=torch.ones(3, 5, dtype=torch.long), logits_to_keep=2).logits

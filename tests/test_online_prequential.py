@@ -34,6 +34,19 @@ def test_the_stream_is_in_order_of_time_and_histories_end_before_the_second():
     assert set(events["user_id"]) == {1, 2}
 
 
+def test_an_event_without_a_time_stays_behind_the_one_before_it():
+    # Users 1 and 3 lack some times, user 2 lacks all of them: it acts when the data begin.
+    rows = [(1, 10, None), (1, 11, 7), (1, 12, None), (2, 13, None), (2, 14, None), (3, 10, 5), (3, 11, 6)]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).astype({"timestamp": "Int64"})
+    frame["second"] = frame.groupby("user_id").cumcount()
+    parts = pd.DataFrame({"user_id": [1, 2, 3], "split": "test"})
+    events = prequential.stream(frame, parts, n_known=1)
+    assert events["item_id"].tolist() == [14, 11, 11, 12]
+    assert events["timestamp"].tolist() == [5, 6, 7, 7]
+    assert [list(history) for history in events["history"]] == [[13], [10], [10], [10, 11]]
+    assert len(list(prequential.blocks(events, size=3))) == 1
+
+
 def test_the_model_sees_no_target_and_learns_a_block_after_it_was_asked():
     events = prequential.stream(interactions(ROWS), SPLITS, n_known=1)
     catalog, seen = catalog_of(range(10, 16)), []

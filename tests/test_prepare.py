@@ -119,7 +119,7 @@ def test_describe_says_what_there_is(tiny):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_items": 31}, "n_items is 31, but only 29 movies have ratings"),
+        ({"n_items": 31}, "n_items is 31, but only 29 items have ratings"),
         ({"min_interactions": 500}, "0 users are too few"),
         ({"train_share": 0.98, "validation_share": 0.01}, "40 users are too few"),
     ],

@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from dualrec_utils.analysis import order, plan, verdict
 from dualrec_utils.core import config, files
+from dualrec_utils.core.domain import Domain
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import systems
 from dualrec_utils.pipeline import stages
@@ -196,7 +197,7 @@ def test_the_readme_is_renewed_once_and_then_left_alone(study):
     path = study / "README.md"
     text, stamp = path.read_text(), path.stat().st_mtime_ns
     assert text.startswith("# Study\n\n") and text.endswith(f"{readme_results.END}\n\nrest\n")
-    assert "\nold\n" not in text and "| LSTM alone (Stage 1) | 0.200 [0.190, 0.210] |" in text
+    assert "\nold\n" not in text and "| LSTM alone (Stage 1) | 20.0% [19.0, 21.0] |" in text
     assert readme_results.update_readme(metrics()) is False
     assert path.stat().st_mtime_ns == stamp
 
@@ -287,12 +288,23 @@ def test_the_first_paragraph_says_what_order_interface_and_leak_do(study):
     said = first_screen.summary(flat)
     by_id = "seems to be: +2.1 points [+1.1, +3.1] by movie id"
     assert f"{by_id}, -0.4 points [-1.4, +0.6] at random." in said
-    asking, leak, by_order = said.index("Asking:"), said.index("The leak:"), said.index("Order:")
+    asking, leak, by_order = said.index("Asking:"), said.index("The leak:"), said.index("What order")
     shares = [re.findall(r"\d+\.\d%", part) for part in (said[asking:leak], said[leak:by_order])]
     assert shares == [["10.0%", "11.0%", "12.0%"], ["30.0%", "20.0%", "10.0%"]]
     del audit["audit/leak/with/hit_rate@1"]
     files.write_json(audit, config.METRICS / "audit.json")
     assert "What the leak does was not measured." in first_screen.summary(flat)
+
+
+def test_tables_are_in_the_words_of_the_data_but_for_titles_and_what_others_do():
+    game = Domain(item="game", items="games", verb="bought", history="", details="")
+    table = {"columns": ["step"], "rows": [["movies already rated"]]}
+    tables = [table, *(table | {"columns": ["step", kept]} for kept in ("title", "the released code"))]
+    said = report.in_words({"tables": tables}, game)["tables"]
+    assert [part["rows"] for part in said] == [
+        [["games already bought"]],
+        *[[["movies already rated"]]] * 2,
+    ]
 
 
 def test_how_many_users_it_takes_is_said():

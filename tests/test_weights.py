@@ -36,7 +36,7 @@ def toy(tmp_path, monkeypatch):
     def named(*, sha256=SHA256, url=""):
         parts = ("toy-part1==1.0", "toy-part2==1.0")
         monkeypatch.setitem(
-            weights.MODELS, "toy", Weights("toy.gguf", sha256, "a toy", "none", url=url, parts=parts)
+            weights.MODELS, "toy", Weights("toy.gguf", sha256, "Toy", "a toy", "none", url=url, parts=parts)
         )
 
     named()

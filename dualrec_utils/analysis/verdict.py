@@ -43,11 +43,9 @@ _OPENING = {
         claims.UNCLEAR: "it is not settled whether the paper's three stages are better than their own LSTM",
     },
     "6": {
-        claims.YES: "beside the LSTM, a language model adds more than another model does",
-        claims.NO: "beside the LSTM, a language model adds less than another model does",
-        claims.UNCLEAR: (
-            "beside the LSTM, a language model is not shown to add more than another model does"
-        ),
+        claims.YES: "beside the LSTM, a language model adds more than {other} does",
+        claims.NO: "beside the LSTM, a language model adds less than {other} does",
+        claims.UNCLEAR: "beside the LSTM, a language model is not shown to add more than {other} does",
     },
 }
 # Of what notebook 08 measures: metric, ways of measuring, and a sentence with their values.
@@ -79,6 +77,8 @@ _UNDER = {
     "file order": "as in the file",
     "drawn": "at random",
 }
+# The subject of what other orders of equal times do.
+EQUAL_TIMES = "Equal times"
 # What is said of a difference that neither side wins.
 NOT_SHOWN = "no difference shown"
 DATASETS = {"ml-100k": "MovieLens 100K", "ml-1m": "MovieLens 1M"}
@@ -160,14 +160,9 @@ def _interval(claim: Mapping[str, Any]) -> dict[str, float]:
 
 def _compared(claim: Mapping[str, Any]) -> str:
     seeds = "one seed" if claim["n_seeds"] == 1 else f"{claim['n_seeds']} seeds"
-    return f"{_names(claim)}, {short(claim['metric'])}; {claim['n_users']} users, {seeds}"
-
-
-def _names(claim: Mapping[str, Any]) -> str:
     # Labels without their remarks in brackets, which the reader meets further down.
-    return " minus ".join(
-        re.sub(r" \(.*?\)", "", systems.label(claim[side])) for side in ("system", "other")
-    )
+    sides = [re.sub(r" \(.*?\)", "", systems.label(claim[side])) for side in ("system", "other")]
+    return f"{' minus '.join(sides)}, {short(claim['metric'])}; {claim['n_users']} users, {seeds}"
 
 
 def settled_by(claim: Mapping[str, Any]) -> str:
@@ -224,9 +219,9 @@ def findings(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> list[str]:
         ]
     model = model_of(flat)
     rows = claims.of_metrics(flat)
-    said = [
-        line for number in _OPENING for row in _numbered(rows, number) if (line := _opening(row, number))
-    ]
+    # A claim on several language models speaks of the run's first one.
+    first = {_number(row): row for row in reversed(rows) if row["answer"] != claims.NOT_RUN}
+    said = [_opening(first[number], number) for number in _OPENING if number in first]
     said = said or ["nothing is known yet of the paper's method"]
     small = ", a small one trained here on titles alone"
     return [
@@ -235,13 +230,9 @@ def findings(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> list[str]:
         measured(audit, "interface", model),
         measured(audit, "leak", model),
         order_worth(flat),
+        *([line] if (line := equal_times(flat)) else []),
         _how_sure(rows),
     ]
-
-
-def _numbered(rows: list[dict[str, Any]], number: str) -> list[dict[str, Any]]:
-    """The claim of a number, of the run's first language model; none where there is no such claim."""
-    return [row for row in rows if _number(row) == number][:1]
 
 
 def _number(row: Mapping[str, Any]) -> str:
@@ -249,11 +240,11 @@ def _number(row: Mapping[str, Any]) -> str:
 
 
 def _opening(row: Mapping[str, Any], number: str) -> str:
-    """What a claim says first, with its difference; empty where it was not run."""
-    if row["answer"] == claims.NOT_RUN:
-        return ""
+    """What a claim says first, with its difference."""
     difference = f"{points(_interval(row), 'd')} of {short(row['metric'])}"
-    return f"{_OPENING[number][row['answer']]} ({difference})"
+    # Of a fusion with the LSTM, what is fused with it.
+    other = systems.label(row["other"]).removeprefix("LSTM and ").removesuffix(" fused")
+    return f"{_OPENING[number][row['answer']].format(other=other)} ({difference})"
 
 
 def _how_sure(rows: list[dict[str, Any]]) -> str:
@@ -275,32 +266,42 @@ def former(flat: Mapping[str, Any]) -> bool:
 
 
 def order_worth(flat: Mapping[str, Any]) -> str:
-    """What order is worth: the first claim, and the same lead under other orders of ratings of one second.
+    """What order is worth: the first claim.
 
     Args:
         flat: metrics of notebook 07.
     """
-    claim = next(row for row in claims.of_metrics(flat) if row["claim"] == "1")
-    parts = []
-    if claim["answer"] != claims.NOT_RUN:
-        reads, does_not = (systems.label(claim[side]) for side in ("system", "other"))
-        parts.append(
-            f"{reads} reads a user's movies in order, {does_not} does not."
-            f" {_COMPARED[claim['answer']].format(reads)}: {points(_interval(claim), 'd')} of"
-            f" {short(claim['metric'])}."
-        )
-    leads = order.leads(flat["dataset"], claim.get("system", ""))
-    if len(leads):
-        # By place in the file or by id, and drawn: what else was tried stands in the audit.
-        shown = leads[leads["asked"].isin(_UNDER)].rename(columns={"value": "difference"})
-        worth = [
-            f"{points(_interval(row), 'd')} {_UNDER[row['asked']]}" for row in shown.to_dict("records")
-        ]
-        parts.append(
-            "Many ratings have the same time. How these are ordered decides how far ahead of EASE-R"
-            f" {systems.label(leads['model'].iloc[0])} seems to be: {', '.join(worth)}."
-        )
-    return f"Order: {' '.join(parts)}" if parts else "What order is worth was not measured."
+    claim = _of_order(flat)
+    if claim["answer"] == claims.NOT_RUN:
+        return "What order is worth was not measured."
+    reads, does_not = (systems.label(claim[side]) for side in ("system", "other"))
+    return (
+        f"Order: {reads} reads a user's movies in order, {does_not} does not."
+        f" {_COMPARED[claim['answer']].format(reads)}: {points(_interval(claim), 'd')} of"
+        f" {short(claim['metric'])}."
+    )
+
+
+def equal_times(flat: Mapping[str, Any]) -> str:
+    """What the first claim's lead is under other orders of ratings of one second; empty where not measured.
+
+    Args:
+        flat: metrics of notebook 07.
+    """
+    leads = order.leads(flat["dataset"], _of_order(flat).get("system", ""))
+    if leads.empty:
+        return ""
+    # By place in the file or by id, and drawn: what else was tried stands in the audit.
+    shown = leads[leads["asked"].isin(_UNDER)].rename(columns={"value": "difference"})
+    worth = [f"{points(_interval(row), 'd')} {_UNDER[row['asked']]}" for row in shown.to_dict("records")]
+    return (
+        f"{EQUAL_TIMES}: many ratings have the same second. How these are ordered decides how far ahead of"
+        f" EASE-R {systems.label(leads['model'].iloc[0])} seems to be: {', '.join(worth)}."
+    )
+
+
+def _of_order(flat: Mapping[str, Any]) -> dict[str, Any]:
+    return next(row for row in claims.of_metrics(flat) if row["claim"] == "1")
 
 
 def measured(audit: Mapping[str, Any], about: str, model: str) -> str:

@@ -320,13 +320,15 @@ def merge_duplicates(
 
 
 def most_frequent(ratings: pd.DataFrame, n_items: int) -> np.ndarray:
-    """Ids of the `n_items` most frequent movies, ascending; ties at the edge by lowest id.
+    """Ids of the `n_items` most frequent items, ascending; ties at the edge by lowest id.
 
     Raises:
-        StudyError: when fewer movies have ratings.
+        StudyError: when fewer items have ratings.
     """
     counts = ratings[ITEM].value_counts().rename_axis(ITEM).reset_index(name="n")
     if len(counts) < n_items:
-        raise StudyError(f"data.n_items is {n_items}, but only {len(counts)} movies have ratings")
+        raise StudyError(
+            f"data.n_items is {n_items}, but only {len(counts)} items have ratings: set it to that or less"
+        )
     best = counts.sort_values(["n", ITEM], ascending=[False, True]).head(n_items)
     return np.sort(best[ITEM].to_numpy())

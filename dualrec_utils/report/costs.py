@@ -50,7 +50,7 @@ def costs_page(stages: Sequence[str]) -> str:
     if len(speeds := _of_pretrained()):
         parts += [
             "Small pretrained models in bfloat16 on two processor cores (`dualrec bench pretrained`):",
-            tables.to_markdown(speeds, digits=1),
+            tables.to_markdown(speeds, digits=2),
         ]
     for device, table in _on_gpus():
         parts += [
@@ -128,20 +128,7 @@ def _on_cores() -> pd.DataFrame:
 def _of_pretrained() -> pd.DataFrame:
     """Speeds of the pretrained models that were measured, one row each; no row where none was."""
     measured = files.read_json(config.study_dir("bench") / "pretrained.json", missing={})
-    rows = []
-    for one in measured.get("models", ()):
-        ranked = {row["way"]: row for row in one["rankings"]["rows"] if row["prompt"] == "history only"}
-        rows.append(
-            {
-                "model": one["model"],
-                "answers a minute": 60 * one["answers"]["prompts_per_second"]["batched"],
-                "times as fast as one by one": one["answers"]["ratio"],
-                "rankings a minute, beam": ranked["beam"]["users_per_minute"],
-                "rankings a minute, exact": ranked["exact search"]["users_per_minute"],
-                "LoRA tokens a second": one["lora"]["tokens_per_second"],
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(measured.get("in_short", ()))
 
 
 def _on_gpus() -> list[tuple[str, pd.DataFrame]]:

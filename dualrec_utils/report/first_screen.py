@@ -10,15 +10,10 @@ import pandas as pd
 
 from dualrec_utils.analysis import counterparts, verdict
 from dualrec_utils.core import config, files
+from dualrec_utils.datasets.weights import MODELS
 from dualrec_utils.models import systems
 from dualrec_utils.report import parts as page_parts
 from dualrec_utils.show import paper
-
-_PRETRAINED = {
-    "smollm2": "SmolLM2 135M",
-    "qwen": "Qwen2.5-Coder 0.5B",
-    "qwen_1_5b": "Qwen2.5-Coder 1.5B",
-}
 
 
 def _ran(flat: Mapping[str, Any], system: str) -> bool:
@@ -185,40 +180,29 @@ def ratings_in_short(metrics: Path) -> str:
         return ""
     values = [f"{flat[key]:.3f}" for key in keys]
     return (
-        "Ratings: two published hybrids of texts and ratings have an RMSE of {} and {}, plain biases {}"
-        " (fold u1; lower is better). Over five folds the best hybrid here has {}, without its texts {},"
-        " SVD++ {}."
+        "Ratings: two published text hybrids err by {} and {} stars (RMSE, fold u1), user and movie"
+        " averages (biases) by {}. Over five folds the best hybrid here errs by {}, without texts by {},"
+        " SVD++ by {}."
     ).format(*values)
 
 
 def knowledge_in_short() -> str:
-    """What the largest pretrained models add on MovieLens 100K; empty where none was asked."""
-    said, lists = (_of_knowledge(name) for name in ("spoken", "little_data"))
-    parts = []
-    if len(lists):
-        lists = lists[lists["metric"].eq("hit_rate@10") & lists["value"].notna()]
-        for _, last in lists[lists["system"].isin(_PRETRAINED)].tail(1).iterrows():
-            rival = lists[(lists["system"] == "lstm") & (lists["share"] == last["share"])]
-            taught = "Tuned on part of the training users" if last["share"] else "Not tuned"
-            beside = (
-                f", an LSTM trained on the same users in {_percent(rival.iloc[-1])}" if len(rival) else ""
-            )
-            parts.append(
-                f"{_PRETRAINED[last['system']]} has read the web. {taught}, it has the next movie among its"
-                f" first ten in {_percent(last)} of cases{beside}."
-            )
-    if len(said) and (name := said["system"].iloc[-1]) in _PRETRAINED:
-        rows = said[said["system"] == name].set_index("metric")
-        parts.append(
-            f"With the paper's prompt, {_percent(rows.loc['later'])} of the titles of {_PRETRAINED[name]}"
-            f" are later than the data, {rows.loc['hit', 'value']:.1%} right."
-        )
-    return f"Knowledge: {' '.join(parts)}" if parts else ""
-
-
-def _of_knowledge(name: str) -> pd.DataFrame:
-    path = config.study_dir("knowledge") / "ml-100k" / f"{name}.csv"
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    """What the largest pretrained model adds on MovieLens 100K; empty where none was asked."""
+    path = config.study_dir("knowledge") / "ml-100k" / "little_data.csv"
+    if not path.is_file():
+        return ""
+    lists = pd.read_csv(path).query("metric == 'hit_rate@10' and value.notna()")
+    asked_last = lists[lists["system"].isin(MODELS)].tail(1)
+    if asked_last.empty:
+        return ""
+    last = asked_last.iloc[0]
+    rival = lists[(lists["system"] == "lstm") & (lists["share"] == last["share"])]
+    taught = "Tuned on part of the training users" if last["share"] else "Not tuned"
+    beside = f", an LSTM trained on the same users in {_percent(rival.iloc[-1])}" if len(rival) else ""
+    return (
+        f"Knowledge: {MODELS[last['system']].label} has read the web. {taught}, it has the next movie"
+        f" among its first ten in {_percent(last)} of cases{beside}."
+    )
 
 
 def _percent(row: pd.Series) -> str:

@@ -42,6 +42,10 @@ ROOMS = (
 TIMED = ("data", *ROOMS, "results", "audit")
 # Figures of other profiles that the page shows too.
 _OF_OTHERS = ("audit/ladder", "audit/stage_1", "report/figure_4", "lstm/figure_3")
+# Columns of tables that hold titles, or what others do: they stay as they are.
+_NOT_OURS = {"title", "paper", "the released code"}
+# Parts of the page that hold titles or pictures, or tell of MovieLens whatever the run's data.
+_OF_FILMS = {"source", "user", "studies", "leave_one_out", "peers"}
 # Tables of notebook 07 that the page shows in a form of its own.
 _SHOWN_APART = ("deviations", "figure_4_next_item", "figure_4_window_of_five")
 
@@ -132,10 +136,8 @@ def in_words(value: Any, domain: Domain) -> Any:
     if isinstance(value, str):
         return domain.spoken(value)
     if isinstance(value, Mapping):
-        return {
-            key: part if key in ("rows", "source", "user") else in_words(part, domain)
-            for key, part in value.items()
-        }
+        kept = _OF_FILMS | ({"rows"} if _NOT_OURS & set(value.get("columns", _NOT_OURS)) else set())
+        return {key: part if key in kept else in_words(part, domain) for key, part in value.items()}
     return type(value)(in_words(part, domain) for part in value) if type(value) in (list, tuple) else value
 
 

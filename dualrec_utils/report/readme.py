@@ -5,7 +5,7 @@ Results come from the metrics files, the table of notebooks from :mod:`report.ga
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,19 +14,21 @@ from dualrec_utils.analysis import verdict
 from dualrec_utils.core import config, files
 from dualrec_utils.core.domain import MOVIES, Domain
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models import systems
 from dualrec_utils.report import first_screen, gallery, parts as page_parts
-from dualrec_utils.report.first_figure import rows_of
-from dualrec_utils.report.text import basis, results_table
+from dualrec_utils.report.text import NOT_RUN, basis, results_table
 from dualrec_utils.show import tables
 from dualrec_utils.show.markdown import as_text
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 RESULTS = "results.md"
 FIGURE = "reports/figures/report/first.png"
-# Where what is said of equal times begins: it stands on the page, and the README has few words.
-_TIES = " Many ratings have the same time."
+_MEASURES = (
+    "HR@1 is how often the next movie comes first, HR@5 how often it is among the first five. NDCG@5 counts"
+    " a higher place more."
+)
 # Columns of the README's table.
-_SHORT = ("system", "next_item HR@1", "next_item HR@5", "seeds")
+_SHORT = {"HR@1": "hit_rate@1", "HR@5": "hit_rate@5"}
 _NOTE = (
     "Values are `value [low, high]`. `next_item`: the next movie; `window_of_five`: any of the last five."
     " A language model answers with three titles, so its HR@5 is HR@3; `catalog only` lists have ten."
@@ -40,15 +42,18 @@ def readme_block(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
     first, *rest = first_screen.findings(flat) or [basis(flat)]
     blocks = [f"**{first}**"]
     if rest:
-        blocks.append("\n".join(f"- {_labelled(line.partition(_TIES)[0])}" for line in rest))
+        blocks.append(f"{_MEASURES} Brackets: {flat.get('confidence', 0.95):.0%} intervals.")
+        # What equal times do stands on the page: the README has few words.
+        rest = [line for line in rest if not line.startswith(verdict.EQUAL_TIMES)]
+        blocks.append("\n".join(f"- {_labelled(line)}" for line in rest))
     if "next_item/lstm/n_cases" in flat:
-        names = [name for name in rows_of(flat) if name in _of_readme(flat)]
+        names = systems.in_order(_of_readme(flat))
         blocks += [
             f"![How often each system names the next movie]({FIGURE})",
-            tables.to_markdown(results_table(flat, names=names)[list(_SHORT)]),
-            f"{flat['next_item/lstm/n_cases']:,} cases of {flat['next_item/lstm/n_users']} test users, seen"
-            f" movies excluded, {flat['confidence']:.0%} intervals over users and seeds (“Asking”"
-            " and “The leak”: one seed)."
+            tables.to_markdown(_in_short(flat, names)),
+            f"{flat['next_item/lstm/n_cases']:,} cases of {flat['next_item/lstm/n_users']} test users,"
+            f" seen movies excluded, intervals over users and seeds (“Asking” and “The leak”: one"
+            " seed)."
             f" {first_screen.order_caveat(flat)}[All results](reports/{RESULTS}).",
         ]
     return domain.spoken("\n\n".join(blocks))
@@ -60,11 +65,25 @@ def _labelled(line: str) -> str:
     return f"**{subject}:**{rest}" if colon else line
 
 
+def _in_short(flat: Mapping[str, Any], names: Sequence[str]) -> pd.DataFrame:
+    """The README's table: shares of cases in percent, as in the sentences above it."""
+    rows = []
+    for name in names:
+        keys = {short: f"next_item/{name}/{metric}" for short, metric in _SHORT.items()}
+        cells = {
+            short: verdict.percent(flat, key) if key in flat else NOT_RUN for short, key in keys.items()
+        }
+        seeds = str(flat.get(f"next_item/{name}/n_seeds", 1))
+        rows.append({"system": systems.label(name), **cells, "seeds": seeds})
+    return pd.DataFrame(rows)
+
+
 def _of_readme(flat: Mapping[str, Any]) -> set[str]:
-    """The five systems of the README's table."""
+    """The systems of the README's table: the two sides of each claim that its first lines speak of."""
     model = verdict.model_of(flat)
     order_aware = str(flat.get("claims/1/system", "gru4rec"))
-    return {"ease", order_aware, "lstm", f"{model}_lora_reranked", "dualrec_fusion"}
+    control = str(flat.get(f"claims/6/{model}/other", "ease"))
+    return {order_aware, "lstm", f"{model}_lora_reranked", "dualrec_fusion", control}
 
 
 def results_page(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:

@@ -114,9 +114,19 @@ def load_model(
     model.generation_config = GenerationConfig(
         eos_token_id=sorted(end_tokens(model, tokenizer)), pad_token_id=tokenizer.pad_token_id
     )
+    share_head(model)
     if adapter is not None:
         model = _with_adapter(model, Path(adapter), base=name)
     return model.eval(), tokenizer
+
+
+def share_head(model: PreTrainedModel) -> None:
+    """Make a model's head read a batch at one place in memory; its values stay the same.
+
+    Where the weights are frozen, torch copies the head's for every text of a batch whose positions do not
+    lie side by side, as the last ones of a batch do not: 17 GB for 64 texts and Qwen's vocabulary.
+    """
+    model.get_output_embeddings().register_forward_pre_hook(lambda head, given: (given[0].contiguous(),))
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

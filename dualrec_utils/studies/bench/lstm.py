@@ -211,8 +211,10 @@ def _run_pretrained(*, short: bool) -> None:
     dataset, measured = sections["zero_shot"]["dataset"], []
     for name in pretrained.MODELS:
         measured.append(pretrained.bench_pretrained(name, dataset=dataset, **sections))
-        path = files.write_json({"models": measured}, config.study_dir("bench") / "pretrained.json")
-    print(pretrained.table(measured).round(3).T.to_string(header=False))
+        rows = [pretrained.in_short(one) for one in measured]
+        whole = {"in_short": rows, "models": measured}
+        path = files.write_json(whole, config.study_dir("bench") / "pretrained.json")
+    print(pd.DataFrame(rows).round(3).T.to_string(header=False))
     print(f"on {stages.machine()['cores']} cores in {pretrained.DTYPE}; written to {path}")
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -162,24 +161,20 @@ def _product() -> float:
     return 5 * 2 * _PRODUCT**3 / (time.perf_counter() - started)
 
 
-def table(measured: Sequence[dict]) -> pd.DataFrame:
-    """Models side by side, one row each."""
-    rows = []
-    for one in measured:
-        speeds = one["answers"]["prompts_per_second"]
-        ranked = {row["way"]: row for row in one["rankings"]["rows"] if row["prompt"] == "history only"}
-        rows.append(
-            {
-                "model": one["model"],
-                "answers/s, one by one": speeds[language.ONE_BY_ONE],
-                "batched": speeds[language.BATCHED],
-                "times as fast": one["answers"]["ratio"],
-                "rankings/min, beam": ranked["beam"]["users_per_minute"],
-                "exact": ranked["exact search"]["users_per_minute"],
-                "overlap of the beam": ranked["beam"]["overlap"],
-                "overlap with float32": one["scores"]["overlap"],
-                "LoRA tokens/s": one["lora"]["tokens_per_second"],
-                "share of the product": one["lora"]["share"],
-            }
-        )
-    return pd.DataFrame(rows)
+def in_short(measured: dict) -> dict[str, float | str]:
+    """What :func:`bench_pretrained` measured as one row of a table for readers."""
+    speeds = measured["answers"]["prompts_per_second"]
+    rows = measured["rankings"]["rows"]
+    ranked = {row["way"]: row for row in rows if row["prompt"] == "history only"}
+    return {
+        "model": measured["model"],
+        "answers a minute, one by one": 60 * speeds[language.ONE_BY_ONE],
+        "answers a minute, batched": 60 * speeds[language.BATCHED],
+        "times as fast": measured["answers"]["ratio"],
+        "rankings a minute, beam": ranked["beam"]["users_per_minute"],
+        "rankings a minute, exact": ranked["exact search"]["users_per_minute"],
+        "overlap of the beam": ranked["beam"]["overlap"],
+        "overlap with float32": measured["scores"]["overlap"],
+        "LoRA tokens a second": measured["lora"]["tokens_per_second"],
+        "share of the processor's product": measured["lora"]["share"],
+    }

@@ -34,7 +34,9 @@ N_LISTED = 1_000
 LEAST = 6
 # movielm learns from so many users before it is asked: what is measured is the asking, of some of them.
 _N_TAUGHT, _N_LISTS = 2_000, 200
-_BATCH_SIZE = 64
+# Of the LSTM: histories a step, and items of a piece. A step encodes every title of the catalog once, and
+# padding takes as long as items: few large steps of short pieces fit 16,000 items and short histories.
+_BATCH_SIZE, _PIECE = 128, 20
 _TABLE = "scale"
 
 
@@ -173,7 +175,7 @@ def _lstm(histories, catalog, whole: dict) -> dict[str, float]:
         catalog, title_vocabulary=section["title_vocabulary"], title_length=section["title_length"]
     )
     rows = [catalog.rows(history) for history in histories]
-    pieces = sequences.every_position(rows, length=section["chunk_length"])
+    pieces = sequences.every_position(rows, length=_PIECE)
     learning = {"epochs": 1, "batch_size": _BATCH_SIZE, "learning_rate": section["learning_rate"]}
     return _timed(lambda: training.train(features, pieces, seed=0, dropout=section["dropout"], **learning))
 

@@ -214,6 +214,32 @@ OF_USERS = (
 )
 
 
+def of_scale(table: pd.DataFrame) -> str:
+    """What a large catalog and many users cost.
+
+    Args:
+        table: the study's table of :func:`domains.scale.write_table`; may be empty.
+    """
+    if table.empty:
+        return NOT_RUN_YET.capitalize() + "."
+    last = table.groupby("what").last()
+    cores, items = last["cores"].iloc[0], last["n_items"].max()
+    parts = {
+        "data": "stage `data` takes {seconds:,.0f} s",
+        "lstm": "a pass of the LSTM {minutes:.1f} minutes and {gib:.1f} GiB",
+        "item_knn": "item-kNN {seconds:,.0f} s and {gib:.1f} GiB",
+        "ease": "EASE-R {seconds:,.0f} s and {gib:.1f} GiB",
+        "movielm, exact": "movielm lists for {users_per_minute:,.0f} users a minute by exact search",
+        "movielm, beam": "and for {users_per_minute:,.0f} with a beam",
+    }
+    said = [
+        words.format(**row, minutes=row["seconds"] / 60, gib=row["peak_memory_mb"] / 1024)
+        for name, words in parts.items()
+        if name in last.index and (row := last.loc[name].to_dict())
+    ]
+    return f"On {cores} cores, with {items:,} items and the most users there are: {', '.join(said)}."
+
+
 def digest(claimed: pd.DataFrame, curved: pd.DataFrame) -> pd.DataFrame:
     """Questions with their answers, for the report page: `question`, `answer`, `table`.
 

@@ -13,6 +13,7 @@ from dualrec_utils.core import config, evaluation, files, predictions
 from dualrec_utils.core.config import CASE
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
+from dualrec_utils.datasets import weights
 from dualrec_utils.models import systems
 from dualrec_utils.studies.knowledge.plan import TEXT, Job, Row
 from dualrec_utils.studies.knowledge.settings import STUDY
@@ -31,9 +32,7 @@ _OWN_NAMES = {
     TEXT: "UniSRec, text alone",
     "lstm": "LSTM",
     "random": "Random order",
-    "smollm2": "SmolLM2 135M",
-    "qwen": "Qwen2.5-Coder 0.5B",
-    "qwen_1_5b": "Qwen2.5-Coder 1.5B",
+    **{name: model.label for name, model in weights.MODELS.items()},
 }
 # Of the run's own systems, those whose hits are counted by the target's training ratings; also kinds of
 # language models' systems.

@@ -65,6 +65,7 @@ def with_random_weights(model: PreTrainedModel, *, seed: int) -> PreTrainedModel
         torch.manual_seed(seed)
         fresh = type(model)(model.config)
     fresh.generation_config = model.generation_config
+    loading.share_head(fresh)
     return fresh.to(model.device, model.dtype).eval()
 
 
@@ -86,11 +87,7 @@ def opened(
         loading.locate(entry.model, dataset=dataset),
         **entry.model_dump(include={"revision", "dtype", "quantization"}),
     )
-    model = with_random_weights(model, seed=job.draw) if job.random_weights else model
-    # Where the weights are frozen, torch copies the head's for every text of a batch whose positions do not
-    # lie side by side, as the last ones of a batch do not: 17 GB for 64 texts and Qwen's vocabulary.
-    model.get_output_embeddings().register_forward_pre_hook(lambda head, given: (given[0].contiguous(),))
-    return model, tokenizer
+    return (with_random_weights(model, seed=job.draw) if job.random_weights else model), tokenizer
 
 
 def tuned(

@@ -43,11 +43,15 @@ def stream(
         split: whose: `test`, or `validation` to choose a setting.
 
     Returns:
-        One row an event: `case_id`, `user_id`, `timestamp`, `item_id` (the target), `history` (items of
+        One row an event: `case_id`, `user_id`, `timestamp` (where it is missing, that of the user's event
+        before, or of the next one, or else the data's first), `item_id` (the target), `history` (items of
         earlier seconds, oldest first), `n_known` (how many of them lie before the stream). Users who act in
         the same second stand in the order of their ids.
     """
     side = interactions[USER].map(user_splits.set_index(USER)[SPLIT])
+    by_user = interactions.groupby(USER)[TIMESTAMP]
+    times = by_user.ffill().fillna(by_user.bfill()).fillna(interactions[TIMESTAMP].min()).fillna(0)
+    interactions = interactions.assign(**{TIMESTAMP: times.astype("int64")})
     rows = []
     for user, part in interactions[side == split].groupby(USER, sort=True):
         items, seconds = part[ITEM].to_numpy(), part[SECOND].to_numpy()
