@@ -244,6 +244,9 @@ def test_executed_copies_have_the_cells_of_their_sources_and_are_small():
         assert [cell.source for cell in copy.cells if cell.cell_type == "code"] == [
             cell.source for cell in source.cells if cell.cell_type == "code"
         ], f"{path} was made from other cells: run its stage"
+        text = "\n".join(cell.source for cell in copy.cells if cell.cell_type == "markdown")
+        broken = [to for to in re.findall(r"\]\((\.[^)#]*)", text) if not (path.parent / to).exists()]
+        assert not broken, f"{path} has links that lead nowhere"
     for folder in {path.parent for path in COPIES}:
         assert sum(path.stat().st_size for path in folder.glob("*.ipynb")) <= LARGEST_COPIES
 

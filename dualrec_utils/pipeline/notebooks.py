@@ -10,10 +10,12 @@ import logging
 import os
 import sys
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 
 import nbformat
 import papermill
+from nbformat import NotebookNode
 
 from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.errors import StudyError, explained, number
@@ -49,7 +51,7 @@ def run(source: Path, *, page: Path, cwd: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="dualrec-notebook-") as scratch:
         executed = Path(scratch) / source.name
         _execute(source, executed, cwd)
-        done = nbformat.read(executed, as_version=4)
+        done = _linked_from(page, nbformat.read(executed, as_version=4), source)
     html, copy = export.to_html(done, source.stem), export.to_copy(done, source.stem)
     files.write_text(html, page)
     files.write_text(copy, page.with_suffix(".ipynb"))
@@ -70,11 +72,20 @@ def leave_out(source: Path, reason: str, *, page: Path, stage: str, dataset: str
     for folder in (config.stage_dir(dataset, stage), config.figures_dir(stage), config.tables_dir(stage)):
         folder.mkdir(parents=True, exist_ok=True)
     evaluation.write_metrics(stage, {}, dataset=dataset)
-    left = nbformat.read(source, as_version=4)
+    left = _linked_from(page, nbformat.read(source, as_version=4), source)
     # With an id of its own the copy would differ from run to run.
     left.cells = [left.cells[0], nbformat.v4.new_markdown_cell(f"{LEFT_OUT} {reason}", id="left-out")]
     files.write_text(export.to_html(left, source.stem), page)
     files.write_text(export.to_copy(left, source.stem), page.with_suffix(".ipynb"))
+
+
+def _linked_from(page: Path, notebook: NotebookNode, source: Path) -> NotebookNode:
+    """The notebook with links out of its folder that lead to the same files from the page's folder."""
+    moved, up = deepcopy(notebook), os.path.relpath(source.resolve().parents[1], page.parent.resolve())
+    for cell in moved.cells:
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace("](../", f"]({Path(up).as_posix()}/")
+    return moved
 
 
 def _execute(source: Path, executed: Path, cwd: Path) -> None:
