@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dualrec_utils.analysis import counterparts, verdict
-from dualrec_utils.core import config, files
+from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.datasets.weights import MODELS
 from dualrec_utils.models import systems
 from dualrec_utils.report import parts as page_parts
@@ -206,7 +206,7 @@ def knowledge_in_short() -> str:
 
 
 def _percent(row: pd.Series) -> str:
-    return f"{100 * row['value']:.1f}% [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    return verdict.percent(evaluation.with_interval("share", row), "share")
 
 
 def domains_in_short() -> str:

@@ -122,7 +122,7 @@ def taught(name: str, *, dataset: str, tuning: dict[str, Any]) -> dict:
 
     Returns:
         `tokens_per_second`, `product` (operations a second of a square product in the same precision),
-        `share` of it that training reaches.
+        `share` of it that training reaches, `n_weights`.
     """
     wording = {key: tuning[key] for key in ("n_recent", "n_titles")}
     lesson = adapters.lessons(dataset, seed=0, n_users=N_WARM_UP + N_TAUGHT, **wording)[adapters.LORA]
