@@ -46,7 +46,7 @@ def run(stage: str) -> int:
                 print(f"{stage}: left out: {reason}", flush=True)
                 return 0
             try:
-                notebooks.run(source, page=page, cwd=config.ROOT)
+                notebooks.run(source, page=page, cwd=config.ROOT, domain=domain)
             except notebooks.NotebookFailed as error:
                 print(f"dualrec: {stage}: {error}", file=sys.stderr, flush=True)
                 return 1
@@ -147,7 +147,7 @@ _STUDIES = {
     ("order",): ("order:run_all", "measure what the order inside a second does", ("models*",)),
     ("knowledge",): ("knowledge.run:run_all", "little data, cold items, knowledge or form", ("parts*",)),
     ("domains",): ("domains.run:run_all", "does it carry to music, games and a shop", ("parts*",)),
-    ("shards",): ("shards:run_all", "answers of a model by several workers", ("model", "workers*")),
+    ("shards",): ("shards.run:run_all", "answers of a model by several workers", ("model", "workers*")),
     ("nir",): ("nir.experiment:run_study", "reproduce NIR", ()),
     ("peers", "export"): ("peers.recbole:export_data", "write the data for RecBole", ()),
     ("peers", "ours"): ("peers.ours:run_seeds", "run one baseline of ours with every seed", ("model",)),

@@ -11,6 +11,7 @@ from dualrec_utils.analysis.figures import breakdowns as plots
 from dualrec_utils.core import predictions, splits
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, USER
+from dualrec_utils.core.domain import MOVIES
 
 CATALOG = catalog_of(
     [1, 2, 3, 4, 5, 6], genres=[["Drama"], ["Drama", "War"], ["Comedy"], [], ["War"], ["Horror"]]
@@ -144,7 +145,9 @@ def test_figures_draw_every_row_and_leave_the_style_alone(tmp_path):
     catalog = pd.DataFrame(
         {"system": list(scored), "coverage": 0.5, "novelty": 2.0, "low": 1.5, "high": 2.5}
     )
-    figure, drawn = plots.draw_catalog(catalog.assign(n_users=3, n_cases=9), targets=3.0, lead="ml-100k")
+    figure, drawn = plots.draw_catalog(
+        catalog.assign(n_users=3, n_cases=9), targets=3.0, domain=MOVIES, lead="ml-100k"
+    )
     assert len(drawn) == 2 and drawn["novelty"].tolist() == [2, 2]
     figure.savefig(tmp_path / "three.png")
     assert dict(mpl.rcParams) == before

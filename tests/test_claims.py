@@ -283,7 +283,8 @@ def test_metrics_give_the_claims_back(root):
         ({"n_seeds": 3}, "it takes more seeds"),
         ({"n_seeds": 1}, "the difference is zero: more users do not help"),
         ({"n_seeds": 3, "users_needed": 90.0}, "the seeds disagree"),
-        ({"n_seeds": 1, "users_needed": 90.0}, "one seed settles nothing; 142 users show only 2.0 points"),
+        ({"n_seeds": 3, "smallest_difference": 0.0}, "exactly the same users"),
+        ({"n_seeds": 1, "users_needed": 90.0}, "one seed settles nothing; with 142 users, only 2.0 points"),
     ],
 )
 def test_beside_unclear_stands_what_would_settle_it(row, said):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
-from dualrec_utils.analysis import claims
+from dualrec_utils.analysis import claims, verdict
 from dualrec_utils.core import config
 from dualrec_utils.core.config import CASE, SYSTEM, USER
 from dualrec_utils.core.errors import StudyError
@@ -76,7 +76,7 @@ def test_facts_by_hand(plant):
 
 
 def test_every_claim_that_is_stated_has_its_words():
-    assert list(words.SAID) == [number for number, *_ in claims.STATED]
+    assert list(verdict.STATEMENTS) == [str(number) for number, *_ in claims.STATED]
 
 
 def parted(text):
@@ -97,11 +97,11 @@ def test_claims_are_compared_with_those_of_films(plant):
     )
     (third, fourth, fifth), (of_music, of_games, not_run) = parted(words.carried(tables.all_claims()))
     # The same on music, the opposite in the shop.
-    assert third.startswith(words.SAID[3][0]) and third.index(music) < third.index(shop)
-    assert fourth.startswith(words.SAID[4][1]) and music not in fourth and shop not in fourth
-    assert fifth.startswith(words.SAID[5][1]) and shop in fifth and music not in fifth
+    assert third.startswith(verdict.STATEMENTS["3"][0]) and third.index(music) < third.index(shop)
+    assert fourth.startswith(verdict.STATEMENTS["4"][1]) and music not in fourth and shop not in fourth
+    assert fifth.startswith(verdict.STATEMENTS["5"][1]) and shop in fifth and music not in fifth
     # What music alone settles; games settle nothing, and no other line speaks of them.
-    assert music in of_music and words.SAID[6][1] in of_music and shop not in of_music
+    assert music in of_music and verdict.STATEMENTS["6"][1] in of_music and shop not in of_music
     assert games in of_games and "seed" in of_games
     assert films in not_run and music not in not_run
 
@@ -112,7 +112,7 @@ def test_the_same_answer_and_its_opposite_are_told_apart(plant):
         plant("ml-100k", "results", answered(claim_3=("yes", 0.03)))
         plant("amazon-cds", "results", answered(claim_3=(answer, 0.02)))
         texts.append(words.carried(tables.all_claims()))
-    assert texts[0] != texts[1] and all(words.SAID[3][0] in text for text in texts)
+    assert texts[0] != texts[1] and all(verdict.STATEMENTS["3"][0] in text for text in texts)
 
 
 def test_films_that_settle_nothing_and_others_that_do(plant):
@@ -122,7 +122,7 @@ def test_films_that_settle_nothing_and_others_that_do(plant):
     text = words.carried(tables.all_claims())
     shop, music = (next(line for line in text.split(". ") if settings.name_of(name) in line)
                    for name in ("online-retail", "amazon-cds"))  # fmt: skip
-    assert words.SAID[1][0] in shop and words.SAID[2][1] in shop
+    assert verdict.STATEMENTS["1"][0] in shop and verdict.STATEMENTS["2"][1] in shop
     # Its runs have seeds enough.
     assert "seed" not in music
 
@@ -130,7 +130,7 @@ def test_films_that_settle_nothing_and_others_that_do(plant):
 def test_films_alone(plant):
     plant("ml-100k", "results", answered(claim_3=("yes", 0.03)))
     (only,), (not_run,) = parted(words.carried(tables.all_claims()))
-    assert only == words.SAID[3][0]
+    assert only == verdict.STATEMENTS["3"][0]
     assert all(settings.name_of(name) in not_run for name in settings.RUNS if name != settings.FIRST)
 
 
@@ -179,13 +179,6 @@ def test_only_places_where_the_language_model_is_ahead_are_named():
     assert "50 to 99" in group and "+5.0 points [+1.0, +9.0]" in group and "1,234" in group
     assert "+3.0 points" in whole and "77" in whole
     assert all(settings.name_of("amazon-cds") in line for line in (group, whole))
-
-
-def test_a_run_from_before_the_claims_counts_as_not_run(plant):
-    plant("ml-1m", "results", {"language_model": "movielm", "next_item/lstm/hit_rate@5": 0.3})
-    found = tables.all_claims()
-    assert set(found.loc[found[DATASET] == "ml-1m", "answer"]) == {claims.NOT_RUN}
-    assert tables.results().empty
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=40))

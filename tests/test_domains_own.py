@@ -288,7 +288,7 @@ def test_stage_data_reads_what_params_name(root, tmp_path):
     assert known.find("my-shop") is known.OWN
     # A catalog of one.
     (root / "buys.csv").write_text("when,customer,sku\n1600000000,a,S1\n", encoding="utf-8")
-    with pytest.raises(StudyError, match="n_items is 12, but only 1 "):
+    with pytest.raises(StudyError, match="1 items have ratings: a catalog takes 10 or more"):
         prepare.prepare(**given)
 
 

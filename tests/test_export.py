@@ -7,6 +7,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
+from dualrec_utils.core.domain import MOVIES, Domain
 from dualrec_utils.pipeline import export, notebooks
 
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -174,6 +175,33 @@ def test_a_title_is_text_wherever_a_notebook_shows_it(page):
     outputs = body.select("div.jp-OutputArea-output")
     assert sum(HOSTILE in output.get_text() for output in outputs) == 5
     assert [image["src"][:22] for image in body.select("img")] == ["data:image/png;base64,"]
+
+
+def test_readings_take_the_words_of_the_data_and_titles_do_not():
+    games = Domain(item="game", items="games", verb="bought", history="", details="")
+    head = (
+        "<table><thead><tr><th>movie</th></tr></thead><tbody><tr><td>Scary Movie</td></tr></tbody></table>"
+    )
+    code = '```python\nname = "movies"\n\nrated = 1\n```'
+    outputs = [
+        shown("text/markdown", "Movies rated.\n\n| movie |\n| --- |\n| Scary Movie |\n\nOne movie."),
+        shown("text/html", head),
+        shown("text/markdown", f"A movie:\n\n{code}\n\nmovie"),
+    ]
+    executed = notebook(*outputs)
+    executed.cells.insert(0, nbformat.v4.new_markdown_cell("# A movie"))
+    escaped = nbformat.v4.new_code_cell("Markdown(as_text(title))")
+    escaped.outputs = [shown("text/markdown", "Scary Movie")]
+    executed.cells.append(escaped)
+    assert notebooks.in_words(executed, MOVIES) == executed
+    text, outer, last = notebooks.in_words(executed, games).cells
+    assert text.source.startswith("# A movie\n\n") and text.source.endswith("read game.")
+    first, second, third = (output.data for output in outer.outputs)
+    assert third["text/markdown"] == f"A game:\n\n{code}\n\ngame"
+    assert first["text/markdown"] == ("Games bought.\n\n| game |\n| --- |\n| Scary Movie |\n\nOne game.")
+    assert second["text/html"] == head.replace("<th>movie", "<th>game")
+    assert last.outputs[0].data["text/markdown"] == "Scary Movie"
+    assert executed.cells[0].source == "# A movie", "the argument stays as it is"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from dualrec_utils.analysis import sample_size
 from dualrec_utils.analysis.figures import sample_size as sizes
 from dualrec_utils.audit import figures as audit
 from dualrec_utils.core import config
+from dualrec_utils.core.domain import MOVIES, Domain
 from dualrec_utils.models import systems
 from dualrec_utils.models.baselines import figures as baselines
 from dualrec_utils.models.finetuning import figures as finetuning_figures
@@ -99,17 +100,27 @@ def rungs():
 
 def test_the_ladder_names_fewer_users_and_the_protocols(rungs):
     best = {"the paper's best": {"hit_rate@1": 0.18, "hit_rate@5": 0.22}}
-    figure = audit.ladder(rungs, paper=best, note="n")
+    figure = audit.ladder(rungs, paper=best, domain=MOVIES, note="n")
     left, right = ([text.get_text() for text in axes.texts] for axes in figure.axes)
     assert left == ["n = 105", "window_of_five ↑", "next_item ↓"] and right == ["n = 105"]
     same = rungs.assign(n_users=142, protocol="next_item")
-    figure = audit.ladder(same, paper=best, note="n")
+    figure = audit.ladder(same, paper=best, domain=MOVIES, note="n")
     assert not any(axes.texts for axes in figure.axes)
+
+
+def test_rungs_take_the_words_of_the_data(rungs):
+    games = Domain(item="game", items="games", verb="bought", history="", details="")
+    rungs = rungs.assign(rung=rungs["rung"].replace("counted", "movies already rated left out"))
+    best = {"the paper's best": {"hit_rate@1": 0.18, "hit_rate@5": 0.22}}
+    figure = audit.ladder(rungs, paper=best, domain=games, note="rated movies kept")
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names == ["0. as released", "1. games already bought left out", "2. one target"]
+    assert figure.get_supxlabel() == "bought games kept"
 
 
 def test_values_of_the_paper_on_a_ladder_can_be_told_apart(rungs):
     theirs = {name: {"hit_rate@1": 0.03 * n, "hit_rate@5": 0.1 * n} for n, name in enumerate("ab", 1)}
-    figure = audit.ladder(rungs, paper=theirs, note="n")
+    figure = audit.ladder(rungs, paper=theirs, domain=MOVIES, note="n")
     for axes, metric in zip(figure.axes, ("hit_rate@1", "hit_rate@5"), strict=True):
         lines = {line.get_label(): line for line in axes.lines}
         assert {name: lines[name].get_xdata()[0] for name in "ab"} == {

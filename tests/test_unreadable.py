@@ -16,6 +16,7 @@ from dualrec_utils.analysis import (
 )
 from dualrec_utils.core import evaluation, predictions
 from dualrec_utils.core.catalog import load_catalog
+from dualrec_utils.core.domain import MOVIES
 from dualrec_utils.core.predictions import scopes
 from dualrec_utils.models import handoff
 from dualrec_utils.models.hybrids import figures, likeness, lists, rerank
@@ -106,7 +107,7 @@ def test_every_table_and_figure_of_such_a_model_is_made(counts, figures_closed):
     recommended = breakdowns.read_lists(found, dataset=DATASET, names=list(scored))
     information = breakdowns.self_information(rated, n_users=n_users)
     coverage = breakdowns.coverage_and_novelty(recommended, test_cases, information, **INTERVALS)
-    of_results.draw_catalog(coverage, targets=1.0, lead="")
+    of_results.draw_catalog(coverage, targets=1.0, domain=MOVIES, lead="")
     assert chance.of_systems(found, dataset=DATASET, seed=1).set_index("system").loc[LORA, "hits"] == 0
     flat = results.flatten(table, differences, lengths) | claims.flatten(answered)
     flat |= sample_size.flatten(needed, rates=(0.2, 0.1), power=0.8) | breakdowns.flatten(coverage)

@@ -126,12 +126,12 @@ def by_group(
     names = list(cases)
     wide = cases[names[0]][[CASE, USER]]
     for name, frame in cases.items():
-        own = frame[[CASE, metric]].rename(columns={metric: name})
-        wide = wide.merge(own, on=CASE, validate="one_to_one")
+        one = frame[[CASE, metric]].rename(columns={metric: name})
+        wide = wide.merge(one, on=CASE, validate="one_to_one")
     rows = []
     for (by, group), part in groups.groupby(["by", "group"], sort=False):
-        own = wide[wide[CASE].isin(part[CASE])]
-        summary = evaluation.summarise(own, columns=names, **intervals)
+        one = wide[wide[CASE].isin(part[CASE])]
+        summary = evaluation.summarise(one, columns=names, **intervals)
         few = summary["n_users"] < FEWEST_USERS
         summary[["low", "high"]] = summary[["low", "high"]].mask(few)
         rows.append(summary.rename_axis(SYSTEM).reset_index().assign(by=by, group=group, metric=metric))
@@ -140,14 +140,14 @@ def by_group(
     return table[[*first, *table.columns.drop(first)]]
 
 
-def read_lists(found: pd.DataFrame, *, dataset: str, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+def read_lists(written: pd.DataFrame, *, dataset: str, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Predictions for the test cases of `next_item`: system -> lists.
 
     Args:
-        found: from `results.discover`; says which stage wrote a system.
+        written: from `results.discover`; says which stage wrote a system.
         names: the systems wanted; those without predictions are left out.
     """
-    stages = found[found[PROTOCOL] == PROTOCOL_USED].set_index(SYSTEM)["stage"]
+    stages = written[written[PROTOCOL] == PROTOCOL_USED].set_index(SYSTEM)["stage"]
     return {
         name: predictions.read(name, Scope(dataset, stages[name], PROTOCOL_USED, "test"))
         for name in names
@@ -188,8 +188,8 @@ def coverage_and_novelty(
     """
     users = cases.set_index(CASE)[USER]
     rows = []
-    for system, own in lists.items():
-        top = own[(own[RANK] <= K) & own[ITEM].notna()]
+    for system, ranked in lists.items():
+        top = ranked[(ranked[RANK] <= K) & ranked[ITEM].notna()]
         bits = top[ITEM].map(information).astype(float).groupby(top[CASE]).mean().rename("novelty")
         frame = bits.reset_index().assign(**{USER: lambda part: part[CASE].map(users)})
         if frame.empty:

@@ -29,7 +29,7 @@ def drawn_targets(cases: pd.DataFrame, item_ids: np.ndarray, *, seed: int) -> pd
     """
     rng = np.random.default_rng(seed)
     free = [np.setdiff1d(item_ids, history) for history in cases[HISTORY]]
-    return pd.Series([[int(rng.choice(own))] for own in free], index=cases[CASE])
+    return pd.Series([[int(rng.choice(items))] for items in free], index=cases[CASE])
 
 
 def chances(lists: pd.DataFrame, cases: pd.DataFrame, item_ids: np.ndarray) -> np.ndarray:
@@ -73,11 +73,11 @@ def distance(
     return {"hits": hits, "expected": p.sum(), "distance": (hits - p.sum()) / spread if spread else 0.0}
 
 
-def of_systems(found: pd.DataFrame, *, dataset: str, seed: int) -> pd.DataFrame:
+def of_systems(written: pd.DataFrame, *, dataset: str, seed: int) -> pd.DataFrame:
     """:func:`distance` of systems under `next_item`, all on the same draw.
 
     Args:
-        found: `protocol`, `system`, `stage` of predictions for test cases; other protocols are left out.
+        written: `protocol`, `system`, `stage` of predictions for test cases; other protocols are left out.
         seed: of the draw.
 
     Returns:
@@ -87,10 +87,10 @@ def of_systems(found: pd.DataFrame, *, dataset: str, seed: int) -> pd.DataFrame:
     cases, catalog = predictions.load_cases(scope), load_catalog(dataset)
     targets = drawn_targets(cases, catalog.ids, seed=seed)
     rows = []
-    for row in tqdm(list(found[found[PROTOCOL] == scope.protocol].itertuples()), desc="drawn targets"):
+    for row in tqdm(list(written[written[PROTOCOL] == scope.protocol].itertuples()), desc="drawn targets"):
         lists = predictions.read(row.system, scope.replace(stage=row.stage))
-        own = distance(lists, cases, targets, catalog)
-        rows.append({SYSTEM: row.system, "n_cases": len(cases)} | own)
+        measured = distance(lists, cases, targets, catalog)
+        rows.append({SYSTEM: row.system, "n_cases": len(cases)} | measured)
     return pd.DataFrame(rows)
 
 

@@ -52,7 +52,7 @@ def leads(dataset: str, system: str) -> pd.DataFrame:
     against = effects[(effects["minus"] == "ease") & (effects["metric"] == "ndcg@5")]
     model = system if system in set(against["model"]) else "gru4rec"
     rows = against[against["model"] == model].set_index("asked")
-    rows = rows.loc[[asked for asked in WORDS if asked in rows.index]].reset_index()
+    rows = rows.loc[[way for way in WORDS if way in rows.index]].reset_index()
     return rows[["model", "asked", "value", "low", "high", "n_seeds"]]
 
 
@@ -76,5 +76,5 @@ def _wide(rows: pd.DataFrame, *, signed: bool) -> pd.DataFrame:
     cells = [f"{row.value:{form}} [{row.low:{form}}, {row.high:{form}}]" for row in rows.itertuples()]
     names = rows["model"].map(systems.label)
     frame = rows.assign(cell=cells, model=names).pivot(index="model", columns="asked", values="cell")
-    order = [asked for asked in WORDS if asked in frame]
+    order = [way for way in WORDS if way in frame]
     return frame.loc[names.drop_duplicates(), order].rename(columns=WORDS).rename_axis(columns=None)

@@ -33,37 +33,37 @@ def discover(dataset: str) -> pd.DataFrame:
         for scope in scopes(dataset, stage, splits=("test",))
         for system in predictions.systems(scope)
     ]
-    found = pd.DataFrame(rows, columns=[PROTOCOL, SYSTEM, "stage"])
-    if found.empty:
+    written = pd.DataFrame(rows, columns=[PROTOCOL, SYSTEM, "stage"])
+    if written.empty:
         raise StudyError(
             f"no predictions of {dataset!r} under {config.ROOT / 'data' / 'predictions'}:"
             f" run `dvc repro` (stages {', '.join(systems.STAGES)}) first"
         )
-    twice = found[found.duplicated([PROTOCOL, SYSTEM])]
+    twice = written[written.duplicated([PROTOCOL, SYSTEM])]
     if len(twice):
         raise StudyError(
             f"system {twice[SYSTEM].iloc[0]!r} has predictions of two stages: delete the folder"
             f" {config.predictions_dir(dataset, twice['stage'].iloc[0])} and rerun its stage"
         )
-    order = {name: place for place, name in enumerate(systems.in_order(headline_of(found[SYSTEM])))}
-    keys = found.assign(
-        at=found[PROTOCOL].map(config.PROTOCOLS.index),
-        place=headline_of(found[SYSTEM]).map(order),
-        kept=is_seen_kept(found[SYSTEM]),
+    order = {name: place for place, name in enumerate(systems.in_order(headline_of(written[SYSTEM])))}
+    keys = written.assign(
+        at=written[PROTOCOL].map(config.PROTOCOLS.index),
+        place=headline_of(written[SYSTEM]).map(order),
+        kept=is_seen_kept(written[SYSTEM]),
     )
     return keys.sort_values(["at", "place", "kept"], ignore_index=True)[[PROTOCOL, SYSTEM, "stage"]]
 
 
-def overview(found: pd.DataFrame) -> pd.DataFrame:
+def overview(written: pd.DataFrame) -> pd.DataFrame:
     """Which stage wrote a system's headline list under each protocol, `not run` where none did.
 
     Args:
-        found: from :func:`discover`.
+        written: from :func:`discover`.
 
     Returns:
         Frame indexed by system: its name in words, and a column a protocol.
     """
-    headline = found[~is_seen_kept(found[SYSTEM])]
+    headline = written[~is_seen_kept(written[SYSTEM])]
     wide = headline.pivot(index=SYSTEM, columns=PROTOCOL, values="stage")
     wide = wide.loc[systems.in_order(wide.index)].fillna("not run")
     wide.insert(0, "in words", [systems.label(name) for name in wide.index])
@@ -80,13 +80,13 @@ def headline_of(names: pd.Series) -> pd.Series:
     return names.str.removesuffix(predictions.SEEN_KEPT)
 
 
-def per_case(found: pd.DataFrame, *, dataset: str) -> dict[tuple[str, str], pd.DataFrame]:
+def per_case(written: pd.DataFrame, *, dataset: str) -> dict[tuple[str, str], pd.DataFrame]:
     """Metric values per test case of every system: (protocol, system) -> frame of `evaluation.per_case`.
 
     Args:
-        found: frame from :func:`discover`.
+        written: frame from :func:`discover`.
     """
-    rows = tqdm(list(found.itertuples(index=False)), desc="evaluating", unit="system")
+    rows = tqdm(list(written.itertuples(index=False)), desc="evaluating", unit="system")
     return {
         (row.protocol, row.system): evaluation.per_case(
             row.system, Scope(dataset, row.stage, row.protocol, "test")
@@ -107,7 +107,7 @@ def summarise(cases: dict[tuple[str, str], pd.DataFrame], **intervals) -> pd.Dat
         `n_seeds`: means over seeds, where there are several (`seeds.with_seeds`).
     """
     place = {protocol: Scope("", "results", protocol, "test") for protocol in config.PROTOCOLS}
-    placed = {(place[at], name): own for (at, name), own in cases.items()}
+    placed = {(place[at], name): frame for (at, name), frame in cases.items()}
     return seeds.with_seeds(evaluation.tabulate(placed, **intervals)[0], cases, **intervals)
 
 
@@ -233,8 +233,8 @@ def over_seeds(cases: seeds.Cases, names: Iterable[str], *, metric: str) -> pd.D
     """
     rows = []
     for name in names:
-        if found := seeds.user_means(cases, name):
-            values = pd.Series({number: own[metric].mean() for number, own in found.items()})
+        if by_seed := seeds.user_means(cases, name):
+            values = pd.Series({number: frame[metric].mean() for number, frame in by_seed.items()})
             ends = (values.mean(), values.std(), values.min(), values.max())
             rows.append((name, len(values), values[seeds.RUN], *ends))
     return pd.DataFrame(rows, columns=[SYSTEM, "n_seeds", "run", "mean", "sd", "lowest", "highest"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -26,14 +26,23 @@ PROTOCOL_CAVEAT = (
     " they were measured under another protocol. So the paper's values and ours should not be compared."
 )
 
-# The claims, by number, as statements that an answer agrees or disagrees with.
+# What a claim says where it is answered yes, and where no; numbers as in :data:`analysis.claims.STATED`.
 STATEMENTS = {
-    "1": "the order of movies helps",
-    "2": "the LSTM's line helps",
-    "3": "fine-tuning teaches more than the form of an answer",
-    "4": "re-ranking helps",
-    "5": "the three stages are better than their LSTM",
-    "6": "a language model adds more to the LSTM than another model does",
+    "1": ("the order of a user's items helps", "a model that reads the order of items is worse"),
+    "2": ("the LSTM's guess in the prompt helps", "the LSTM's guess in the prompt harms"),
+    "3": (
+        "fine-tuning teaches more than the form of an answer",
+        "fine-tuning on right answers is worse than on shuffled ones",
+    ),
+    "4": ("re-ranking helps", "re-ranking harms"),
+    "5": (
+        "the paper's three stages are better than their LSTM",
+        "the paper's three stages are worse than their LSTM",
+    ),
+    "6": (
+        "the language model adds more to the LSTM than another model does",
+        "the language model adds less to the LSTM than another model does",
+    ),
 }
 # What two of them say first: of the paper's method, and of a language model beside the LSTM.
 _OPENING = {
@@ -60,9 +69,9 @@ _MEASURED = {
     "leak": (
         "hit_rate@1",
         ("with", "without", "lstm"),
-        "The leak: the released code shows its re-ranker the right answers. With the leak, {model}'s first"
-        " title is right for {} of test users, without it for {}. The LSTM's first movie: {} (HR@1,"
-        " window_of_five).",
+        "The leak: the released code shows its re-ranker the right answers. With them, {model}'s first"
+        " title is right for {} of test users, without them for {}, the LSTM's for {} (HR@1; right: any of"
+        " the last five).",
     ),
 }
 # What a claim's answer says of its first system.
@@ -166,11 +175,13 @@ def _compared(claim: Mapping[str, Any]) -> str:
 
 
 def settled_by(claim: Mapping[str, Any]) -> str:
-    """What would settle an unclear claim: further seeds, a number of users, or neither.
+    """What would settle an unclear claim: further seeds, a number of users, or nothing.
 
     Args:
         claim: a row of `claims.of_metrics`, answered `unclear`.
     """
+    if not claim["smallest_difference"]:
+        return "both are right for exactly the same users, so there is no difference to test"
     users, several = claim["n_users"], claim["n_seeds"] > 1
     needed = claim.get("users_needed", float("inf"))
     parts = [] if several else ["one seed settles nothing"]
@@ -180,7 +191,8 @@ def settled_by(claim: Mapping[str, Any]) -> str:
         parts.append(f"{needed:,.0f} users would show a difference of this size")
     elif several:
         parts.append("the seeds disagree on its sign")
-    parts.append(f"{users} users show only {100 * claim['smallest_difference']:.1f} points or more")
+    least = 100 * claim["smallest_difference"]
+    parts.append(f"with {users} users, only {least:.1f} points or more would show")
     return "; ".join(parts)
 
 
@@ -211,58 +223,75 @@ def findings(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> list[str]:
     if "dataset" not in flat:
         return []
     dataset = DATASETS.get(flat["dataset"], flat["dataset"])
-    if former(flat):
-        return [
-            f"On {dataset}, under a former definition: the order inside a second was not drawn, and a case"
-            " could see movies of its own second. Do not compare these results with those of today's"
-            " definition. They answer none of its claims and must be made again."
-        ]
     model = model_of(flat)
     rows = claims.of_metrics(flat)
     # A claim on several language models speaks of the run's first one.
-    first = {_number(row): row for row in reversed(rows) if row["answer"] != claims.NOT_RUN}
+    first = {_number(row["claim"]): row for row in reversed(rows) if row["answer"] != claims.NOT_RUN}
     said = [_opening(first[number], number) for number in _OPENING if number in first]
     said = said or ["nothing is known yet of the paper's method"]
-    small = ", a small one trained here on titles alone"
-    return [
+    small = ", a small one trained here on users' lists of titles"
+    lines = [
         f"On {dataset}, {'. '.join([said[0], *(line[0].upper() + line[1:] for line in said[1:])])}."
         f" The language model is {model}{small if model == 'movielm' else ''}.",
         measured(audit, "interface", model),
         measured(audit, "leak", model),
         order_worth(flat),
-        *([line] if (line := equal_times(flat)) else []),
+        equal_times(flat),
         _how_sure(rows),
     ]
+    return [line for line in lines if line]
 
 
-def _number(row: Mapping[str, Any]) -> str:
-    return str(row["claim"]).partition("/")[0]
+def statement(claim: str, answer: str) -> str:
+    """What a claim says, answered yes or no.
+
+    Args:
+        claim: its key, such as `2` or `2/movielm`.
+        answer: `claims.YES` or `claims.NO`.
+    """
+    yes, no = STATEMENTS[_number(claim)]
+    return yes if answer == claims.YES else no
+
+
+def _number(claim: str) -> str:
+    return claim.partition("/")[0]
 
 
 def _opening(row: Mapping[str, Any], number: str) -> str:
     """What a claim says first, with its difference."""
-    difference = f"{points(_interval(row), 'd')} of {short(row['metric'])}"
     # Of a fusion with the LSTM, what is fused with it.
     other = systems.label(row["other"]).removeprefix("LSTM and ").removesuffix(" fused")
-    return f"{_OPENING[number][row['answer']].format(other=other)} ({difference})"
+    return f"{_OPENING[number][row['answer']].format(other=other)} ({_evidence(row)})"
 
 
-def _how_sure(rows: list[dict[str, Any]]) -> str:
+def _evidence(row: Mapping[str, Any]) -> str:
+    """A claim's difference and metric, and why it settles nothing where its interval alone would."""
+    one_sided = row["low"] > 0 or row["high"] < 0
+    why = ", but of one seed" if one_sided and row["n_seeds"] == 1 else ""
+    return f"{points(_interval(row), 'd')} of {short(row['metric'])}{why}"
+
+
+def _how_sure(rows: Sequence[Mapping[str, Any]]) -> str:
     """How the claims stand, with what those say that are answered."""
-    parts = []
-    for answer in (claims.YES, claims.NO, claims.UNCLEAR, claims.NOT_RUN):
-        with_it = [row for row in rows if row["answer"] == answer]
-        if with_it:
-            said = "; ".join(STATEMENTS.get(_number(row), row["question"]) for row in with_it)
-            parts.append(
-                f"{len(with_it)} {answer}{f' ({said})' if answer in (claims.YES, claims.NO) else ''}"
-            )
-    return f"How sure: of {len(rows)} questions fixed beforehand the answers are {', '.join(parts)}."
-
-
-def former(flat: Mapping[str, Any]) -> bool:
-    """Whether a run's metrics are from before the claims, when the order of one second was another."""
-    return "next_item/lstm/hit_rate@5" in flat and not any(key.startswith("claims/") for key in flat)
+    answered = [row for row in rows if row["answer"] in (claims.YES, claims.NO)]
+    models = {row["claim"].partition("/")[2] for row in rows} - {""}
+    said = []
+    for row in answered:
+        of_model = f" ({row['claim'].partition('/')[2]})" if len(models) > 1 and "/" in row["claim"] else ""
+        said.append(f"{statement(row['claim'], row['answer'])}{of_model}")
+    rest = [
+        f"{count} {'is' if count == 1 else 'are'} {words}"
+        for answer, words in ((claims.UNCLEAR, "unclear"), (claims.NOT_RUN, "not run"))
+        if (count := sum(row["answer"] == answer for row in rows))
+    ]
+    seeds = [row["n_seeds"] for row in rows if row["answer"] != claims.NOT_RUN]
+    lines = [
+        f"How sure: of {len(rows)} questions on the next movie {len(answered) or 'none'}"
+        f" {'is' if len(answered) < 2 else 'are'} answered{': ' if said else ''}{'; '.join(said)}",
+        f"{' and '.join(rest)}" if rest else "",
+        "One run (one seed) settles nothing" if seeds and max(seeds) == 1 else "",
+    ]
+    return ". ".join(line for line in lines if line) + "."
 
 
 def order_worth(flat: Mapping[str, Any]) -> str:
@@ -277,8 +306,7 @@ def order_worth(flat: Mapping[str, Any]) -> str:
     reads, does_not = (systems.label(claim[side]) for side in ("system", "other"))
     return (
         f"Order: {reads} reads a user's movies in order, {does_not} does not."
-        f" {_COMPARED[claim['answer']].format(reads)}: {points(_interval(claim), 'd')} of"
-        f" {short(claim['metric'])}."
+        f" {_COMPARED[claim['answer']].format(reads)}: {_evidence(claim)}."
     )
 
 
@@ -327,8 +355,8 @@ def headline(flat: Mapping[str, Any]) -> list[str]:
     """The claims in sentences, one each."""
     lines = []
     for row in claim_rows(flat):
-        told = f"{row['difference']} ({row['compared']})" if row["difference"] else ""
-        parts = [row["answer"], told, f"To settle it: {row['settled']}" if row["settled"] else ""]
+        seen = f"{row['difference']} ({row['compared']})" if row["difference"] else ""
+        parts = [row["answer"], seen, f"To settle it: {row['settled']}" if row["settled"] else ""]
         lines.append(f"{row['question']} {'. '.join(part for part in parts if part)}.")
     return lines
 

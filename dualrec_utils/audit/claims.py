@@ -99,8 +99,8 @@ def conclusions(
         for key, row in answers.items():
             of_number, _, model = key.partition("/")
             if of_number == str(number):
-                told = f"{row['difference']}, {row['compared']}" if row["difference"] else ""
-                ends = [told, f"to settle it: {row['settled']}" if row["settled"] else ""]
+                seen = f"{row['difference']}, {row['compared']}" if row["difference"] else ""
+                ends = [seen, f"to settle it: {row['settled']}" if row["settled"] else ""]
                 head = f"**({claim}) {words}, with {model}: {row['answer']}.**"
                 tail = "; ".join(end for end in ends if end)
                 said[claim, model] = f"{head} {tail}." if tail else head

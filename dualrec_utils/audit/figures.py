@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from dualrec_utils.audit.interface import BARE
 from dualrec_utils.audit.steps import STEP_METRICS, STEPS
 from dualrec_utils.core.config import PROTOCOL, SYSTEM
+from dualrec_utils.core.domain import Domain
 from dualrec_utils.models.systems import label
 from dualrec_utils.show.charts import (
     COLORS,
@@ -35,6 +36,7 @@ def ladder(
     rungs: pd.DataFrame,
     *,
     paper: Mapping[str, Mapping[str, float]],
+    domain: Domain,
     note: str,
 ) -> Figure:
     """Rungs from the paper's setting (top) downwards, one panel a metric, one line a system.
@@ -44,6 +46,7 @@ def ladder(
             Points of fewer users than the others say how many.
         paper: what a value of the paper is -> metric -> that value, three of them at most, drawn as lines
             across the panels.
+        domain: what items are called, here and below.
     """
     metrics = ("hit_rate@1", "hit_rate@5")
     names, drawn = list(dict.fromkeys(rungs["rung"])), list(dict.fromkeys(rungs[SYSTEM]))
@@ -71,11 +74,11 @@ def ladder(
                 dashes = ("--", ":", "-.")[number]
                 axes.axvline(values[metric], label=name, **PAPER_LINE | {"linestyle": dashes})
             axes.set(xlabel=SHORT[metric], xlim=(0, None))
-            label_rows(axes, [f"{place}. {name}" for place, name in enumerate(names)])
-        _name_protocols(panels[0], rungs.drop_duplicates("rung")[PROTOCOL].tolist())
+            label_rows(axes, [f"{place}. {domain.spoken(name)}" for place, name in enumerate(names)])
+        _name_protocols(panels[0], rungs.drop_duplicates("rung")[PROTOCOL].map(domain.spoken).tolist())
         handles, labels = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=3)
-        caption(figure, note)
+        caption(figure, domain.spoken(note))
     return figure
 
 
@@ -101,7 +104,7 @@ def _name_protocols(panels: Sequence[Axes], protocols: Sequence[str]) -> None:
         panels[0].text(-0.02, place + 0.52, f"{below} ↓", va="top", **look)
 
 
-def leak(table: pd.DataFrame, *, note: str) -> Figure:
+def leak(table: pd.DataFrame, *, domain: Domain, note: str) -> Figure:
     """HR@1 with and without the answers among the references: a panel a protocol, a line a system.
 
     Args:
@@ -123,17 +126,17 @@ def leak(table: pd.DataFrame, *, note: str) -> Figure:
                 shift = {"without": -0.14, "with": 0.14, "plain": -0.14}.get(kind, 0.14)
                 fill = {"markerfacecolor": "white"} if kind.endswith("left out") else {}
                 places = rows[SYSTEM].map(names.index).to_numpy(float) + shift
-                intervals(axes, rows, places, label=words, **look, **fill)
+                intervals(axes, rows, places, label=domain.spoken(words), **look, **fill)
             sizes = table[table[PROTOCOL] == protocol]
             axes.set_title(f"{protocol}: {sizes['n_users'].max()} users, {sizes['n_cases'].max():,} cases")
             axes.set(xlabel="HR@1", xlim=(0, None))
             label_rows(axes, [label(name) for name in names])
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-        caption(figure, note)
+        caption(figure, domain.spoken(note))
     return figure
 
 
-def interface(table: pd.DataFrame, *, model: str, note: str) -> Figure:
+def interface(table: pd.DataFrame, *, model: str, domain: Domain, note: str) -> Figure:
     """HR@5 of the model and of the LSTM on the same items, one line a way to ask.
 
     Args:
@@ -150,20 +153,20 @@ def interface(table: pd.DataFrame, *, model: str, note: str) -> Figure:
         figure = blank((9.0, 1.5 + 0.42 * len(names)))
         axes = figure.subplots()
         for series, (name, look, shift) in looks.items():
-            own = rows[rows["series"] == series]
-            places = own["row"].map(names.index).to_numpy(float) + shift
-            intervals(axes, own, places, label=name, **look)
+            of_series = rows[rows["series"] == series]
+            places = of_series["row"].map(names.index).to_numpy(float) + shift
+            intervals(axes, of_series, places, label=name, **look)
         # The rows below change one thing of the best known way to ask, which stands above the line.
         axes.axhline(names.index(BARE) + 0.5, color=COLORS["grey"], linestyle=":", linewidth=1)
         axes.set(xlabel="HR@5", xlim=(0, None))
-        label_rows(axes, words)
+        label_rows(axes, [domain.spoken(way) for way in words])
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=2)
-        caption(figure, note)
+        caption(figure, domain.spoken(note))
     return figure
 
 
 def all_steps(
-    gains: pd.DataFrame, *, note: str
+    gains: pd.DataFrame, *, domain: Domain, note: str
 ) -> tuple[tuple[Figure, pd.DataFrame], tuple[Figure, pd.DataFrame]]:
     """:func:`steps` twice: the protocol (truth, candidates, training data), then the smaller steps.
 
@@ -172,12 +175,14 @@ def all_steps(
     """
     inside = [step for step in STEPS if step in _PROTOCOL_STEPS]
     return (
-        steps(gains, names=inside, note=note),
-        steps(gains, names=[step for step in STEPS if step not in inside], note=note),
+        steps(gains, names=inside, domain=domain, note=note),
+        steps(gains, names=[step for step in STEPS if step not in inside], domain=domain, note=note),
     )
 
 
-def steps(gains: pd.DataFrame, *, names: Sequence[str], note: str) -> tuple[Figure, pd.DataFrame]:
+def steps(
+    gains: pd.DataFrame, *, names: Sequence[str], domain: Domain, note: str
+) -> tuple[Figure, pd.DataFrame]:
     """Comparisons of the audit: the other setting minus the study's, with its interval.
 
     Args:
@@ -196,10 +201,10 @@ def steps(gains: pd.DataFrame, *, names: Sequence[str], note: str) -> tuple[Figu
             rows = drawn[drawn["step"] == step]
             if len(rows):
                 bold.append(len(rows_at))
-                rows_at[at] = f"{STEPS[step]} ({SHORT[STEP_METRICS[step]]})"
+                rows_at[at] = f"{domain.spoken(STEPS[step])} ({SHORT[STEP_METRICS[step]]})"
             for row in rows.itertuples():
                 at += 1
-                rows_at[at] = _row_name(row)
+                rows_at[at] = domain.spoken(_row_name(row))
                 _mark(axes, row, at)
             at += 1.6 if len(rows) else 0
         axes.axvline(0, color=COLORS["black"], linewidth=0.8)
@@ -211,7 +216,7 @@ def steps(gains: pd.DataFrame, *, names: Sequence[str], note: str) -> tuple[Figu
         axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        caption(figure, note)
+        caption(figure, domain.spoken(note))
     return figure, drawn
 
 

@@ -62,8 +62,8 @@ def settings(histories: Sequence[int]) -> dict[str, Setting]:
     Args:
         histories: other numbers of last items in the bare history than `zero_shot_llm.n_history`.
     """
-    asked = params.section("zero_shot_llm")
-    n_recent, n_history, few, many = (asked[k] for k in ("n_recent", "n_history", "n_titles", "n_ranked"))
+    wording = params.section("zero_shot_llm")
+    n_recent, n_history, few, many = (wording[k] for k in ("n_recent", "n_history", "n_titles", "n_ranked"))
     others = sorted(set(histories) - {n_history})
     best = Setting(BARE, n_history, many, LEFT_OUT)
     rows = {
@@ -95,7 +95,7 @@ def asked_anew(data: Material, cases: pd.DataFrame, rows: Iterable[Setting]) -> 
         cases: of `next_item`.
         rows: settings of the way :data:`BARE`.
     """
-    asked = params.section("zero_shot_llm")
+    wording = params.section("zero_shot_llm")
     speaker, made = adapters.load(data), {}
     for row in rows:
         texts = prompts.build_history_prompts(cases, data.catalog, n_recent=row.n_recent, genres=False)
@@ -106,8 +106,8 @@ def asked_anew(data: Material, cases: pd.DataFrame, rows: Iterable[Setting]) -> 
             data.catalog,
             excluded=constrained.seen_items(cases),
             k=row.n_titles,
-            method=asked["ranking"],
-            width=asked["beam_width"],
+            method=wording["ranking"],
+            width=wording["beam_width"],
             label=f"{row.n_recent} movies",
         )
         ranked = {"seed": data.seed, "exclude_seen": False, "length": row.n_titles}

@@ -12,6 +12,7 @@ from dualrec_utils.audit import protocols
 from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.config import CASE, USER
+from dualrec_utils.core.domain import Domain, load_domain
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope, scopes
 from dualrec_utils.models import handoff, systems
@@ -66,6 +67,11 @@ class Material:
     targets: Mapping[str, pd.Series]
     hints: Mapping[str, pd.Series]
     stages: Mapping[str, str]
+
+    @property
+    def domain(self) -> Domain:
+        """What the items are called."""
+        return load_domain(self.dataset)
 
     @property
     def lora(self) -> str:

@@ -102,10 +102,10 @@ def genres(data: Material, **stats: float) -> pd.DataFrame:
             "best of five": frame.assign(genre_jaccard=frame["best"]),
             "best of five, matched only": matched.assign(genre_jaccard=matched["best"]),
         }
-        for setting, own in counted.items():
-            if own.empty:
+        for setting, rows_of in counted.items():
+            if rows_of.empty:
                 continue
-            row = evaluation.summarise(own, columns=["genre_jaccard"], **stats).iloc[0]
+            row = evaluation.summarise(rows_of, columns=["genre_jaccard"], **stats).iloc[0]
             rows.append({SYSTEM: name, "counted": setting} | row.to_dict())
     return pd.DataFrame(rows).astype({"n_users": int, "n_cases": int})
 

@@ -11,7 +11,11 @@ import pandas as pd
 from dualrec_utils.core import config, files, order, splits
 from dualrec_utils.core.config import ITEM, POSITION, RATING, SECOND, SPLIT, TIMESTAMP, USER
 from dualrec_utils.core.domain import MOVIES, Domain, write_domain
+from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import known, movielens, own, sources
+
+# The fewest items of a catalog, as params.yaml allows them, and the fewest users to split.
+LEAST = 10
 
 
 def prepare(
@@ -57,10 +61,18 @@ def prepare(
     raw_ratings, raw_items, counts = parsed
     kept, items, merged = movielens.merge_duplicates(raw_ratings, raw_items)
     ratings = order.in_order(kept, order_seed=order_seed)
+    if (n_rated := ratings[ITEM].nunique()) < LEAST:
+        raise StudyError(f"{n_rated} items have ratings: a catalog takes {LEAST} or more")
     catalog = movielens.most_frequent(ratings, n_items)
     filtered = ratings[ratings[ITEM].isin(catalog)]
     lengths = filtered[USER].value_counts()
     users = lengths[lengths >= min_interactions].index
+    if len(users) < LEAST:
+        raise StudyError(
+            f"{len(users)} of {len(lengths)} users have {min_interactions} or more of the {n_items} most"
+            f" frequent items (data.min_interactions, data.n_items), and a split takes {LEAST} users or"
+            " more: lower the first, raise the second, or bring more data"
+        )
     interactions = order.count_seconds(filtered[filtered[USER].isin(users)].reset_index(drop=True))
     interactions[POSITION] = interactions.groupby(USER).cumcount()
     catalog_items = items[items[ITEM].isin(catalog)].sort_values(ITEM, ignore_index=True)

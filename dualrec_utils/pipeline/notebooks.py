@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import tempfile
 from copy import deepcopy
@@ -18,6 +19,7 @@ import papermill
 from nbformat import NotebookNode
 
 from dualrec_utils.core import config, evaluation, files
+from dualrec_utils.core.domain import MOVIES, Domain
 from dualrec_utils.core.errors import StudyError, explained, number
 from dualrec_utils.pipeline import export
 from dualrec_utils.pipeline.export import NotebookFailed
@@ -25,9 +27,15 @@ from dualrec_utils.pipeline.export import NotebookFailed
 KERNEL = "python3"
 # Begins the one cell of a notebook that was left out.
 LEFT_OUT = "**Left out:**"
+# Of an output, what may hold no titles: the head of a table in HTML; in Markdown the lines of text and the
+# head of a table. Code between fences is matched as a whole, to be left alone.
+_HEAD = re.compile(r"<thead>.*?</thead>", re.DOTALL)
+_LINES = re.compile(r"^(?P<code>`{3,})[^\n]*\n.*?^(?P=code)$|(?<!\|\n)^[^\n]*$", re.DOTALL | re.MULTILINE)
+# What a cell calls where its Markdown holds titles.
+_WITH_TITLES = "as_text"
 
 
-def run(source: Path, *, page: Path, cwd: Path) -> None:
+def run(source: Path, *, page: Path, cwd: Path, domain: Domain = MOVIES) -> None:
     """Run a notebook and write its page and its copy; nothing is written when it fails.
 
     The notebook reads its settings itself (:func:`pipeline.notebook.begin`).
@@ -36,6 +44,7 @@ def run(source: Path, *, page: Path, cwd: Path) -> None:
         source: the notebook; it is not changed.
         page: the HTML file to write; the copy is called alike, with the ending of a notebook.
         cwd: folder that the kernel starts in.
+        domain: what items are called: readings and heads of tables take these words.
 
     Raises:
         StudyError: raised in a cell, as an error of the operating system too, or when there is no such
@@ -52,6 +61,7 @@ def run(source: Path, *, page: Path, cwd: Path) -> None:
         executed = Path(scratch) / source.name
         _execute(source, executed, cwd)
         done = _linked_from(page, nbformat.read(executed, as_version=4), source)
+    done = in_words(done, domain)
     html, copy = export.to_html(done, source.stem), export.to_copy(done, source.stem)
     files.write_text(html, page)
     files.write_text(copy, page.with_suffix(".ipynb"))
@@ -86,6 +96,32 @@ def _linked_from(page: Path, notebook: NotebookNode, source: Path) -> NotebookNo
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace("](../", f"]({Path(up).as_posix()}/")
     return moved
+
+
+def in_words(notebook: NotebookNode, domain: Domain) -> NotebookNode:
+    """An executed notebook with readings and heads of tables in the words of its data.
+
+    The text stays as it was written, in the words of `MOVIES`, and says so. So does what may hold titles:
+    the body of a table, what is printed, and Markdown of a cell that writes titles into it. Code is shown
+    as it is.
+    """
+    if domain == MOVIES:
+        return notebook
+
+    def other_words(part: re.Match) -> str:
+        return part[0] if part.groupdict().get("code") else domain.spoken(part[0])
+
+    spoken = deepcopy(notebook)
+    line = f"**This run is about {domain.items}:** where the text says {MOVIES.item}, read {domain.item}."
+    spoken.cells[0].source += f"\n\n{line}"
+    for cell in spoken.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/markdown" in data and _WITH_TITLES not in cell.source:
+                data["text/markdown"] = _LINES.sub(other_words, data["text/markdown"])
+            if "text/html" in data:
+                data["text/html"] = _HEAD.sub(other_words, data["text/html"])
+    return spoken
 
 
 def _execute(source: Path, executed: Path, cwd: Path) -> None:

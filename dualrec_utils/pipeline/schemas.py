@@ -422,8 +422,8 @@ class Params(Section):
                 else f"dataset: there is no data set {self.dataset!r}; data sets:"
                 f" {', '.join(config.DATASETS)}, and your own where data: source: names its files"
             )
-        asked = {name for name, model in self.zero_shot_llm.models.items() if model.backend == "local"}
-        tuned = [name for name in self.lora_finetuning.models if name in asked]
+        local = {name for name, model in self.zero_shot_llm.models.items() if model.backend == "local"}
+        tuned = [name for name in self.lora_finetuning.models if name in local]
         if (first := next(iter(self.lora_finetuning.models))) not in tuned:
             yield (
                 f"lora_finetuning: the first model, {first}, must be a local model of zero_shot_llm too:"

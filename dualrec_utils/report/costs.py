@@ -133,9 +133,9 @@ def _of_pretrained() -> pd.DataFrame:
 
 def _on_gpus() -> list[tuple[str, pd.DataFrame]]:
     """(device, measurements) of each GPU; settings that were not run there are left out."""
-    found = []
+    machines = []
     for path in sorted(config.study_dir("bench").glob("gpu_*.json")):
         measured = files.read_json(path)
         rows = pd.DataFrame(measured["rows"]).dropna(subset="prompts_per_second")
-        found.append((measured["device"], rows[list(_GPU)].rename(columns=_GPU)))
-    return found
+        machines.append((measured["device"], rows[list(_GPU)].rename(columns=_GPU)))
+    return machines

@@ -37,7 +37,7 @@ def figure_4_values(flat: Mapping[str, Any]) -> pd.DataFrame:
     """
     printed = paper.figure_4()
     names = dict.fromkeys(printed[SYSTEM], "") | counterparts.COUNTERPARTS
-    own = {
+    ours = {
         f"ours: {systems.label(system).removesuffix(' (ours)')}": system
         for system in counterparts.STAND_INS
     }
@@ -46,7 +46,7 @@ def figure_4_values(flat: Mapping[str, Any]) -> pd.DataFrame:
         for row in printed.to_dict("records")
         for metric in METRICS
     ]
-    for name, system in (names | own).items():
+    for name, system in (names | ours).items():
         for protocol in config.PROTOCOLS:
             for metric in METRICS:
                 key = f"{protocol}/{system}/{metric}"
@@ -74,11 +74,11 @@ def draw_figure_4(flat: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
     panels = figure.subplots(1, len(METRICS), sharey=True)
     for axes, (metric, title) in zip(panels, METRICS.items(), strict=True):
         for protocol, look in _LOOKS.items():
-            own = drawn[(drawn["metric"] == metric) & (drawn[PROTOCOL] == protocol)]
-            errors = [own["value"] - own["low"], own["high"] - own["value"]]
+            rows = drawn[(drawn["metric"] == metric) & (drawn[PROTOCOL] == protocol)]
+            errors = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
             axes.errorbar(
-                own["value"],
-                own["row"].map(place) + _OFFSETS[protocol],
+                rows["value"],
+                rows["row"].map(place) + _OFFSETS[protocol],
                 xerr=None if protocol == _PAPER else errors,
                 linestyle="none",
                 markersize=5,

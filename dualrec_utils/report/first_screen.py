@@ -21,22 +21,15 @@ def _ran(flat: Mapping[str, Any], system: str) -> bool:
 
 
 def other_runs() -> dict[str, dict[str, Any]]:
-    """Results of the profiles that have committed any under today's definitions: name -> flat metrics.
+    """Results of the profiles that have committed any: name -> flat metrics.
 
     Those of MovieLens: what other domains give stands in a chapter of its own. Empty inside a profile.
     """
-    return {
-        name: flat
-        for name, flat in _committed().items()
-        if not verdict.former(flat) and flat["dataset"] in verdict.DATASETS
-    }
-
-
-def _committed() -> dict[str, dict[str, Any]]:
     if config.ROOT != config.PACKAGE_ROOT:
         return {}
-    found = sorted((config.ROOT / "profiles").glob("*/reports/metrics/results.json"))
-    return {path.parents[2].name: files.read_json(path) for path in found}
+    paths = sorted((config.ROOT / "profiles").glob("*/reports/metrics/results.json"))
+    runs = {path.parents[2].name: files.read_json(path) for path in paths}
+    return {name: flat for name, flat in runs.items() if flat["dataset"] in verdict.DATASETS}
 
 
 def command() -> str:
@@ -106,15 +99,15 @@ def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any
     whole = "every stage of the method" if len(there) == len(stages) else "a part of the method"
     dataset = verdict.DATASETS.get(flat["dataset"], flat["dataset"])
     lines = [f"On {dataset}, {whole}: {', '.join(there)}. The language model is {_described(model)}."]
-    asked = [name for name, system in counterparts.COUNTERPARTS.items() if system in systems.rivals()]
-    asked.append("MostPop")
-    ran = [name for name in asked if _ran(flat, counterparts.COUNTERPARTS[name])]
+    of_paper = [name for name, system in counterparts.COUNTERPARTS.items() if system in systems.rivals()]
+    of_paper.append("MostPop")
+    ran = [name for name in of_paper if _ran(flat, counterparts.COUNTERPARTS[name])]
     total = (paper.figure_4()["family"] == "baseline").sum()
     theirs = counterparts.COUNTERPARTS.values()
-    own = [name for name in systems.rivals() if name not in theirs and _ran(flat, name)]
+    more = [name for name in systems.rivals() if name not in theirs and _ran(flat, name)]
     lines.append(
-        f"{len(ran)} of the paper's {total} baselines, trained here and not copied, and {len(own)} more, on"
-        " the same cases as every other system."
+        f"{len(ran)} of the paper's {total} baselines, trained here and not copied, and {len(more)} more,"
+        " on the same cases as every other system."
     )
     if line := stage_1(config.METRICS, dataset):
         lines.append(line)
@@ -122,8 +115,8 @@ def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any
     lines += _by_both_rules(config.TABLES / "audit", flat["dataset"])
     for name, other in others.items():
         audit = reports_of(name) / "tables" / "audit"
-        told = summary(other, metrics=reports_of(name) / "metrics")
-        lines += [f"{told} (Profile {name}.)", *_by_both_rules(audit, other["dataset"])]
+        in_short = summary(other, metrics=reports_of(name) / "metrics")
+        lines += [f"{in_short} (Profile {name}.)", *_by_both_rules(audit, other["dataset"])]
     return lines
 
 
@@ -267,15 +260,15 @@ def stage_1(metrics: Path, dataset: str) -> str:
         metrics: folder of the run's metrics files.
         dataset: its name for readers.
     """
-    found = _metrics_of("lstm", metrics)
-    if "windows/validation/loss" not in found:
+    flat = _metrics_of("lstm", metrics)
+    if "windows/validation/loss" not in flat:
         return ""
-    loss, top5 = (found[f"windows/validation/{name}"] for name in ("loss", "top5_accuracy"))
-    asked = {name: parts["validation"] for name, parts in paper.FIGURE_3.items()}
+    loss, top5 = (flat[f"windows/validation/{name}"] for name in ("loss", "top5_accuracy"))
+    printed = {name: parts["validation"] for name, parts in paper.FIGURE_3.items()}
     return (
         f"The training of Stage 1 (Figure 3), on windows of validation users of {dataset}: loss {loss:.2f},"
-        f" top-5 accuracy {top5:.1%}. The paper prints {asked['loss']:.2f} and"
-        f" {asked['top5_accuracy']:.1%} on MovieLens 1M."
+        f" top-5 accuracy {top5:.1%}. The paper prints {printed['loss']:.2f} and"
+        f" {printed['top5_accuracy']:.1%} on MovieLens 1M."
     )
 
 
@@ -285,11 +278,11 @@ def lacking(metrics: Path) -> str:
     Args:
         metrics: folder of the run's metrics files.
     """
-    found = _metrics_of("eda", metrics)
-    shares = {part: found.get(f"share_of_ratings_without_{part}", 0) for part in ("value", "time")}
+    flat = _metrics_of("eda", metrics)
+    shares = {part: flat.get(f"share_of_ratings_without_{part}", 0) for part in ("value", "time")}
     if not any(shares.values()):
         return ""
-    dataset = verdict.DATASETS.get(found["dataset"], found["dataset"])
+    dataset = verdict.DATASETS.get(flat["dataset"], flat["dataset"])
     return (
         f"{dataset}: of the ratings at hand {shares['value']:.1%} have no value and {shares['time']:.1%} no"
         " time. All have their place in the user's order. What needs values or times is left out there:"
@@ -315,13 +308,8 @@ def not_reproduced(
     datasets = {flat.get("dataset"), *(other["dataset"] for other in others.values())}
     folders = [config.METRICS, *(reports_of(name) / "metrics" for name in others)]
     lines += [line for folder in folders if (line := lacking(folder))]
-    before = {name: other for name, other in _committed().items() if verdict.former(other)}
-    lines += [
-        f"Profile {name}: its results were made under a former definition of order. Do not compare them"
-        f" with these; they must be made again (make repro PROFILE={name})."
-        for name in before
-    ]
-    if "ml-1m" not in {*datasets, *(other["dataset"] for other in before.values())}:
+    # A profile does not know of the others.
+    if "ml-1m" not in datasets and config.ROOT == config.PACKAGE_ROOT:
         lines.append("MovieLens 1M, the paper's dataset: no results yet (make repro PROFILE=ml-1m).")
     best = _best_of_paper()
     lines.append(
@@ -342,8 +330,8 @@ def trust(flat: Mapping[str, Any]) -> list[str]:
         f"Trust the claims answered yes or no. Both systems answered the same {cases:,} cases of {users}"
         " users and could name any movie of the catalog. The interval over users and seeds excludes zero,"
         " every seed has the same sign, and the corrected test agrees.",
-        f"Be careful with window_of_five, the released code's count.{wide} Be careful with one seed, too:"
-        " such an interval covers other users only.",
+        "Be careful with window_of_five, the released code's count: any of a user's last five movies is a"
+        f" hit.{wide} Be careful with one seed, too: such an interval covers other users only.",
         "Do not compare our columns with the paper's, next_item with window_of_five, or a list of three"
         " titles with a full ranking on HR@5.",
     ]

@@ -64,11 +64,11 @@ def _told(flat: Mapping[str, Any], reports: Path) -> dict[str, Any]:
 
 def _other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What the page shows of other profiles, one section each."""
-    found = []
+    sections = []
     for name, flat in others.items():
         reports = first_screen.reports_of(name)
         dataset = verdict.DATASETS.get(flat["dataset"], flat["dataset"])
-        found.append(
+        sections.append(
             {
                 "name": name,
                 "dataset": dataset,
@@ -83,7 +83,7 @@ def _other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, An
             }
             | _told(flat, reports)
         )
-    return found
+    return sections
 
 
 def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) -> dict[str, Any]:

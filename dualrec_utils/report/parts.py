@@ -168,8 +168,8 @@ def read_ladder(folder: Path, *, name: str = "ladder", metric: str = "hit_rate@1
         return []
     table = pd.read_csv(path)
     ends = []
-    for system, own in table[table["metric"] == metric].groupby("system", sort=False):
-        first, last = own.iloc[0], own.iloc[-1]
+    for system, rungs in table[table["metric"] == metric].groupby("system", sort=False):
+        first, last = rungs.iloc[0], rungs.iloc[-1]
         values = [tables.with_interval(row["value"], row["low"], row["high"]) for row in (first, last)]
         ends.append(dict(system=systems.label(system), first=values[0], last=values[1]))
         ends[-1] |= {"from": first["rung"], "to": last["rung"]}

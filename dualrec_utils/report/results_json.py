@@ -16,7 +16,7 @@ from dualrec_utils.report.text import COLUMNS, headline_systems
 
 NAME = "results.json"
 # Goes up with every change that a reader of the file has to know of.
-VERSION = 1
+VERSION = 2
 # Of a claim, as the schema names them.
 _CLAIM = (
     "claim", "question", "answer", "system", "other", "metric", "difference", "low", "high", "n_users",
@@ -31,13 +31,11 @@ def results(flat: Mapping[str, Any]) -> dict[str, Any]:
         flat: metrics of notebook 07, those of a finished run.
 
     Returns:
-        What JSON takes. `definition` is `former` where the run was made before the claims, under another
-        order of ratings of one second: such results do not compare with others.
+        What JSON takes.
     """
     return {
         "version": VERSION,
         "profile": "default" if config.ROOT == config.PACKAGE_ROOT else config.ROOT.name,
-        "definition": "former" if verdict.former(flat) else "current",
         "dataset": flat["dataset"],
         "source": flat["source"],
         "order_sha256": flat["order_sha256"],

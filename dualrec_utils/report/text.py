@@ -71,9 +71,13 @@ def results_table(flat: Mapping[str, Any], *, names: Sequence[str] | None = None
 
 def all_systems(flat: Mapping[str, Any]) -> tuple[str, ...]:
     """Every system with a headline value, and those a reader expects, in the study's order."""
-    found = {key.split("/")[1] for key in flat if key.startswith("next_item/") and key.endswith("/n_cases")}
+    systems_there = {
+        key.split("/")[1] for key in flat if key.startswith("next_item/") and key.endswith("/n_cases")
+    }
     expected = systems.expected(verdict.model_of(flat))
-    return tuple(systems.in_order({n for n in found if not n.endswith("_seen_kept")} | set(expected)))
+    return tuple(
+        systems.in_order({n for n in systems_there if not n.endswith("_seen_kept")} | set(expected))
+    )
 
 
 def basis(flat: Mapping[str, Any]) -> str:
@@ -112,10 +116,10 @@ def as_text(flat: Mapping[str, Any]) -> str:
     table = results_table(flat, names=all_systems(flat)).set_index("system")
     blocks = []
     for protocol in config.PROTOCOLS:
-        own = table[[column for column in table if column.startswith(f"{protocol} ")]]
+        columns = table[[column for column in table if column.startswith(f"{protocol} ")]]
         if protocol == "next_item":
-            own = own.join(table["seeds"])
-        short = own.set_axis([column.split()[-1] for column in own], axis=1).rename_axis(None)
+            columns = columns.join(table["seeds"])
+        short = columns.set_axis([column.split()[-1] for column in columns], axis=1).rename_axis(None)
         blocks.append(f"{protocol}\n{short.to_string()}")
     return "\n\n".join([*blocks, basis(flat), *verdict.headline(flat)])
 

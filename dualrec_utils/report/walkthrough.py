@@ -106,7 +106,7 @@ def follow(*, dataset: str, seed: int, model: str) -> dict[str, Any]:
     if case is None:
         name = places["kept"][0]
         return {"missing": [f"no answer of {name} names two items that its user has not rated"]}
-    own = {step: frame[frame[CASE] == case].sort_values(RANK) for step, frame in lists.items()}
+    of_case = {step: frame[frame[CASE] == case].sort_values(RANK) for step, frame in lists.items()}
     names = load_catalog(dataset).names
     scope = _scope(dataset, "lora_finetuning")
     history = np.asarray(predictions.load_cases(scope).set_index(CASE).loc[case, HISTORY])
@@ -120,18 +120,18 @@ def follow(*, dataset: str, seed: int, model: str) -> dict[str, Any]:
         "hint": names[handoff.load_hints(scope)[case]],
         "prompt": said["prompt"].strip(),
         "answer": said["answer"].strip(),
-        "fates": fates(own["written"], history, names),
-        "reranked": _reranked(own["reranked"], own["kept"], names),
-        "rankings": {step: _top(own[step], names) for step in ("lstm", "language")},
-        "fused": _fused(own, names),
+        "fates": fates(of_case["written"], history, names),
+        "reranked": _reranked(of_case["reranked"], of_case["kept"], names),
+        "rankings": {step: _top(of_case[step], names) for step in ("lstm", "language")},
+        "fused": _fused(of_case, names),
         "target": names[wanted[0]],
-        "found": {step: _place(frame, wanted[0]) for step, frame in own.items() if step != "written"},
+        "found": {step: _place(frame, wanted[0]) for step, frame in of_case.items() if step != "written"},
     }
 
 
-def _place(own: pd.DataFrame, item: int) -> int | None:
+def _place(ranked: pd.DataFrame, item: int) -> int | None:
     """Rank of an item in one list, None where it is not in it."""
-    ranks = own.loc[(own[ITEM] == item).fillna(False).astype(bool), RANK]
+    ranks = ranked.loc[(ranked[ITEM] == item).fillna(False).astype(bool), RANK]
     return int(ranks.iloc[0]) if len(ranks) else None
 
 
@@ -140,10 +140,10 @@ def _title(row: Any, names: Mapping[int, str]) -> str:
     return getattr(row, TEXT) if pd.isna(getattr(row, ITEM)) else names[getattr(row, ITEM)]
 
 
-def _top(own: pd.DataFrame, names: Mapping[int, str]) -> list[dict[str, Any]]:
+def _top(ranked: pd.DataFrame, names: Mapping[int, str]) -> list[dict[str, Any]]:
     return [
         {"title": _title(row, names), "score": math.exp(getattr(row, SCORE))}
-        for row in own.head(_SHOWN).itertuples()
+        for row in ranked.head(_SHOWN).itertuples()
     ]
 
 
@@ -163,8 +163,8 @@ def _reranked(after: pd.DataFrame, before: pd.DataFrame, names: Mapping[int, str
     ]
 
 
-def _fused(own: Mapping[str, pd.DataFrame], names: Mapping[int, str]) -> list[dict[str, Any]]:
+def _fused(ranked: Mapping[str, pd.DataFrame], names: Mapping[int, str]) -> list[dict[str, Any]]:
     return [
-        {"title": names[item], **{step: _place(own[step], item) for step in ("lstm", "language")}}
-        for item in own["fused"].head(_SHOWN)[ITEM]
+        {"title": names[item], **{step: _place(ranked[step], item) for step in ("lstm", "language")}}
+        for item in ranked["fused"].head(_SHOWN)[ITEM]
     ]

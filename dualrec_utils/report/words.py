@@ -178,9 +178,9 @@ GLOSSARY = (
     ),
     (
         "second, drawn order",
-        "MovieLens stores times in whole seconds, and half of all ratings share theirs with the one "
-        "before. A hash of seed, user and movie draws the order inside a second, so that no model can "
-        "learn it",
+        "MovieLens stores times in whole seconds, other data in days; half of MovieLens' ratings share "
+        "theirs with the one before. A hash of seed, user and movie draws the order among equal times, so "
+        "that no model can learn it",
     ),
     (
         "seen movies",
@@ -203,7 +203,8 @@ GLOSSARY = (
     ),
     (
         "movielm",
-        "the small language model of this study: built like Mistral, trained here on movie titles alone",
+        "the small language model of this study: built like Mistral, trained here on the training users' "
+        "lists of titles alone",
     ),
     (
         "hint, LSTM's line",

@@ -71,8 +71,8 @@ class Site:
     def linked(self, page: str, source: str) -> str:
         """HTML of a file of the repository with its links made those of the site."""
 
-        def replace(found: re.Match[str]) -> str:
-            tag, name, value = found.groups()
+        def replace(match: re.Match[str]) -> str:
+            tag, name, value = match.groups()
             target = self._target(html.unescape(value), source, picture=name == "src")
             return f'{tag}{name}="{html.escape(target)}"' if target else tag
 
@@ -137,12 +137,12 @@ def from_markdown(text: str) -> str:
 def _runs(root: Path) -> dict[str, str]:
     """Runs with results to show: where they lie below the root (empty or ending in a slash) -> their data."""
     places = ["", *(f"profiles/{name}/" for name in profiles.names())]
-    found = {}
+    runs = {}
     for place in places:
         if (root / place / _RESULTS).is_file():
             flat = files.read_json(root / place / "reports/metrics/results.json", missing={})
-            found[place] = verdict.DATASETS.get(flat.get("dataset"), flat.get("dataset", "default run"))
-    return found
+            runs[place] = verdict.DATASETS.get(flat.get("dataset"), flat.get("dataset", "default run"))
+    return runs
 
 
 def _first_line(path: Path) -> str:
@@ -154,8 +154,8 @@ def _markdown(root: Path, runs: Iterable[str]) -> list[str]:
     """All committed Markdown pages, as paths below the root."""
     kinds = [*_DOCS, *(f"{run}reports/*.md" for run in runs)]
     kinds += [f"profiles/{name}/README.md" for name in profiles.names()]
-    found = {path for kind in kinds for path in root.glob(kind)}
-    return sorted(path.relative_to(root).as_posix() for path in found)
+    paths = {path for kind in kinds for path in root.glob(kind)}
+    return sorted(path.relative_to(root).as_posix() for path in paths)
 
 
 def _notebooks(root: Path, run: str) -> list[gallery.Entry]:

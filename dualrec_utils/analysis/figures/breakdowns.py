@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from dualrec_utils.analysis import breakdowns
 from dualrec_utils.core.config import SYSTEM
+from dualrec_utils.core.domain import Domain
 from dualrec_utils.models import systems
 from dualrec_utils.show import charts
 
@@ -97,12 +98,15 @@ def draw_by_genre(
 
 
 @charts.study_style()
-def draw_catalog(table: pd.DataFrame, *, targets: float, lead: str) -> tuple[Figure, pd.DataFrame]:
+def draw_catalog(
+    table: pd.DataFrame, *, targets: float, domain: Domain, lead: str
+) -> tuple[Figure, pd.DataFrame]:
     """Catalog coverage and novelty of the first five, one row a system.
 
     Args:
         table: from `breakdowns.coverage_and_novelty`.
         targets: novelty of the items rated next, drawn as a dashed line.
+        domain: what items are called.
         lead: begin of the caption: data set and interval.
 
     Returns:
@@ -123,6 +127,6 @@ def draw_catalog(table: pd.DataFrame, *, targets: float, lead: str) -> tuple[Fig
     charts.caption(
         figure,
         f"{lead}; {breakdowns.PROTOCOL_USED}, {n_users} users, {n_cases:,} cases, seen items excluded;"
-        " dashed: the items rated next",
+        f" dashed: the {domain.items} {domain.verb} next",
     )
     return figure, table

@@ -24,14 +24,14 @@ def draw_order(levels: pd.DataFrame, *, lead: str) -> tuple[Figure, pd.DataFrame
     drawn = levels[(levels["metric"] == "ndcg@5") & levels["asked"].isin(order.SHOWN)]
     present = drawn[drawn["asked"] == order.PRESENT].set_index("model")["value"]
     names = list(present.sort_values(ascending=False).index)
-    shown = [asked for asked in order.SHOWN if asked in set(drawn["asked"])]
+    shown = [way for way in order.SHOWN if way in set(drawn["asked"])]
     figure = charts.blank((7.5, 1.2 + 0.5 * len(names)))
     axes = figure.subplots()
-    for at, asked in enumerate(shown):
-        rows = drawn[drawn["asked"] == asked].set_index("model").reindex(names).reset_index()
+    for at, way in enumerate(shown):
+        rows = drawn[drawn["asked"] == way].set_index("model").reindex(names).reset_index()
         places = rows.index.to_numpy(float) + 0.17 * (at - (len(shown) - 1) / 2)
         look = {"color": charts.PALETTE[at], "marker": charts.MARKERS[at]}
-        charts.intervals(axes, rows, places, label=order.WORDS[asked], **look)
+        charts.intervals(axes, rows, places, label=order.WORDS[way], **look)
     axes.set_xlabel("NDCG@5")
     axes.set_xlim(left=0)
     charts.label_rows(axes, [systems.label(name) for name in names])

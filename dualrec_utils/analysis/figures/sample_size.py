@@ -37,9 +37,9 @@ def draw_power(
         "independent": {"color": COLORS["orange"], "linestyle": "--"},
     }
     for axes, protocol in zip(panels, config.PROTOCOLS, strict=True):
-        own = table[(table[PROTOCOL] == protocol) & (table["metric"] == metric)]
+        rows = table[(table[PROTOCOL] == protocol) & (table["metric"] == metric)]
         for design, look in looks.items():
-            variance = own[f"variance_{design}"].median()
+            variance = rows[f"variance_{design}"].median()
             curve = [
                 sample_size.smallest_difference(n, variance=variance, alpha=alpha, power=power)
                 for n in users
@@ -48,8 +48,8 @@ def draw_power(
             points.append(
                 pd.DataFrame({PROTOCOL: protocol, "n_users": users, "design": design, "difference": curve})
             )
-        n_users = own["n_users"].max()
-        marked = {"this run": n_users} if len(own) else {}
+        n_users = rows["n_users"].max()
+        marked = {"this run": n_users} if len(rows) else {}
         marked["ml-1m"] = sample_size.PAPER_USERS
         # A run on the paper's data set has almost its users: two lines would overprint each other.
         if abs(n_users / sample_size.PAPER_USERS - 1) < 0.05:

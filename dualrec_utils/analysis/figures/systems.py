@@ -91,7 +91,7 @@ def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str], lead: str) -> t
     heights = [len(order["the paper's (ml-1m)"]), len(names), len(names)]
     figure = charts.blank((9.0, 1.4 + 0.30 * sum(heights)))
     panels = figure.subplots(3, 1, sharex=True, height_ratios=heights)
-    for axes, (panel, own) in zip(panels, order.items(), strict=True):
+    for axes, (panel, ranked) in zip(panels, order.items(), strict=True):
         for metric in evaluation.PAPER_METRICS:
             rows = drawn[(drawn["panel"] == panel) & (drawn["metric"] == metric)]
             shift = 0.16 * (list(charts.SHORT).index(metric) - 1.5)
@@ -100,13 +100,13 @@ def draw_figure_5a(table: pd.DataFrame, *, names: Sequence[str], lead: str) -> t
                 "color": METRIC_COLORS[metric],
                 "label": charts.SHORT[metric],
             }
-            places = rows[SYSTEM].map(own.index).to_numpy(float) + shift
+            places = rows[SYSTEM].map(ranked.index).to_numpy(float) + shift
             if rows["low"].isna().all():
                 axes.plot(rows["value"], places, linestyle="none", markersize=5, **look)
             else:
                 charts.intervals(axes, rows, places, **look)
         axes.set_title(panel)
-        charts.label_rows(axes, [systems.label(name).removeprefix(PAPER_VARIANT) for name in own])
+        charts.label_rows(axes, [systems.label(name).removeprefix(PAPER_VARIANT) for name in ranked])
     # The panels share their axis: setting one side in the loop would fix the other for those to come.
     axes.set_xlim(0, 1.05 * drawn[["value", "high"]].max(axis=None))
     panels[-1].set_xlabel("HR or NDCG")

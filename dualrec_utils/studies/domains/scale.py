@@ -36,7 +36,7 @@ LEAST = 6
 _N_TAUGHT, _N_LISTS = 2_000, 200
 # Of the LSTM: histories a step, and items of a piece. A step encodes every title of the catalog once, and
 # padding takes as long as items: few large steps of short pieces fit 16,000 items and short histories.
-_BATCH_SIZE, _PIECE = 128, 20
+_BATCH_SIZE, _PIECE = 256, 20
 _TABLE = "scale"
 
 

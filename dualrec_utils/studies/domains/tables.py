@@ -1,6 +1,6 @@
 """The study's tables: facts of the data, results, claims and curves of all runs, from what these committed.
 
-A run that has not been made, or was made before the claims were stated, is a row that says so.
+A run that has not been made is a row that says so.
 """
 
 from __future__ import annotations
@@ -31,12 +31,6 @@ _SYSTEMS = (
 )  # fmt: skip
 # A difference that matters, in the unit of the metrics: one point.
 POINT = 0.01
-
-
-def results_of(dataset: str) -> dict:
-    """Metrics of notebook 07 under the present definition; empty where there are none."""
-    flat = metrics(dataset, "results")
-    return {} if verdict.former(flat) else flat
 
 
 def facts() -> pd.DataFrame:
@@ -82,7 +76,7 @@ def results() -> pd.DataFrame:
     """
     rows = []
     for dataset in RUNS:
-        flat = results_of(dataset)
+        flat = metrics(dataset, "results")
         model = verdict.model_of(flat)
         for name in systems.in_order([*_SYSTEMS, *(f"{model}_{kind}" for kind in _KINDS)]):
             key = f"next_item/{name}"
@@ -106,7 +100,7 @@ def all_claims() -> pd.DataFrame:
     """
     rows = []
     for dataset in RUNS:
-        flat = results_of(dataset)
+        flat = metrics(dataset, "results")
         for row in claims.of_metrics(flat):
             number, _, model = row["claim"].partition("/")
             if not model or model == verdict.model_of(flat):

@@ -16,31 +16,8 @@ from dualrec_utils.studies.domains import curves
 from dualrec_utils.studies.domains.settings import FIRST, NOT_RUN_YET, name_of
 from dualrec_utils.studies.domains.tables import BY_CLAIM, DATASET, POINT, USERS_NEEDED
 
-# What a claim says where it is answered yes, and where no; keys as in :data:`analysis.claims.STATED`.
-SAID = {
-    1: ("the order of a user's items helps", "a model that reads the order of items is worse"),
-    2: ("the LSTM's guess in the prompt helps", "the LSTM's guess in the prompt harms"),
-    3: (
-        "fine-tuning teaches more than the form of an answer",
-        "fine-tuning on right answers is worse than on shuffled ones",
-    ),
-    4: ("re-ranking helps", "re-ranking harms"),
-    5: (
-        "the paper's three stages are better than their LSTM",
-        "the paper's three stages are worse than their LSTM",
-    ),
-    6: (
-        "the language model adds more to the LSTM than another model does",
-        "the language model adds less to the LSTM than another model does",
-    ),
-}
 _SETTLED = (claims.YES, claims.NO)
 _NO_NUMBER = "–"
-
-
-def _said(number: int, answer: str) -> str:
-    yes, no = SAID[number]
-    return yes if answer == claims.YES else no
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -73,14 +50,15 @@ def carried(table: pd.DataFrame) -> str:
             for word, names in (("also on", same.index[same]), ("the opposite on", same.index[~same]))
             if len(names)
         ]
-        alone = ["shown only there"] if others else []
-        parts.append(", ".join([_said(number, wide.loc[number, FIRST]), *(where or alone)]))
+        alone = ["shown on no other data"] if others else []
+        on_films = verdict.statement(str(number), wide.loc[number, FIRST])
+        parts.append(", ".join([on_films, *(where or alone)]))
     if parts:
         lines = [f"What holds on {films}: {'; '.join(parts)}."]
     else:
         lines = [f"On {films} {'no claim is settled' if FIRST in ran else NOT_RUN_YET}."]
     for name in others:
-        new = [_said(number, wide.loc[number, name]) for number in settled[name]
+        new = [verdict.statement(str(number), wide.loc[number, name]) for number in settled[name]
                if number not in settled.get(FIRST, ())]  # fmt: skip
         if new:
             lines.append(f"On {name_of(name)}, {_listed(new)}.")
@@ -142,7 +120,7 @@ def users_needed(table: pd.DataFrame) -> pd.DataFrame:
 def _by_dataset(table: pd.DataFrame, cells: Sequence[str], *, last: tuple[str, str]) -> pd.DataFrame:
     """Cells by claim and data set; the last row has the range of a column of counts."""
     heads = {
-        number: f"{number}. {SAID[number][0]} ({verdict.short(metric)})"
+        number: f"{number}. {verdict.statement(str(number), claims.YES)} ({verdict.short(metric)})"
         for number, metric in zip(table["claim"], table["metric"], strict=True)
     }
     name, column = last
