@@ -40,7 +40,7 @@ def rows_of(flat: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         f"{model}_zero_shot": (f"{model}, the paper's prompt (Stage 2)", paper),
         f"{model}_lora": ("… and fine-tuned", paper),
         f"{model}_lora_reranked": ("… and re-ranked (Stage 3)", paper),
-        f"{model}_lora_lstm_first": ("… after the LSTM's movie", ways),
+        f"{model}_lora_lstm_first": ("… after the LSTM's title", ways),
         f"{model}_history_constrained": (f"{model}, history only, catalog only", ways),
         "dualrec_fusion": (f"LSTM and {model} fused", ways),
     }
