@@ -96,7 +96,7 @@ class Keeper:
 
     def _files(self, top: Path) -> dict[Path, Path]:
         """Path below `top` -> file, without what is still being written."""
-        packages = (
+        paths = (
             path
             for pattern in self._patterns
             for place in top.glob(pattern)
@@ -104,7 +104,7 @@ class Keeper:
             if not any(part.startswith(".") for part in path.relative_to(place).parts)
             and not path.name.endswith((".tmp", *_BESIDE))
         )
-        return {path.relative_to(top): path for path in packages if path.is_file()}
+        return {path.relative_to(top): path for path in paths if path.is_file()}
 
 
 def _mark(path: Path) -> tuple[int, ...] | None:
