@@ -168,6 +168,10 @@ def test_without_times_there_are_no_days(data):
     assert sampling.sessions(bare, {7: None}, n_sessions=4) == {}
     with_times = measure.not_run(data, untrained=["lora_loss"])["step"].tolist()
     assert with_times == ["candidates: movielm", "lora_loss", "lstm_targets"]
+    some = data.interactions.head(4).astype({"timestamp": "Int64"})
+    for n_untimed, timed in ((1, True), (2, False)):
+        lacking = some.assign(timestamp=some["timestamp"].mask(np.arange(4) < n_untimed))
+        assert material.Material(**vars(data) | {"interactions": lacking}).timed == timed
     without = measure.not_run(bare, untrained=["lora_loss"])["step"].tolist()
     assert without == ["candidates: movielm", "training_sessions", "lora_loss", "lstm_targets"]
 

@@ -103,6 +103,13 @@ def test_sessions_are_days_of_training_users_with_two_movies_at_least():
         protocols.drawn_sessions(sessions, n_sessions=3, seed=0)
 
 
+def test_what_has_no_time_belongs_to_no_session():
+    frame = interactions().astype({"timestamp": "Int64"})
+    untimed = frame.assign(timestamp=frame["timestamp"].mask(frame["item_id"] == 23))
+    sessions = protocols.day_sessions(untimed, SPLITS)
+    assert [session.tolist() for session in sessions] == [[11, 12], [22, 24]]
+
+
 def test_times_are_there_or_not():
     frame = interactions()
     assert protocols.share_untimed(frame) == 0

@@ -34,11 +34,22 @@ def test_what_this_machine_lacks_is_the_reason(monkeypatch, no_gpu):
     assert KEY in loading.why_not(HOSTED, key_variable=KEY)
     monkeypatch.setenv(KEY, "a key")
     assert loading.why_not(HOSTED, key_variable=KEY) is None
-    for change in ({"dtype": "float16"}, {"dtype": "bfloat16"}, {"quantization": "nf4"}):
+    for change in ({"dtype": "float16"}, {"dtype": "auto"}, {"quantization": "nf4"}):
         assert "GPU" in loading.why_not(LOCAL | change, key_variable=KEY)
     # 4 bits only where a GPU is small: without one there is nothing to quantize for.
     assert loading.why_not(LOCAL | {"quantization": "auto"}, key_variable=KEY) is None
     assert loading.why_not(LOCAL | {"backend": "replay"}, key_variable=KEY) is None
+
+
+@pytest.mark.parametrize(
+    ("abilities", "able"),
+    [({"avx512_bf16": True}, True), ({"amx_bf16": False, "avx512_bf16": False, "avx2": True}, False)],
+)
+def test_bfloat16_runs_on_a_processor_that_computes_in_it(monkeypatch, no_gpu, abilities, able):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
+    half = LOCAL | {"dtype": "bfloat16"}
+    assert (loading.why_not(half, key_variable=KEY) is None) == able
+    assert loading.why_not(half | {"quantization": "nf4"}, key_variable=KEY)
 
 
 def test_with_a_gpu_nothing_local_is_refused_beforehand(monkeypatch):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from toy_catalog import catalog_of
 
-from dualrec_utils.analysis import breakdowns
+from dualrec_utils.analysis import breakdowns, verdict
 from dualrec_utils.analysis.figures import breakdowns as plots
 from dualrec_utils.core import predictions, splits
 from dualrec_utils.core.catalog import load_catalog
@@ -77,6 +77,40 @@ def test_a_group_averages_users_first_and_gives_no_interval_for_few():
     assert everyone["low"] <= everyone["value"] <= everyone["high"]
 
 
+def test_gains_are_paired_and_averaged_over_users_first():
+    users = [1, 1, *range(2, 13)]
+    ids = [f"c{i}" for i in range(13)]
+    frame = pd.DataFrame({CASE: ids, USER: users})
+    # The first user gains in one of two cases, the second loses in the only one; all others stay.
+    lstm = frame.assign(**{"hit_rate@5": [0.0, 1, 1] + [1.0] * 10})
+    fused = frame.assign(**{"hit_rate@5": [1.0, 1, 0] + [1.0] * 10}).iloc[::-1]
+    groups = pd.DataFrame({"by": "x", "group": ["gain"] * 2 + ["all"] * 13, CASE: [*ids[:2], *ids]})
+    both = {"lstm": lstm, "fused": fused}
+    table = breakdowns.gains_by_group(both, groups, over="lstm", metric="hit_rate@5", **SETTINGS)
+    assert table[["group", "system", "over"]].to_numpy().tolist() == [
+        ["gain", "fused", "lstm"],
+        ["all", "fused", "lstm"],
+    ]
+    assert table["value"].tolist() == pytest.approx([0.5, (0.5 - 1) / 12])
+    assert table["n_users"].tolist() == [1, 12] and np.isnan(table["low"].iloc[0])
+    assert table["low"].iloc[1] < table["value"].iloc[1] < table["high"].iloc[1]
+
+
+def test_a_group_counts_for_a_system_only_where_its_interval_excludes_zero():
+    rows = [("tail", 0.01, 0.2), ("head", -0.2, -0.1), ("middle", -0.1, 0.1), ("few", np.nan, np.nan)]
+    table = pd.DataFrame(rows, columns=["group", "low", "high"])
+    table = table.assign(by=breakdowns.POPULARITY, system="a")
+    other = table.assign(by=breakdowns.GENRE)
+    said = verdict.for_whom(pd.concat([table, other]))
+    assert "of 3 groups" in said and "tail" in said and "head" in said
+    assert "middle" not in said and "few" not in said
+    assert said.index(", tail)") < said.index(", head)")
+    assert verdict.for_whom(table.head(0)) == "" == verdict.helped(table, "another")
+    assert "tail) of 3 groups" in verdict.helped(table, "a")
+    # The last bit of a difference of equal shares is no gain.
+    assert "tail" not in verdict.helped(table.replace({"low": {0.01: 1e-18}}), "a")
+
+
 def test_self_information_in_bits():
     found = breakdowns.self_information(pd.Series([80, 40, 10, 1, 0]), n_users=80)
     # All of 80 users; half; an eighth; one; none counts as one.
@@ -138,6 +172,10 @@ def test_figures_draw_every_row_and_leave_the_style_alone(tmp_path):
     )
     assert len(figure.axes) == 3 and len(drawn) == 6
     figure.savefig(tmp_path / "one.png")
+    gains = breakdowns.gains_by_group(scored, groups, over="lstm", metric="hit_rate@5", **SETTINGS)
+    figure, drawn = plots.draw_gains(gains, names=["most_popular"], domain=MOVIES, lead="ml-100k")
+    assert len(drawn) == 6 and set(drawn["by"]) == set(breakdowns.WHOM)
+    figure.savefig(tmp_path / "gains.png")
     figure, drawn = plots.draw_by_genre(table, overall, names=list(scored), lead="ml-100k")
     # Six targets in turn: Drama and War have 12 cases; Comedy and Horror 6 and no interval.
     assert set(drawn["group"]) == {"Drama", "War"} and len(figure.axes) == 2

@@ -157,9 +157,15 @@ def test_windows_need_the_movie_after_them():
     assert eda.windows(OWN, SPLITS, window=1).set_index(SPLIT).loc["train", "windows"] == 2
 
 
-def test_values_that_are_partly_missing_are_noticed():
-    assert eda.has_values(OWN, RATING)
-    assert not eda.has_values(OWN.assign(**{RATING: pd.array([None] + [3] * 5, dtype="Float64")}), RATING)
+def test_what_has_no_time_is_left_out_of_all_that_needs_one():
+    untimed = OWN.assign(**{TIMESTAMP: OWN[TIMESTAMP].mask(OWN.index == 1)})
+    assert eda.weekly_counts(untimed)["n"].tolist() == [3, 2]
+    # Both neighbours of user 1's second rating are gone, and with it the user's last two.
+    assert eda.gaps(untimed).to_numpy().tolist() == [[3, 2 * DAY, 1]]
+    assert eda.last_spans(untimed, last=2).to_numpy().tolist() == [[3, 2 * DAY]]
+    assert eda.last_spans(untimed, last=1)[USER].tolist() == [1, 2, 3]
+    never = OWN.assign(**{TIMESTAMP: OWN[TIMESTAMP].mask(OWN[TIMESTAMP].notna())})
+    assert eda.gaps(never).empty and eda.last_spans(never, last=1).empty
 
 
 def test_no_table_changes_its_input(tiny):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from dualrec_utils.core import config
 from dualrec_utils.report import gallery, readme as readme_results
+from dualrec_utils.report.runs import Run
 
 
 @given(st.integers(1, 1200), st.integers(1, 1200), st.sampled_from(["RGB", "RGBA", "P", "L"]))
@@ -52,7 +53,8 @@ def test_the_table_links_the_executed_copy_where_there_is_one(root, entry, monke
 
 
 def test_profiles_with_executed_copies_are_named_below_it(root, monkeypatch):
-    monkeypatch.setattr(gallery.first_screen, "other_runs", lambda: {"p": {}, "q": {}})
+    others = {name: Run({}, root / "profiles" / name / "reports", name) for name in "pq"}
+    monkeypatch.setattr(gallery.runs, "others", lambda: others)
     assert "other data" not in gallery.block()
     path = root / "profiles/p/reports/notebooks/01_eda.ipynb"
     path.parent.mkdir(parents=True)

@@ -18,7 +18,7 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import baselines, systems
 from dualrec_utils.models.hybrids import diversity, fusion
-from dualrec_utils.report import readme as readme_results, text as results_text
+from dualrec_utils.report import readme as readme_results, runs, text as results_text
 from dualrec_utils.show import paper
 
 ROOT = config.PACKAGE_ROOT
@@ -155,11 +155,20 @@ def test_every_number_of_what_a_reader_meets_first_comes_from_a_metrics_file(tex
     assert untraced(text(), metrics()) == []
 
 
-@pytest.mark.parametrize(("text", "least"), [(readme_block, 5), (results_page, 10)])
-def test_every_cell_of_a_table_of_systems_is_the_value_of_its_row_and_column(text, least):
-    flat = files.read_json(RESULTS)
+def tables_of_systems():
+    """Of README and results page, each table of systems: its text, and the metrics it is of."""
+    at_hand = runs.at_hand(files.read_json(RESULTS))
+    first = runs.first(at_hand.flat)
+    told = [first, at_hand] if first.profile else [first]
+    _, *parts = results_page().split("## The systems")
+    return [(readme_block(), first, 5), *((*both, 10) for both in zip(parts, told, strict=True))]
+
+
+@pytest.mark.parametrize(("text", "run", "least"), tables_of_systems())
+def test_every_cell_of_a_table_of_systems_is_the_value_of_its_row_and_column(text, run, least):
+    flat = run.flat
     by_label = {systems.label(name): name for name in results_text.all_systems(flat)}
-    rows = [line.strip("| ").split(" | ") for line in text().splitlines() if line.startswith("| ")]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     tables = [row for row in rows if row[0] in by_label]
     header = next(row for row in rows if row[0] == "system")
     assert len(tables) >= least

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from dualrec_utils.analysis import order as tables
-from dualrec_utils.analysis.figures import order as order_figure
+from dualrec_utils.audit import figures
 from dualrec_utils.core import config, evaluation, files, predictions, splits
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, SECOND, SPLIT, USER
 from dualrec_utils.core.errors import StudyError
@@ -124,7 +124,7 @@ def test_the_study_runs_resumes_and_its_tables_are_read(tiny, monkeypatch, capsy
     assert set(tables.read("ml-100k", "levels")["model"]) == {"ease", "markov"}
     assert tables.wide("ml-100k").shape == (2, 5)
     assert tables.wide_leads("ml-100k").shape == (1, 5)
-    _, drawn = order_figure.draw_order(levels, lead="a test")
+    _, drawn = figures.order_of_equal_times(levels, lead="a test")
     # Two models under the three orders that are shown.
     assert len(drawn) == 6 and (drawn["metric"] == "ndcg@5").all()
     with pytest.raises(StudyError, match="has no transformer"):

@@ -48,7 +48,10 @@ def test_language_models_systems_are_named_in_words():
     curves = pd.DataFrame({"adapter": names, "epoch": 0, "train_loss": 2.0, "validation_loss": 2.0})
     assert list(looks(finetuning_figures.adapter_losses(curves, note="n"))) == words
     shares = pd.DataFrame({"not readable": [0.1, 0.2]}, index=pd.Index(names, name="system"))
-    assert zero_shot.answer_shares(shares, note="n").axes[0].get_legend_handles_labels()[1] == words
+    assert (
+        zero_shot.answer_shares(shares, domain=MOVIES, note="n").axes[0].get_legend_handles_labels()[1]
+        == words
+    )
 
 
 def test_more_systems_than_colours_are_told_apart():
@@ -57,7 +60,7 @@ def test_more_systems_than_colours_are_told_apart():
     curves = pd.DataFrame({"adapter": names, "epoch": 0, "train_loss": 2.0, "validation_loss": 2.0})
     assert len(set(looks(finetuning_figures.adapter_losses(curves, note="n")).values())) == len(names)
     shares = pd.DataFrame({"not readable": 0.1}, index=pd.Index(names, name="system"))
-    bars = [bar for (bar,) in zero_shot.answer_shares(shares, note="n").axes[0].containers]
+    bars = [bar for (bar,) in zero_shot.answer_shares(shares, domain=MOVIES, note="n").axes[0].containers]
     assert len({(bar.get_facecolor(), bar.get_hatch()) for bar in bars}) == len(names)
 
 

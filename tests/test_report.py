@@ -18,7 +18,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 from ruamel.yaml import YAML
 
-from dualrec_utils.analysis import order, plan, verdict
+from dualrec_utils.analysis import breakdowns, order, plan, verdict
 from dualrec_utils.core import config, files
 from dualrec_utils.core.domain import Domain
 from dualrec_utils.core.errors import StudyError
@@ -29,8 +29,10 @@ from dualrec_utils.report import (
     page as report,
     parts as page_parts,
     readme as readme_results,
+    runs,
     text as results_text,
 )
+from dualrec_utils.report.runs import Run
 from dualrec_utils.show import tables
 from dualrec_utils.show.charts import COLORS, save_figure
 
@@ -95,6 +97,10 @@ class Page(HTMLParser):
     @property
     def words(self):
         return " ".join(" ".join(self.text).split())
+
+
+def summary(flat):
+    return " ".join(first_screen.findings(runs.at_hand(flat)))
 
 
 def build(**changes):
@@ -276,7 +282,7 @@ def test_the_page_has_each_claim_with_its_answer_and_what_would_settle_it(study)
 
 def test_the_first_paragraph_says_what_order_interface_and_leak_do(study):
     flat = metrics()
-    assert first_screen.summary(flat).count("not measured") == 3
+    assert summary(flat).count("not measured") == 3
     ways = ("paper_prompt", "bare_history_catalog", "lstm_same_input")
     audit = {f"audit/interface/{way}/hit_rate@5": 0.1 + n / 100 for n, way in enumerate(ways)}
     audit |= {
@@ -287,7 +293,7 @@ def test_the_first_paragraph_says_what_order_interface_and_leak_do(study):
     effects = pd.DataFrame(rows, columns=["model", "asked", "value"]).assign(minus="ease", metric="ndcg@5")
     effects = effects.assign(low=effects["value"] - 0.01, high=effects["value"] + 0.01, n_seeds=5)
     files.write_csv(effects, order.table_path("ml-100k", "effects"))
-    said = first_screen.summary(flat)
+    said = summary(flat)
     by_id = "seems to be: +2.1 points [+1.1, +3.1] by movie id"
     assert f"{by_id}, -0.4 points [-1.4, +0.6] at random." in said
     asking, leak, by_order = said.index("Asking:"), said.index("The leak:"), said.index("What order")
@@ -295,7 +301,7 @@ def test_the_first_paragraph_says_what_order_interface_and_leak_do(study):
     assert shares == [["10.0%", "11.0%", "12.0%"], ["30.0%", "20.0%", "10.0%"]]
     del audit["audit/leak/with/hit_rate@1"]
     files.write_json(audit, config.METRICS / "audit.json")
-    assert "What the leak does was not measured." in first_screen.summary(flat)
+    assert "What the leak does was not measured." in summary(flat)
 
 
 def test_tables_are_in_the_words_of_the_data_but_for_titles_and_what_others_do():
@@ -322,19 +328,26 @@ def test_how_many_users_it_takes_is_said():
 
 
 def test_values_that_the_ratings_lack_are_named_where_there_are_any(study):
-    assert first_screen.lacking(config.METRICS) == ""
+    flat = metrics() | {"dataset": "ml-1m"}
+    run = runs.at_hand(flat)
+    assert first_screen.lacking(run) == ""
     found = {
         "dataset": "ml-1m",
         "share_of_ratings_without_value": 0.0,
         "share_of_ratings_without_time": 0.0,
     }
     files.write_json(found, config.METRICS / "eda.json")
-    assert first_screen.lacking(config.METRICS) == ""
+    assert first_screen.lacking(run) == ""
     files.write_json(found | {"share_of_ratings_without_time": 0.401}, config.METRICS / "eda.json")
-    said = first_screen.lacking(config.METRICS)
-    assert said.startswith("MovieLens 1M: of the ratings at hand 0.0% have no value and 40.1% no time")
-    rows = {"rows": [], "others": {}}
-    assert said in first_screen.not_reproduced(metrics(), **rows)
+    said = first_screen.lacking(run)
+    assert (
+        said.startswith("MovieLens 1M: 40.1% of the ratings at hand have no time") and "value" not in said
+    )
+    same = {name: runs.Run(flat, config.REPORTS, name) for name in "ab"}
+    assert first_screen.not_reproduced(flat, rows=[], others=same).count(said) == 1, "said once"
+    without = {f"share_of_ratings_without_{part}": 1.0 for part in ("value", "time")}
+    files.write_json(found | without, config.METRICS / "eda.json")
+    assert first_screen.lacking(run).count("left out") == 2
 
 
 def test_a_profile_names_the_command_that_makes_it(study, monkeypatch):
@@ -362,7 +375,8 @@ def test_what_was_not_reproduced_is_grouped_by_reason(study):
     ]
     lines = first_screen.not_reproduced(metrics(), rows=rows, others={})
     assert lines[0] == "A, C: no key." and "MovieLens 1M" in lines[1] and "B" not in lines[0]
-    lines = first_screen.not_reproduced(metrics(), rows=rows, others={"big": {"dataset": "ml-1m"}})
+    big = Run({"dataset": "ml-1m"}, study / "profiles/big/reports", "big")
+    lines = first_screen.not_reproduced(metrics(), rows=rows, others={"big": big})
     assert len(lines) == 2, "a profile has run MovieLens 1M"
 
 
@@ -387,13 +401,91 @@ def test_another_profile_stands_on_the_page(study):
     assert "HR@1 0.250 [0.000, 0.500] at the top (as released), 0.125" in words
     assert "(iii) Re-ranking helps: no." in words
     by_both = (
-        "HR@1 on MovieLens 1M by the released code's rules: LSTM alone (Stage 1) 0.250 [0.000, 0.500]. The"
-        " paper prints 0.1847"
+        "HR@1 on MovieLens 1M (profile big) by the released code's rules: LSTM alone (Stage 1) 0.250"
+        " [0.000, 0.500]. The paper prints 0.1847"
     )
     assert by_both in words and "without a language model, has" not in words
     counted = [row | {"metric": "hit_rate@5"} for row in rungs] + [rungs[0] | {"value": 0.75}]
     pd.DataFrame(counted).to_csv(audit / "stage_1.csv", index=False)
     assert "without a language model, has 0.250 [0.000, 0.500] if counted" in show().words
+
+
+def claim(number, *, low, high, n_seeds, **changes):
+    """One answered claim as notebook 07 writes it."""
+    row = {"question": "?", "answer": "unclear", "system": "movielm_lora_reranked", "other": "lstm"}
+    row |= {"metric": "hit_rate@1", "difference": (low + high) / 2, "low": low, "high": high}
+    row |= {"n_users": 300, "n_seeds": n_seeds, "smallest_difference": 0.0412, "users_needed": 500.0}
+    return {f"claims/{number}/{name}": value for name, value in (row | changes).items()}
+
+
+def of_profile(study, profile, flat):
+    files.write_json(flat, study / "profiles" / profile / "reports" / "metrics" / "results.json")
+
+
+def test_the_papers_data_set_comes_first_once_it_has_several_seeds(study):
+    own = results_text.read_metrics()
+    paper = metrics() | {"dataset": "ml-1m", "next_item/lstm/n_users": 904}
+    paper |= {"next_item/lstm/hit_rate@5": 0.345}
+    of_profile(study, "ml-1m", paper | claim("5/movielm", low=-0.1, high=-0.05, n_seeds=1))
+    assert runs.first(own).profile == "" and "On MovieLens 100K" in readme_results.readme_block(own)
+    of_profile(study, "ml-1m", paper | claim("5/movielm", low=-0.1, high=-0.05, n_seeds=3, answer="no"))
+    assert runs.first(own).profile == "ml-1m"
+    block = readme_results.readme_block(own)
+    assert block.startswith("**On MovieLens 1M, ") and "-7.5 points [-10.0, -5.0]" in block
+    assert "34.5% [19.0, 21.0]" in block and "904 test users" in block
+    assert "make repro PROFILE=ml-1m" in block
+    page = readme_results.results_page(own)
+    assert page.index("## The systems, on MovieLens 1M") < page.index("## The systems, on MovieLens 100K")
+    first, _, rest = show().words.partition("What was reproduced")
+    assert "-7.5 points" in first and "904 test users" in first
+    assert "142 test users" in rest and "On MovieLens 100K" in rest
+
+
+def test_data_of_ones_own_and_a_profile_come_first_themselves(study, monkeypatch):
+    several = claim("5/movielm", low=-0.1, high=-0.05, n_seeds=3)
+    of_profile(study, "ml-1m", metrics() | {"dataset": "ml-1m"} | several)
+    books = metrics() | {"dataset": "books"}
+    assert runs.first(books).flat == books
+    said = pd.DataFrame({"question": ["?"], "answer": ["films and games."]})
+    files.write_csv(said, config.study_dir("domains") / "answers.csv")
+    assert "films and games" in " ".join(first_screen.first_lines(metrics(), whole=True))
+    assert "films and games" not in " ".join(first_screen.first_lines(books, whole=True))
+    monkeypatch.setattr(config, "ROOT", study / "profiles" / "ml-1m")
+    assert runs.others() == {} and runs.first(metrics()).flat == metrics()
+
+
+def test_what_a_pretrained_model_adds_for_whom_and_what_a_larger_one_must_show(study):
+    asked = "qwen_lora_reranked"
+    flat = metrics() | {"dataset": "ml-1m", "language_model": "qwen"}
+    for part, value in (("", 0.0123), ("/low", 0.0045), ("/high", 0.0217)):
+        flat[f"next_item/{asked}/hit_rate@1{part}"] = value
+    stages = claim("5/qwen", low=-0.1, high=-0.05, n_seeds=1, system=asked)
+    beside = {"system": "dualrec_fusion", "other": "fusion_lstm_ease", "metric": "ndcg@5"}
+    beside = claim("6/qwen", low=-0.03, high=0.01, n_seeds=1, **beside)
+    of_profile(study, runs.PRETRAINED, flat | stages)
+    run = runs.others()[runs.PRETRAINED]
+    assert first_screen.pretrained(run) == "", "half of it says nothing"
+    of_profile(study, runs.PRETRAINED, flat | stages | beside)
+    run = runs.others()[runs.PRETRAINED]
+    said = first_screen.pretrained(run)
+    assert "1.2% [0.4, 2.2]" in said and "20.0% [19.0, 21.0]" in said and "300 users" in said
+    assert "-1.0 points [-3.0, +1.0] of NDCG@5" in said and "4.1 points" in said and "groups" not in said
+    rows = [("tail", "dualrec_fusion", 0.01), ("head", "dualrec_fusion", -0.1), ("head", "other", 0.1)]
+    gains = pd.DataFrame(rows, columns=["group", "system", "low"]).assign(by=breakdowns.POPULARITY)
+    files.write_csv(gains.assign(high=0.3), run.reports / "tables" / "results" / "gains_by_group.csv")
+    said = first_screen.pretrained(run)
+    assert "1 (popularity of the target, tail) of 2 groups" in said
+    lines = first_screen.first_lines(results_text.read_metrics(), whole=False)
+    assert lines[1] == said
+    several = claim("5/qwen", low=-0.1, high=-0.05, n_seeds=3, system=asked)
+    none = claim("5/qwen", low=0.0, high=0.0, n_seeds=3, system=asked, smallest_difference=0.0)
+    better = claim("5/qwen", low=0.01, high=0.05, n_seeds=3, system=asked, answer="yes")
+    for row, larger, seeds in ((stages, True, True), (several, True, False), (none, False, False)):
+        of_profile(study, runs.PRETRAINED, flat | row | beside)
+        said = first_screen.pretrained(runs.others()[runs.PRETRAINED])
+        assert ("larger" in said) == larger and ("several seeds" in said) == seeds
+    of_profile(study, runs.PRETRAINED, flat | better | beside)
+    assert "larger" not in first_screen.pretrained(runs.others()[runs.PRETRAINED])
 
 
 def test_optional_tables_are_shown_where_they_are(study):
@@ -553,11 +645,12 @@ def test_citation_and_card_are_there():
 
 
 def test_the_rating_hybrids_that_ran_are_among_what_was_reproduced(tmp_path):
-    assert first_screen.ratings(tmp_path) == []
+    run = Run({}, tmp_path)
+    assert first_screen.ratings(run) == []
     values = {"hybrid_cosine": 0.9641, "hybrid_cosine_leak": 0.9575, "biases": 0.9547}
     flat = {f"ratings/{name}/rmse_u1": value for name, value in values.items()}
-    files.write_json(flat, tmp_path / "rating_hybrids.json")
-    (line,) = first_screen.ratings(tmp_path)
+    files.write_json(flat, tmp_path / "metrics" / "rating_hybrids.json")
+    (line,) = first_screen.ratings(run)
     assert [line.index(value) for value in ("0.964", "0.958", "0.955")] == sorted(
         line.index(value) for value in ("0.964", "0.958", "0.955")
     )

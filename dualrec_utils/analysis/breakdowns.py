@@ -18,6 +18,8 @@ from dualrec_utils.core.predictions import Scope
 
 PROTOCOL_USED = "next_item"
 POPULARITY, LENGTH, GENRE = "popularity of the target", "length of the history", "genre of the target"
+# Groupings in which each case belongs to one group.
+WHOM = (POPULARITY, LENGTH)
 POPULARITY_CLASSES = ("head", "middle", "tail")
 K = 5
 # An interval over fewer users says nothing, and none is given.
@@ -123,11 +125,44 @@ def by_group(
         `by`, `group`, `system`, `metric`, `value`, `low`, `high`, `n_users`, `n_cases`; groups and
         systems in the order given. Bounds are NaN for groups of fewer than :data:`FEWEST_USERS` users.
     """
-    names = list(cases)
-    wide = cases[names[0]][[CASE, USER]]
+    return _within(groups, _side_by_side(cases, metric), metric=metric, **intervals)
+
+
+def gains_by_group(
+    cases: Mapping[str, pd.DataFrame], groups: pd.DataFrame, *, over: str, metric: str, **intervals
+) -> pd.DataFrame:
+    """How far systems are ahead of another within each group of cases, compared case by case.
+
+    Args:
+        cases: as :func:`by_group`.
+        groups: likewise.
+        over: the system that the others are compared with, one of `cases`.
+        intervals: as :func:`by_group`.
+
+    Returns:
+        As :func:`by_group`, `value` the difference of a system and `over`, which has a column of its own.
+    """
+    values = _side_by_side(cases, metric)
+    gains = values[[CASE, USER]].assign(
+        **{name: values[name] - values[over] for name in cases if name != over}
+    )
+    table = _within(groups, gains, metric=metric, **intervals)
+    table.insert(table.columns.get_loc(SYSTEM) + 1, "over", over)
+    return table
+
+
+def _side_by_side(cases: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:
+    """A metric of every case, a column a system."""
+    wide = next(iter(cases.values()))[[CASE, USER]]
     for name, frame in cases.items():
         one = frame[[CASE, metric]].rename(columns={metric: name})
         wide = wide.merge(one, on=CASE, validate="one_to_one")
+    return wide
+
+
+def _within(groups: pd.DataFrame, wide: pd.DataFrame, *, metric: str, **intervals) -> pd.DataFrame:
+    """The mean of each column of `wide` within each group, as :func:`by_group` returns it."""
+    names = [name for name in wide if name not in (CASE, USER)]
     rows = []
     for (by, group), part in groups.groupby(["by", "group"], sort=False):
         one = wide[wide[CASE].isin(part[CASE])]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dualrec_utils.analysis import claims, order
+from dualrec_utils.analysis import breakdowns, claims, order
 from dualrec_utils.models import systems
 
 ORDER_CAVEAT = (
@@ -52,9 +52,9 @@ _OPENING = {
         claims.UNCLEAR: "it is not settled whether the paper's three stages are better than their own LSTM",
     },
     "6": {
-        claims.YES: "beside the LSTM, a language model adds more than {other} does",
-        claims.NO: "beside the LSTM, a language model adds less than {other} does",
-        claims.UNCLEAR: "beside the LSTM, a language model is not shown to add more than {other} does",
+        claims.YES: "beside the LSTM, {model} adds more than {other} does",
+        claims.NO: "beside the LSTM, {model} adds less than {other} does",
+        claims.UNCLEAR: "beside the LSTM, {model} is not shown to add more than {other} does",
     },
 }
 # Of what notebook 08 measures: metric, ways of measuring, and a sentence with their values.
@@ -86,6 +86,7 @@ _UNDER = {
     "file order": "as in the file",
     "drawn": "at random",
 }
+_LAST_BIT = 1e-12
 # The subject of what other orders of equal times do.
 EQUAL_TIMES = "Equal times"
 # What is said of a difference that neither side wins.
@@ -227,7 +228,7 @@ def findings(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> list[str]:
     rows = claims.of_metrics(flat)
     # A claim on several language models speaks of the run's first one.
     first = {_number(row["claim"]): row for row in reversed(rows) if row["answer"] != claims.NOT_RUN}
-    said = [_opening(first[number], number) for number in _OPENING if number in first]
+    said = [opening(first[number]) for number in _OPENING if number in first]
     said = said or ["nothing is known yet of the paper's method"]
     small = ", a small one trained here on users' lists of titles"
     lines = [
@@ -237,7 +238,7 @@ def findings(flat: Mapping[str, Any], *, audit: Mapping[str, Any]) -> list[str]:
         measured(audit, "leak", model),
         order_worth(flat),
         equal_times(flat),
-        _how_sure(rows),
+        _how_sure(rows, dataset=dataset),
     ]
     return [line for line in lines if line]
 
@@ -257,11 +258,17 @@ def _number(claim: str) -> str:
     return claim.partition("/")[0]
 
 
-def _opening(row: Mapping[str, Any], number: str) -> str:
-    """What a claim says first, with its difference."""
+def opening(row: Mapping[str, Any], *, model: str = "a language model") -> str:
+    """What a claim says first, with its difference.
+
+    Args:
+        row: of `claims.of_metrics`, one of the two that :data:`_OPENING` has.
+        model: the language model's name in the sentence.
+    """
     # Of a fusion with the LSTM, what is fused with it.
     other = systems.label(row["other"]).removeprefix("LSTM and ").removesuffix(" fused")
-    return f"{_OPENING[number][row['answer']].format(other=other)} ({_evidence(row)})"
+    said = _OPENING[_number(row["claim"])][row["answer"]].format(model=model, other=other)
+    return f"{said} ({_evidence(row)})"
 
 
 def _evidence(row: Mapping[str, Any]) -> str:
@@ -271,14 +278,14 @@ def _evidence(row: Mapping[str, Any]) -> str:
     return f"{points(_interval(row), 'd')} of {short(row['metric'])}{why}"
 
 
-def _how_sure(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How the claims stand, with what those say that are answered."""
+def _how_sure(rows: Sequence[Mapping[str, Any]], *, dataset: str) -> str:
+    """How the claims stand on a data set, with what those say that are answered."""
     answered = [row for row in rows if row["answer"] in (claims.YES, claims.NO)]
-    models = {row["claim"].partition("/")[2] for row in rows} - {""}
-    said = []
-    for row in answered:
-        of_model = f" ({row['claim'].partition('/')[2]})" if len(models) > 1 and "/" in row["claim"] else ""
-        said.append(f"{statement(row['claim'], row['answer'])}{of_model}")
+    several = len({model for row in rows if (model := _of(row))}) > 1
+    said = [
+        statement(row["claim"], row["answer"]) + (f" ({model})" if several and (model := _of(row)) else "")
+        for row in answered
+    ]
     rest = [
         f"{count} {'is' if count == 1 else 'are'} {words}"
         for answer, words in ((claims.UNCLEAR, "unclear"), (claims.NOT_RUN, "not run"))
@@ -286,12 +293,68 @@ def _how_sure(rows: Sequence[Mapping[str, Any]]) -> str:
     ]
     seeds = [row["n_seeds"] for row in rows if row["answer"] != claims.NOT_RUN]
     lines = [
-        f"How sure: of {len(rows)} questions on the next movie {len(answered) or 'none'}"
+        f"How sure: on {dataset}, of {len(rows)} questions on the next movie, {len(answered) or 'none'}"
         f" {'is' if len(answered) < 2 else 'are'} answered{': ' if said else ''}{'; '.join(said)}",
-        f"{' and '.join(rest)}" if rest else "",
+        " and ".join(rest),
         "One run (one seed) settles nothing" if seeds and max(seeds) == 1 else "",
     ]
     return ". ".join(line for line in lines if line) + "."
+
+
+def _of(row: Mapping[str, Any]) -> str:
+    """The language model that a claim is about; empty where it is about none."""
+    return row["claim"].partition("/")[2]
+
+
+def for_whom(gains: pd.DataFrame) -> str:
+    """In how many groups of users and items each system is ahead of the LSTM, or behind it.
+
+    Args:
+        gains: from `breakdowns.gains_by_group`, over the LSTM.
+
+    Returns:
+        A sentence a system; the groups are named where there are any. A group counts if its interval, not
+        corrected for the number of groups, excludes zero; one without an interval is left out. Empty
+        where there are no gains.
+    """
+    lines = []
+    for name in dict.fromkeys(gains["system"]):
+        ahead, behind, n = _sides(gains, name)
+        said = [f"{words} in {_groups(rows)}" for words, rows in (("ahead", ahead), ("behind", behind))]
+        lines.append(f"{systems.label(name)}: of {n} group{'s' * (n != 1)}, {' and '.join(said)}.")
+    return " ".join(lines)
+
+
+def helped(gains: pd.DataFrame, system: str) -> str:
+    """In how many groups of users and items a system is ahead of the LSTM, in a sentence.
+
+    Args:
+        gains: as :func:`for_whom`.
+        system: whose.
+
+    Returns:
+        Empty where no group has an interval.
+    """
+    ahead, _, n = _sides(gains, system)
+    if not n:
+        return ""
+    return (
+        f"It is ahead of the LSTM alone in {_groups(ahead)} of {n} groups of users and movies (HR@5, not"
+        " corrected for their number)."
+    )
+
+
+def _sides(gains: pd.DataFrame, system: str) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """The groups in which a system is ahead and behind, and how many groups have an interval."""
+    rows = gains[gains["by"].isin(breakdowns.WHOM) & (gains["system"] == system)].dropna(subset="low")
+    # Differences of equal shares may leave the last bit of a number.
+    return rows[rows["low"] > _LAST_BIT], rows[rows["high"] < -_LAST_BIT], len(rows)
+
+
+def _groups(rows: pd.DataFrame) -> str:
+    """How many groups, and which: `none`, `1 (length of the history, 2 to 45 movies)`."""
+    which = "; ".join(f"{row.by}, {row.group}" for row in rows.itertuples())
+    return f"{len(rows)} ({which})" if which else "none"
 
 
 def order_worth(flat: Mapping[str, Any]) -> str:

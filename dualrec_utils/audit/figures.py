@@ -1,4 +1,4 @@
-"""Figures of notebook 08: the ladder, the leak, the interface, and every step."""
+"""Figures of notebook 08: the ladder, the leak, the interface, equal times, and every step."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dualrec_utils.analysis import order
 from dualrec_utils.audit.interface import BARE
 from dualrec_utils.audit.steps import STEP_METRICS, STEPS
 from dualrec_utils.core.config import PROTOCOL, SYSTEM
@@ -16,6 +17,8 @@ from dualrec_utils.core.domain import Domain
 from dualrec_utils.models.systems import label
 from dualrec_utils.show.charts import (
     COLORS,
+    MARKERS,
+    PALETTE,
     PAPER_LINE,
     SERIES,
     SHORT,
@@ -238,3 +241,34 @@ def _mark(axes: Axes, row, place: float) -> None:
         markerfacecolor=COLORS["blue"] if sure else "white",
         elinewidth=1,
     )
+
+
+@study_style()
+def order_of_equal_times(levels: pd.DataFrame, *, lead: str) -> tuple[Figure, pd.DataFrame]:
+    """NDCG@5 of every model under each order, with interval.
+
+    Args:
+        levels: from :func:`analysis.order.read`.
+        lead: begin of the caption: data set and interval.
+
+    Returns:
+        The figure and the rows it draws.
+    """
+    drawn = levels[(levels["metric"] == "ndcg@5") & levels["asked"].isin(order.SHOWN)]
+    present = drawn[drawn["asked"] == order.PRESENT].set_index("model")["value"]
+    names = list(present.sort_values(ascending=False).index)
+    shown = [way for way in order.SHOWN if way in set(drawn["asked"])]
+    figure = blank((7.5, 1.2 + 0.5 * len(names)))
+    axes = figure.subplots()
+    for at, way in enumerate(shown):
+        rows = drawn[drawn["asked"] == way].set_index("model").reindex(names).reset_index()
+        places = rows.index.to_numpy(float) + 0.17 * (at - (len(shown) - 1) / 2)
+        look = {"color": PALETTE[at], "marker": MARKERS[at]}
+        intervals(axes, rows, places, label=order.WORDS[way], **look)
+    axes.set_xlabel("NDCG@5")
+    axes.set_xlim(left=0)
+    label_rows(axes, [label(name) for name in names])
+    figure.legend(loc="outside upper center", ncols=len(shown), handletextpad=0.3, columnspacing=1.0)
+    draws = drawn["n_seeds"].max()
+    caption(figure, f"{lead}; {drawn['n_users'].max()} test users, {draws} draws of order and training")
+    return figure, drawn

@@ -100,8 +100,8 @@ class Material:
 
     @property
     def timed(self) -> bool:
-        """Whether every rating has a time."""
-        return protocols.share_untimed(self.interactions) == 0
+        """Whether enough ratings have a time to speak of days."""
+        return protocols.share_untimed(self.interactions) < 1 - protocols.FEWEST_TIMED
 
     def scope(self, system: str, protocol: str = "next_item") -> Scope:
         """Where a system's lists for the test cases lie.

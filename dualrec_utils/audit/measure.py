@@ -180,7 +180,7 @@ def not_run(data: Material, *, untrained: Sequence[str]) -> pd.DataFrame:
         reasons[f"candidates: {name}, trained on all users"] = "a network takes too long to be fitted twice"
     if not data.timed:
         untimed = f"{protocols.share_untimed(data.interactions):.0%} of the ratings at hand have no time"
-        reasons["training_sessions"] = f"{untimed}, so there are no days"
+        reasons["training_sessions"] = f"{untimed}, so there are too few days"
     for step in untrained:
         reasons[step] = "this profile does not train this variant (audit.adapters)"
     reasons["lstm_targets"] = (

@@ -22,6 +22,8 @@ from dualrec_utils.models.baselines import experiment
 from dualrec_utils.pipeline import params
 
 _DAY = 86_400
+# Sessions of a day are made where more ratings than this have a time.
+FEWEST_TIMED = 0.5
 _DECIMALS = 12
 
 
@@ -94,13 +96,14 @@ def day_sessions(interactions: pd.DataFrame, user_splits: pd.DataFrame) -> list[
     """What training users rated within one day (UTC), as sessions of at least two items.
 
     Args:
-        interactions: `user_id`, `item_id`, `timestamp` in seconds, in order.
+        interactions: `user_id`, `item_id`, `timestamp` in seconds, in order. What has no time belongs to
+            no session.
 
     Returns:
         Item ids of each session, in order; by user, then day.
     """
     training = user_splits.loc[user_splits[SPLIT] == "train", USER]
-    rated = interactions[interactions[USER].isin(training)]
+    rated = interactions[interactions[USER].isin(training) & interactions[TIMESTAMP].notna()]
     splits.check_apart(rated[USER].unique(), user_splits)
     days = rated[TIMESTAMP].astype("int64") // _DAY
     sessions = [items.to_numpy() for _, items in rated.groupby([rated[USER], days], sort=True)[ITEM]]

@@ -113,7 +113,7 @@ def sessions(data: Material, negatives: Mapping[int, np.ndarray], *, n_sessions:
         negatives: from :func:`draw_negatives`; sessions are drawn by the same seeds.
 
     Returns:
-        Steps `training_sessions` and `candidates`; empty where ratings lack their times.
+        Steps `training_sessions` and `candidates`; empty where too few ratings have a time.
     """
     measured = {}
     days = protocols.day_sessions(data.interactions, data.user_splits) if data.timed else []

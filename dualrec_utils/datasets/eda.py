@@ -45,11 +45,6 @@ def load(dataset: str) -> dict[str, pd.DataFrame]:
     return {name: files.read_parquet_of("data", folder / f"{name}.parquet") for name in TABLES}
 
 
-def has_values(interactions: pd.DataFrame, column: str) -> bool:
-    """Whether a column is known for every interaction (ml-1m's order file lacks times)."""
-    return bool(interactions[column].notna().all())
-
-
 def dataset_table(steps: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Users, items, interactions and density at each step of the preparation.
 
@@ -177,10 +172,14 @@ def _shares(counts: pd.Series) -> pd.DataFrame:
 
 
 def weekly_counts(interactions: pd.DataFrame) -> pd.DataFrame:
-    """Ratings and active users of each calendar week: `week` (its Monday, UTC), `n`, `users`."""
-    days = pd.to_datetime(interactions[TIMESTAMP].astype("int64"), unit="s").dt.normalize()
+    """Ratings and active users of each calendar week: `week` (its Monday, UTC), `n`, `users`.
+
+    Ratings without a time are left out.
+    """
+    timed = interactions[interactions[TIMESTAMP].notna()]
+    days = pd.to_datetime(timed[TIMESTAMP].astype("int64"), unit="s").dt.normalize()
     mondays = days - pd.to_timedelta(days.dt.day_of_week, unit="D")
-    weeks = interactions.groupby(mondays.rename("week"))[USER].agg(["size", "nunique"])
+    weeks = timed.groupby(mondays.rename("week"))[USER].agg(["size", "nunique"])
     return weeks.set_axis(["n", "users"], axis=1).reset_index()
 
 
@@ -188,11 +187,11 @@ def gaps(interactions: pd.DataFrame) -> pd.DataFrame:
     """Seconds between each rating and the user's previous one.
 
     Args:
-        interactions: rows in order within each user, timestamps all known.
+        interactions: rows in order within each user.
 
     Returns:
         `user_id`, `seconds` (0 or more) and `from_end` (1 = the user's last rating), without each
-        user's first rating.
+        user's first rating and without pairs of which a time is not known.
     """
     seconds = interactions.groupby(USER)[TIMESTAMP].diff()
     length = interactions.groupby(USER)[POSITION].transform("size")
@@ -212,11 +211,12 @@ def last_spans(interactions: pd.DataFrame, *, last: int) -> pd.DataFrame:
     """Seconds from the first to the last of each user's `last` most recent ratings.
 
     Returns:
-        `user_id`, `seconds`; users with fewer ratings are left out.
+        `user_id`, `seconds`; users with fewer ratings, or without a time among these, are left out.
     """
     lengths = interactions.groupby(USER)[POSITION].transform("size")
     tail = interactions[(interactions[POSITION] >= lengths - last) & (lengths >= last)]
-    times = tail.groupby(USER)[TIMESTAMP]
+    known = tail[TIMESTAMP].notna().groupby(tail[USER]).transform("all")
+    times = tail[known].groupby(USER)[TIMESTAMP]
     return (times.max() - times.min()).astype("int64").rename("seconds").reset_index()
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from dualrec_utils.analysis import counterparts, verdict
+from dualrec_utils.analysis import claims, counterparts, verdict
 from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.datasets.weights import MODELS
 from dualrec_utils.models import systems
-from dualrec_utils.report import parts as page_parts
+from dualrec_utils.report import parts as page_parts, runs
+from dualrec_utils.report.runs import Run
 from dualrec_utils.show import paper
 
 
@@ -20,44 +21,46 @@ def _ran(flat: Mapping[str, Any], system: str) -> bool:
     return f"next_item/{system}/hit_rate@5" in flat
 
 
-def other_runs() -> dict[str, dict[str, Any]]:
-    """Results of the profiles that have committed any: name -> flat metrics.
-
-    Those of MovieLens: what other domains give stands in a chapter of its own. Empty inside a profile.
-    """
-    if config.ROOT != config.PACKAGE_ROOT:
-        return {}
-    paths = sorted((config.ROOT / "profiles").glob("*/reports/metrics/results.json"))
-    runs = {path.parents[2].name: files.read_json(path) for path in paths}
-    return {name: flat for name, flat in runs.items() if flat["dataset"] in verdict.DATASETS}
-
-
 def command() -> str:
     """The command that makes this run: `make repro`, inside a profile with its name."""
-    return "make repro" if config.ROOT == config.PACKAGE_ROOT else f"make repro PROFILE={config.ROOT.name}"
+    return f"make repro PROFILE={config.ROOT.name}" if runs.is_profile() else "make repro"
 
 
-def reports_of(profile: str) -> Path:
-    """Where a profile of :func:`other_runs` keeps its reports."""
-    return config.ROOT / "profiles" / profile / "reports"
+def findings(run: Run) -> list[str]:
+    """What a run found, those on one subject together; none where nothing was run."""
+    lines = verdict.findings(run.flat, audit=run.metrics("audit"))
+    return _with(lines, ratings_in_short(run))
 
 
-def findings(flat: Mapping[str, Any], *, metrics: Path | None = None) -> list[str]:
-    """What the study found, those on one subject together; none where nothing was run.
+def first_lines(flat: Mapping[str, Any], *, whole: bool) -> list[str]:
+    """What README and page begin with: the findings of :func:`runs.first`, and what other runs add.
 
     Args:
-        flat: metrics of notebook 07.
-        metrics: folder of that run's metrics files; None takes this run's.
+        flat: metrics of notebook 07 of the run at hand.
+        whole: whether to tell of ratings and other domains too: the page has chapters on them, and its
+            first lines fit a phone.
+
+    Returns:
+        Sentences, those on one subject together; none where nothing was run.
     """
-    folder = config.METRICS if metrics is None else metrics
-    lines = verdict.findings(flat, audit=_metrics_of("audit", folder))
-    more = [ratings_in_short(folder)]
-    # On the page they stand in chapters of their own: its first lines fit a phone.
-    if metrics is None and config.ROOT == config.PACKAGE_ROOT:
-        more += [knowledge_in_short(), domains_in_short()]
-    more = [line for line in more if line]
-    # The count of answers comes last.
-    return [*lines[:-1], *more, *lines[-1:]] if more and len(lines) > 1 else lines
+    # The other runs and studies are of MovieLens: they say nothing of data of one's own.
+    if runs.is_profile() or flat.get("dataset") not in verdict.DATASETS:
+        return findings(runs.at_hand(flat))
+    first = runs.first(flat)
+    lines = verdict.findings(first.flat, audit=first.metrics("audit"))
+    if len(lines) < 2:
+        return lines
+    # Whether pretraining helps comes right after what holds of the study's own language model.
+    run = runs.others().get(runs.PRETRAINED)
+    knowledge = (pretrained(run) if run else "") or knowledge_in_short()
+    lines = [lines[0], *([knowledge] if knowledge else []), *lines[1:]]
+    return _with(lines, ratings_in_short(runs.at_hand(flat)), domains_in_short()) if whole else lines
+
+
+def _with(lines: Sequence[str], *more: str) -> list[str]:
+    """Lines with others put in before the last, the count of answers; none where there are none."""
+    added = [line for line in more if line] if len(lines) > 1 else []
+    return [*lines[:-1], *added, *lines[-1:]]
 
 
 def order_caveat(flat: Mapping[str, Any]) -> str:
@@ -74,17 +77,12 @@ def caveats(flat: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def summary(flat: Mapping[str, Any], *, metrics: Path | None = None) -> str:
-    """The report's first paragraph, arguments as :func:`findings`; empty where nothing was run."""
-    return " ".join(findings(flat, metrics=metrics))
-
-
-def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Run]) -> list[str]:
     """What ran, in sentences.
 
     Args:
-        flat: metrics of notebook 07.
-        others: from :func:`other_runs`.
+        flat: metrics of notebook 07 of the run at hand.
+        others: from :func:`runs.others`.
     """
     model = verdict.model_of(flat)
     stages = {
@@ -109,27 +107,28 @@ def reproduced(flat: Mapping[str, Any], *, others: Mapping[str, Mapping[str, Any
         f"{len(ran)} of the paper's {total} baselines, trained here and not copied, and {len(more)} more,"
         " on the same cases as every other system."
     )
-    if line := stage_1(config.METRICS, dataset):
+    at_hand, first = runs.at_hand(flat), runs.first(flat)
+    if line := stage_1(at_hand):
         lines.append(line)
-    lines += ratings(config.METRICS)
-    lines += _by_both_rules(config.TABLES / "audit", flat["dataset"])
-    for name, other in others.items():
-        audit = reports_of(name) / "tables" / "audit"
-        in_short = summary(other, metrics=reports_of(name) / "metrics")
-        lines += [f"{in_short} (Profile {name}.)", *_by_both_rules(audit, other["dataset"])]
+    lines += ratings(at_hand)
+    for run in (at_hand, *others.values()):
+        if run.profile and (line := stage_1(run)):
+            lines.append(line)
+        # What the first run found stands above.
+        if run.profile != first.profile:
+            whose = f"Profile {run.profile}" if run.profile else "The default run"
+            lines.append(f"{' '.join(findings(run))} ({whose}.)")
+        lines += _by_both_rules(run)
     return lines
 
 
-def ratings(metrics: Path) -> list[str]:
+def ratings(run: Run) -> list[str]:
     """What the two published rating hybrids reach, and what the best one here does; in sentences.
-
-    Args:
-        metrics: folder of the run's metrics files.
 
     Returns:
         A sentence for each that ran; none where notebook 11 did not run.
     """
-    flat = _metrics_of("rating_hybrids", metrics)
+    flat = run.metrics("rating_hybrids")
 
     def rmse(system: str, key: str = "rmse_u1") -> str:
         return f"{flat[f'ratings/{system}/{key}']:.3f}"
@@ -159,13 +158,9 @@ def ratings(metrics: Path) -> list[str]:
     return lines
 
 
-def ratings_in_short(metrics: Path) -> str:
-    """How the rating hybrids fare, in one sentence; empty where notebook 11 did not run.
-
-    Args:
-        metrics: folder of the run's metrics files.
-    """
-    flat = _metrics_of("rating_hybrids", metrics)
+def ratings_in_short(run: Run) -> str:
+    """How the rating hybrids fare, in one sentence; empty where notebook 11 did not run."""
+    flat = run.metrics("rating_hybrids")
     on_u1 = ("hybrid_cosine", "cross_attention", "biases")
     on_all = ("bayesian_text", "bayesian", "svdpp")
     keys = [f"ratings/{name}/rmse_u1" for name in on_u1] + [f"ratings/{name}/rmse" for name in on_all]
@@ -173,10 +168,51 @@ def ratings_in_short(metrics: Path) -> str:
         return ""
     values = [f"{flat[key]:.3f}" for key in keys]
     return (
-        "Ratings: two published text hybrids err by {} and {} stars (RMSE, fold u1), user and movie"
-        " averages (biases) by {}. Over five folds the best hybrid here errs by {}, without texts by {},"
-        " SVD++ by {}."
-    ).format(*values)
+        "Ratings: on {}, two published text hybrids err by {} and {} stars (RMSE, fold u1), averages of"
+        " user and movie by {}. Over five folds the best hybrid here errs by {}, without texts by {}, SVD++"
+        " by {}."
+    ).format(run.dataset, *values)
+
+
+def pretrained(run: Run) -> str:
+    """What a pretrained language model adds, for whom, and what a larger one would have to show.
+
+    Args:
+        run: whose language model is pretrained.
+
+    Returns:
+        Sentences; empty where one of the two claims they rest on has not run.
+    """
+    model = verdict.model_of(run.flat)
+    rows = {row["claim"]: row for row in claims.of_metrics(run.flat) if row["answer"] != claims.NOT_RUN}
+    stages, beside = rows.get(f"5/{model}"), rows.get(f"6/{model}")
+    if stages is None or beside is None:
+        return ""
+    keys = [f"next_item/{stages[side]}/hit_rate@1" for side in ("system", "other")]
+    shares = [verdict.percent(run.flat, key) for key in keys]
+    known = MODELS[model].label if model in MODELS else model
+    said = verdict.opening(beside, model="it")
+    gains = run.reports / "tables" / "results" / "gains_by_group.csv"
+    lines = [
+        f"Knowledge: {known} has read the web. Through the paper's three stages it names the next movie"
+        f" first in {shares[0]} of cases, the LSTM in {shares[1]} (HR@1, {stages['n_users']} users).",
+        f"{said[0].upper()}{said[1:]}.",
+        verdict.helped(pd.read_csv(gains), beside["system"]) if gains.is_file() else "",
+        _to_show(stages),
+    ]
+    return " ".join(line for line in lines if line)
+
+
+def _to_show(stages: Mapping[str, Any]) -> str:
+    """What a larger model would have to show; empty where this one shows it, or where it is not known."""
+    least = stages.get("smallest_difference")
+    if not least or stages["answer"] == claims.YES:
+        return ""
+    seeds = ", with several seeds" if stages["n_seeds"] == 1 else ""
+    return (
+        f"A larger one would have to be right {100 * least:.1f} points more often than the LSTM to show it"
+        f" on so many users{seeds}."
+    )
 
 
 def knowledge_in_short() -> str:
@@ -190,11 +226,15 @@ def knowledge_in_short() -> str:
         return ""
     last = asked_last.iloc[0]
     rival = lists[(lists["system"] == "lstm") & (lists["share"] == last["share"])]
-    taught = "Tuned on part of the training users" if last["share"] else "Not tuned"
-    beside = f", an LSTM trained on the same users in {_percent(rival.iloc[-1])}" if len(rival) else ""
+    beside = ", not tuned" if not last["share"] else ""
+    if len(rival):
+        beside = (
+            f", those of an LSTM in {_percent(rival.iloc[-1])}; both learned from the same part of the"
+            " training users"
+        )
     return (
-        f"Knowledge: {MODELS[last['system']].label} has read the web. {taught}, it has the next movie"
-        f" among its first ten in {_percent(last)} of cases{beside}."
+        f"Knowledge: {MODELS[last['system']].label} has read the web. On MovieLens 100K its first ten hold"
+        f" the next movie in {_percent(last)} of cases{beside}."
     )
 
 
@@ -208,28 +248,26 @@ def domains_in_short() -> str:
     return f"Other domains: {pd.read_csv(path)['answer'].iloc[0]}" if path.is_file() else ""
 
 
-def _by_both_rules(audit: Path, dataset: str) -> list[str]:
+def _by_both_rules(run: Run) -> list[str]:
     """What the released code's rules of counting make of the results, and this study's.
-
-    Args:
-        audit: folder of the run's audit tables.
-        dataset: name of its data set.
 
     Returns:
         Sentences, on the paper's dataset; none where there is no audit of it.
     """
-    rows = page_parts.read_ladder(audit) if dataset == "ml-1m" else []
+    audit = run.reports / "tables" / "audit"
+    rows = page_parts.read_ladder(audit) if run.flat["dataset"] == runs.PAPERS else []
     if not rows:
         return []
+    where = f"{run.dataset} (profile {run.profile})" if run.profile else run.dataset
     best = _best_of_paper()
     ends = [", ".join(f"{row['system']} {row[end]}" for row in rows) for end in ("first", "last")]
     lines = [
-        f"HR@1 on {verdict.DATASETS[dataset]} by the released code's rules: {ends[0]}. The paper prints"
+        f"HR@1 on {where} by the released code's rules: {ends[0]}. The paper prints"
         f" {best['hit_rate@1']:.4f}. By this study's rules: {ends[1]}."
     ]
     for row in page_parts.read_ladder(audit, name="stage_1", metric="hit_rate@5"):
         lines.append(
-            f"There the LSTM alone, without a language model, has {row['first']} if counted as in the"
+            f"On {where} the LSTM alone, without a language model, has {row['first']} if counted as in the"
             f" paper's Figure 3 (top-5 accuracy on windows) and {row['last']} if counted as in its Figure 4"
             f" (HR@5). The paper compares {paper.FIGURE_3['top5_accuracy']['validation']:.4f} in the first"
             f" count with {best['hit_rate@5']:.4f} in the second, to show what its language model adds"
@@ -248,68 +286,56 @@ def _described(model: str) -> str:
     return small if model == "movielm" else model
 
 
-def _metrics_of(stage: str, folder: Path) -> dict[str, Any]:
-    path = folder / f"{stage}.json"
-    return files.read_json(path, missing={})
-
-
-def stage_1(metrics: Path, dataset: str) -> str:
-    """The LSTM's validation beside the paper's Figure 3; empty where notebook 02 has not run.
-
-    Args:
-        metrics: folder of the run's metrics files.
-        dataset: its name for readers.
-    """
-    flat = _metrics_of("lstm", metrics)
+def stage_1(run: Run) -> str:
+    """The LSTM's validation beside the paper's Figure 3; empty where notebook 02 has not run."""
+    flat = run.metrics("lstm")
     if "windows/validation/loss" not in flat:
         return ""
     loss, top5 = (flat[f"windows/validation/{name}"] for name in ("loss", "top5_accuracy"))
     printed = {name: parts["validation"] for name, parts in paper.FIGURE_3.items()}
     return (
-        f"The training of Stage 1 (Figure 3), on windows of validation users of {dataset}: loss {loss:.2f},"
-        f" top-5 accuracy {top5:.1%}. The paper prints {printed['loss']:.2f} and"
+        f"The training of Stage 1 (Figure 3), on windows of validation users of {run.dataset}: loss"
+        f" {loss:.2f}, top-5 accuracy {top5:.1%}. The paper prints {printed['loss']:.2f} and"
         f" {printed['top5_accuracy']:.1%} on MovieLens 1M."
     )
 
 
-def lacking(metrics: Path) -> str:
-    """What the ratings at hand lack, and what that leaves out; empty where they are whole or unknown.
-
-    Args:
-        metrics: folder of the run's metrics files.
-    """
-    flat = _metrics_of("eda", metrics)
-    shares = {part: flat.get(f"share_of_ratings_without_{part}", 0) for part in ("value", "time")}
-    if not any(shares.values()):
-        return ""
-    dataset = verdict.DATASETS.get(flat["dataset"], flat["dataset"])
-    return (
-        f"{dataset}: of the ratings at hand {shares['value']:.1%} have no value and {shares['time']:.1%} no"
-        " time. All have their place in the user's order. What needs values or times is left out there:"
-        " some figures, day sessions, other orders of ratings in one second."
-    )
+def lacking(run: Run) -> str:
+    """What the ratings at hand lack, and what that leaves out; empty where they are whole or unknown."""
+    flat = run.metrics("eda")
+    value, time = (flat.get(f"share_of_ratings_without_{part}", 0) for part in ("value", "time"))
+    lines = []
+    if value:
+        lines.append(f"{value:.1%} of the ratings at hand have no value: what needs values is left out.")
+    if time == 1:
+        lines.append("No rating at hand has a time: what needs times is left out.")
+    elif time:
+        lines.append(
+            f"{time:.1%} of the ratings at hand have no time, but all have their place in the user's order."
+            " What needs times is made of the others."
+        )
+    return f"{run.dataset}: {' '.join(lines)}" if lines else ""
 
 
 def not_reproduced(
-    flat: Mapping[str, Any], *, rows: Sequence[Mapping[str, Any]], others: Mapping[str, Mapping[str, Any]]
+    flat: Mapping[str, Any], *, rows: Sequence[Mapping[str, Any]], others: Mapping[str, Run]
 ) -> list[str]:
     """What did not run and why, and what cannot be checked at all.
 
     Args:
         flat: metrics of notebook 07.
         rows: of the saved Figure 4 table, with `system` and `remark`.
-        others: from :func:`other_runs`.
+        others: from :func:`runs.others`.
     """
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if row["remark"].startswith("not run: "):
             reasons.setdefault(row["remark"].removeprefix("not run: "), []).append(row["system"])
     lines = [f"{', '.join(names)}: {reason}." for reason, names in reasons.items()]
-    datasets = {flat.get("dataset"), *(other["dataset"] for other in others.values())}
-    folders = [config.METRICS, *(reports_of(name) / "metrics" for name in others)]
-    lines += [line for folder in folders if (line := lacking(folder))]
-    # A profile does not know of the others.
-    if "ml-1m" not in datasets and config.ROOT == config.PACKAGE_ROOT:
+    here = [runs.at_hand(flat), *others.values()]
+    # Profiles may share a data set.
+    lines += dict.fromkeys(line for run in here if (line := lacking(run)))
+    if runs.PAPERS not in {run.flat.get("dataset") for run in here} and not runs.is_profile():
         lines.append("MovieLens 1M, the paper's dataset: no results yet (make repro PROFILE=ml-1m).")
     best = _best_of_paper()
     lines.append(
@@ -321,15 +347,14 @@ def not_reproduced(
 
 def trust(flat: Mapping[str, Any]) -> list[str]:
     """Which numbers to trust, and which not to compare."""
-    cases, users = flat.get("next_item/lstm/n_cases"), flat.get("next_item/lstm/n_users")
-    windows = flat.get("window_of_five/lstm/n_cases")
-    if cases is None or users is None or windows is None:
+    cases, windows = flat.get("next_item/lstm/n_cases"), flat.get("window_of_five/lstm/n_cases")
+    if cases is None or windows is None:
         return ["None yet: nothing was run."]
     wide = f" It has {windows:,} cases and wide intervals." if windows < cases else ""
     return [
-        f"Trust the claims answered yes or no. Both systems answered the same {cases:,} cases of {users}"
-        " users and could name any movie of the catalog. The interval over users and seeds excludes zero,"
-        " every seed has the same sign, and the corrected test agrees.",
+        "Trust the claims answered yes or no. Both systems of a claim answered the same cases and could"
+        " name any movie of the catalog. The interval over users and seeds excludes zero, every seed has"
+        " the same sign, and the corrected test agrees.",
         "Be careful with window_of_five, the released code's count: any of a user's last five movies is a"
         f" hit.{wide} Be careful with one seed, too: such an interval covers other users only.",
         "Do not compare our columns with the paper's, next_item with window_of_five, or a list of three"

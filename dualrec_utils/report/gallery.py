@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from dualrec_utils.core import config, files
-from dualrec_utils.report import first_screen
+from dualrec_utils.report import runs
 
 BEGIN, END = "<!-- notebooks:begin -->", "<!-- notebooks:end -->"
 # Pixels of a thumbnail: twice of what a page shows, for screens with small ones.
@@ -152,8 +152,8 @@ def block() -> str:
         rows.append(f"| [{entry.number} {entry.title}]({link}) | {entry.question} | {shown} |")
     others = [
         f"[{name}]({_from_root(folder)})"
-        for name in first_screen.other_runs()
-        if any((folder := first_screen.reports_of(name) / "notebooks").glob("*.ipynb"))
+        for name, run in runs.others().items()
+        if any((folder := run.reports / "notebooks").glob("*.ipynb"))
     ]
     if others:
         rows += ["", f"With other data: {', '.join(others)}."]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ from dualrec_utils.report import (
     gallery,
     parts as page_parts,
     results_json,
+    runs,
     walkthrough,
     words as page_words,
 )
 from dualrec_utils.report.costs import NAME as COSTS, costs_page
 from dualrec_utils.report.figure_4 import draw_figure_4
 from dualrec_utils.report.readme import RESULTS, results_page, update_readme
+from dualrec_utils.report.runs import Run
 from dualrec_utils.report.text import all_systems, basis, full_table, read_metrics, results_table
 from dualrec_utils.show import paper
 from dualrec_utils.show.charts import save_figure
@@ -50,40 +53,39 @@ _OF_FILMS = {"source", "user", "studies", "leave_one_out", "peers"}
 _SHOWN_APART = ("deviations", "figure_4_next_item", "figure_4_window_of_five")
 
 
-def _told(flat: Mapping[str, Any], reports: Path) -> dict[str, Any]:
+def _told(run: Run) -> dict[str, Any]:
     """What is told of every run alike, from its metrics and what its reports hold."""
-    audit = reports / "tables" / "audit"
+    audit = run.reports / "tables" / "audit"
     return {
-        "basis": basis(flat),
-        "findings": first_screen.findings(flat, metrics=reports / "metrics"),
-        "claims": verdict.claim_rows(flat),
+        "basis": basis(run.flat),
+        "findings": first_screen.findings(run),
+        "claims": verdict.claim_rows(run.flat),
         "ladder": page_parts.read_ladder(audit),
         "paper_claims": page_parts.read_claims(audit),
     }
 
 
-def _other_results(others: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _other_results(others: Mapping[str, Run]) -> list[dict[str, Any]]:
     """What the page shows of other profiles, one section each."""
-    sections = []
-    for name, flat in others.items():
-        reports = first_screen.reports_of(name)
-        dataset = verdict.DATASETS.get(flat["dataset"], flat["dataset"])
-        sections.append(
-            {
-                "name": name,
-                "dataset": dataset,
-                "stage_1": first_screen.stage_1(reports / "metrics", dataset),
-                "figures": [
-                    page_parts.read_figure(path)
-                    for stem in _OF_OTHERS
-                    if (path := reports / "figures" / f"{stem}.png").is_file()
-                ],
-                "page": f"../profiles/{name}/reports/index.html",
-                "results": results_table(flat, names=all_systems(flat)).to_dict("split"),
-            }
-            | _told(flat, reports)
-        )
-    return sections
+    shared = Counter(run.dataset for run in others.values())
+    return [
+        {
+            "name": name,
+            "dataset": run.dataset,
+            # Profiles may share a data set.
+            "title": run.dataset if shared[run.dataset] == 1 else f"{run.dataset} ({name})",
+            "stage_1": first_screen.stage_1(run),
+            "figures": [
+                page_parts.read_figure(path)
+                for stem in _OF_OTHERS
+                if (path := run.reports / "figures" / f"{stem}.png").is_file()
+            ],
+            "page": f"../profiles/{name}/reports/index.html",
+            "results": results_table(run.flat, names=all_systems(run.flat)).to_dict("split"),
+        }
+        | _told(run)
+        for name, run in others.items()
+    ]
 
 
 def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) -> dict[str, Any]:
@@ -91,18 +93,27 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) 
     rooms = {stage: page_parts.room(stage) for stage in (*ROOMS, "results", "audit")}
     figures = {figure["name"]: figure for figure in rooms["results"]["figures"]}
     saved = {table["title"]: table for table in rooms["results"]["tables"]}
-    others = first_screen.other_runs()
+    at_hand, first, others = runs.at_hand(flat), runs.first(flat), runs.others()
     timings = page_parts.timings(TIMED)
     figure_4 = {protocol: page_parts.read_figure_4(protocol) for protocol in config.PROTOCOLS}
     return {
         "dataset": dataset,
+        "dataset_name": at_hand.dataset or dataset,
         "trial": trial,
         "source": flat.get("source", "not fetched yet"),
         "order_caveat": first_screen.order_caveat(flat).strip(),
         "rating_claims": page_parts.rating_claims(dataset),
         "reproduced": first_screen.reproduced(flat, others=others),
         "not_reproduced": first_screen.not_reproduced(flat, rows=figure_4["next_item"], others=others),
-        "trust": first_screen.trust(flat),
+        "trust": first_screen.trust(first.flat),
+        # The page begins with this run, which need not be the one at hand.
+        "first": {
+            "profile": first.profile,
+            "dataset": first.dataset,
+            "lines": first_screen.first_lines(flat, whole=False),
+            "claims": verdict.claim_rows(first.flat),
+            "basis": basis(first.flat),
+        },
         "command": first_screen.command(),
         "minutes": first_screen.minutes(timings),
         "kept_minutes": first_screen.kept_minutes(config.TIMINGS),
@@ -117,7 +128,7 @@ def page_context(flat: Mapping[str, Any], *, dataset: str, trial: bool = False) 
         "deviations": saved.get("Deviations"),
         "statistics": page_parts.read_tables(config.TABLES / "results", without=_SHOWN_APART),
         "audit": rooms["audit"],
-        **_told(flat, config.REPORTS),
+        **_told(at_hand),
         "studies": {name.split("/")[0]: page_parts.read_study(name) for name in page_parts.STUDIES},
         "leave_one_out": page_parts.read_tables(config.study_dir("leave_one_out")),
         "peers": page_parts.read_tables(config.study_dir("peers"), without=("runs",)),
@@ -183,7 +194,9 @@ def build_stage(*, dataset: str, seed: int, trial: bool, domain: Domain = MOVIES
         )
     context = page_context(flat, dataset=dataset, trial=trial)
     picture = save_figure(*draw_figure_4(flat), "figure_4", stage="report") if flat else None
-    first = save_figure(*first_figure.draw(flat), "first", stage="report") if flat else None
+    first = (
+        save_figure(*first_figure.draw(runs.first(flat).flat), "first", stage="report") if flat else None
+    )
     context |= {
         "picture_4": picture and page_parts.read_figure(picture),
         "first_picture": first and page_parts.read_figure(first),

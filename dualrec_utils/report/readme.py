@@ -15,7 +15,7 @@ from dualrec_utils.core import config, files
 from dualrec_utils.core.domain import MOVIES, Domain
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models import systems
-from dualrec_utils.report import first_screen, gallery, parts as page_parts
+from dualrec_utils.report import first_screen, gallery, parts as page_parts, runs
 from dualrec_utils.report.text import NOT_RUN, basis, results_table
 from dualrec_utils.show import tables
 from dualrec_utils.show.markdown import as_text
@@ -33,13 +33,16 @@ _NOTE = (
     "Values are `value [low, high]`. `next_item`: the next movie; `window_of_five`: any of the last five."
     " A language model answers with three titles, so its HR@5 is HR@3; `catalog only` lists have ten."
     " `seeds`: the `next_item` values are means over so many; with 1 the interval covers only users, and"
-    " nothing is claimed."
+    " nothing is claimed. What a claim compares with is chosen on validation users: the best model that"
+    " reads the order, and the best fusion without a language model."
 )
 
 
 def readme_block(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
     """What stands between the README's markers, the markers left out, in the words of the data set."""
-    first, *rest = first_screen.findings(flat) or [basis(flat)]
+    first, *rest = first_screen.first_lines(flat, whole=True) or [basis(flat)]
+    run = runs.first(flat)
+    flat = run.flat
     blocks = [f"**{first}**"]
     if rest:
         blocks.append(f"{_MEASURES} Brackets: {flat.get('confidence', 0.95):.0%} intervals.")
@@ -54,9 +57,14 @@ def readme_block(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
             f"{flat['next_item/lstm/n_cases']:,} cases of {flat['next_item/lstm/n_users']} test users,"
             f" seen movies excluded, intervals over users and seeds (“Asking” and “The leak”: one"
             " seed)."
-            f" {first_screen.order_caveat(flat)}[All results](reports/{RESULTS}).",
+            f" {first_screen.order_caveat(flat)}{_made_by(run)}[All results](reports/{RESULTS}).",
         ]
     return domain.spoken("\n\n".join(blocks))
+
+
+def _made_by(run: runs.Run) -> str:
+    """Which command makes a run that is not the one at hand, with a space behind; else empty."""
+    return f"This is `make repro PROFILE={run.profile}`; `make repro` is smaller. " if run.profile else ""
 
 
 def _labelled(line: str) -> str:
@@ -88,29 +96,34 @@ def _of_readme(flat: Mapping[str, Any]) -> set[str]:
 
 def results_page(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
     """`reports/results.md`: the claims, what was and was not reproduced, what to trust, the systems."""
-    others = first_screen.other_runs()
+    others, first = runs.others(), runs.first(flat)
     rows = page_parts.read_figure_4("next_item")
     sections = {
         "What was reproduced": first_screen.reproduced(flat, others=others),
         "What was not, and why": first_screen.not_reproduced(flat, rows=rows, others=others),
-        "Which numbers to trust": first_screen.trust(flat),
+        "Which numbers to trust": first_screen.trust(first.flat),
     }
+    begin = " ".join(first_screen.first_lines(flat, whole=True)) or basis(flat)
     parts = [
         "# Results",
         "Written by stage `report` from the metrics files. With figures: `index.html` in this folder.",
-        f"{first_screen.summary(flat) or basis(flat)} {first_screen.order_caveat(flat)}".strip(),
-        "## The claims",
-        tables.to_markdown(verdict.claims_table(flat)),
+        f"{begin} {first_screen.order_caveat(flat)}".strip(),
     ]
+    told = [first, runs.at_hand(flat)] if first.profile else [first]
+    for run in told:
+        where = f", on {run.dataset}" if len(told) > 1 else ""
+        parts += [f"## The claims{where}", tables.to_markdown(verdict.claims_table(run.flat))]
     if rated := page_parts.rating_claims(str(flat.get("dataset", ""))):
-        parts.append(tables.to_markdown(pd.DataFrame(rated).drop(columns="settled")))
+        parts += [
+            f"On ratings, {runs.at_hand(flat).dataset}:",
+            tables.to_markdown(pd.DataFrame(rated).drop(columns="settled")),
+        ]
     for title, lines in sections.items():
         parts += [f"## {title}", "\n".join(f"- {as_text(line)}" for line in lines)]
-    parts += [
-        "## The systems",
-        tables.to_markdown(results_table(flat)),
-        f"{basis(flat)} {_NOTE} {' '.join(verdict.caveats(flat)[:-1])}".strip(),
-    ]
+    for run in told:
+        where = f", on {run.dataset}" if len(told) > 1 else ""
+        parts += [f"## The systems{where}", tables.to_markdown(results_table(run.flat)), basis(run.flat)]
+    parts.append(f"{_NOTE} {' '.join(verdict.caveats(flat)[:-1])}".strip())
     return domain.spoken("\n\n".join(parts)) + "\n"
 
 

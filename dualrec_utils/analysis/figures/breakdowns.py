@@ -55,6 +55,45 @@ def draw_by_group(
 
 
 @charts.study_style()
+def draw_gains(
+    table: pd.DataFrame, *, names: Sequence[str], domain: Domain, lead: str
+) -> tuple[Figure, pd.DataFrame]:
+    """How far systems are ahead of another, one row a group, each case in one group of each grouping.
+
+    Args:
+        table: from `breakdowns.gains_by_group`.
+        names: systems, at most three, the first on top.
+        domain: what items are called.
+        lead: begin of the caption: data set and interval.
+
+    Returns:
+        The figure and the rows it draws.
+    """
+    drawn = table[table["by"].isin(breakdowns.WHOM) & table[SYSTEM].isin(names)]
+    groups = drawn.drop_duplicates(["by", "group"])
+    place = {key: at for at, key in enumerate(zip(groups["by"], groups["group"], strict=True))}
+    figure = charts.blank((9.0, 1.4 + 0.16 * len(place) * (1 + len(names))))
+    axes = figure.subplots()
+    axes.axvline(0, color=charts.COLORS["grey"], linewidth=1)
+    for at, (name, look) in enumerate(zip(names, charts.SERIES, strict=False)):
+        rows = drawn[drawn[SYSTEM] == name]
+        rows = rows.assign(**{part: 100 * rows[part] for part in ("value", "low", "high")})
+        middle = np.array([place[key] for key in zip(rows["by"], rows["group"], strict=True)])
+        offset = 0.22 * (at - (len(names) - 1) / 2)
+        charts.intervals(axes, rows, middle + offset, label=systems.label(name), **look)
+    over, metric = drawn["over"].iloc[0], charts.SHORT[drawn["metric"].iloc[0]]
+    axes.set_xlabel(f"{metric} minus {systems.label(over)}, points")
+    sizes = [f"({row.n_cases:,} cases, {row.n_users} users)" for row in groups.itertuples()]
+    charts.label_rows(
+        axes, [f"{by}, {group} {size}" for (by, group), size in zip(place, sizes, strict=True)]
+    )
+    figure.legend(loc="outside upper center", ncols=len(names))
+    note = f"seen {domain.items} excluded, paired, not corrected for the number of groups"
+    charts.caption(figure, f"{lead}; {breakdowns.PROTOCOL_USED}, {note}")
+    return figure, drawn
+
+
+@charts.study_style()
 def draw_by_genre(
     table: pd.DataFrame, overall: pd.DataFrame, *, names: Sequence[str], lead: str
 ) -> tuple[Figure, pd.DataFrame]:

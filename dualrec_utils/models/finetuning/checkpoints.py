@@ -102,11 +102,11 @@ def begin(folder: Path, settings: Mapping, *, label: str) -> Path | None:
             shutil.rmtree(folder, ignore_errors=True)
             files.write_json(dict(settings), folder / _SETTINGS)
     state.wait_for_everyone()
-    found = last_complete(folder)
-    if found is not None and state.is_main_process:
-        step = read_state(found)["global_step"]
+    latest = last_complete(folder)
+    if latest is not None and state.is_main_process:
+        step = read_state(latest)["global_step"]
         tqdm.write(f"{label}: goes on from the checkpoint of step {step}", file=sys.stderr)
-    return found
+    return latest
 
 
 def last_complete(folder: Path) -> Path | None:

@@ -27,15 +27,15 @@ def adapter_losses(curves: pd.DataFrame, *, note: str) -> Figure:
     with study_style():
         figure, both = plt.subplots(1, 2, figsize=WIDE, sharey=True)
         for axes, (title, column, shift) in zip(both, panels, strict=True):
-            for row, (name, own) in enumerate(curves.groupby("adapter", sort=False)):
+            for row, (name, curve) in enumerate(curves.groupby("adapter", sort=False)):
                 # Of unlike length, so that colour and marker together tell more lines apart than either.
                 look = {"color": PALETTE[row % len(PALETTE)], "marker": MARKERS[row % len(MARKERS)]}
                 dashes = _DASHES[row % len(_DASHES)]
-                places = own["epoch"] - shift * own["epoch"].diff().fillna(0)
-                drawn = own[column].notna()
+                places = curve["epoch"] - shift * curve["epoch"].diff().fillna(0)
+                drawn = curve[column].notna()
                 axes.plot(
                     places[drawn],
-                    own.loc[drawn, column],
+                    curve.loc[drawn, column],
                     label=systems.label(name),
                     linestyle=dashes,
                     markersize=4,

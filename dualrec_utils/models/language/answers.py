@@ -152,13 +152,15 @@ def recount(
         StudyError: when that stage has not stored them.
     """
     counted = []
-    for own in prompt_sets:
-        stored = handoff.load_generations(system, own.scope.replace(stage=stage))
-        texts = stored["answer"].loc[own.cases[CASE]].tolist()
+    for prompts in prompt_sets:
+        stored = handoff.load_generations(system, prompts.scope.replace(stage=stage))
+        texts = stored["answer"].loc[prompts.cases[CASE]].tolist()
         _, counts = answers_to_predictions(
-            texts, own.cases, matcher, seed=0, limit=own.n_titles, hints=own.hints
+            texts, prompts.cases, matcher, seed=0, limit=prompts.n_titles, hints=prompts.hints
         )
-        counted.append(counts.assign(system=system, protocol=own.scope.protocol, split=own.scope.split))
+        counted.append(
+            counts.assign(system=system, protocol=prompts.scope.protocol, split=prompts.scope.split)
+        )
     return pd.concat(counted, ignore_index=True)
 
 

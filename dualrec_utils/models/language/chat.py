@@ -119,8 +119,8 @@ def _tags_of(template: str) -> tuple[str, str] | None:
         if opening in written or closing in written:
             return opening, closing
         reply = {"role": "assistant", "content": f"{opening}Earlier thoughts{closing}Earlier reply"}
-        told = _fill(template, "Hello", reply)
-        if "Earlier reply" in told and "Earlier thoughts" not in told:
+        filled = _fill(template, "Hello", reply)
+        if "Earlier reply" in filled and "Earlier thoughts" not in filled:
             return opening, closing
     return None
 

@@ -166,7 +166,7 @@ def overlap(scores: np.ndarray, exact: np.ndarray, *, k: int = 10) -> float:
         return [set(columns[np.isfinite(row[columns])]) for row, columns in zip(matrix, best, strict=True)]
 
     pairs = zip(first(scores), first(exact), strict=True)
-    return float(np.mean([len(found & wanted) / max(len(wanted), 1) for found, wanted in pairs]))
+    return float(np.mean([len(listed & wanted) / max(len(wanted), 1) for listed, wanted in pairs]))
 
 
 def evenly(n_cases: int, n_wanted: int) -> np.ndarray:

@@ -178,8 +178,8 @@ def probe_records(
         for ids, rows in (("as published", frame), ("permuted", with_permuted_ids(frame, seed=seed))):
             lines = write(rows, line_format=line_format)
             shape = {"file": file, "n_shown": n_shown, "n_probes": n_probes, "seed": seed}
-            found = continuations(lines, ask, **shape, label=f"{file}, ids {ids}")
-            parts.append(found.assign(file=file, ids=ids))
+            continued = continuations(lines, ask, **shape, label=f"{file}, ids {ids}")
+            parts.append(continued.assign(file=file, ids=ids))
     answers = pd.concat(parts, ignore_index=True)
     table = (
         answers.groupby(["file", "ids"], sort=False)["verbatim"].agg(n="size", right="sum").reset_index()
@@ -214,10 +214,10 @@ def probe_years(
     if len(dated) <= _N_EXAMPLES:
         raise StudyError(f"{len(dated)} items have a year; at least {_N_EXAMPLES + 1} are needed")
     order = np.random.default_rng(seed).permutation(len(dated))
-    examples, asked = dated.iloc[order[:_N_EXAMPLES]], dated.iloc[order[_N_EXAMPLES:][:n_titles]]
+    examples, probed = dated.iloc[order[:_N_EXAMPLES]], dated.iloc[order[_N_EXAMPLES:][:n_titles]]
     shown = [f"- {title_with_year(*row)}" for row in examples[[TITLE, YEAR]].itertuples(index=False)]
-    prompts = ["\n".join([_YEARS, "", *shown, f"- {title}"]) for title in asked[TITLE]]
-    answers = asked[[ITEM, TITLE, YEAR]].reset_index(drop=True)
+    prompts = ["\n".join([_YEARS, "", *shown, f"- {title}"]) for title in probed[TITLE]]
+    answers = probed[[ITEM, TITLE, YEAR]].reset_index(drop=True)
     answers["answer"] = ask(prompts, label="years of titles")
     answers["answered"] = pd.array([_year_in(text) for text in answers["answer"]], dtype="Int64")
     off = (answers["answered"] - answers[YEAR]).abs().fillna(10_000)
@@ -228,8 +228,8 @@ def probe_years(
 
 def _year_in(answer: str) -> int | None:
     """The first year in the first line of an answer."""
-    found = _YEAR_WRITTEN.search(_first_line(answer))
-    return int(found[0]) if found else None
+    year = _YEAR_WRITTEN.search(_first_line(answer))
+    return int(year[0]) if year else None
 
 
 def _years_table(answers: pd.DataFrame, decades: pd.Series) -> pd.DataFrame:

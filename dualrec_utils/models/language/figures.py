@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from dualrec_utils.core.domain import Domain
 from dualrec_utils.models import systems
 from dualrec_utils.show.charts import COLORS, NARROW, PALETTE, WIDE, caption, study_style
 
@@ -37,11 +38,12 @@ def title_loss(curve: pd.DataFrame, *, n_items: int, note: str) -> Figure:
     return figure
 
 
-def answer_shares(shares: pd.DataFrame, *, note: str) -> Figure:
+def answer_shares(shares: pd.DataFrame, *, domain: Domain, note: str) -> Figure:
     """What answers hold, as shares, one colour a system.
 
     Args:
         shares: indexed by system, one column a share in [0, 1].
+        domain: what items are called.
         note: caption.
     """
     width, tall = WIDE
@@ -49,14 +51,15 @@ def answer_shares(shares: pd.DataFrame, *, note: str) -> Figure:
         # Inside the axes, the legend would cover the values of long bars at the bottom.
         figure, axes = plt.subplots(figsize=(width, tall + 0.25 * math.ceil(len(shares) / 2)))
         height = 0.8 / len(shares)
-        for row, (system, own) in enumerate(shares.iterrows()):
-            at = [place + row * height for place in range(len(own))]
+        for row, (system, values) in enumerate(shares.iterrows()):
+            at = [place + row * height for place in range(len(values))]
             # A profile may have more systems than there are colours: the next round is hatched.
             round_, color = divmod(row, len(PALETTE))
             look = {"color": PALETTE[color], "hatch": "/" * 3 * round_, "edgecolor": "white"}
-            bars = axes.barh(at, own, height=height * 0.9, label=systems.label(system), **look)
-            axes.bar_label(bars, [f"{value:.1%}" for value in own], fontsize=8, padding=2)
-        axes.set_yticks([place + 0.4 - height / 2 for place in range(shares.shape[1])], shares.columns)
+            bars = axes.barh(at, values, height=height * 0.9, label=systems.label(system), **look)
+            axes.bar_label(bars, [f"{value:.1%}" for value in values], fontsize=8, padding=2)
+        middles = [place + 0.4 - height / 2 for place in range(shares.shape[1])]
+        axes.set_yticks(middles, [domain.spoken(name) for name in shares.columns])
         axes.invert_yaxis()
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.margins(x=0.1)

@@ -90,7 +90,7 @@ def load_model(
         already = _check_quantization(settings, name=name)
         check_memory(settings, name=name, dtype=dtype, nf4=nf4 or already)
         tokenizer = AutoTokenizer.from_pretrained(**source, padding_side="left")
-        model, found = AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             **source,
             config=settings,
             dtype=getattr(torch, dtype),
@@ -99,8 +99,8 @@ def load_model(
             quantization_config=_nf4_settings(dtype) if nf4 else None,
             output_loading_info=True,
         )
-    if found["missing_keys"]:
-        missing = sorted(found["missing_keys"])
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
         raise StudyError(
             f"{name} lacks {len(missing)} weights of its architecture, {missing[0]} first:"
             " random ones would answer in their place; fetch or save the model again"
@@ -367,15 +367,23 @@ def why_not(spec: Mapping[str, Any], *, key_variable: str) -> str | None:
 
     Returns:
         The reason, as the tables say it after "not run": a hosted model without a key, a model in half
-        precision or 4 bits without a GPU. All else that is wrong with a model is an error, raised when it
-        is opened.
+        precision or 4 bits without a GPU; in bfloat16 a processor that computes in it will do. All else
+        that is wrong with a model is an error, raised when it is opened.
     """
     if spec["backend"] == "hosted" and not os.environ.get(key_variable, "").strip():
         return f"hosted model, needs a key in {key_variable}"
+    if spec["backend"] != "local" or torch.cuda.is_available():
+        return None
+    if spec["dtype"] == "bfloat16" and spec["quantization"] != "nf4":
+        lacks = "needs a GPU or a processor that computes in bfloat16, this machine has neither"
+        return None if processor_has_bfloat16() else lacks
     needs_gpu = spec["dtype"] != "float32" or spec["quantization"] == "nf4"
-    if spec["backend"] == "local" and needs_gpu and not torch.cuda.is_available():
-        return "needs a GPU, this machine has none"
-    return None
+    return "needs a GPU, this machine has none" if needs_gpu else None
+
+
+def processor_has_bfloat16() -> bool:
+    """Whether the processor multiplies in bfloat16; others do so many times slower than in float32."""
+    return any(there for name, there in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
 
 
 def runnable(

@@ -17,8 +17,8 @@ from dualrec_utils.datasets import sources, weights
 
 def named(settings: Mapping[str, Any]) -> list[str]:
     """The models of :data:`datasets.weights.MODELS` that a section of `params.yaml` names, each once."""
-    asked = settings.get("models")
-    entries = asked.values() if isinstance(asked, Mapping) else ()
+    models = settings.get("models")
+    entries = models.values() if isinstance(models, Mapping) else ()
     names = [settings.get("model"), *(entry.get("model") for entry in entries if entry)]
     return [name for name in dict.fromkeys(names) if isinstance(name, str) and name in weights.MODELS]
 

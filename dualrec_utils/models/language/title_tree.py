@@ -102,7 +102,7 @@ class TitleTree:
         counts = np.pad(allowed[:, trie.order].cumsum(axis=1), ((0, 0), (1, 0)))
         # A node below which every title is excluded leads nowhere.
         alive = torch.as_tensor(counts[:, trie.end_leaf] > counts[:, trie.first_leaf], device=device)
-        found = torch.full(allowed.shape, -torch.inf, device=device)
+        listed = torch.full(allowed.shape, -torch.inf, device=device)
         frontier = torch.full(alive.shape, -torch.inf, device=device)
         k, most = min(k, allowed.shape[1]), min(width if forget else _MOST_NODES, alive.shape[1])
         slots = torch.arange(most, device=device)
@@ -111,18 +111,18 @@ class TitleTree:
             scores = parents[step.rows, step.slots] + step.log_probabilities
             titles, open_ = title_of[step.children], alive[step.rows, step.children]
             ends, goes_on = open_ & (titles >= 0), open_ & (titles < 0)
-            found[step.rows[ends], titles[ends]] = scores[ends]
+            listed[step.rows[ends], titles[ends]] = scores[ends]
             frontier[step.rows[goes_on], step.children[goes_on]] = scores[goes_on]
 
         add(decoder.first, torch.zeros((len(allowed), 1), device=device))
         while True:
-            bound = found.topk(k)[0][:, -1:]
+            bound = listed.topk(k)[0][:, -1:]
             best, nodes = frontier.topk(most)
-            # With k titles found, nearly every node above the bound must be read in any order.
+            # With k titles listed, nearly every node above the bound must be read in any order.
             useful = (best >= bound) & best.isfinite() & ((slots < width) | bound.isfinite())
             n_used = int(useful.sum(1).max())
             if n_used == 0:
-                return found
+                return listed
             if forget:
                 frontier.fill_(-torch.inf)
             else:

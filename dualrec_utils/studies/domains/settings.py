@@ -25,8 +25,6 @@ NAMES = verdict.DATASETS | {
     "amazon-games": "video games",
     "online-retail": "a gift shop's baskets",
 }
-# Whose claims came first: a conclusion carries over from here.
-FIRST = "ml-100k"
 NOT_RUN_YET = "not run yet"
 
 

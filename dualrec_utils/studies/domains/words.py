@@ -13,7 +13,7 @@ from dualrec_utils.show.tables import with_interval
 from dualrec_utils.studies import digest as digested
 from dualrec_utils.studies.digest import points
 from dualrec_utils.studies.domains import curves
-from dualrec_utils.studies.domains.settings import FIRST, NOT_RUN_YET, name_of
+from dualrec_utils.studies.domains.settings import NOT_RUN_YET, name_of
 from dualrec_utils.studies.domains.tables import BY_CLAIM, DATASET, POINT, USERS_NEEDED
 
 _SETTLED = (claims.YES, claims.NO)
@@ -31,47 +31,34 @@ def _names(datasets: Sequence[str]) -> str:
 
 
 def carried(table: pd.DataFrame) -> str:
-    """Which answers of :data:`FIRST` other data sets confirm or contradict, and what they add.
+    """Which claims are answered on which data sets; what is answered alike is said once.
 
     Args:
         table: from :func:`domains.tables.all_claims`.
+
+    Returns:
+        Sentences: what most data sets answer comes first, data sets that answer nothing last.
     """
     wide = table.pivot(index="claim", columns=DATASET, values="answer")[list(dict.fromkeys(table[DATASET]))]
     ran = [name for name in wide if (wide[name] != claims.NOT_RUN).any()]
-    others = [name for name in ran if name != FIRST]
-    settled = {name: wide.index[wide[name].isin(_SETTLED)] for name in ran}
-    films = f"films ({name_of(FIRST)})"
-    parts = []
-    for number in settled.get(FIRST, ()):
-        elsewhere = wide.loc[number, [name for name in others if number in settled[name]]]
-        same = elsewhere == wide.loc[number, FIRST]
-        where = [
-            f"{word} {_names(names)}"
-            for word, names in (("also on", same.index[same]), ("the opposite on", same.index[~same]))
-            if len(names)
-        ]
-        alone = ["shown on no other data"] if others else []
-        on_films = verdict.statement(str(number), wide.loc[number, FIRST])
-        parts.append(", ".join([on_films, *(where or alone)]))
-    if parts:
-        lines = [f"What holds on {films}: {'; '.join(parts)}."]
-    else:
-        lines = [f"On {films} {'no claim is settled' if FIRST in ran else NOT_RUN_YET}."]
-    for name in others:
-        new = [verdict.statement(str(number), wide.loc[number, name]) for number in settled[name]
-               if number not in settled.get(FIRST, ())]  # fmt: skip
-        if new:
-            lines.append(f"On {name_of(name)}, {_listed(new)}.")
+    where: dict[str, list[str]] = {}
+    for number, answers in wide.iterrows():
+        for name in ran:
+            if answers[name] in _SETTLED:
+                where.setdefault(verdict.statement(str(number), answers[name]), []).append(name)
+    shown = sorted(where.items(), key=lambda item: -len(item[1]))
+    said = [f"{statement} on {_names(names)}" for statement, names in shown]
+    lines = [f"{said[0][0].upper()}{'; '.join(said)[1:]}."] if said else []
     n_seeds = table.groupby(DATASET)["n_seeds"].max()
-    silent = [name for name in others if settled[name].empty]
-    # More users would not help there: an answer takes several seeds.
+    silent = [name for name in ran if not wide[name].isin(_SETTLED).any()]
+    # More users would not help where there is one seed: an answer takes several.
     for names, why in (
         ([name for name in silent if n_seeds[name] == 1], "one run (one seed) is too few to tell"),
         ([name for name in silent if n_seeds[name] > 1], "no difference is clear"),
     ):
         if names:
             lines.append(f"On {_names(names)}, {why}.")
-    if left := [name for name in wide if name not in (*ran, FIRST)]:
+    if left := [name for name in wide if name not in ran]:
         lines.append(f"{NOT_RUN_YET.capitalize()}: {_names(left)}.")
     return " ".join(lines)
 
