@@ -111,7 +111,7 @@ def test_what_is_written_beside_an_answer_is_read_after_it(world):
         def __init__(self):
             self.about = {"model": "far", "revision": None}
 
-        def answer(self, texts, *, label):
+        def answer(self, texts, *, label, kept):
             self.about = {"model": "far", "revision": "v2"}
             return [""] * len(texts)
 

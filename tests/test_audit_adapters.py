@@ -73,15 +73,16 @@ def test_answers_carry_the_names_of_their_cases(tokenizer):
 
 
 def test_the_bare_history_is_asked_anew_with_its_last_movies_and_no_rated_one_comes_back(
-    tokenizer, monkeypatch
+    tokenizer, monkeypatch, tmp_path
 ):
+    monkeypatch.setattr(config, "ROOT", tmp_path)
     speaker = generation.LoadedModel(tiny_model(tokenizer).eval(), tokenizer, {}, about={})
     monkeypatch.setattr(adapters, "load", lambda data: speaker)
     monkeypatch.setattr(params, "section", {"zero_shot_llm": {"ranking": "exact", "beam_width": 4}}.get)
     ids = CATALOG.ids
     # The same last movie after other ones: with one movie shown, only what is left out can differ.
     cases = pd.DataFrame({"case_id": ["a", "b"], "history": [ids[[0, 1]], ids[[2, 1]]]})
-    data = SimpleNamespace(catalog=CATALOG, seed=1)
+    data = SimpleNamespace(catalog=CATALOG, seed=1, dataset="toy")
     row = interface.Setting(interface.BARE, 1, 3, interface.LEFT_OUT)
     lists = interface.asked_anew(data, cases, [row])[row]
     texts = prompts.build_history_prompts(cases.head(1), CATALOG, n_recent=1, genres=False)

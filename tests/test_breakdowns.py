@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from toy_catalog import catalog_of
 
-from dualrec_utils.analysis import breakdowns, verdict
+from dualrec_utils.analysis import breakdowns
 from dualrec_utils.analysis.figures import breakdowns as plots
 from dualrec_utils.core import predictions, splits
 from dualrec_utils.core.catalog import load_catalog
@@ -101,14 +101,14 @@ def test_a_group_counts_for_a_system_only_where_its_interval_excludes_zero():
     table = pd.DataFrame(rows, columns=["group", "low", "high"])
     table = table.assign(by=breakdowns.POPULARITY, system="a")
     other = table.assign(by=breakdowns.GENRE)
-    said = verdict.for_whom(pd.concat([table, other]))
+    said = breakdowns.gains_in_words(pd.concat([table, other]))
     assert "of 3 groups" in said and "tail" in said and "head" in said
     assert "middle" not in said and "few" not in said
     assert said.index(", tail)") < said.index(", head)")
-    assert verdict.for_whom(table.head(0)) == "" == verdict.helped(table, "another")
-    assert "tail) of 3 groups" in verdict.helped(table, "a")
+    assert breakdowns.gains_in_words(table.head(0)) == "" == breakdowns.helped(table, "another")
+    assert "tail) of 3 groups" in breakdowns.helped(table, "a")
     # The last bit of a difference of equal shares is no gain.
-    assert "tail" not in verdict.helped(table.replace({"low": {0.01: 1e-18}}), "a")
+    assert "tail" not in breakdowns.helped(table.replace({"low": {0.01: 1e-18}}), "a")
 
 
 def test_self_information_in_bits():

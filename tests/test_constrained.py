@@ -308,3 +308,18 @@ def test_memory_that_runs_out_names_what_params_yaml_has(mistral, work):
     for name in ("n_recent", "n_history", "ranking", "beam_width", "quantization"):
         assert name in str(caught.value) and name in fields
     assert "batch_size" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", [*constrained.METHODS, "score"])
+def test_probabilities_that_are_no_numbers_are_refused(mistral, full, method):
+    """Beyond the first check of the model, as overflow in 16 bits gives them."""
+    model, tokenizer = mistral
+    hook = model.lm_head.register_forward_hook(lambda module, inputs, output: output * torch.nan)
+    try:
+        with pytest.raises(StudyError, match="NaN"):
+            if method == "score":
+                constrained.score_titles(model, tokenizer, PROMPTS, CATALOG, label="test")
+            else:
+                constrained.rank_titles(model, tokenizer, PROMPTS, CATALOG, method=method, label="test")
+    finally:
+        hook.remove()

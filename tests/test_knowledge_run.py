@@ -95,8 +95,7 @@ def test_an_item_that_nobody_rated_is_ranked_by_its_text():
     assert not np.allclose(scores[:, 0], scores[:, 5])
 
 
-def test_a_stopped_ranking_goes_on_at_the_next_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr(tuning, "_AT_ONCE", 2)
+def test_what_is_ranked_is_not_ranked_again(tmp_path, monkeypatch):
     model, tokenizer = loading.load_model(tiny_mistral(tmp_path / "mistral", chat=True))
     cases = pd.DataFrame({CASE: list("abcde"), HISTORY: [np.array([item]) for item in range(1, 6)]})
     posed, _ = material.questions(cases, pd.Series(dtype=object), CATALOG)
@@ -106,19 +105,13 @@ def test_a_stopped_ranking_goes_on_at_the_next_batch(tmp_path, monkeypatch):
         item in dict(zip(posed[CASE], posed[HISTORY], strict=True))[case]
         for case, item in zip(whole[CASE], whole[ITEM], strict=True)
     )
-    real, calls = constrained.rank_titles, []
+    tuning.ranked(model, tokenizer, posed, CATALOG, folder=tmp_path / "parts", **about)
 
-    def counted(*given, **named):
-        calls.append(len(given[2]))
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return real(*given, **named)
+    def refuse(*_, **__):
+        raise AssertionError("searched again")
 
-    monkeypatch.setattr(tuning.constrained, "rank_titles", counted)
-    with pytest.raises(KeyboardInterrupt):
-        tuning.ranked(model, tokenizer, posed, CATALOG, folder=tmp_path / "parts", **about)
+    monkeypatch.setattr(constrained.TitleTree, "search", refuse)
     again = tuning.ranked(model, tokenizer, posed, CATALOG, folder=tmp_path / "parts", **about)
-    assert calls == [2, 2, 2, 1]
     pd.testing.assert_frame_equal(again, whole)
 
 
@@ -311,8 +304,7 @@ def test_what_models_say_is_sorted_resumed_and_shown(toy, monkeypatch, capsys):
     def refuse(*_, **__):
         raise AssertionError("asked again")
 
-    monkeypatch.setattr(study.spoken.generation, "generate", refuse)
-    monkeypatch.setattr("dualrec_utils.models.backends.local.generation.generate", refuse)
+    monkeypatch.setattr(study.spoken.generation, "_follow", refuse)
     whole.say()
     pd.testing.assert_frame_equal(tables.read(DATASET, tables.SPOKEN), said)
 

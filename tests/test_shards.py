@@ -16,7 +16,7 @@ from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.backends.replay import ReplayBackend
-from dualrec_utils.models.language import generation
+from dualrec_utils.models.language import batches, generation
 from dualrec_utils.models.language.loading import load_model
 from dualrec_utils.studies.shards import on_ray, pieces, run
 from dualrec_utils.studies.shards.pieces import Piece
@@ -59,7 +59,7 @@ def backwards(asked):
 
 @given(lengths=st.lists(st.integers(1, 30), max_size=40), size=st.integers(1, 9))
 def test_every_prompt_is_in_one_shard_and_comes_back_in_its_place(lengths, size):
-    rows_of = pieces.cut(lengths, size=size)
+    rows_of = batches.by_length(lengths, size=size)
     assert sorted(row for rows in rows_of for row in rows) == list(range(len(lengths)))
     assert all(len(rows) == size for rows in rows_of[:-1])
     by_shard = [lengths[row] for rows in rows_of for row in rows]
@@ -69,7 +69,7 @@ def test_every_prompt_is_in_one_shard_and_comes_back_in_its_place(lengths, size)
 
 
 def test_prompts_of_one_length_keep_their_order():
-    assert pieces.cut([3, 1, 3, 1, 2], size=2) == [[1, 3], [4, 0], [2]]
+    assert batches.by_length([3, 1, 3, 1, 2], size=2) == [[1, 3], [4, 0], [2]]
     with pytest.raises(ValueError):
         pieces.join([[0, 1]], [["one answer"]])
 

@@ -15,6 +15,7 @@ from dualrec_utils.core import evaluation, predictions, splits
 from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, PROTOCOL, RANK, SYSTEM, USER
 from dualrec_utils.core.predictions import Scope
+from dualrec_utils.models import systems
 
 PROTOCOL_USED = "next_item"
 POPULARITY, LENGTH, GENRE = "popularity of the target", "length of the history", "genre of the target"
@@ -24,6 +25,8 @@ POPULARITY_CLASSES = ("head", "middle", "tail")
 K = 5
 # An interval over fewer users says nothing, and none is given.
 FEWEST_USERS = 10
+# Below it a difference of equal shares is what rounding left.
+_LAST_BIT = 1e-12
 
 
 def training_counts(dataset: str) -> tuple[pd.Series, int]:
@@ -149,6 +152,56 @@ def gains_by_group(
     table = _within(groups, gains, metric=metric, **intervals)
     table.insert(table.columns.get_loc(SYSTEM) + 1, "over", over)
     return table
+
+
+def gains_in_words(gains: pd.DataFrame) -> str:
+    """In how many groups of users and items each system is ahead of the LSTM, or behind it.
+
+    Args:
+        gains: from :func:`gains_by_group`, over the LSTM.
+
+    Returns:
+        A sentence a system; the groups are named where there are any. A group counts if its interval, not
+        corrected for the number of groups, excludes zero; one without an interval is left out. Empty
+        where there are no gains.
+    """
+    lines = []
+    for name in dict.fromkeys(gains["system"]):
+        ahead, behind, n = _sides(gains, name)
+        said = [f"{words} in {_groups(rows)}" for words, rows in (("ahead", ahead), ("behind", behind))]
+        lines.append(f"{systems.label(name)}: of {n} group{'s' * (n != 1)}, {' and '.join(said)}.")
+    return " ".join(lines)
+
+
+def helped(gains: pd.DataFrame, system: str) -> str:
+    """In how many groups of users and items a system is ahead of the LSTM, in a sentence.
+
+    Args:
+        gains: as :func:`gains_in_words`.
+        system: whose.
+
+    Returns:
+        Empty where no group has an interval.
+    """
+    ahead, _, n = _sides(gains, system)
+    if not n:
+        return ""
+    return (
+        f"It is ahead of the LSTM alone in {_groups(ahead)} of {n} groups of users and items (HR@5, not"
+        " corrected for their number)."
+    )
+
+
+def _sides(gains: pd.DataFrame, system: str) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """The groups in which a system is ahead and behind, and how many groups have an interval."""
+    rows = gains[gains["by"].isin(WHOM) & (gains["system"] == system)].dropna(subset="low")
+    return rows[rows["low"] > _LAST_BIT], rows[rows["high"] < -_LAST_BIT], len(rows)
+
+
+def _groups(rows: pd.DataFrame) -> str:
+    """How many groups, and which: `none`, `1 (length of the history, 2 to 45 items)`."""
+    which = "; ".join(f"{row.by}, {row.group}" for row in rows.itertuples())
+    return f"{len(rows)} ({which})" if which else "none"
 
 
 def _side_by_side(cases: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:

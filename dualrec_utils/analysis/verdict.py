@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dualrec_utils.analysis import breakdowns, claims, order
+from dualrec_utils.analysis import claims, order
 from dualrec_utils.models import systems
 
 ORDER_CAVEAT = (
@@ -16,7 +16,7 @@ ORDER_CAVEAT = (
     " order of ratings."
 )
 _MOVIELM_CAVEAT = (
-    "The language model of this profile, movielm, is small and was trained here on titles alone. It runs"
+    "The language model here, movielm, is small and was trained here on titles alone. It runs"
     " the same code as the paper's models but knows nothing of the world. Its rows test the method; they"
     " do not say how Mistral 7B or DeepSeek V3 would do."
 )
@@ -86,7 +86,6 @@ _UNDER = {
     "file order": "as in the file",
     "drawn": "at random",
 }
-_LAST_BIT = 1e-12
 # The subject of what other orders of equal times do.
 EQUAL_TIMES = "Equal times"
 # What is said of a difference that neither side wins.
@@ -304,57 +303,6 @@ def _how_sure(rows: Sequence[Mapping[str, Any]], *, dataset: str) -> str:
 def _of(row: Mapping[str, Any]) -> str:
     """The language model that a claim is about; empty where it is about none."""
     return row["claim"].partition("/")[2]
-
-
-def for_whom(gains: pd.DataFrame) -> str:
-    """In how many groups of users and items each system is ahead of the LSTM, or behind it.
-
-    Args:
-        gains: from `breakdowns.gains_by_group`, over the LSTM.
-
-    Returns:
-        A sentence a system; the groups are named where there are any. A group counts if its interval, not
-        corrected for the number of groups, excludes zero; one without an interval is left out. Empty
-        where there are no gains.
-    """
-    lines = []
-    for name in dict.fromkeys(gains["system"]):
-        ahead, behind, n = _sides(gains, name)
-        said = [f"{words} in {_groups(rows)}" for words, rows in (("ahead", ahead), ("behind", behind))]
-        lines.append(f"{systems.label(name)}: of {n} group{'s' * (n != 1)}, {' and '.join(said)}.")
-    return " ".join(lines)
-
-
-def helped(gains: pd.DataFrame, system: str) -> str:
-    """In how many groups of users and items a system is ahead of the LSTM, in a sentence.
-
-    Args:
-        gains: as :func:`for_whom`.
-        system: whose.
-
-    Returns:
-        Empty where no group has an interval.
-    """
-    ahead, _, n = _sides(gains, system)
-    if not n:
-        return ""
-    return (
-        f"It is ahead of the LSTM alone in {_groups(ahead)} of {n} groups of users and movies (HR@5, not"
-        " corrected for their number)."
-    )
-
-
-def _sides(gains: pd.DataFrame, system: str) -> tuple[pd.DataFrame, pd.DataFrame, int]:
-    """The groups in which a system is ahead and behind, and how many groups have an interval."""
-    rows = gains[gains["by"].isin(breakdowns.WHOM) & (gains["system"] == system)].dropna(subset="low")
-    # Differences of equal shares may leave the last bit of a number.
-    return rows[rows["low"] > _LAST_BIT], rows[rows["high"] < -_LAST_BIT], len(rows)
-
-
-def _groups(rows: pd.DataFrame) -> str:
-    """How many groups, and which: `none`, `1 (length of the history, 2 to 45 movies)`."""
-    which = "; ".join(f"{row.by}, {row.group}" for row in rows.itertuples())
-    return f"{len(rows)} ({which})" if which else "none"
 
 
 def order_worth(flat: Mapping[str, Any]) -> str:

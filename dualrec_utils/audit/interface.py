@@ -14,9 +14,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from dualrec_utils.audit import adapters, protocols, rules
-from dualrec_utils.audit.material import Material
+from dualrec_utils.audit.material import STAGE, Material
 from dualrec_utils.audit.steps import METRICS, difference
-from dualrec_utils.core import evaluation, predictions
+from dualrec_utils.core import config, evaluation, predictions
 from dualrec_utils.core.config import CASE
 from dualrec_utils.models.language import constrained, prompts
 from dualrec_utils.pipeline import params
@@ -109,6 +109,7 @@ def asked_anew(data: Material, cases: pd.DataFrame, rows: Iterable[Setting]) -> 
             method=wording["ranking"],
             width=wording["beam_width"],
             label=f"{row.n_recent} movies",
+            kept=config.checkpoints_dir(data.dataset, STAGE) / "batches",
         )
         ranked = {"seed": data.seed, "exclude_seen": False, "length": row.n_titles}
         made[row] = constrained.ranked_lists(scores, cases, data.catalog, **ranked)

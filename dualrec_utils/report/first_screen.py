@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dualrec_utils.analysis import claims, counterparts, verdict
+from dualrec_utils.analysis import breakdowns, claims, counterparts, verdict
 from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.datasets.weights import MODELS
 from dualrec_utils.models import systems
@@ -197,7 +197,7 @@ def pretrained(run: Run) -> str:
         f"Knowledge: {known} has read the web. Through the paper's three stages it names the next movie"
         f" first in {shares[0]} of cases, the LSTM in {shares[1]} (HR@1, {stages['n_users']} users).",
         f"{said[0].upper()}{said[1:]}.",
-        verdict.helped(pd.read_csv(gains), beside["system"]) if gains.is_file() else "",
+        breakdowns.helped(pd.read_csv(gains), beside["system"]) if gains.is_file() else "",
         _to_show(stages),
     ]
     return " ".join(line for line in lines if line)

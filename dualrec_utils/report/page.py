@@ -59,7 +59,6 @@ def _told(run: Run) -> dict[str, Any]:
     return {
         "basis": basis(run.flat),
         "findings": first_screen.findings(run),
-        "claims": verdict.claim_rows(run.flat),
         "ladder": page_parts.read_ladder(audit),
         "paper_claims": page_parts.read_claims(audit),
     }
@@ -82,6 +81,7 @@ def _other_results(others: Mapping[str, Run]) -> list[dict[str, Any]]:
             ],
             "page": f"../profiles/{name}/reports/index.html",
             "results": results_table(run.flat, names=all_systems(run.flat)).to_dict("split"),
+            "claims": verdict.claim_rows(run.flat),
         }
         | _told(run)
         for name, run in others.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 
@@ -16,8 +17,14 @@ class Backend(ABC):
     about: dict[str, Any]
 
     @abstractmethod
-    def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
-        """One answer a prompt, in order, with a progress bar named `label`."""
+    def answer(self, prompts: Sequence[str], *, label: str, kept: Path | None = None) -> list[str]:
+        """One answer a prompt, in order.
+
+        Args:
+            label: shown beside the progress bar.
+            kept: folder in which a model on this machine keeps finished batches for a run that is stopped;
+                others need none.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -121,12 +122,13 @@ class HostedBackend(Backend):
             "providers": reported["provider"],
         }
 
-    def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
+    def answer(self, prompts: Sequence[str], *, label: str, kept: Path | None = None) -> list[str]:
         """One answer a prompt, in order; a prompt given twice is asked once.
 
         Args:
             prompts: sent as one user message each.
             label: shown beside the progress bar.
+            kept: not used: every answer lies in the store already.
 
         Raises:
             StudyError: when something must be asked and there is no key; when the run stops. Every answer

@@ -74,10 +74,11 @@ class LocalBackend(Backend):
         """Let go of the weights, so that the next model finds the memory."""
         self.model = self.tokenizer = None
 
-    def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
-        """One answer a prompt, in order, with a progress bar named `label`.
+    def answer(self, prompts: Sequence[str], *, label: str, kept: Path | None = None) -> list[str]:
+        """One answer a prompt, in order; `label` and `kept` as :func:`models.language.generation.generate`.
 
         Raises:
-            StudyError: as :func:`models.language.generation.generate`.
+            StudyError: as there.
         """
-        return generation.generate(self.model, self.tokenizer, prompts, label=label, **self._decoding)
+        asked = {"label": label, "kept": kept, **self._decoding}
+        return generation.generate(self.model, self.tokenizer, prompts, **asked)

@@ -103,12 +103,13 @@ class ReplayBackend(Backend):
             "recordings": {source.name: files.sha256(source) for source in sources},
         }
 
-    def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
+    def answer(self, prompts: Sequence[str], *, label: str, kept: Path | None = None) -> list[str]:
         """The recorded answer to every prompt, in order.
 
         Args:
             prompts: their exact text is looked up.
             label: shown beside the progress bar.
+            kept: not used: nothing is computed.
 
         Raises:
             StudyError: when a prompt was not recorded.

@@ -21,6 +21,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from dualrec_utils.core import closure, config, files
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.models.language.loading import weights_digest
 
 _SETTINGS = "settings.json"
 # What a finished adapter does not depend on any more.
@@ -53,7 +54,7 @@ def settings_of(
         `examples`, `validation`, and `code` of the modules that train.
     """
     whole = {
-        "model": _digest_of_weights(model),
+        "model": weights_digest(model),
         "examples": _digest(list(map(dict, encoded))),
         "validation": _digest(list(map(dict, validation))),
         "code": closure.digest(closure.closure(f"import {__package__}.training", by_name=False)),
@@ -66,15 +67,6 @@ def settings_of(
 def _digest(value: object) -> str:
     """Of a value that JSON knows."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-def _digest_of_weights(model: torch.nn.Module) -> str:
-    """Of the bytes of all weights, their names, and which of them are trained."""
-    digest = hashlib.sha256()
-    for name, weight in model.named_parameters():
-        digest.update(f"{name} {weight.requires_grad} {weight.dtype} {tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def begin(folder: Path, settings: Mapping, *, label: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
@@ -13,6 +14,7 @@ from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, TEXT
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
+from dualrec_utils.models.language import batches
 from dualrec_utils.models.language.matching import TitleMatcher
 from dualrec_utils.models.language.parsing import is_capped, parse_titles
 from dualrec_utils.models.language.prompts import build_history_prompts, build_prompts
@@ -37,8 +39,8 @@ class Speaker(Protocol):
 
     about: Mapping[str, Any]
 
-    def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
-        """One answer a prompt, in order, with a progress bar named `label`."""
+    def answer(self, prompts: Sequence[str], *, label: str, kept: Path | None = None) -> list[str]:
+        """One answer a prompt, in order, as :meth:`models.backends.backend.Backend.answer`."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def collect(
     counted = []
     for posed in prompt_sets:
         scope, cases = posed.scope, posed.cases
-        written = speaker.answer(posed.texts, label=f"{system} {scope.label}")
+        kept = batches.folder_of(scope)
+        written = speaker.answer(posed.texts, label=f"{system} {scope.label}", kept=kept)
         # Read after the answers: a hosted model's revision is known only then.
         parameters = dict(speaker.about) | {"n_recent": posed.n_recent, "n_titles": posed.n_titles}
         source = {"model": parameters["model"], "revision": parameters["revision"]}

@@ -11,7 +11,7 @@ from dualrec_utils.core import files, predictions
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models import handoff
-from dualrec_utils.models.language import constrained
+from dualrec_utils.models.language import batches, constrained
 from dualrec_utils.models.language.answers import PromptSet
 
 # Tokens times titles that one pass through a model may hold.
@@ -55,7 +55,14 @@ def rank_catalog(
             excluded = None if suffix else constrained.seen_items(posed.cases)
             label = f"{system}{suffix} {posed.scope.label}"
             scores = constrained.rank_titles(
-                model, tokenizer, posed.texts, catalog, excluded=excluded, label=label, **searching
+                model,
+                tokenizer,
+                posed.texts,
+                catalog,
+                excluded=excluded,
+                label=label,
+                kept=batches.folder_of(posed.scope),
+                **searching,
             )
             lists = constrained.ranked_lists(
                 scores, posed.cases, catalog, seed=seed, exclude_seen=False, length=k
@@ -103,6 +110,7 @@ def score_for_fusion(
             candidates=candidates,
             titles_at_once=titles_at_once,
             label=f"{name} scores {scope.label}",
+            kept=batches.folder_of(scope),
         )
         frame = constrained.score_frame(np.fmax(scores, ranked[scope]), cases, catalog)
         files.write_parquet(frame, handoff.title_scores_path(name, scope))

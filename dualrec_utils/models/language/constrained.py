@@ -11,12 +11,15 @@ taught to answer without them, the line break alone costs more than the title an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dualrec_utils.core import predictions
@@ -24,6 +27,7 @@ from dualrec_utils.core.catalog import Catalog, marked
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, TEXT
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.handoff import LOG_PROBABILITY
+from dualrec_utils.models.language import batches
 from dualrec_utils.models.language.loading import memory_errors
 from dualrec_utils.models.language.title_tree import TitleTree
 from dualrec_utils.models.language.tree_decoding import TreeDecoder
@@ -49,6 +53,7 @@ def rank_titles(
     genres: bool = False,
     batch_size: int = 64,
     label: str,
+    kept: Path | None = None,
 ) -> np.ndarray:
     """Search the k items of highest title score for every prompt.
 
@@ -64,6 +69,7 @@ def rank_titles(
         genres: score the lines of :func:`models.language.prompts.lines_of`, genres included.
         batch_size: prompts searched at once; lower it when memory runs out.
         label: shown beside the progress bar.
+        kept: as :func:`models.language.generation.generate`.
 
     Returns:
         float64, (n_prompts, n_items): title scores in nats of the items found, at least the k best by
@@ -82,8 +88,9 @@ def rank_titles(
     def search(tree: TitleTree, decoder: TreeDecoder, rows: list[int]) -> torch.Tensor:
         return tree.search(decoder, allowed[rows], k=k, width=width, forget=method == "beam")
 
-    settings = {"genres": genres, "batch_size": batch_size, "label": label}
-    return _run(search, model, tokenizer, prompts, catalog, **settings)
+    how = {"method": method, "k": k, "width": width}
+    settings = {"genres": genres, "batch_size": batch_size, "label": label, "kept": kept}
+    return _run(search, model, tokenizer, prompts, catalog, allowed=allowed, how=how, **settings)
 
 
 def score_titles(
@@ -97,6 +104,7 @@ def score_titles(
     genres: bool = False,
     batch_size: int = 16,
     label: str,
+    kept: Path | None = None,
 ) -> np.ndarray:
     """Title scores of given items, each prefix that titles share read once.
 
@@ -119,8 +127,9 @@ def score_titles(
     def score(tree: TitleTree, decoder: TreeDecoder, rows: list[int]) -> torch.Tensor:
         return tree.score(decoder, wanted[rows], titles_at_once=titles_at_once)
 
-    settings = {"genres": genres, "batch_size": batch_size, "label": label}
-    return _run(score, model, tokenizer, prompts, catalog, **settings)
+    how = {"titles_at_once": titles_at_once}
+    settings = {"genres": genres, "batch_size": batch_size, "label": label, "kept": kept}
+    return _run(score, model, tokenizer, prompts, catalog, allowed=wanted, how=how, **settings)
 
 
 def ranked_lists(
@@ -187,23 +196,36 @@ def _run(
     prompts: Sequence[str],
     catalog: Catalog,
     *,
+    allowed: np.ndarray,
+    how: Mapping[str, Any],
     genres: bool,
     batch_size: int,
     label: str,
+    kept: Path | None,
 ) -> np.ndarray:
-    """Do `work` on batches of prompts of like length; scores come back in the order of `prompts`."""
+    """Do `work` on batches of prompts of like length; scores come back in the order of `prompts`.
+
+    `allowed`, the titles that may get a score, and `how` it works are part of what is kept.
+    """
     scores = np.full((len(prompts), len(catalog)), -np.inf)
     if not len(prompts):
         return scores
     with memory_errors(_SMALLER):
         tree = TitleTree(model, tokenizer, catalog, prompt=prompts[0], genres=genres)
     encoded = [tree.encode(prompt) for prompt in prompts]
-    order = sorted(range(len(prompts)), key=lambda row: (len(encoded[row]), row))
-    with torch.inference_mode(), tqdm(total=len(prompts), desc=label, unit="prompt") as bar:
-        for first in range(0, len(order), batch_size):
-            rows = order[first : first + batch_size]
-            with memory_errors(_SMALLER):
-                decoder = tree.read([encoded[row] for row in rows])
-                scores[rows] = work(tree, decoder, rows).double().cpu().numpy()
-            bar.update(len(rows))
+
+    def scored(rows: list[int]) -> list[tuple[list[int], list[float]]]:
+        with memory_errors(_SMALLER):
+            decoder = tree.read([encoded[row] for row in rows])
+            matrix = work(tree, decoder, rows).double().cpu().numpy()
+        columns = [np.flatnonzero(np.isfinite(row)) for row in matrix]
+        return [(some.tolist(), row[some].tolist()) for row, some in zip(matrix, columns, strict=True)]
+
+    keeping = None
+    if kept:
+        titles = hashlib.sha256(json.dumps(tree.lines).encode() + np.packbits(allowed).tobytes())
+        keeping = batches.Keeping(kept, model, {"titles": titles.hexdigest(), **how})
+    some = batches.run(encoded, scored, batch_size=batch_size, label=label, keeping=keeping)
+    for row, (columns, values) in enumerate(some):
+        scores[row, columns] = values
     return scores

@@ -13,10 +13,10 @@ import itertools
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 from transformers import (
     BatchEncoding,
     DynamicCache,
@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.models.language import chat, plain
+from dualrec_utils.models.language import batches, chat, plain
 from dualrec_utils.models.language.loading import end_tokens, memory_errors
 from dualrec_utils.models.language.prompts import ANSWER_PREFIX
 
@@ -47,6 +47,7 @@ def generate(
     answer_prefix: str = ANSWER_PREFIX,
     n_lines: int = 3,
     max_thinking_tokens: int = 0,
+    kept: Path | None = None,
 ) -> list[str]:
     """Greedy answers. Prompts of like length share a batch.
 
@@ -60,6 +61,7 @@ def generate(
         n_lines: an answer stops after so many complete lines.
         max_thinking_tokens: longest thoughts of a model that reasons; after so many tokens they are
             closed and the answer begins. 0 lets it answer at once. Other models do not use it.
+        kept: folder in which finished batches are kept for a run that is stopped; None keeps none.
 
     Returns:
         One answer a prompt, in the order given, beginning with `answer_prefix`; where a model has
@@ -87,7 +89,7 @@ def generate(
         max_new_tokens=max_new_tokens,
         n_thinking=max_thinking_tokens + len(after) if thinking else 0,
     )
-    follow = partial(complete, model, tokenizer, batch_size=batch_size)
+    follow = partial(complete, model, tokenizer, batch_size=batch_size, kept=kept)
     if thinking:
         # Where the closing tag is several tokens, thoughts are cut at it below.
         stop = close[0] if len(close) == 1 else None
@@ -122,9 +124,9 @@ class LoadedModel:
     decoding: Mapping[str, int]
     about: Mapping[str, Any]
 
-    def answer(self, prompts: Sequence[str], *, label: str) -> list[str]:
-        """One answer a prompt, in order, with a progress bar named `label`."""
-        return generate(self.model, self.tokenizer, prompts, label=label, **self.decoding)
+    def answer(self, prompts: Sequence[str], *, label: str, kept: Path | None = None) -> list[str]:
+        """One answer a prompt, in order; `label` and `kept` as :func:`generate`."""
+        return generate(self.model, self.tokenizer, prompts, label=label, kept=kept, **self.decoding)
 
 
 @torch.inference_mode()
@@ -138,6 +140,7 @@ def complete(
     label: str,
     n_lines: int | None = None,
     stop_token: int | None = None,
+    kept: Path | None = None,
 ) -> list[list[int]]:
     """The tokens that greedily follow each list of tokens, without the one that ended them.
 
@@ -155,21 +158,20 @@ def complete(
             alone (:mod:`models.language.plain`).
     """
     ends = {*end_tokens(model, tokenizer), stop_token}
-    order = sorted(range(len(ids)), key=lambda row: (len(ids[row]), row))
     enough = _line_counter(tokenizer, n_lines)
     with memory_errors(_ADVICE.format(batch_size)):
         plain.check_once(model, "answers in batches", partial(_off_in_batches, model))
-    written: list[list[int]] = [[] for _ in ids]
-    with tqdm(total=len(ids), desc=label, unit="prompt") as bar:
-        for first in range(0, len(order), batch_size):
-            rows = order[first : first + batch_size]
-            batch = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
-            with memory_errors(_ADVICE.format(batch_size)):
-                new = _follow(model, batch, max_new_tokens=max_new_tokens, ends=ends, enough=enough)
-            for row, tokens in zip(rows, new, strict=True):
-                written[row] = tokens
-            bar.update(len(rows))
-    return written
+
+    def follow(rows: list[int]) -> list[list[int]]:
+        batch = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
+        with memory_errors(_ADVICE.format(batch_size)):
+            return _follow(model, batch, max_new_tokens=max_new_tokens, ends=ends, enough=enough)
+
+    keeping = None
+    if kept:
+        limits = {"max_new_tokens": max_new_tokens, "n_lines": n_lines, "ends": sorted(ends - {None})}
+        keeping = batches.Keeping(kept, model, limits)
+    return batches.run(ids, follow, batch_size=batch_size, label=label, keeping=keeping)
 
 
 def _follow(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -413,3 +414,12 @@ def roster(models: Mapping[str, Mapping[str, Any]], not_run: Mapping[str, str]) 
     """
     here = [f"not run: {not_run[name]}" if name in not_run else "runs" for name in models]
     return pd.DataFrame(models).T.assign(here=here).rename_axis("name").reset_index()
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """SHA-256 of the bytes of all weights, their names, and which of them are trained."""
+    digest = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        digest.update(f"{name} {weight.requires_grad} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

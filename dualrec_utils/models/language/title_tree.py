@@ -33,6 +33,9 @@ class TitleTree:
         prompt: one of the prompts to come, whose ending all others share.
         genres: titles are written with their genres, as :func:`models.language.prompts.lines_of` does.
 
+    Attributes:
+        lines: tokens of every title.
+
     Raises:
         StudyError: for a model whose titles cannot be scored along a tree, or as :func:`encode_lines` and
             :func:`build_trie`.
@@ -51,7 +54,8 @@ class TitleTree:
         names = [line.removeprefix("- ") for line in shown.values()]
         lines = encode_lines(tokenizer, names, prompt)
         self._model, self._tokenizer = model, tokenizer
-        self._name, self._line = names[0], lines[0]
+        self.lines = lines
+        self._name = names[0]
         self._trie = build_trie(lines, names)
         with torch.inference_mode():
             plain.check_once(model, "title scores", partial(off_along_tree, model))
@@ -63,7 +67,8 @@ class TitleTree:
             StudyError: when a title after this prompt has other tokens.
         """
         ids = chat.prompt_ids(self._tokenizer, prompt)
-        if chat.prompt_ids(self._tokenizer, prompt, prefix=format_answer([self._name])) != ids + self._line:
+        with_first = chat.prompt_ids(self._tokenizer, prompt, prefix=format_answer([self._name]))
+        if with_first != ids + self.lines[0]:
             raise StudyError(
                 f"the tokenizer writes {self._name!r} in other tokens after the prompt that ends"
                 f" {prompt[-40:]!r} than after the first one: give all prompts the same ending"

@@ -104,7 +104,11 @@ class TreeDecoder:
         return torch.zeros_like(visible, dtype=dtype).masked_fill_(~visible, torch.finfo(dtype).min)
 
     def _children(self, logits: torch.Tensor, nodes: torch.Tensor) -> Step:
-        """Log-probabilities over the whole vocabulary of the children of `nodes` (-1: nothing)."""
+        """Log-probabilities over the whole vocabulary of the children of `nodes` (-1: nothing).
+
+        Raises:
+            StudyError: where one is no number.
+        """
         trie = self._trie
         rows, slots = (nodes >= 0).nonzero(as_tuple=True)
         parents = nodes[rows, slots]
@@ -116,6 +120,11 @@ class TreeDecoder:
         rows, slots = rows[source], slots[source]
         logits = logits.float()
         values = logits[rows, slots, trie["tokens"][children]] - logits.logsumexp(-1)[rows, slots]
+        if values.isnan().any():
+            raise StudyError(
+                "the model's probabilities are no numbers (NaN), as may happen in 16 bits: choose dtype"
+                " float32 or bfloat16, or another model"
+            )
         return Step(rows, slots, children, values)
 
 

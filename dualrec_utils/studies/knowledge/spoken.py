@@ -31,7 +31,6 @@ from dualrec_utils.pipeline.schemas import Params
 
 ALL_FILMS = "ml-latest-small"
 N_SHOWN = 20
-_AT_ONCE = 64
 _N_FAMOUS = 10
 # Kinds of titles, in the order of the table: each a share of the titles asked for, in any number of kinds.
 KINDS = {
@@ -44,25 +43,6 @@ KINDS = {
     "famous": f"one of the model's {_N_FAMOUS} most frequent",
     "hit": "right",
 }
-
-
-def answered(speaker: answers.Speaker, texts: Sequence[str], *, label: str, folder: Path) -> list[str]:
-    """A model's answers, kept in pieces so that a stopped run goes on.
-
-    Args:
-        texts: prompts.
-        label: shown beside the progress bar.
-        folder: of the pieces.
-    """
-    written: list[str] = []
-    for number, first in enumerate(range(0, len(texts), _AT_ONCE)):
-        path = folder / f"{number:04d}.json"
-        if not path.is_file():
-            some = texts[first : first + _AT_ONCE]
-            said = speaker.answer(some, label=f"{label} {first}/{len(texts)}")
-            files.write_json({"answers": said}, path)
-        written += files.read_json(path)["answers"]
-    return written
 
 
 def sorted_out(
@@ -243,7 +223,7 @@ def measure(
     loaded = {key: spec[key] for key in ("model", "revision", "dtype", "quantization")}
     speaker = LocalBackend(**loaded, dataset=dataset, **decoding)
     try:
-        written = answered(speaker, texts, label=f"{name} answers", folder=folder)
+        written = speaker.answer(texts, label=f"{name} answers", kept=folder)
         short = {"max_new_tokens": 40, "batch_size": limits["batch_size"], "n_lines": 1}
         ask = partial(generation.generate, speaker.model, speaker.tokenizer, answer_prefix="", **short)
         items, ratings, line_format = contamination.load_raw(dataset)

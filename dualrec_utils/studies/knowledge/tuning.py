@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dualrec_utils.core import files
 from dualrec_utils.core.catalog import Catalog
 from dualrec_utils.core.config import HISTORY, USER
 from dualrec_utils.datasets import weights
@@ -29,8 +28,6 @@ from dualrec_utils.studies.knowledge.plan import Job
 from dualrec_utils.studies.knowledge.settings import Settings, pieces_dir
 
 BEAM = 20
-# Questions ranked at once: what a stopped run loses.
-_AT_ONCE = 64
 # Validation users whose end is measured: a loss to look at, which decides nothing.
 _N_VALIDATION = 16
 
@@ -154,20 +151,11 @@ def ranked(
         label: shown beside the progress bar.
         folder: keeps what is ranked so far, so that a stopped run goes on; None keeps nothing.
     """
-    parts = []
-    for number, first in enumerate(range(0, len(posed), _AT_ONCE)):
-        path = folder / f"{number:04d}.parquet" if folder else None
-        if path is None or not path.is_file():
-            some = posed.iloc[first : first + _AT_ONCE]
-            texts = build_history_prompts(some, catalog, n_recent=n_history, genres=False)
-            hidden = list(some[HIDDEN])
-            scores = constrained.rank_titles(
-                model, tokenizer, texts, catalog,
-                excluded=hidden, k=LENGTH, method="beam", width=BEAM, label=f"{label} {first}/{len(posed)}",
-            )  # fmt: skip
-            shape = {"seed": seed, "exclude_seen": False, "length": LENGTH}
-            part = constrained.ranked_lists(scores, some, catalog, **shape)
-            if path is not None:
-                files.write_parquet(part, path)
-        parts.append(part if path is None else pd.read_parquet(path))
-    return pd.concat(parts, ignore_index=True)
+    texts = build_history_prompts(posed, catalog, n_recent=n_history, genres=False)
+    hidden = list(posed[HIDDEN])
+    scores = constrained.rank_titles(
+        model, tokenizer, texts, catalog,
+        excluded=hidden, k=LENGTH, method="beam", width=BEAM, label=label, kept=folder,
+    )  # fmt: skip
+    shape = {"seed": seed, "exclude_seen": False, "length": LENGTH}
+    return constrained.ranked_lists(scores, posed, catalog, **shape)

@@ -30,25 +30,11 @@ class Piece:
 Ask = Callable[[Mapping[int, Sequence[str]]], Iterable[tuple[int, Piece]]]
 
 
-def cut(lengths: Sequence[int], *, size: int) -> list[list[int]]:
-    """The batches in which :func:`generation.complete` reads prompts.
-
-    Args:
-        lengths: of the prompts, in tokens.
-        size: prompts of a batch, 1 or more.
-
-    Returns:
-        Numbers of prompts, the shortest first; the last batch may be smaller.
-    """
-    order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
-    return [order[first : first + size] for first in range(0, len(order), size)]
-
-
 def join(shards: Sequence[Sequence[int]], answers: Sequence[Sequence[str]]) -> list[str]:
     """The answers in the order of the prompts.
 
     Args:
-        shards: from :func:`cut`.
+        shards: from :func:`models.language.batches.by_length`.
         answers: of each shard.
 
     Raises:

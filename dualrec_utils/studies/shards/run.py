@@ -26,6 +26,7 @@ from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError, first_line
 from dualrec_utils.core.predictions import scopes
 from dualrec_utils.models import handoff
+from dualrec_utils.models.language import batches
 from dualrec_utils.models.language.answers import PromptSet
 from dualrec_utils.pipeline import params, stages
 from dualrec_utils.studies.shards import on_ray, pieces
@@ -131,7 +132,7 @@ def parts_of(name: str, settings: Mapping[str, Any], opening: Mapping[str, Any])
         wording = {"n_recent": settings["n_recent"], "n_titles": settings["n_titles"]}
         for posed in answers.pose(posed_for, catalog, with_hint=not ending, **wording):
             lengths = [len(chat.prompt_ids(tokenizer, text, thinking=thinking)) for text in posed.texts]
-            shards = pieces.cut(lengths, size=decoding["batch_size"])
+            shards = batches.by_length(lengths, size=decoding["batch_size"])
             parts.append(Part(f"{name}_zero_shot{ending}", posed, shards))
     return parts
 
