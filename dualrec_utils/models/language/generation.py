@@ -169,7 +169,11 @@ def complete(
 
     keeping = None
     if kept:
-        limits = {"max_new_tokens": max_new_tokens, "n_lines": n_lines, "ends": sorted(ends - {None})}
+        limits = {
+            "max_new_tokens": max_new_tokens,
+            "n_lines": n_lines,
+            "ends": sorted(ends - {None}),  # type: ignore[type-var]
+        }
         keeping = batches.Keeping(kept, model, limits)
     return batches.run(ids, follow, batch_size=batch_size, label=label, keeping=keeping)
 
