@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,11 +10,12 @@ import pandas as pd
 import pytest
 import torch
 
-from dualrec_utils.core import config, splits
+from dualrec_utils.core import config, files, splits
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.finetuning import adapters, checkpoints, examples
+from dualrec_utils.models.language import loading
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -94,6 +96,24 @@ def test_adapters_are_saved_by_name_and_answer_when_loaded(lora_section):
     )
     assert len(speakers[1].answer(["one", "two"], label="test")) == 2
     assert speakers[1].about == {"model": base["model"], "revision": None, "date": "2025-01-01", **decoding}
+
+
+def test_an_adapter_of_weights_that_were_written_out_is_loaded_by_the_models_name(lora_section):
+    """They lie in a folder `model`; another model's adapter stays refused."""
+    base = lora_section["models"]["small"]
+    shutil.copytree(base["model"], loading.written_folder("qwen"))
+    models = {name: base | {"model": name} for name in ("qwen", "movielm")}
+    lesson = {"lora": adapters.lessons("ml-100k", **WORDING)["lora"]}
+    jobs = {"qwen_lora": ("qwen", "lora")}
+    adapters.train_and_save(jobs, lesson, models=models, settings=lora_section)
+    asked = {"dataset": "ml-100k", "decoding": {"max_new_tokens": 4, "batch_size": 8, "n_lines": 2}}
+    speaker = adapters.load(models["qwen"], adapter="qwen_lora", **asked)
+    assert any("lora_" in name for name, _ in speaker.model.named_parameters())
+    saved = config.adapters_dir("ml-100k", adapters.STAGE) / "qwen_lora" / "adapter_config.json"
+    assert files.read_json(saved)["base_model_name_or_path"] == "qwen/model"
+    shutil.copytree(base["model"], config.stage_dir("ml-100k", "movielm"))
+    with pytest.raises(StudyError, match="belongs to qwen/model"):
+        adapters.load(models["movielm"], adapter="qwen_lora", **asked)
 
 
 TWO = """

@@ -47,14 +47,27 @@ def first_lines(flat: Mapping[str, Any], *, whole: bool) -> list[str]:
     if runs.is_profile() or flat.get("dataset") not in verdict.DATASETS:
         return findings(runs.at_hand(flat))
     first = runs.first(flat)
+    run = runs.others().get(runs.PRETRAINED)
+    added = pretrained(run) if run else ""
     lines = verdict.findings(first.flat, audit=first.metrics("audit"))
     if len(lines) < 2:
         return lines
     # Whether pretraining helps comes right after what holds of the study's own language model.
-    run = runs.others().get(runs.PRETRAINED)
-    knowledge = (pretrained(run) if run else "") or knowledge_in_short()
-    lines = [lines[0], *([knowledge] if knowledge else []), *lines[1:]]
+    if added:
+        # Kept short: what the claims say stands further down.
+        lines = [f"{lines[0]} {added}", *lines[1:-1], _counted(first)]
+    elif knowledge := knowledge_in_short():
+        lines.insert(1, knowledge)
     return _with(lines, ratings_in_short(runs.at_hand(flat)), domains_in_short()) if whole else lines
+
+
+def _counted(run: Run) -> str:
+    """How many of a run's claims are answered."""
+    answers = [row["answer"] for row in claims.of_metrics(run.flat)]
+    others = sorted({answer for answer in answers if answer not in (claims.YES, claims.NO)})
+    settled = sum(answer not in others for answer in answers)
+    rest = f"; the others are {' or '.join(others)}" if others else ""
+    return f"How sure: on {run.dataset}, {settled} of {len(answers)} questions are answered{rest}."
 
 
 def _with(lines: Sequence[str], *more: str) -> list[str]:
@@ -194,7 +207,7 @@ def pretrained(run: Run) -> str:
     said = verdict.opening(beside, model="it")
     gains = run.reports / "tables" / "results" / "gains_by_group.csv"
     lines = [
-        f"Knowledge: {known} has read the web. Through the paper's three stages it names the next movie"
+        f"{known} has read the web. Through the paper's three stages it names the next movie"
         f" first in {shares[0]} of cases, the LSTM in {shares[1]} (HR@1, {stages['n_users']} users).",
         f"{said[0].upper()}{said[1:]}.",
         breakdowns.helped(pd.read_csv(gains), beside["system"]) if gains.is_file() else "",
@@ -210,8 +223,8 @@ def _to_show(stages: Mapping[str, Any]) -> str:
         return ""
     seeds = ", with several seeds" if stages["n_seeds"] == 1 else ""
     return (
-        f"A larger one would have to be right {100 * least:.1f} points more often than the LSTM to show it"
-        f" on so many users{seeds}."
+        f"On so many users{seeds}, a larger one must be right {100 * least:.1f} points more often than the"
+        " LSTM to show more."
     )
 
 

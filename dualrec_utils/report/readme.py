@@ -5,6 +5,7 @@ Results come from the metrics files, the table of notebooks from :mod:`report.ga
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,8 @@ def readme_block(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
     first, *rest = first_screen.first_lines(flat, whole=True) or [basis(flat)]
     run = runs.first(flat)
     flat = run.flat
-    blocks = [f"**{first}**"]
+    answer, *more = re.split(r"(?<=\.) (?=[A-Z])", first, maxsplit=1)
+    blocks = [" ".join([f"**{answer}**", *more])]
     if rest:
         blocks.append(f"{_MEASURES} Brackets: {flat.get('confidence', 0.95):.0%} intervals.")
         # What equal times do stands on the page: the README has few words.
@@ -64,11 +66,7 @@ def readme_block(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
 
 def _made_by(run: runs.Run) -> str:
     """Which command makes a run that is not the one at hand, with a space behind; else empty."""
-    return (
-        f"This is `make repro PROFILE={run.profile}`; `make repro` takes MovieLens 100K. "
-        if run.profile
-        else ""
-    )
+    return f"This is `make repro PROFILE={run.profile}`. " if run.profile else ""
 
 
 def _labelled(line: str) -> str:
@@ -113,9 +111,9 @@ def results_page(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
         "Written by stage `report` from the metrics files. With figures: `index.html` in this folder.",
         f"{begin} {first_screen.order_caveat(flat)}".strip(),
     ]
-    told = [first, runs.at_hand(flat)] if first.profile else [first]
-    for run in told:
-        where = f", on {run.dataset}" if len(told) > 1 else ""
+    shown = [first, runs.at_hand(flat)] if first.profile else [first]
+    for run in shown:
+        where = f", on {run.dataset}" if len(shown) > 1 else ""
         parts += [f"## The claims{where}", tables.to_markdown(verdict.claims_table(run.flat))]
     if rated := page_parts.rating_claims(str(flat.get("dataset", ""))):
         parts += [
@@ -124,8 +122,8 @@ def results_page(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
         ]
     for title, lines in sections.items():
         parts += [f"## {title}", "\n".join(f"- {as_text(line)}" for line in lines)]
-    for run in told:
-        where = f", on {run.dataset}" if len(told) > 1 else ""
+    for run in shown:
+        where = f", on {run.dataset}" if len(shown) > 1 else ""
         parts += [f"## The systems{where}", tables.to_markdown(results_table(run.flat)), basis(run.flat)]
     parts.append(f"{_NOTE} {' '.join(verdict.caveats(flat)[:-1])}".strip())
     return domain.spoken("\n\n".join(parts)) + "\n"

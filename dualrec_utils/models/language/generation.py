@@ -228,8 +228,8 @@ def _follow(
     return written
 
 
-def _off_in_batches(model: PreTrainedModel) -> float:
-    """Largest difference of a written token's log-probability from plain reading, in nats."""
+def _off_in_batches(model: PreTrainedModel) -> list[list[float]]:
+    """Differences of every prompt's written tokens' log-probabilities from plain reading, in nats."""
     n_new = 4
     prompts = plain.tokens(model, min(plain.LONGEST, plain.positions(model.config) - n_new), 40, 3)
     batch = plain.padded(prompts)
@@ -249,12 +249,13 @@ def _off_in_batches(model: PreTrainedModel) -> float:
         [seen[0][0]],
         *([step[row - len(prompts)] for step in seen] for row in range(1, len(prompts))),
     ]
-    off = [
-        abs(value - float(plain.log_probabilities(model, ids + new)[len(ids) - 1 + step, token]))
+    return [
+        [
+            abs(value - float(plain.log_probabilities(model, ids + new)[len(ids) - 1 + step, token]))
+            for step, (token, value) in enumerate(zip(new, by_batch, strict=True))
+        ]
         for ids, new, by_batch in zip(prompts, written, values, strict=True)
-        for step, (token, value) in enumerate(zip(new, by_batch, strict=True))
     ]
-    return max(off)
 
 
 def _line_counter(tokenizer: PreTrainedTokenizerBase, n_lines: int | None) -> Callable[[list[int]], bool]:
