@@ -54,7 +54,7 @@ def first_lines(flat: Mapping[str, Any], *, whole: bool) -> list[str]:
         return lines
     # Whether pretraining helps comes right after what holds of the study's own language model.
     if added:
-        # Kept short: what the claims say stands further down.
+        # Kept short: what the claims say stands in the page's table and in the list of all results.
         lines = [f"{lines[0]} {added}", *lines[1:-1], _counted(first)]
     elif knowledge := knowledge_in_short():
         lines.insert(1, knowledge)
@@ -67,7 +67,10 @@ def _counted(run: Run) -> str:
     others = sorted({answer for answer in answers if answer not in (claims.YES, claims.NO)})
     settled = sum(answer not in others for answer in answers)
     rest = f"; the others are {' or '.join(others)}" if others else ""
-    return f"How sure: on {run.dataset}, {settled} of {len(answers)} questions are answered{rest}."
+    return (
+        f"How sure: on {run.dataset}, {settled} of {len(answers)} questions on the next movie are answered"
+        f"{rest}."
+    )
 
 
 def _with(lines: Sequence[str], *more: str) -> list[str]:
@@ -207,8 +210,8 @@ def pretrained(run: Run) -> str:
     said = verdict.opening(beside, model="it")
     gains = run.reports / "tables" / "results" / "gains_by_group.csv"
     lines = [
-        f"{known} has read the web. Through the paper's three stages it names the next movie"
-        f" first in {shares[0]} of cases, the LSTM in {shares[1]} (HR@1, {stages['n_users']} users).",
+        f"{known} has read the web. On {run.dataset}, through the paper's three stages, it names the next"
+        f" movie first in {shares[0]} of cases, the LSTM in {shares[1]} (HR@1, {stages['n_users']} users).",
         f"{said[0].upper()}{said[1:]}.",
         breakdowns.helped(pd.read_csv(gains), beside["system"]) if gains.is_file() else "",
         _to_show(stages),
@@ -223,8 +226,8 @@ def _to_show(stages: Mapping[str, Any]) -> str:
         return ""
     seeds = ", with several seeds" if stages["n_seeds"] == 1 else ""
     return (
-        f"On so many users{seeds}, a larger one must be right {100 * least:.1f} points more often than the"
-        " LSTM to show more."
+        f"On so many users{seeds}, a larger model must be right {100 * least:.1f} points more often than"
+        " the LSTM before that counts as shown."
     )
 
 

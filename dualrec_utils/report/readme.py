@@ -66,7 +66,7 @@ def readme_block(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
 
 def _made_by(run: runs.Run) -> str:
     """Which command makes a run that is not the one at hand, with a space behind; else empty."""
-    return f"This is `make repro PROFILE={run.profile}`. " if run.profile else ""
+    return f"These numbers: `make repro PROFILE={run.profile}`. " if run.profile else ""
 
 
 def _labelled(line: str) -> str:

@@ -7,7 +7,6 @@ checkpoints, from which the notebook then takes its adapters without training ag
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -189,22 +188,11 @@ def train_and_save(
     for name, (model, ending) in jobs.items():
         lesson, base = lessons_by_ending[ending], models[model]
         adapted, _, curve = train_adapter(lesson, name=name, base=base, settings=settings)
-        folder = config.adapters_dir(settings["dataset"], STAGE) / name
-        lora.save(adapted, folder, base=_base_name(base["model"], dataset=settings["dataset"]))
+        lora.save(adapted, config.adapters_dir(settings["dataset"], STAGE) / name, base=base["model"])
         curves.append(curve.assign(adapter=name))
         # Before the next model is loaded.
         del adapted
     return pd.concat(curves, ignore_index=True)
-
-
-def _base_name(model: str, *, dataset: str) -> str:
-    """The name of a base in its adapters' files. It ends as the folder does that holds the base.
-
-    :func:`models.language.loading.load_model` compares these endings, and a model that was written out from
-    packed weights lies in a folder `model`, whatever its name: `qwen/model`.
-    """
-    ending = Path(loading.locate(model, dataset=dataset)).name
-    return model if Path(model).name == ending else f"{model}/{ending}"
 
 
 def load(

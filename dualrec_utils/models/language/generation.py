@@ -228,10 +228,11 @@ def _follow(
     return written
 
 
-def _off_in_batches(model: PreTrainedModel) -> list[list[float]]:
-    """Differences of every prompt's written tokens' log-probabilities from plain reading, in nats."""
+def _off_in_batches(model: PreTrainedModel, draw: int) -> float:
+    """Largest difference of a written token's log-probability from plain reading, in nats."""
     n_new = 4
-    prompts = plain.tokens(model, min(plain.LONGEST, plain.positions(model.config) - n_new), 40, 3)
+    longest = min(plain.LONGEST, plain.positions(model.config) - n_new)
+    prompts = plain.tokens(model, longest, 40, 3, draw=draw)
     batch = plain.padded(prompts)
     # The longest leaves after its first token; the others go on.
     leaves = itertools.chain([True], itertools.repeat(False))
@@ -249,13 +250,12 @@ def _off_in_batches(model: PreTrainedModel) -> list[list[float]]:
         [seen[0][0]],
         *([step[row - len(prompts)] for step in seen] for row in range(1, len(prompts))),
     ]
-    return [
-        [
-            abs(value - float(plain.log_probabilities(model, ids + new)[len(ids) - 1 + step, token]))
-            for step, (token, value) in enumerate(zip(new, by_batch, strict=True))
-        ]
+    off = [
+        abs(value - float(plain.log_probabilities(model, ids + new)[len(ids) - 1 + step, token]))
         for ids, new, by_batch in zip(prompts, written, values, strict=True)
+        for step, (token, value) in enumerate(zip(new, by_batch, strict=True))
     ]
+    return max(off)
 
 
 def _line_counter(tokenizer: PreTrainedTokenizerBase, n_lines: int | None) -> Callable[[list[int]], bool]:

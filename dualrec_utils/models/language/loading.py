@@ -40,6 +40,8 @@ _LIBRARIES = {
     "aqlm": ("aqlm",),
 }
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+# Folder of weights that were written out, within a folder of the model's name.
+_WRITTEN = "model"
 # Cards sold with 24 GB show 22 GiB or more.
 _SMALL_GPU = 22 * 2**30
 # Bytes a weight: four bits and their scales, with embeddings and norms left in 16 bits.
@@ -170,7 +172,7 @@ def locate(name: str, *, dataset: str) -> str:
 
 def written_folder(name: str) -> Path:
     """Where a pretrained model of that name lies once it is written out."""
-    return config.raw_dir(name) / "model"
+    return config.raw_dir(name) / _WRITTEN
 
 
 def quantized(quantization: str) -> bool:
@@ -335,10 +337,9 @@ def _with_adapter(model: PreTrainedModel, folder: Path, *, base: str) -> PreTrai
 
     advice = "name the model it was trained on, or train an adapter for this one"
     trained_on = files.read_json(folder / "adapter_config.json").get("base_model_name_or_path")
-    # Only the last part: a model may be named by its Hub id there and by a folder here.
-    if trained_on and Path(trained_on).name != Path(base).name:
+    if trained_on and _name_of(trained_on) != _name_of(base):
         raise StudyError(
-            f"the adapter in {folder} belongs to {trained_on}, the model is {Path(base).name}: {advice}"
+            f"the adapter in {folder} belongs to {trained_on}, the model is {_name_of(base)}: {advice}"
         )
     try:
         adapted = PeftModel.from_pretrained(model, folder)
@@ -357,6 +358,17 @@ def _with_adapter(model: PreTrainedModel, folder: Path, *, base: str) -> PreTrai
             f" {differing[0]} first: {advice}"
         )
     return adapted
+
+
+def _name_of(path_or_id: str) -> str:
+    """What tells models apart: a Hub id's last part, a folder's name.
+
+    >>> _name_of("Qwen/Qwen2.5-0.5B"), _name_of("data/raw/qwen/model"), _name_of("qwen")
+    ('Qwen2.5-0.5B', 'qwen', 'qwen')
+    """
+    path = Path(path_or_id)
+    # As models.language.pretrained writes them out.
+    return path.parent.name if path.name == _WRITTEN else path.name
 
 
 def why_not(spec: Mapping[str, Any], *, key_variable: str) -> str | None:

@@ -32,9 +32,9 @@ def positions(settings: PretrainedConfig) -> int:
     return getattr(settings.get_text_config(), "max_position_embeddings", None) or sys.maxsize
 
 
-def tokens(model: PreTrainedModel, *lengths: int) -> list[list[int]]:
-    """Drawn token ids, one list a length, the same in every call."""
-    rng = np.random.default_rng(0)
+def tokens(model: PreTrainedModel, *lengths: int, draw: int = 0) -> list[list[int]]:
+    """Drawn token ids, one list a length; every call with the same `draw` gives the same."""
+    rng = np.random.default_rng(draw)
     rows = model.get_input_embeddings().num_embeddings
     return [rng.integers(rows // 2, rows, size=length).tolist() for length in lengths]
 
@@ -53,16 +53,14 @@ def log_probabilities(model: PreTrainedModel, ids: Sequence[int]) -> torch.Tenso
     return logits[0].float().log_softmax(-1)
 
 
-def check_once(
-    model: PreTrainedModel, work: str, differences: Callable[[], Sequence[Sequence[float]]]
-) -> None:
+def check_once(model: PreTrainedModel, work: str, largest_difference: Callable[[int], float]) -> None:
     """Refuse a model for some work where that differs from plain reading; compares once a model.
 
     Args:
         model: remembers what it has passed, in `equal_to_plain`.
         work: what is checked, for the message.
-        differences: sizes of differences of log-probabilities in nats, a list for each text compared. In
-            single precision the largest counts, in 16 bits the largest of the texts' medians.
+        largest_difference: of log-probabilities, in nats, on the texts of the draw whose number it gets. In
+            16 bits a draw that is off is forgiven if the next two are not.
 
     Raises:
         StudyError: naming the architecture.
@@ -70,21 +68,27 @@ def check_once(
     passed = vars(model).setdefault("equal_to_plain", set())
     if work in passed:
         return
+    # 16 bits round every product, and drawn tokens make no sense: by accident one may be off by a nat.
+    # A wrong way of reading is off in the next draw too.
+    limit, forgiving = max(0.01, 64 * torch.finfo(model.dtype).eps), torch.finfo(model.dtype).bits == 16
+    off: list[float] = []
+
+    def right(draw: int) -> bool:
+        off.append(largest_difference(draw))
+        return off[-1] <= limit
+
     try:
-        # 16 bits round every product: in a text without sense, one token of a few may be off by a nat.
-        # A wrong way of reading is off at most of them.
-        summary = np.max if torch.finfo(model.dtype).bits > 16 else np.median
-        off = float(np.max([summary(of_text) for of_text in differences()]))
+        passes = right(0) or (forgiving and right(1) and right(2))
     except Exception as error:
         if isinstance(error, StudyError) or is_out_of_memory(error):
             raise
         lines = str(error).strip().splitlines() or [""]
         reason = f"{type(error).__name__}: {lines[0]}"
     else:
-        if off <= max(0.01, 64 * torch.finfo(model.dtype).eps):
+        if passes:
             passed.add(work)
             return
-        reason = f"log-probabilities are up to {off:.2g} nats off"
+        reason = f"log-probabilities are up to {np.max(off):.2g} nats off"
     raise StudyError(
         f"models of the architecture {model.config.model_type} cannot be used for {work} here ({reason},"
         " compared with one plain pass a text): use a model of another architecture"

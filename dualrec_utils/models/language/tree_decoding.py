@@ -135,8 +135,8 @@ def _limit(model: PreTrainedModel) -> int:
     return min([plain.positions(settings), *filter(None, windows)])
 
 
-def off_along_tree(model: PreTrainedModel) -> list[list[float]]:
-    """Differences of title tokens' log-probabilities from plain reading, in nats, a list a prompt."""
+def off_along_tree(model: PreTrainedModel, draw: int) -> float:
+    """Largest difference of a title token's log-probability from plain reading, in nats."""
     rows = model.get_input_embeddings().num_embeddings
     some = min(rows // 2, rows - 66)
     compared = [[*range(12)], [0, 1, 12, 13], [0, 14, 3], [15, 1]]
@@ -144,7 +144,7 @@ def off_along_tree(model: PreTrainedModel) -> list[list[float]]:
     others = [[16 + title, 1, 2, 3] for title in range(50)]
     lines = [[some + token for token in line] for line in (*compared, *others)]
     trie = build_trie(lines, [str(line) for line in lines])
-    prompts = plain.tokens(model, max(1, min(plain.LONGEST, _limit(model) - 12)), 20)
+    prompts = plain.tokens(model, max(1, min(plain.LONGEST, _limit(model) - 12)), 20, draw=draw)
     batch = plain.padded(prompts)
     decoder = TreeDecoder(model, trie, batch["input_ids"], batch["attention_mask"])
     inner = np.flatnonzero(trie.n_children[1:]) + 1
@@ -157,13 +157,13 @@ def off_along_tree(model: PreTrainedModel) -> list[list[float]]:
     along = torch.zeros(len(prompts), len(trie.tokens))
     for step in (decoder.first, decoder.read(upper), decoder.read(lower)):
         along[step.rows.cpu(), step.children.cpu()] = step.log_probabilities.cpu()
-    off: list[list[float]] = [[] for _ in prompts]
+    off = []
     for row, ids in enumerate(prompts):
         # A long pass costs most: one of its titles will do.
         for line, path in zip(lines[: len(compared) if row else 1], trie.paths, strict=False):
             logits = plain.log_probabilities(model, ids + line)[len(ids) - 1 : -1].cpu()
-            off[row] += (along[row, path[path >= 0]] - logits[range(len(line)), line]).abs().tolist()
-    return off
+            off.append((along[row, path[path >= 0]] - logits[range(len(line)), line]).abs().max())
+    return float(max(off))
 
 
 def check_model(model: PreTrainedModel, *, n_tokens: int) -> None:
