@@ -99,7 +99,7 @@ def test_adapters_are_saved_by_name_and_answer_when_loaded(lora_section):
 
 
 def test_an_adapter_of_weights_that_were_written_out_is_loaded_by_the_models_name(lora_section):
-    """All of them lie in folders `model`; another model's adapter is refused, were its shape the same."""
+    """All of them lie in folders `model`. Another model's adapter is refused even if its shape fits."""
     base = lora_section["models"]["small"]
     for name in ("qwen", "smollm2"):
         shutil.copytree(base["model"], loading.written_folder(name))
