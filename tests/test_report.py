@@ -620,8 +620,9 @@ def without_data(html):
     return re.sub(r', <a href="[^"]*">with its outputs</a>', "", html)
 
 
-@pytest.mark.parametrize("folder", [ROOT, ROOT / "profiles" / "ml-1m"], ids=lambda path: path.name)
-def test_every_number_of_a_committed_page_is_what_the_committed_files_give(folder, monkeypatch):
+@pytest.mark.parametrize("profile", ["", "ml-1m", "ml-1m-qwen"])
+def test_every_number_of_a_committed_page_is_what_the_committed_files_give(profile, monkeypatch):
+    folder = ROOT / "profiles" / profile if profile else ROOT
     use_root(folder, monkeypatch)
     flat = results_text.read_metrics()
     committed = without_data((folder / "reports" / "index.html").read_text(encoding="utf-8"))

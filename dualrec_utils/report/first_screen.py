@@ -41,7 +41,8 @@ def first_lines(flat: Mapping[str, Any], *, whole: bool) -> list[str]:
             first lines fit a phone.
 
     Returns:
-        Sentences, those on one subject together; none where nothing was run.
+        Sentences, those on one subject together; none where nothing was run. What a pretrained model adds
+        belongs to the first paragraph of the README, and is an entry of its own on the page.
     """
     # The other runs and studies are of MovieLens: they say nothing of data of one's own.
     if runs.is_profile() or flat.get("dataset") not in verdict.DATASETS:
@@ -55,7 +56,10 @@ def first_lines(flat: Mapping[str, Any], *, whole: bool) -> list[str]:
     # Whether pretraining helps comes right after what holds of the study's own language model.
     if added:
         # Kept short: what the claims say stands in the page's table and in the list of all results.
-        lines = [f"{lines[0]} {added}", *lines[1:-1], _counted(first)]
+        if whole:
+            lines = [f"{lines[0]} {added}", *lines[1:-1], _counted(first)]
+        else:
+            lines = [lines[0], added, *lines[1:-1]]
     elif knowledge := knowledge_in_short():
         lines.insert(1, knowledge)
     return _with(lines, ratings_in_short(runs.at_hand(flat)), domains_in_short()) if whole else lines
@@ -210,8 +214,8 @@ def pretrained(run: Run) -> str:
     said = verdict.opening(beside, model="it")
     gains = run.reports / "tables" / "results" / "gains_by_group.csv"
     lines = [
-        f"{known} has read the web. On {run.dataset}, through the paper's three stages, it names the next"
-        f" movie first in {shares[0]} of cases, the LSTM in {shares[1]} (HR@1, {stages['n_users']} users).",
+        f"With {known}, which has read the web, the three stages name the next movie of {run.dataset} first"
+        f" in {shares[0]} of cases, the LSTM in {shares[1]} (HR@1, {stages['n_users']} users).",
         f"{said[0].upper()}{said[1:]}.",
         breakdowns.helped(pd.read_csv(gains), beside["system"]) if gains.is_file() else "",
         _to_show(stages),
@@ -224,10 +228,10 @@ def _to_show(stages: Mapping[str, Any]) -> str:
     least = stages.get("smallest_difference")
     if not least or stages["answer"] == claims.YES:
         return ""
-    seeds = ", with several seeds" if stages["n_seeds"] == 1 else ""
+    seeds = ", with more seeds" if stages["n_seeds"] == 1 else ""
     return (
         f"On so many users{seeds}, a larger model must be right {100 * least:.1f} points more often than"
-        " the LSTM before that counts as shown."
+        " the LSTM to count as better."
     )
 
 
