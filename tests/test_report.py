@@ -475,18 +475,21 @@ def test_what_a_pretrained_model_adds_for_whom_and_what_a_larger_one_must_show(s
     files.write_csv(gains.assign(high=0.3), run.reports / "tables" / "results" / "gains_by_group.csv")
     said = first_screen.pretrained(run)
     assert "1 (popularity of the target, tail) of 2 groups" in said
-    lines = first_screen.first_lines(results_text.read_metrics(), whole=False)
-    assert lines[0].endswith(f". {said}")
+    of_readme = first_screen.first_lines(results_text.read_metrics(), whole=True)
+    assert of_readme[0].endswith(f". {said}")
     assert re.fullmatch(
-        r"How sure: on MovieLens 100K, \d of \d questions .* answered; the others are .*", lines[-1]
+        r"How sure: on MovieLens 100K, \d of \d questions .* answered; the others are .*", of_readme[-1]
     )
+    of_page = first_screen.first_lines(results_text.read_metrics(), whole=False)
+    assert f"{of_page[0]} {of_page[1]}" == of_readme[0] and of_page[1] == said
+    assert not any(line.startswith("How sure") for line in of_page)
     several = claim("5/qwen", low=-0.1, high=-0.05, n_seeds=3, system=asked)
     none = claim("5/qwen", low=0.0, high=0.0, n_seeds=3, system=asked, smallest_difference=0.0)
     better = claim("5/qwen", low=0.01, high=0.05, n_seeds=3, system=asked, answer="yes")
     for row, larger, seeds in ((stages, True, True), (several, True, False), (none, False, False)):
         of_profile(study, runs.PRETRAINED, flat | row | beside)
         said = first_screen.pretrained(runs.others()[runs.PRETRAINED])
-        assert ("larger" in said) == larger and ("several seeds" in said) == seeds
+        assert ("larger" in said) == larger and ("more seeds" in said) == seeds
     of_profile(study, runs.PRETRAINED, flat | better | beside)
     assert "larger" not in first_screen.pretrained(runs.others()[runs.PRETRAINED])
 
