@@ -97,15 +97,15 @@ def compute(function, args, kwargs):
         return args[0]
     if here and function is not ATEN._to_copy.default:
         _check(function, tensors)
-    found = function(*pytree.tree_map(_inner, args), **pytree.tree_map(_inner, kwargs) | _on_cpu(target))
+    result = function(*pytree.tree_map(_inner, args), **pytree.tree_map(_inner, kwargs) | _on_cpu(target))
     if function is ATEN._local_scalar_dense.default:
-        return found
+        return result
     there = here if target is None else torch.device(target).type == NAME
     if there:
-        found = pytree.tree_map(
-            lambda leaf: OnDevice(leaf) if isinstance(leaf, torch.Tensor) else leaf, found
+        result = pytree.tree_map(
+            lambda leaf: OnDevice(leaf) if isinstance(leaf, torch.Tensor) else leaf, result
         )
-    return return_and_correct_aliasing(function, args, kwargs, found) if here else found
+    return return_and_correct_aliasing(function, args, kwargs, result) if here else result
 
 
 def _inner(leaf):
@@ -179,9 +179,9 @@ def _gru(inputs, state, weights, has_biases, n_layers, dropout, train, bidirecti
     hidden, outputs = state[0], []
     for step in inputs.unbind(1):
         reset, update, new = (step @ kernel.T + bias).chunk(3, dim=1)
-        own = (hidden @ recurrent.T + recurrent_bias).chunk(3, dim=1)
-        update = (update + own[1]).sigmoid()
-        hidden = (1 - update) * (new + (reset + own[0]).sigmoid() * own[2]).tanh() + update * hidden
+        gates = (hidden @ recurrent.T + recurrent_bias).chunk(3, dim=1)
+        update = (update + gates[1]).sigmoid()
+        hidden = (1 - update) * (new + (reset + gates[0]).sigmoid() * gates[2]).tanh() + update * hidden
         outputs.append(hidden)
     return torch.stack(outputs, dim=1), hidden[None]
 
@@ -299,16 +299,16 @@ def main():
     checks = {name: functools.partial(trained_baseline, name) for name in SETTINGS}
     checks |= {"lstm": lstm, "movielm": movielm} | FAULTS
     install()
-    found = {}
+    errors = {}
     for name, check in checks.items():
         try:
             with EverywhereElse():
                 check()
-            found[name] = None
+            errors[name] = None
         except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
-            found[name] = f"{type(error).__name__}: {str(error)[:300]}"
+            errors[name] = f"{type(error).__name__}: {str(error)[:300]}"
         torch.use_deterministic_algorithms(False)
-    print(json.dumps(found))
+    print(json.dumps(errors))
 
 
 if __name__ == "__main__":

@@ -33,14 +33,15 @@ def of_users(folder: Path, system: str, metric: str, split: str = "test") -> pd.
 
 def of_seeds(root: Path, dataset: str, system: str, metric: str) -> dict[int, pd.Series]:
     """Seed -> users' means: 0 from the run's lists, further ones from the table of seeds."""
-    found = {0: of_users(root / "data" / dataset, system, metric)}
+    means = {0: of_users(root / "data" / dataset, system, metric)}
     path = root / "reports" / "tables" / "seeds" / f"{system}.csv"
     if path.is_file():
         table = pd.read_csv(path)
-        found |= {
-            int(seed): own.set_index("user_id")[metric].sort_index() for seed, own in table.groupby("seed")
+        means |= {
+            int(seed): rows.set_index("user_id")[metric].sort_index()
+            for seed, rows in table.groupby("seed")
         }
-    return found
+    return means
 
 
 def p_value(gains: np.ndarray, *, seed: int, n_permutations: int) -> float:
@@ -52,19 +53,19 @@ def p_value(gains: np.ndarray, *, seed: int, n_permutations: int) -> float:
     return (1 + as_far) / (1 + n_permutations)
 
 
-def claims(root: Path, asked: pd.DataFrame, settings: dict) -> pd.DataFrame:
+def claims(root: Path, family: pd.DataFrame, settings: dict) -> pd.DataFrame:
     """The numbers of every claim that ran.
 
     Args:
         root: folder with `data` and `reports`.
-        asked: `claim`, `system`, `other`, `metric`.
+        family: `claim`, `system`, `other`, `metric`.
         settings: `dataset`, `seed`, `n_bootstrap`, `n_permutations` (thousands), `confidence`, `power`.
 
     Returns:
         Indexed by claim: the numbers of the saved table.
     """
     seed, alpha, rows, pairs = settings["seed"], 1 - settings["confidence"], {}, {}
-    for claim in asked.itertuples():
+    for claim in family.itertuples():
         one, other = (
             of_seeds(root, settings["dataset"], name, claim.metric) for name in (claim.system, claim.other)
         )
@@ -91,14 +92,14 @@ def claims(root: Path, asked: pd.DataFrame, settings: dict) -> pd.DataFrame:
             "users_needed": max(math.ceil(z**2 * variance / left), 1) if left > 1e-15 else math.inf,
             "smallest_difference": math.sqrt(z**2 * variance / n + over_seeds**2),
         }
-    found = pd.DataFrame.from_dict(rows, orient="index")
-    ordered = found["p"].sort_values(kind="stable")
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    ordered = table["p"].sort_values(kind="stable")
     stepped = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1)
-    found["p_holm"] = stepped
-    sure = ((found["low"] > 0) | (found["high"] < 0)) & (found["p_holm"] < alpha)
-    sure &= found["same_sign"].astype(bool) & (found["n_seeds"] > 1)
-    found["answer"] = np.where(sure, np.where(found["difference"] > 0, "yes", "no"), "unclear")
-    return found
+    table["p_holm"] = stepped
+    sure = ((table["low"] > 0) | (table["high"] < 0)) & (table["p_holm"] < alpha)
+    sure &= table["same_sign"].astype(bool) & (table["n_seeds"] > 1)
+    table["answer"] = np.where(sure, np.where(table["difference"] > 0, "yes", "no"), "unclear")
+    return table
 
 
 def best_order_aware(folder: Path) -> tuple[str, dict[str, float]]:

@@ -83,7 +83,9 @@ def test_stored_answers_are_counted_again_as_they_were(world):
     matcher = matching.TitleMatcher(world[0].items)
     posed = answers.pose(scopes(DATASET, STAGE), world[0], with_hint=True, n_recent=2, n_titles=2)
     first = answers.collect(speaker_of(world), posed, "tiny_zero_shot", matcher, seed=5)
-    asked_later = [replace(own, scope=own.scope.replace(stage="later")) for own in posed]
+    asked_later = [
+        replace(prompt_set, scope=prompt_set.scope.replace(stage="later")) for prompt_set in posed
+    ]
     again = answers.recount(asked_later, "tiny_zero_shot", matcher, stage=STAGE)
     pd.testing.assert_frame_equal(again, first)
     assert not config.generations_dir(DATASET, "later").exists()

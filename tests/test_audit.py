@@ -15,7 +15,9 @@ STATS = {"seed": 3, "n_bootstrap": 300, "confidence": 0.95}
 def frame_of(hits: dict[int, list[float]]) -> pd.DataFrame:
     """A per-case frame from user -> ranks of the first hits of their cases."""
     rows = [
-        (f"u{user}_p{place}", user, rank) for user, own in hits.items() for place, rank in enumerate(own)
+        (f"u{user}_p{place}", user, rank)
+        for user, user_ranks in hits.items()
+        for place, rank in enumerate(user_ranks)
     ]
     cases = pd.DataFrame(rows, columns=["case_id", "user_id", "rank"])
     return steps.per_case(cases, cases["rank"])
@@ -33,7 +35,7 @@ ranks = st.lists(st.sampled_from([1.0, 2.0, 7.0, np.inf]), min_size=1, max_size=
 
 @given(st.dictionaries(st.integers(1, 9), st.tuples(ranks, st.integers(0, 99)), min_size=2, max_size=6))
 def test_without_missing_users_the_difference_is_that_of_evaluation(users):
-    one = frame_of({user: own for user, (own, _) in users.items()})
+    one = frame_of({user: user_ranks for user, (user_ranks, _) in users.items()})
     shuffled = np.random.default_rng(1).permutation(one["first_hit"])
     other = steps.per_case(one, shuffled)
     gain = steps.difference(one, other, **STATS)
@@ -143,9 +145,9 @@ def test_the_papers_claims_carry_this_studys_answers():
     row = {"answer": "unclear", "difference": "+1.0 points", "compared": "a minus b", "settled": "9 users"}
     answers = {"1": row, "2/movielm": row, "2/qwen": row | {"answer": "yes", "settled": ""}}
     answers["5/movielm"] = {"answer": "not run", "difference": "", "compared": "", "settled": ""}
-    found = claims.conclusions(answers, *SHARES_V, argument="The argument.")
-    assert found["claim"].tolist() == ["i", "i", "i", "iv", "v"]
-    first, second, argument, fourth, _ = found["sentence"]
+    table = claims.conclusions(answers, *SHARES_V, argument="The argument.")
+    assert table["claim"].tolist() == ["i", "i", "i", "iv", "v"]
+    first, second, argument, fourth, _ = table["sentence"]
     assert "movielm: unclear.**" in first and first.endswith("to settle it: 9 users.")
     assert "qwen: yes.**" in second and second.endswith("a minus b.") and argument == "The argument."
     assert fourth.endswith("movielm: not run.**")

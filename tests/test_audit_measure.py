@@ -275,8 +275,10 @@ def test_the_ladder_has_both_systems_on_every_rung(data):
     alone = data.judged(rules.cut(data.read("lstm"), 3))
     assert strict["lstm", "hit_rate@5"] == alone.groupby("user_id")["hit_rate@5"].mean().mean()
     similarity = rerank.similarities
-    own = predictions.drop_seen(written["movielm_lora", "next_item"], data.cases["next_item"])
-    ordered = rerank.by_similarity(own, similarity(own, data.hints["next_item"], data.catalog, embeddings))
+    unseen = predictions.drop_seen(written["movielm_lora", "next_item"], data.cases["next_item"])
+    ordered = rerank.by_similarity(
+        unseen, similarity(unseen, data.hints["next_item"], data.catalog, embeddings)
+    )
     expected = data.judged(ordered).groupby("user_id")["hit_rate@1"].mean().mean()
     assert strict["movielm_lora_reranked", "hit_rate@1"] == expected
 

@@ -43,19 +43,19 @@ def sampled(scores):
 
 
 def test_among_equal_candidates_every_case_is_at_chance():
-    found = sampled(np.full((300, 30), -0.5))
-    assert (found["first_hit"] == 10.5).all()
-    assert found["hit_rate@1"].tolist() == [1 / 20] * 300
-    assert found["hit_rate@5"].tolist() == [5 / 20] * 300
-    assert found["ndcg@5"].to_numpy() == pytest.approx(sum(1 / np.log2([2, 3, 4, 5, 6])) / 20)
+    scored = sampled(np.full((300, 30), -0.5))
+    assert (scored["first_hit"] == 10.5).all()
+    assert scored["hit_rate@1"].tolist() == [1 / 20] * 300
+    assert scored["hit_rate@5"].tolist() == [5 / 20] * 300
+    assert scored["ndcg@5"].to_numpy() == pytest.approx(sum(1 / np.log2([2, 3, 4, 5, 6])) / 20)
 
 
 def test_equal_scores_count_their_mean_over_all_orders_by_hand():
     # Rank 3 alone; rank 5 or 6; a miss.
-    found = steps.per_case(CASES.head(3), [3, 5, np.inf], [0, 1, 0])
-    assert found["first_hit"].tolist() == [3, 5.5, np.inf]
-    assert found["hit_rate@5"].tolist() == [1, 0.5, 0]
-    assert found["ndcg@5"].tolist() == [0.5, 1 / np.log2(6) / 2, 0]
+    scored = steps.per_case(CASES.head(3), [3, 5, np.inf], [0, 1, 0])
+    assert scored["first_hit"].tolist() == [3, 5.5, np.inf]
+    assert scored["hit_rate@5"].tolist() == [1, 0.5, 0]
+    assert scored["ndcg@5"].tolist() == [0.5, 1 / np.log2(6) / 2, 0]
 
 
 def test_an_oracle_is_first_and_a_random_order_at_chance():
@@ -63,8 +63,8 @@ def test_an_oracle_is_first_and_a_random_order_at_chance():
     truth[np.arange(300), [TARGETS[case][0] - 1 for case in CASES["case_id"]]] = 1
     assert (sampled(truth)["first_hit"] == 1).all()
     rng = np.random.default_rng(0)
-    found = np.mean([sampled(rng.random((300, 30)))["hit_rate@5"].mean() for _ in range(10)])
-    assert found == pytest.approx(protocols.chance(20, 5), abs=0.03)
+    rate = np.mean([sampled(rng.random((300, 30)))["hit_rate@5"].mean() for _ in range(10)])
+    assert rate == pytest.approx(protocols.chance(20, 5), abs=0.03)
     assert protocols.chance(20, 1) == 0.05
 
 
@@ -139,9 +139,9 @@ def test_movies_that_the_histories_cannot_tell_apart_score_alike(tiny):
     ids, rng = catalog.ids, np.random.default_rng(5)
     pairs = ids[: len(ids) // 2 * 2].reshape(-1, 2)
     few = [pairs[rng.choice(len(pairs), size=3, replace=False)].ravel() for _ in range(30)]
-    asked = cases.assign(history=[pairs[0]] * len(cases))
+    queries = cases.assign(history=[pairs[0]] * len(cases))
     how = {"dataset": "ml-100k", "seed": 0}
-    scores = protocols.fitted_scores("ease", {"query_length": 7, "l2": 190.0}, few, asked, catalog, **how)
+    scores = protocols.fitted_scores("ease", {"query_length": 7, "l2": 190.0}, few, queries, catalog, **how)
     assert (scores[:, 2 : pairs.size : 2] == scores[:, 3 : pairs.size : 2]).all()
     assert len(np.unique(scores[0])) > 3
 

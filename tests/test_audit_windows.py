@@ -15,7 +15,7 @@ ITEMS = np.array([10, 20, 30, 40, 50])
 
 def interactions_of(histories: dict[int, list[int]]) -> pd.DataFrame:
     """Every two movies share a second, which matters to nobody here."""
-    rows = [(user, item, at // 2) for user, own in histories.items() for at, item in enumerate(own)]
+    rows = [(user, item, at // 2) for user, items in histories.items() for at, item in enumerate(items)]
     return pd.DataFrame(rows, columns=["user_id", "item_id", "second"])
 
 
@@ -39,7 +39,7 @@ def test_rated_movies_are_left_out_or_kept_and_parts_change_nothing(at_once, mon
     cases, targets = windows.positions(INTERACTIONS, SPLITS)
     # The greater the id, the higher: of the targets 10, 20 and 40, those above are kept or rated.
     left_out, kept = windows.ranked(
-        cases, targets, ITEMS, score=lambda own: np.tile(np.arange(5.0), (len(own), 1)), seed=0
+        cases, targets, ITEMS, score=lambda histories: np.tile(np.arange(5.0), (len(histories), 1)), seed=0
     )
     assert kept["first_hit"].tolist() == [5, 4, 2] and left_out["first_hit"].tolist() == [4, 3, 1]
     assert left_out["n_known"].tolist() == [1, 2, 1] and kept["is_last"].tolist() == [False, True, True]
@@ -48,9 +48,9 @@ def test_rated_movies_are_left_out_or_kept_and_parts_change_nothing(at_once, mon
 def hits_of(ranks: dict[int, list[float]]) -> pd.DataFrame:
     """A per-case frame from user -> ranks of their positions, oldest first."""
     rows = [
-        (f"u{user}_p{place}", user, rank, place, place == len(own))
-        for user, own in ranks.items()
-        for place, rank in enumerate(own, start=1)
+        (f"u{user}_p{place}", user, rank, place, place == len(user_ranks))
+        for user, user_ranks in ranks.items()
+        for place, rank in enumerate(user_ranks, start=1)
     ]
     frame = pd.DataFrame(rows, columns=["case_id", "user_id", "rank", "n_known", "is_last"])
     return steps.per_case(frame, frame["rank"]).assign(n_known=frame["n_known"], is_last=frame["is_last"])
@@ -105,9 +105,9 @@ def test_the_sentence_names_both_ends_and_the_largest_change():
     table = pd.DataFrame({"rung": list("abcde"), "metric": "hit_rate@5", "value": values})
     table = table.assign(low=table["value"] - 0.01, high=table["value"] + 0.01)
     theirs = {"top5_accuracy": 0.142, "hit_rate@5": 0.2214}
-    told = windows.sentence(table, theirs=theirs)
-    assert "HR@5 0.2214 with the LSTM's top-5 accuracy on windows, 0.1420" in told
-    assert "0.070 [0.060, 0.080] by the count on windows and 0.220 [0.210, 0.230] by that" in told
-    assert told.endswith("between them: d (+22.0 points).")
+    text = windows.sentence(table, theirs=theirs)
+    assert "HR@5 0.2214 with the LSTM's top-5 accuracy on windows, 0.1420" in text
+    assert "0.070 [0.060, 0.080] by the count on windows and 0.220 [0.210, 0.230] by that" in text
+    assert text.endswith("between them: d (+22.0 points).")
     down = windows.sentence(table.iloc[[0, 3, 4]].assign(value=[0.2, 0.3, 0.1]), theirs=theirs)
     assert down.endswith("between them: e (-20.0 points).")

@@ -156,8 +156,8 @@ def test_a_model_that_diverges_keeps_nothing_and_leaves_the_others(histories, mo
     real = kind._loss
     monkeypatch.setattr(kind, "_loss", lambda self, *arrays: real(self, *arrays) * float("nan"))
     models = {"gru4rec": TRAINED, "most_popular": {}}
-    found, diverged = pieces.obtain_all(models, histories, seed=1, n_jobs=1, **PLACE)
-    assert list(found) == ["most_popular"] and list(diverged) == ["gru4rec"]
+    obtained, diverged = pieces.obtain_all(models, histories, seed=1, n_jobs=1, **PLACE)
+    assert list(obtained) == ["most_popular"] and list(diverged) == ["gru4rec"]
     assert "lower the learning rate" in diverged["gru4rec"]
     assert not pieces.piece_dir("ml-100k", "gru4rec").exists()
 
@@ -170,8 +170,8 @@ def test_processes_side_by_side_write_what_one_writes(histories, monkeypatch):
     # Workers read the folder from the environment, not from this test; none may be left of another.
     monkeypatch.setenv("DUALREC_ROOT", str(config.ROOT))
     get_reusable_executor().shutdown(wait=True)
-    found, _ = pieces.obtain_all(models, histories, seed=1, n_jobs=2, **PLACE)
+    obtained, _ = pieces.obtain_all(models, histories, seed=1, n_jobs=2, **PLACE)
     get_reusable_executor().shutdown(wait=True)
-    assert list(found) == list(models) and all(piece.fitted for piece in found.values())
+    assert list(obtained) == list(models) and all(piece.fitted for piece in obtained.values())
     for system, lists in before.items():
         assert all(lists_of(system)[key].equals(lists[key]) for key in lists), system

@@ -49,8 +49,8 @@ def test_hyperparameters_are_named_once_with_the_shared_ones():
 
 
 def test_incidence_counts_repeats():
-    found = incidence([np.array([1, 1, 0]), np.array([], dtype=int)], 3).toarray()
-    assert found.tolist() == [[1, 2, 0], [0, 0, 0]]
+    counts = incidence([np.array([1, 1, 0]), np.array([], dtype=int)], 3).toarray()
+    assert counts.tolist() == [[1, 2, 0], [0, 0, 0]]
 
 
 def test_never_seen_movies_are_put_last_and_nothing_else_changes():
@@ -215,8 +215,8 @@ def test_random_orders_depend_on_seed_and_history():
     [(10, 1, 1, 0.1), (10, 1, 5, 0.5), (4, 2, 2, 1 - 1 / 6), (5, 4, 2, 1.0), (6, 5, 1, 5 / 6)],
 )
 def test_expected_hit_rate_by_hand(n, targets, k, expected):
-    found = random_order.expected_hit_rate(np.array([n]), n_targets=targets, k=k)
-    assert found == pytest.approx([expected])
+    rates = random_order.expected_hit_rate(np.array([n]), n_targets=targets, k=k)
+    assert rates == pytest.approx([expected])
 
 
 @given(n=st.integers(12, 2000), k=st.integers(1, 10))

@@ -79,8 +79,8 @@ def test_a_random_order_meets_its_expected_hit_rate(tiny):
     assert table.index.tolist() == [(p, k) for p in config.PROTOCOLS for k in evaluation.CUTOFFS]
     cases = predictions.load_cases(Scope("ml-100k", "baselines", "next_item", "test"))
     by_hand = [
-        np.mean([5 / (tiny["n_items"] - len(history)) for history in own[HISTORY]])
-        for _, own in cases.groupby(USER)
+        np.mean([5 / (tiny["n_items"] - len(history)) for history in user_cases[HISTORY]])
+        for _, user_cases in cases.groupby(USER)
     ]
     assert table.loc[("next_item", 5), "expected"] == pytest.approx(np.mean(by_hand))
     assert table.loc[("next_item", 5), "measured"] == flat["next_item/random/hit_rate@5"]

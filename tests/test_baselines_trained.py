@@ -140,10 +140,10 @@ class TestEvery:
         assert np.array_equal(first, second)
 
     def test_arguments_are_not_changed_and_strangers_refused(self, name):
-        own, query = [history.copy() for history in SHORT], np.array([14, 10])
-        model = quick(name).fit(own)
+        histories, query = [history.copy() for history in SHORT], np.array([14, 10])
+        model = quick(name).fit(histories)
         model.score([query])
-        assert all(np.array_equal(a, b) for a, b in zip(own, SHORT, strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(histories, SHORT, strict=True))
         assert query.tolist() == [14, 10]
         with pytest.raises(StudyError, match="item 99 is not in the catalog of 8 items"):
             model.score([np.array([10]), np.array([10, 99])])
@@ -187,12 +187,12 @@ class TestEveryTrained:
     def test_the_seed_matters_and_global_state_does_not(self, name):
         torch.manual_seed(99)
         before, deterministic = torch.get_rng_state(), torch.are_deterministic_algorithms_enabled()
-        own = unfitted(name, max_epochs=1).fit(SHORT).score([np.array([10])])
+        scores = unfitted(name, max_epochs=1).fit(SHORT).score([np.array([10])])
         assert torch.equal(before, torch.get_rng_state())
         assert torch.are_deterministic_algorithms_enabled() == deterministic
         settings = SETTINGS[name] | {"max_epochs": 1}
         other = baselines.build(name, CATALOG, seed=6, catalog=MOVIES, **settings).fit(SHORT)
-        assert not np.allclose(own, other.score([np.array([10])]))
+        assert not np.allclose(scores, other.score([np.array([10])]))
 
     def test_empty_histories_get_popularity_and_movies_nobody_watched_come_last(self, name):
         model = unfitted(name, max_epochs=1).fit(
@@ -452,16 +452,16 @@ def test_validation_hands_out_histories_and_takes_scores(tiny):
     catalog = load_catalog("ml-100k")
     histories = list(splits.load_histories("ml-100k", "train").values())
     chosen = SETTINGS["gru4rec"] | {"max_epochs": 3}
-    found = experiment.trial("gru4rec", chosen, histories, dataset="ml-100k", seed=1)
+    values = experiment.trial("gru4rec", chosen, histories, dataset="ml-100k", seed=1)
     # The value by which training stopped is the one that evaluation finds in written predictions.
     measure = experiment.validation("ml-100k", seed=1)
     model = baselines.build("gru4rec", catalog.ids, seed=1, catalog=catalog, **chosen)
     model.fit(histories, validate=lambda score: measure(score)["ndcg@5"])
-    assert found["ndcg@5"] == model.curves.query("metric == 'ndcg@5'")["value"].max()
-    assert (found["n_epochs"], found["best_epoch"]) == (model.curves["epoch"].max(), model.best_epoch)
+    assert values["ndcg@5"] == model.curves.query("metric == 'ndcg@5'")["value"].max()
+    assert (values["n_epochs"], values["best_epoch"]) == (model.curves["epoch"].max(), model.best_epoch)
     experiment.write_predictions(model, "gru4rec", dataset="ml-100k")
     cases = evaluation.per_case("gru4rec", Scope("ml-100k", "baselines", "next_item", "validation"))
-    assert cases.groupby("user_id")["ndcg@5"].mean().mean() == pytest.approx(found["ndcg@5"])
+    assert cases.groupby("user_id")["ndcg@5"].mean().mean() == pytest.approx(values["ndcg@5"])
 
 
 def test_settings_that_diverge_leave_the_others(tiny, monkeypatch):
@@ -483,12 +483,12 @@ def test_settings_that_diverge_leave_the_others(tiny, monkeypatch):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_search_draws_settings_that_the_model_has(name):
-    found = settings_search.draws(name, SETTINGS[name], n_draws=8, seed=3)
-    assert found[0] == SETTINGS[name]
-    assert len({str(keywords) for keywords in found}) == 8
-    assert found == settings_search.draws(name, SETTINGS[name], n_draws=8, seed=3)
-    assert found[1:] != settings_search.draws(name, SETTINGS[name], n_draws=8, seed=4)[1:]
-    assert all(keywords["max_epochs"] == SETTINGS[name]["max_epochs"] for keywords in found)
+    drawn = settings_search.draws(name, SETTINGS[name], n_draws=8, seed=3)
+    assert drawn[0] == SETTINGS[name]
+    assert len({str(keywords) for keywords in drawn}) == 8
+    assert drawn == settings_search.draws(name, SETTINGS[name], n_draws=8, seed=3)
+    assert drawn[1:] != settings_search.draws(name, SETTINGS[name], n_draws=8, seed=4)[1:]
+    assert all(keywords["max_epochs"] == SETTINGS[name]["max_epochs"] for keywords in drawn)
 
 
 def test_every_space_of_a_baseline_names_its_hyperparameters():

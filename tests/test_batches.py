@@ -76,7 +76,7 @@ CHANGES = ("weight", "configuration", "scale", "processor", "prompt", "batch_siz
 
 @pytest.mark.parametrize("changed", CHANGES)
 def test_what_was_made_otherwise_is_made_anew(pair, tmp_path, monkeypatch, capsys, changed):
-    encoded, asked = [[1], [2, 3]], {"batch_size": 2, "label": LABEL}
+    encoded, options = [[1], [2, 3]], {"batch_size": 2, "label": LABEL}
     model = lora.attach(pair[0], rank=2, alpha=4, dropout=0.0, seed=0)
     keeping, n_done = Keeping(tmp_path / "kept", model, {"k": 5, "many": (1, 2)}), []
 
@@ -84,11 +84,11 @@ def test_what_was_made_otherwise_is_made_anew(pair, tmp_path, monkeypatch, capsy
         n_done.append(len(rows))
         return [0 for _ in rows]
 
-    batches.run(encoded, work, keeping=keeping, **asked)
-    batches.run(encoded, work, keeping=keeping, **asked)
+    batches.run(encoded, work, keeping=keeping, **options)
+    batches.run(encoded, work, keeping=keeping, **options)
     # Training leaves this behind; no result depends on it.
     model.config.use_cache = not model.config.use_cache
-    batches.run(encoded, work, keeping=keeping, **asked)
+    batches.run(encoded, work, keeping=keeping, **options)
     assert n_done == [2] and "anew" not in capsys.readouterr().err
     if changed == "weight":
         with torch.no_grad():
@@ -102,13 +102,13 @@ def test_what_was_made_otherwise_is_made_anew(pair, tmp_path, monkeypatch, capsy
     elif changed == "prompt":
         encoded = [[1], [2, 4]]
     elif changed == "batch_size":
-        asked["batch_size"] = 3
+        options["batch_size"] = 3
     elif changed == "setting":
         keeping = Keeping(keeping.folder, model, {"k": 6, "many": (1, 2)})
     else:
         batches._code.cache_clear()
         monkeypatch.setattr(closure, "digest", lambda *_, **__: "another")
-    batches.run(encoded, work, keeping=keeping, **asked)
+    batches.run(encoded, work, keeping=keeping, **options)
     assert n_done == [2, 2] and "begins anew" in capsys.readouterr().err
     assert len(list(keeping.folder.iterdir())) == 1
     batches._code.cache_clear()
@@ -193,7 +193,7 @@ def test_everything_that_decides_an_answer_or_a_list_counts(pair, tmp_path, monk
     given |= {"max_new_tokens": 4, "n_lines": 3} if function is generation.generate else {}
     given |= {"k": 2, "method": "exact", "width": 8} if function is constrained.rank_titles else {}
 
-    def asked(kept, **other):
+    def result_of(kept, **other):
         named = given | other
         texts, catalog = named.pop("prompts"), named.pop("catalog")
         more = () if function is generation.generate else (catalog,)
@@ -202,10 +202,10 @@ def test_everything_that_decides_an_answer_or_a_list_counts(pair, tmp_path, monk
         return result if isinstance(result, list) else result.tolist()
 
     # Checks of the model on its first use read batches too.
-    plain, plain_other = asked(None), asked(None, **changes)
-    assert asked(tmp_path) == plain and len(read) == 2
-    assert asked(tmp_path) == plain and not read
-    assert asked(tmp_path, **changes) == plain_other and read
+    plain, plain_other = result_of(None), result_of(None, **changes)
+    assert result_of(tmp_path) == plain and len(read) == 2
+    assert result_of(tmp_path) == plain and not read
+    assert result_of(tmp_path, **changes) == plain_other and read
 
 
 def test_the_code_that_counts_is_what_answers_and_searches():

@@ -16,8 +16,8 @@ CATALOG = catalog_of(
 
 def test_both_sides_are_networks_of_the_same_size():
     features = item_features(CATALOG, title_vocabulary=5000, title_length=10)
-    theirs, own = bench.keras_lstm(features, 0.3), lstm.build_model(features, dropout=0.3)
-    assert theirs.count_params() == own.count_params()
+    theirs, ours = bench.keras_lstm(features, 0.3), lstm.build_model(features, dropout=0.3)
+    assert theirs.count_params() == ours.count_params()
     windows = lstm_data.windows([np.array([1, 2, 3, 4])], window=2)
     assert theirs(windows.rows, training=False).shape == (2, 1, 4)
     lstm.fit(theirs, windows, epochs=1, batch_size=2, learning_rate=0.01)

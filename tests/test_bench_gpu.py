@@ -22,13 +22,13 @@ def test_every_row_is_measured_or_says_why_not():
     settings = (bench_gpu.Setting("tiny", 40, "none", False), bench_gpu.Setting("tiny", 16, "none", True))
     if not torch.cuda.is_available():
         settings += (bench_gpu.Setting("tiny", 16, "nf4", True),)
-    found = bench_gpu.bench(settings, catalog, dtype="float32", n_steps=2, n_prompts=2, n_new=5)
-    run = found.iloc[:2]
+    table = bench_gpu.bench(settings, catalog, dtype="float32", n_steps=2, n_prompts=2, n_new=5)
+    run = table.iloc[:2]
     assert (run["note"] == "").all()
     assert (run[list(SPEEDS)] > 0).all(axis=None)
-    if len(found) > 2:
-        assert found["note"].iloc[2].startswith("not run: ") and "GPU" in found["note"].iloc[2]
-        assert found.iloc[2][list(SPEEDS)].isna().all()
+    if len(table) > 2:
+        assert table["note"].iloc[2].startswith("not run: ") and "GPU" in table["note"].iloc[2]
+        assert table.iloc[2][list(SPEEDS)].isna().all()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

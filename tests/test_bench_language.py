@@ -25,27 +25,27 @@ def cases(tiny):
 
 def test_both_ways_answer_the_same_prompts(cases, monkeypatch):
     monkeypatch.setattr(bench_language, "REPEATS", 2)
-    found = bench_language.bench_generation("ml-100k", n_prompts=4, batch_size=2, max_new_tokens=8)
-    assert found["n_different"] == 0
-    assert found["ratio_lowest"] <= found["ratio"] <= found["ratio_highest"]
-    table = bench_language.generation_table(found)
+    comparison = bench_language.bench_generation("ml-100k", n_prompts=4, batch_size=2, max_new_tokens=8)
+    assert comparison["n_different"] == 0
+    assert comparison["ratio_lowest"] <= comparison["ratio"] <= comparison["ratio_highest"]
+    table = bench_language.generation_table(comparison)
     assert table["answering"].tolist() == ["one by one", "batched, 2 at once"]
-    assert table["times as fast"].tolist() == [1.0, round(found["ratio"], 1)]
-    files.write_json(found, config.REPORTS / "bench.json")
+    assert table["times as fast"].tolist() == [1.0, round(comparison["ratio"], 1)]
+    files.write_json(comparison, config.REPORTS / "bench.json")
     with pytest.raises(StudyError, match=f"{len(cases)} validation cases; n_prompts is 1000: lower it"):
         bench_language.bench_generation("ml-100k", n_prompts=1000)
 
 
 def test_a_beam_as_wide_as_the_catalog_overlaps_fully(cases):
-    found = bench_language.bench_constrained(
+    comparison = bench_language.bench_constrained(
         "ml-100k", n_prompts=4, n_scored=2, k=5, width=200, batch_size=2
     )
-    assert [row["overlap"] for row in found["rows"]] == [1.0] * 5
-    assert [row["n_prompts"] for row in found["rows"]] == [4, 4, 4, 4, 2]
-    table = bench_language.constrained_table(found)
+    assert [row["overlap"] for row in comparison["rows"]] == [1.0] * 5
+    assert [row["n_prompts"] for row in comparison["rows"]] == [4, 4, 4, 4, 2]
+    table = bench_language.constrained_table(comparison)
     assert table.columns.tolist() == ["prompt", "way", "prompts", "users/min", "overlap@5"]
     assert (table["users/min"] > 0).all()
-    files.write_json(found, config.REPORTS / "bench.json")
+    files.write_json(comparison, config.REPORTS / "bench.json")
 
 
 def test_along_the_tree_the_bench_finds_the_scores_of_plain_reading(cases, tmp_path):
@@ -75,6 +75,6 @@ def test_the_share_is_that_of_the_operations_of_lora(lora_section, monkeypatch):
     monkeypatch.setattr(bench_pretrained, "N_WARM_UP", 2)
     monkeypatch.setattr(bench_pretrained, "_product", lambda: 4e9)
     name = lora_section["models"]["small"]["model"]
-    found = bench_pretrained.taught(name, dataset="ml-100k", tuning=lora_section)
-    assert found["share"] == pytest.approx(found["n_weights"] * found["tokens_per_second"] / 1e9)
-    assert found["tokens_per_second"] > 0
+    speed = bench_pretrained.taught(name, dataset="ml-100k", tuning=lora_section)
+    assert speed["share"] == pytest.approx(speed["n_weights"] * speed["tokens_per_second"] / 1e9)
+    assert speed["tokens_per_second"] > 0

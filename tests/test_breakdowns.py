@@ -33,17 +33,17 @@ def lists(rows):
 
 def test_classes_hold_a_third_of_the_ratings_each():
     # 120 ratings: before each movie stand 0, 40, 70, 90, 105 and 120 of them; cuts at 40 and 80.
-    found = breakdowns.popularity_classes(COUNTS)
-    assert found.tolist() == ["head", "middle", "middle", "tail", "tail", "tail"]
+    classes = breakdowns.popularity_classes(COUNTS)
+    assert classes.tolist() == ["head", "middle", "middle", "tail", "tail", "tail"]
     # The order of the catalog does not matter, nor which of two equals comes first but for its id.
-    assert breakdowns.popularity_classes(COUNTS[::-1]).equals(found[::-1])
+    assert breakdowns.popularity_classes(COUNTS[::-1]).equals(classes[::-1])
 
 
 def test_groups_by_hand():
-    own = cases([1, 2, 3, 4, 5, 6])
-    targets = pd.Series({case: [item] for case, item in zip(own[CASE], [1, 2, 4, 6, 2, 3], strict=True)})
-    found = breakdowns.case_groups(own, targets, CATALOG, COUNTS)
-    members = found.groupby(["by", "group"], sort=False)[CASE].agg(list).to_dict()
+    frame = cases([1, 2, 3, 4, 5, 6])
+    targets = pd.Series({case: [item] for case, item in zip(frame[CASE], [1, 2, 4, 6, 2, 3], strict=True)})
+    groups = breakdowns.case_groups(frame, targets, CATALOG, COUNTS)
+    members = groups.groupby(["by", "group"], sort=False)[CASE].agg(list).to_dict()
     assert members == {
         (breakdowns.POPULARITY, "head: 1 movies"): ["c00"],
         (breakdowns.POPULARITY, "middle: 2 movies"): ["c01", "c04", "c05"],
@@ -68,9 +68,9 @@ def test_a_group_averages_users_first_and_gives_no_interval_for_few():
     groups = pd.DataFrame(
         {"by": "x", "group": ["few"] * 4 + ["all"] * 15, CASE: [*frame[CASE].head(4), *frame[CASE]]}
     )
-    found = breakdowns.by_group({"a": frame, "b": frame}, groups, metric="hit_rate@5", **SETTINGS)
-    assert found["system"].tolist() == ["a", "b"] * 2 and found["group"].tolist()[:2] == ["few", "few"]
-    few, everyone = found.iloc[0], found.iloc[2]
+    table = breakdowns.by_group({"a": frame, "b": frame}, groups, metric="hit_rate@5", **SETTINGS)
+    assert table["system"].tolist() == ["a", "b"] * 2 and table["group"].tolist()[:2] == ["few", "few"]
+    few, everyone = table.iloc[0], table.iloc[2]
     assert few["value"] == pytest.approx((2 / 3 + 1) / 2)
     assert (few["n_users"], few["n_cases"]) == (2, 4) and np.isnan([few["low"], few["high"]]).all()
     assert everyone["value"] == pytest.approx((2 / 3 + 1) / 13)
@@ -112,15 +112,15 @@ def test_a_group_counts_for_a_system_only_where_its_interval_excludes_zero():
 
 
 def test_self_information_in_bits():
-    found = breakdowns.self_information(pd.Series([80, 40, 10, 1, 0]), n_users=80)
+    bits = breakdowns.self_information(pd.Series([80, 40, 10, 1, 0]), n_users=80)
     # All of 80 users; half; an eighth; one; none counts as one.
-    assert found.tolist() == pytest.approx([0, 1, 3, np.log2(80), np.log2(80)])
+    assert bits.tolist() == pytest.approx([0, 1, 3, np.log2(80), np.log2(80)])
 
 
 def test_a_system_that_names_no_movie_covers_nothing_and_has_no_novelty():
     lists = pd.DataFrame({CASE: ["c0"], ITEM: pd.array([None], dtype="Int64"), RANK: [1]})
-    own = pd.DataFrame({CASE: ["c0"], USER: [1]})
-    row = breakdowns.coverage_and_novelty({"a": lists}, own, pd.Series({1: 2.0}), **SETTINGS).iloc[0]
+    frame = pd.DataFrame({CASE: ["c0"], USER: [1]})
+    row = breakdowns.coverage_and_novelty({"a": lists}, frame, pd.Series({1: 2.0}), **SETTINGS).iloc[0]
     assert (row["coverage"], row["n_users"], row["n_cases"]) == (0, 0, 0)
     assert np.isnan(row["novelty"]) and np.isnan(row["low"])
     # JSON knows no NaN.
@@ -128,18 +128,18 @@ def test_a_system_that_names_no_movie_covers_nothing_and_has_no_novelty():
 
 
 def test_coverage_and_novelty_by_hand():
-    own = cases([1, 1, 1])
+    frame = cases([1, 1, 1])
     information = pd.Series([0.0, 1, 2, 3, 4, 5], index=CATALOG.ids)
     ranked = lists(
         # An unmatched title names no movie; the sixth place is beyond the first five; c02 has no list.
         [("c00", 1, 1), ("c00", 2, None), ("c00", 3, 3), ("c00", 6, 6), ("c01", 1, 1)]
     )
-    row = breakdowns.coverage_and_novelty({"a": ranked}, own, information, **SETTINGS).iloc[0]
+    row = breakdowns.coverage_and_novelty({"a": ranked}, frame, information, **SETTINGS).iloc[0]
     assert row["coverage"] == pytest.approx(2 / 6)
     assert row["novelty"] == pytest.approx((1 + 0) / 2)
     assert (row["n_users"], row["n_cases"]) == (2, 2)
     targets = pd.Series({"c00": [2], "c01": [4], "c02": [6]})
-    assert breakdowns.novelty_of_targets(own, targets, information) == 3
+    assert breakdowns.novelty_of_targets(frame, targets, information) == 3
     flat = breakdowns.flatten(pd.DataFrame([row]))
     assert flat["next_item/a/coverage@5"] == row["coverage"] and len(flat) == 4
 
@@ -155,12 +155,12 @@ def test_counts_are_of_training_users_alone(tiny):
 
 
 def test_figures_draw_every_row_and_leave_the_style_alone(tmp_path):
-    own = cases(range(10, 46))
-    targets = pd.Series({case: [1 + i % 6] for i, case in enumerate(own[CASE])})
-    groups = breakdowns.case_groups(own, targets, CATALOG, COUNTS)
+    frame = cases(range(10, 46))
+    targets = pd.Series({case: [1 + i % 6] for i, case in enumerate(frame[CASE])})
+    groups = breakdowns.case_groups(frame, targets, CATALOG, COUNTS)
     rng = np.random.default_rng(0)
     scored = {
-        name: own[[CASE, USER]].assign(**{"hit_rate@5": (rng.random(36) < 0.4).astype(float)})
+        name: frame[[CASE, USER]].assign(**{"hit_rate@5": (rng.random(36) < 0.4).astype(float)})
         for name in ("most_popular", "lstm")
     }
     table = breakdowns.by_group(scored, groups, metric="hit_rate@5", **SETTINGS)

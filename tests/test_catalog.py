@@ -44,8 +44,8 @@ def test_a_movie_outside_the_catalog_is_named(stranger):
 
 
 def test_marks_stand_where_a_list_names_a_movie():
-    found = catalogs.marked([[9, 3, 9], [], np.array([7])], CATALOG.ids)
-    assert found.tolist() == [[True, False, True], [False] * 3, [False, True, False]]
+    marks = catalogs.marked([[9, 3, 9], [], np.array([7])], CATALOG.ids)
+    assert marks.tolist() == [[True, False, True], [False] * 3, [False, True, False]]
     assert catalogs.marked([], CATALOG.ids).shape == (0, 3)
 
 

@@ -89,13 +89,13 @@ def test_the_document_names_the_models_without_order():
 
 def test_the_family_has_each_language_model_that_ran_and_the_first_claim_once():
     names = ["movielm_lora_reranked", "movielm_lora_permuted", "qwen_zero_shot", "lstm"]
-    found = {claim.key: claim for claim in claims.family(names, order_aware="lstm", control="")}
+    by_key = {claim.key: claim for claim in claims.family(names, order_aware="lstm", control="")}
     models = ("movielm", "qwen")
-    assert list(found) == ["1", *(f"{number}/{model}" for number in range(2, 7) for model in models)]
-    assert len(found) == claims.LARGEST_FAMILY
-    assert "qwen" in found["4/qwen"].question and found["2/qwen"].system == "qwen_zero_shot"
+    assert list(by_key) == ["1", *(f"{number}/{model}" for number in range(2, 7) for model in models)]
+    assert len(by_key) == claims.LARGEST_FAMILY
+    assert "qwen" in by_key["4/qwen"].question and by_key["2/qwen"].system == "qwen_zero_shot"
     # The run's fusion is its main model's.
-    assert found["6/movielm"].system == "dualrec_fusion" != found["6/qwen"].system
+    assert by_key["6/movielm"].system == "dualrec_fusion" != by_key["6/qwen"].system
     assert [claim.key[2:] for claim in claims.family([], order_aware="", control="", main="big")[1:]] == (
         ["big"] * 5
     )
@@ -123,14 +123,14 @@ def test_an_interval_over_users_and_seeds_by_hand():
     rng = np.random.default_rng(1)
     values = pd.DataFrame(rng.random((30, 3)) + np.array([0.0, 0.3, 0.6]), columns=[0, 1, 2])
     alone = seeds.interval(values.mean(axis=1).to_frame(), **INTERVALS)
-    found = seeds.interval(values, **INTERVALS)
+    row = seeds.interval(values, **INTERVALS)
     # Quantile of t with two degrees of freedom: 4.302653.
     over = 4.302653 * values.mean().std() / np.sqrt(3)
     half = np.hypot((alone["high"] - alone["low"]) / 2, over)
-    assert found["value"] == pytest.approx(values.to_numpy().mean())
-    assert [found["low"], found["high"]] == pytest.approx([found["value"] - half, found["value"] + half])
-    assert (found["n_seeds"], found["n_users"], alone["n_seeds"], alone["over_seeds"]) == (3, 30, 1, 0)
-    assert alone["low"] < found["value"] < alone["high"]
+    assert row["value"] == pytest.approx(values.to_numpy().mean())
+    assert [row["low"], row["high"]] == pytest.approx([row["value"] - half, row["value"] + half])
+    assert (row["n_seeds"], row["n_users"], alone["n_seeds"], alone["over_seeds"]) == (3, 30, 1, 0)
+    assert alone["low"] < row["value"] < alone["high"]
     assert stats.t.ppf(0.975, 2) == pytest.approx(4.302653)
 
 
@@ -146,14 +146,14 @@ def test_headline_rows_are_means_over_seeds_and_others_stay(root):
         columns=["protocol", "system", "metric", "value", "low", "high"],
     )
     write_seeds("lstm", {1: [1, 1], 2: [1, 0.6]})
-    found = seeds.with_seeds(table, cases, **INTERVALS).set_index(["protocol", "system", "metric"])
+    averaged = seeds.with_seeds(table, cases, **INTERVALS).set_index(["protocol", "system", "metric"])
     # Means of the seeds: 0.5, 1 and 0.8; NDCG@1 is HR@1.
     for metric in ("hit_rate@1", "ndcg@1"):
-        assert found.loc[("next_item", "lstm", metric), "value"] == pytest.approx(2.3 / 3)
-        assert found.loc[("next_item", "lstm", metric), "n_seeds"] == 3
+        assert averaged.loc[("next_item", "lstm", metric), "value"] == pytest.approx(2.3 / 3)
+        assert averaged.loc[("next_item", "lstm", metric), "n_seeds"] == 3
     for key in (("next_item", "lstm", "mrr@5"), ("next_item", "ease", "hit_rate@1"),
                 ("window_of_five", "lstm", "hit_rate@1")):  # fmt: skip
-        assert found.loc[key, ["value", "n_seeds"]].tolist() == [0.5, 1]
+        assert averaged.loc[key, ["value", "n_seeds"]].tolist() == [0.5, 1]
     spread = results.over_seeds(cases, ["lstm", "ease", "sasrec"], metric="hit_rate@5").set_index("system")
     assert spread.index.tolist() == ["lstm", "ease"] and spread["n_seeds"].tolist() == [3, 1]
     assert spread.loc["lstm", ["run", "lowest", "highest"]].tolist() == pytest.approx([0.5, 0.5, 1])
@@ -227,22 +227,22 @@ def test_systems_are_paired_on_the_seeds_that_both_have(root):
     }
     write_seeds("a", {1: [1] * 40, 2: [0.9] * 40})
     write_seeds("b", {1: [0] * 40, 3: [1] * 40})
-    asked = [claim("a", "b"), claim("a", "c"), claim("a", "missing")]
-    found = claims.table(asked, cases, **SETTINGS).set_index(["system", "other"])
+    family = [claim("a", "b"), claim("a", "c"), claim("a", "missing")]
+    answers = claims.table(family, cases, **SETTINGS).set_index(["system", "other"])
     # Seeds 0 and 1: users gain 1/2 or 1, and seeds 0.5 and 1 on average.
-    both = found.loc[("a", "b")]
+    both = answers.loc[("a", "b")]
     assert (both["difference"], both["n_seeds"], both["n_users"]) == (0.75, 2, 40)
     assert both["same_sign"] and both["n_better"] == 40 and both["n_worse"] == 0
     # Quantile of t with one degree 12.7: two seeds so far apart leave everything open, for any users.
     assert both["answer"] == "unclear" and both["users_needed"] == np.inf
-    alone = found.loc[("a", "c")]
+    alone = answers.loc[("a", "c")]
     assert (alone["difference"], alone["n_seeds"], alone["answer"]) == (0.5, 1, "unclear")
     assert alone["low"] > 0 and alone["p_holm"] < 0.05
     variance = pd.Series([user % 2 for user in users]).var()
     needed = sample_size.users_needed(0.5, variance=variance, alpha=0.05 / 2, power=0.8)
     assert alone["users_needed"] == needed
-    assert found.loc[("a", "missing"), "answer"] == "not run"
-    assert np.isnan(found.loc[("a", "missing"), "difference"])
+    assert answers.loc[("a", "missing"), "answer"] == "not run"
+    assert np.isnan(answers.loc[("a", "missing"), "difference"])
 
 
 def test_one_correction_covers_all_claims_that_ran(root):
@@ -250,8 +250,8 @@ def test_one_correction_covers_all_claims_that_ran(root):
     hits = {"a": lambda user: user <= 12, "b": lambda user: user <= 6, "c": lambda user: user <= 7}
     cases = {("next_item", name): scored({user: hit(user) for user in users}) for name, hit in hits.items()}
     alone = claims.table([claim("a", "b")], cases, **SETTINGS)
-    asked = [claim("a", "b"), claim("a", "c"), claim("c", "missing")]
-    both = claims.table(asked, cases, **SETTINGS)
+    family = [claim("a", "b"), claim("a", "c"), claim("c", "missing")]
+    both = claims.table(family, cases, **SETTINGS)
     # Six users differ, all one way: two in 64 draws of signs are as far from zero.
     assert alone["p_holm"][0] == alone["p"][0] == pytest.approx(2 / 64, abs=0.01)
     assert both["p"][0] == alone["p"][0] and both["p_holm"][0] == 2 * alone["p"][0]
@@ -268,9 +268,9 @@ def test_metrics_give_the_claims_back(root):
     assert [row["claim"] for row in rows] == [one.key for one in FAMILY]
     first = answered.iloc[0].to_dict()
     assert {name: rows[0][name] for name in rows[0]} == {name: first[name] for name in rows[0]}
-    told = verdict.claim_rows(flat)
-    assert [row["answer"] for row in told] == ["unclear"] + ["not run"] * 5
-    assert "one seed settles nothing" in told[0]["settled"] and told[1]["settled"] == ""
+    from_metrics = verdict.claim_rows(flat)
+    assert [row["answer"] for row in from_metrics] == ["unclear"] + ["not run"] * 5
+    assert "one seed settles nothing" in from_metrics[0]["settled"] and from_metrics[1]["settled"] == ""
     # Before any run the claims of the main model stand there, none answered.
     assert {row["answer"] for row in claims.of_metrics({})} == {"not run"}
     assert "movielm" in claims.of_metrics({})[2]["question"]
@@ -323,8 +323,8 @@ def run(root):
     cases = pd.DataFrame(
         [
             (f"{user}-{n}", user, split, [1])
-            for split, own in users.items()
-            for user in own
+            for split, members in users.items()
+            for user in members
             for n in range(1 + user % 3)
         ],
         columns=[CASE, USER, "split", "history"],
@@ -335,8 +335,8 @@ def run(root):
         files.write_parquet(targets, folder / f"targets_{protocol}.parquet")
     for system, (stage, *chances) in PLANTED.items():
         for split in users:
-            own = cases["split"] == split
-            pairs = list(zip(cases.loc[own, CASE], targets.loc[own, ITEM], strict=True))
+            in_split = cases["split"] == split
+            pairs = list(zip(cases.loc[in_split, CASE], targets.loc[in_split, ITEM], strict=True))
             scope = Scope("ml-100k", stage, "next_item", split)
             predictions.write(planted_lists(pairs, *chances, rng=rng), system, scope)
     # Further seeds: the first two claims have three, the fourth two, the others one.
@@ -344,10 +344,10 @@ def run(root):
         chance = PLANTED[system][1]
         write_seeds(system, {seed: rng.binomial(4, chance, 30) / 4 for seed in range(1, more + 1)})
     files.write_json({"best_fusion_control": "fusion_lstm_ease"}, config.METRICS / "rerank_ablation.json")
-    found = results.discover("ml-100k")
-    cases = results.per_case(found, dataset="ml-100k")
+    runs = results.discover("ml-100k")
+    cases = results.per_case(runs, dataset="ml-100k")
     chosen = {"order_aware": claims.best_order_aware("ml-100k"), "control": claims.best_control()}
-    answered = claims.table(claims.family(found["system"], **chosen), cases, **SETTINGS)
+    answered = claims.table(claims.family(runs["system"], **chosen), cases, **SETTINGS)
     tables.save_table(answered, "claims", stage="results")
     return root, SETTINGS | {"dataset": "ml-100k"}
 

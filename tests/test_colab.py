@@ -49,9 +49,9 @@ def changed(**facts):
 
 
 def test_a_t4_can_run_the_small_profile():
-    found = states(SMALL, T4)
-    assert {check.state for check in found.values()} == {colab.OK}
-    assert "float16" in found["qwen_0_5b"].text and "bitsandbytes" not in found
+    checks = states(SMALL, T4)
+    assert {check.state for check in checks.values()} == {colab.OK}
+    assert "float16" in checks["qwen_0_5b"].text and "bitsandbytes" not in checks
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_a_stage_is_given_what_auto_means_here():
     ],
 )
 def test_each_lack_stops_and_only_it(values, machine, stopped):
-    found = states(values, machine)
-    assert {name for name, check in found.items() if check.state == colab.STOP} == stopped
+    checks = states(values, machine)
+    assert {name for name, check in checks.items() if check.state == colab.STOP} == stopped
 
 
 def test_weights_that_take_most_of_the_card_stop():
@@ -118,8 +118,8 @@ def test_a_missing_key_is_a_note_that_names_the_models():
 def test_the_studys_own_copy_needs_a_gpu_and_no_hub():
     path, model = config.PROFILES / "colab-small/params.yaml", {"qwen_0_5b": {"model": "qwen"}}
     values = params.load(path, section="lora_finetuning", overrides={"models": model})
-    found = states(values, changed(gpu="", gpu_bytes=0), hub=None)
-    assert {name for name, check in found.items() if check.state == colab.STOP} == {"GPU"}
+    checks = states(values, changed(gpu="", gpu_bytes=0), hub=None)
+    assert {name for name, check in checks.items() if check.state == colab.STOP} == {"GPU"}
 
 
 def test_small_means_the_same_as_where_models_are_loaded():
@@ -197,11 +197,11 @@ def test_secrets_reach_the_environment_and_no_line(monkeypatch):
 
 def test_the_work_of_a_profile_by_hand():
     # 943 users, 302 held out, 236 of them to test on; two protocols of one case; two prompts.
-    asked = 302 * 2 * 2
+    untuned = 302 * 2 * 2
     tuned = 302 * 2 + 2 * (236 * 2)
     ranked = (236 + 302) * 2 + 236 * 2 + 3 * 236
     examples = 641 * 3 * 3
-    assert gpu_time.work(SMALL, "qwen_0_5b") == gpu_time.Work(asked + tuned, ranked, examples * 245)
+    assert gpu_time.work(SMALL, "qwen_0_5b") == gpu_time.Work(untuned + tuned, ranked, examples * 245)
 
 
 def test_larger_batches_save_steps_up_to_what_was_measured():

@@ -196,9 +196,9 @@ def test_biases_from_no_and_from_one_rating_by_hand():
         {"model": "biases", "user_shrinkage": 1.0, "item_shrinkage": 0.0, "n_rounds": 1},
         held, known=KNOWN, counts=[0, 1], explained=[], seed=0,
     )  # fmt: skip
-    found = answers.predictions.set_index(N_KNOWN)[PREDICTION]
+    predicted = answers.predictions.set_index(N_KNOWN)[PREDICTION]
     # One rating: 5 of item 10, whose mean is 4: a bias of 1 / (1 + 1).
-    assert found["0"] == pytest.approx(7 / 3) and found["1"] == pytest.approx(7 / 3 + 0.5)
+    assert predicted["0"] == pytest.approx(7 / 3) and predicted["1"] == pytest.approx(7 / 3 + 0.5)
 
 
 def test_what_a_model_cannot_do_is_said_and_never_filled_in():
@@ -282,29 +282,29 @@ def test_values_and_differences_are_those_of_the_rules():
     answers = [cold_runs.of_users(model, held, **keywords).predictions for model in (PLAIN, NO_PEOPLE)]
     every = pd.concat([part.assign(**{SYSTEM: name}) for name, part in zip("ab", answers, strict=True)])
     scored = tables.scores(every, held.targets, by=USER, k=10, **INTERVALS)
-    found = [rules.errors(part[part[N_KNOWN] == ALL], held.targets) for _, part in every.groupby(SYSTEM)]
+    errors = [rules.errors(part[part[N_KNOWN] == ALL], held.targets) for _, part in every.groupby(SYSTEM)]
     of_a = tables.values(scored).query("system == 'a' and n_known == 'all'").set_index("metric")
-    expected = rules.summarise(found[0], **INTERVALS)[["pooled", "low", "high"]]
+    expected = rules.summarise(errors[0], **INTERVALS)[["pooled", "low", "high"]]
     assert of_a.loc[expected.index, ["value", "low", "high"]].to_numpy() == pytest.approx(
         expected.to_numpy()
     )
     gap = tables.differences(scored, others=["b"]).query("n_known == 'all'").set_index("metric")
-    expected = rules.paired_difference(*found, **INTERVALS)[["difference", "low", "high"]]
+    expected = rules.paired_difference(*errors, **INTERVALS)[["difference", "low", "high"]]
     columns = ["difference", "low", "high"]
     assert gap.loc[expected.index, columns].to_numpy() == pytest.approx(expected.to_numpy())
 
 
 def test_values_by_hand():
     table = values_of(said("a", [4, 1, 4, 4]), TARGETS, by=USER, k=10, **INTERVALS)
-    found = table.set_index("metric")
+    values = table.set_index("metric")
     # Errors -1, 0, 0, 2; of user 2 both items are predicted alike: the order is drawn.
-    assert found.loc["rmse", "value"] == pytest.approx(np.sqrt(5 / 4))
-    assert found.loc["mae", "value"] == pytest.approx(3 / 4)
+    assert values.loc["rmse", "value"] == pytest.approx(np.sqrt(5 / 4))
+    assert values.loc["mae", "value"] == pytest.approx(3 / 4)
     # RMSE of user 1 alone is sqrt(1/2), of user 2 sqrt(2): resamples lie between.
-    assert found.loc["rmse", ["low", "high"]].tolist() == pytest.approx([np.sqrt(1 / 2), np.sqrt(2)])
-    assert found["n"].tolist() == [2, 2, 2] and set(found["n_targets"]) == {4}
+    assert values.loc["rmse", ["low", "high"]].tolist() == pytest.approx([np.sqrt(1 / 2), np.sqrt(2)])
+    assert values["n"].tolist() == [2, 2, 2] and set(values["n_targets"]) == {4}
     # User 1 in the right order has 1; user 2 has 1 or, turned, (3 + 15/1.585) / (15 + 3/1.585) = 0.737.
-    assert found.loc["ndcg", "value"] == pytest.approx(1) or found.loc["ndcg", "value"] == pytest.approx(
+    assert values.loc["ndcg", "value"] == pytest.approx(1) or values.loc["ndcg", "value"] == pytest.approx(
         (1 + (3 + 15 / np.log2(3)) / (15 + 3 / np.log2(3))) / 2
     )
     by_item = values_of(said("a", [4, 1, 4, 4]), TARGETS, by=ITEM, k=10, **INTERVALS)
@@ -366,19 +366,19 @@ def test_levels_by_hand():
     )
     targets = frame([(0, 30, 2), (1, 30, 3), (2, 30, 4)])
     held = HeldOut(USER, others, known, targets)
-    found = tables.levels(held, [0, 1], seed=0)
-    assert found["first"].to_dict() == pytest.approx({1: 1.0})
+    levels = tables.levels(held, [0, 1], seed=0)
+    assert levels["first"].to_dict() == pytest.approx({1: 1.0})
     turned = tables.levels(replace(held, known=known[::-1]), [1], seed=0)
     assert turned["first"].to_dict() == pytest.approx({1: -1.0})
-    assert found["drawn"].between(-1, 1).all()
+    assert levels["drawn"].between(-1, 1).all()
 
 
 def test_mean_errors_by_hand():
     every = pd.concat([said("b", [5, 5, 5, 5]), said("a", [5, 1, 4, 4], n_known=ALL), said("a", [1] * 4)])
     # Ratings are 5, 1, 4 and 2.
-    found = tables.mean_errors(every, TARGETS)
-    assert list(found.index) == ["b", "a"] and list(found.columns) == ["0", ALL]
-    assert found.loc["a"].tolist() == [-2.0, 0.5] and found.loc["b", "0"] == 2.0
+    means = tables.mean_errors(every, TARGETS)
+    assert list(means.index) == ["b", "a"] and list(means.columns) == ["0", ALL]
+    assert means.loc["a"].tolist() == [-2.0, 0.5] and means.loc["b", "0"] == 2.0
 
 
 def test_metric_keys():

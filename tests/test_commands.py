@@ -33,8 +33,8 @@ def words_of(parser, before=()):
 def helped(main, monkeypatch, *arguments):
     """The exit status of a command that can open no file and reach no address."""
 
-    def refused(*asked, **_):
-        raise AssertionError(f"help needs {asked[0]}")
+    def refused(*args, **_):
+        raise AssertionError(f"help needs {args[0]}")
 
     with monkeypatch.context() as patch:
         for place, name in ((builtins, "open"), (io, "open"), (socket.socket, "connect")):

@@ -90,11 +90,11 @@ def test_scores_are_those_of_brute_force(pair, batch_size, titles_at_once):
 def test_exact_search_finds_the_best_by_brute_force(pair):
     truth = brute_force(*pair, PROMPTS)
     for k, width in ((1, 1), (4, 2), (10, 16), (15, 3)):
-        found = rank(pair, k=k, width=width, batch_size=3)
-        np.testing.assert_array_equal(best(found, k), best(truth, k))
-        listed = np.isfinite(found)
+        scores = rank(pair, k=k, width=width, batch_size=3)
+        np.testing.assert_array_equal(best(scores, k), best(truth, k))
+        listed = np.isfinite(scores)
         assert (listed.sum(axis=1) >= k).all()
-        np.testing.assert_allclose(found[listed], truth[listed], atol=1e-4, rtol=0)
+        np.testing.assert_allclose(scores[listed], truth[listed], atol=1e-4, rtol=0)
 
 
 def test_excluded_movies_are_skipped_and_the_next_best_take_their_place(pair):
@@ -102,9 +102,9 @@ def test_excluded_movies_are_skipped_and_the_next_best_take_their_place(pair):
     for row, history in enumerate(CASES[HISTORY]):
         truth[row, np.searchsorted(ITEMS[ITEM], history)] = -np.inf
     for method in constrained.METHODS:
-        found = rank(pair, k=10, width=15, excluded=constrained.seen_items(CASES), method=method)
-        np.testing.assert_array_equal(best(found, 10), best(truth, 10))
-        assert not np.isfinite(found[~np.isfinite(truth)]).any()
+        scores = rank(pair, k=10, width=15, excluded=constrained.seen_items(CASES), method=method)
+        np.testing.assert_array_equal(best(scores, 10), best(truth, 10))
+        assert not np.isfinite(scores[~np.isfinite(truth)]).any()
 
 
 def test_a_beam_as_wide_as_the_catalog_is_exact_and_a_narrow_one_is_full_of_real_movies(pair):
@@ -145,16 +145,16 @@ def test_lines_with_genres_are_scored_as_histories_write_them(mistral):
 @given(st.sets(st.sampled_from(list(ITEMS[ITEM])), max_size=15))
 def test_whatever_is_excluded_the_rest_is_ranked_exactly(mistral, full, excluded):
     rest = np.where(ITEMS[ITEM].isin(excluded), -np.inf, full[:1])
-    found = rank(mistral, PROMPTS[:1], k=3, width=2, excluded=[sorted(excluded)])
+    scores = rank(mistral, PROMPTS[:1], k=3, width=2, excluded=[sorted(excluded)])
     n = min(3, len(CATALOG) - len(excluded))
-    np.testing.assert_array_equal(best(found, n), best(rest, n))
-    assert np.isfinite(found).sum() >= n
+    np.testing.assert_array_equal(best(scores, n), best(rest, n))
+    assert np.isfinite(scores).sum() >= n
 
 
 def test_everything_excluded_leaves_nothing(mistral):
-    found = rank(mistral, PROMPTS[:1], excluded=[list(ITEMS[ITEM])])
-    assert not np.isfinite(found).any()
-    lists = constrained.ranked_lists(found, CASES[:1], CATALOG, seed=1)
+    scores = rank(mistral, PROMPTS[:1], excluded=[list(ITEMS[ITEM])])
+    assert not np.isfinite(scores).any()
+    lists = constrained.ranked_lists(scores, CASES[:1], CATALOG, seed=1)
     assert len(lists) == 0
 
 
@@ -237,8 +237,8 @@ def test_every_path_of_a_trie_spells_its_title(titles):
     for node in range(len(tree.tokens)):
         below = tree.order[tree.first_leaf[node] : tree.end_leaf[node]]
         assert set(below) == {t for t in range(len(lines)) if node == 0 or node in tree.paths[t]}
-        own = range(tree.first_child[node], tree.first_child[node] + tree.n_children[node])
-        assert [tree.depth[child] for child in own] == [tree.depth[node] + 1] * len(own)
+        children = range(tree.first_child[node], tree.first_child[node] + tree.n_children[node])
+        assert [tree.depth[child] for child in children] == [tree.depth[node] + 1] * len(children)
 
 
 def test_titles_that_cannot_be_told_apart_are_refused(mistral):

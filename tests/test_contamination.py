@@ -106,12 +106,12 @@ def test_what_is_shown_ends_right_before_what_is_asked():
         seen.extend(prompts)
         return ["b"] * len(prompts)
 
-    found = contamination.continuations(
+    table = contamination.continuations(
         ["a", "b", "c", "d"], ask, file="u.item", n_shown=1, n_probes=9, seed=1, label="x"
     )
-    assert found["place"].tolist() == [1, 2, 3]
+    assert table["place"].tolist() == [1, 2, 3]
     assert [prompt.splitlines()[-1] for prompt in seen] == ["a", "b", "c"]
-    assert found["verbatim"].tolist() == [True, False, False]
+    assert table["verbatim"].tolist() == [True, False, False]
 
 
 def test_years_by_hand():

@@ -58,9 +58,9 @@ def test_marginal_relevance_by_hand():
     # where 0.8 (1 - t) < 0.8 t, above one half.
     lists = lists_of({"a": [10, 20, 30]}, scores=[5.0, 4.0, 0.0])
     for trade_off, expected in ((0.45, [10, 20, 30]), (0.55, [10, 30, 20])):
-        own = diversity.diversify(lists, reranker="mmr", trade_off=trade_off, **RERANK)
-        assert order(own) == expected
-        assert own["score"].tolist() == [1, 1 / 2, 1 / 3]
+        reranked = diversity.diversify(lists, reranker="mmr", trade_off=trade_off, **RERANK)
+        assert order(reranked) == expected
+        assert reranked["score"].tolist() == [1, 1 / 2, 1 / 3]
 
 
 def test_every_reranker_has_its_own_trade_off_and_ending():
@@ -83,16 +83,16 @@ def test_genre_coverage_by_hand():
     assert diversity.history_genres(CASES, CATALOG)[0].max() == pytest.approx(0.6)
     lists = lists_of({"a": [10, 20, 30]}, scores=[5.0, 4.0, 0.0])
     for trade_off, expected in ((0.6, [10, 20, 30]), (0.7, [10, 30, 20])):
-        own = diversity.diversify(lists, reranker="genres", trade_off=trade_off, **RERANK)
-        assert order(own) == expected
+        reranked = diversity.diversify(lists, reranker="genres", trade_off=trade_off, **RERANK)
+        assert order(reranked) == expected
 
 
 def test_only_candidates_are_chosen_and_the_rest_keeps_its_order():
     lists = lists_of({"a": [10, 20, 30]}, scores=[5.0, 4.0, 0.0])
-    own = diversity.diversify(lists, reranker="mmr", trade_off=1.0, n_candidates=2, **RERANK)
-    assert order(own) == [10, 20, 30]
-    own = diversity.diversify(lists, reranker="mmr", trade_off=1.0, length=2, **RERANK)
-    assert order(own) == [10, 30, 20]
+    reranked = diversity.diversify(lists, reranker="mmr", trade_off=1.0, n_candidates=2, **RERANK)
+    assert order(reranked) == [10, 20, 30]
+    reranked = diversity.diversify(lists, reranker="mmr", trade_off=1.0, length=2, **RERANK)
+    assert order(reranked) == [10, 30, 20]
 
 
 @st.composite
@@ -116,15 +116,15 @@ def test_a_reranker_permutes_and_at_zero_changes_nothing(world, reranker, trade_
     lists, cases, catalog, similarity = world
     before = lists.copy()
     more = {"reranker": reranker, "similarity": similarity, "n_candidates": n_candidates}
-    own = diversity.diversify(lists, cases, catalog, trade_off=trade_off, **more)
-    predictions.check(own, cases, catalog.ids)
+    reranked = diversity.diversify(lists, cases, catalog, trade_off=trade_off, **more)
+    predictions.check(reranked, cases, catalog.ids)
     same = diversity.diversify(lists, cases, catalog, trade_off=0.0, **more)
     shuffled = lists.sample(frac=1, random_state=1)
     again = diversity.diversify(shuffled, cases.iloc[::-1], catalog, trade_off=trade_off, **more)
-    pd.testing.assert_frame_equal(own, again)
+    pd.testing.assert_frame_equal(reranked, again)
     for case in cases["case_id"]:
-        assert sorted(order(own, case)) == sorted(order(lists, case))
-        assert order(own, case)[0] == order(lists, case)[0] or reranker == "genres" or trade_off == 1
+        assert sorted(order(reranked, case)) == sorted(order(lists, case))
+        assert order(reranked, case)[0] == order(lists, case)[0] or reranker == "genres" or trade_off == 1
         assert order(same, case) == order(lists, case)
     pd.testing.assert_frame_equal(lists, before)
 
@@ -168,10 +168,10 @@ def test_the_curve_starts_at_the_list_itself_and_grows_more_diverse(tiny):
 
 
 def test_no_trade_off_is_chosen_on_test_users(tiny):
-    own = of_split("test")
-    for cases in (own["cases"], own["cases"].assign(split="validation")):
+    inputs = of_split("test")
+    for cases in (inputs["cases"], inputs["cases"].assign(split="validation")):
         with pytest.raises(StudyError, match=r"leak: user .* is 'test', not 'validation'"):
-            diversity.trade_off_curve(**{**own, "cases": cases}, **SETTINGS)
+            diversity.trade_off_curve(**{**inputs, "cases": cases}, **SETTINGS)
 
 
 def by_hand(hits: list[float], gains: tuple = (0.1, 0.1, 0.1)) -> pd.DataFrame:

@@ -79,11 +79,11 @@ ALLOWED = (
 def test_code_says_item():
     word = re.compile(r"(?<![a-z])(?:movies?|films?)(?![a-z-])", re.IGNORECASE)
     package = config.PACKAGE_ROOT / "dualrec_utils"
-    found = [
+    places = [
         f"{path.relative_to(package)}:{number}"
         for path in sorted(package.rglob("*.py"))
         if not str(path.relative_to(package)).startswith(ALLOWED)
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
         if word.search(line.replace("MOVIES", ""))
     ]
-    assert found == []
+    assert places == []

@@ -49,19 +49,19 @@ def plant(tmp_path, monkeypatch):
 
 
 def test_nothing_has_been_run(plant):
-    facts, found = tables.facts(), tables.all_claims()
+    facts, rows = tables.facts(), tables.all_claims()
     assert set(facts["remark"]) == {settings.NOT_RUN_YET} and facts["users"].isna().all()
-    assert len(found) == N_QUESTIONS * len(settings.RUNS) and set(found["answer"]) == {claims.NOT_RUN}
+    assert len(rows) == N_QUESTIONS * len(settings.RUNS) and set(rows["answer"]) == {claims.NOT_RUN}
     assert tables.results().empty and tables.all_curves().empty and tables.together().empty
-    assert settings.name_of("ml-1m") in words.carried(found)
-    for shown in (words.by_claim(found), words.users_needed(found)):
+    assert settings.name_of("ml-1m") in words.carried(rows)
+    for shown in (words.by_claim(rows), words.users_needed(rows)):
         cells = shown.set_index("claim").to_numpy()
         assert (cells[:-1] == claims.NOT_RUN).all() and (cells[-1] == "–").all()
     assert words.ahead(tables.all_curves()) == []
-    assert list(words.digest(found, tables.all_curves())["table"]) == [
+    assert list(words.digest(rows, tables.all_curves())["table"]) == [
         "", tables.BY_CLAIM, tables.USERS_NEEDED,
     ]  # fmt: skip
-    figures.by_domain(found, note="")
+    figures.by_domain(rows, note="")
 
 
 def test_facts_by_hand(plant):
@@ -137,10 +137,10 @@ def test_tables_of_answers_and_of_users_by_hand(plant):
     flat |= {"claims/6/movielm/users_needed": 1234, "claims/2/movielm/smallest_difference": 0}
     flat["claims/6/movielm/n_seeds"] = 1
     plant("amazon-cds", "results", flat)
-    found = tables.all_claims()
+    rows = tables.all_claims()
     # 100 users show 2 points, so four times as many show one.
-    assert set(found["users_for_a_point"].dropna()) == {400, 0}
-    answers, users = (one(found).set_index("claim") for one in (words.by_claim, words.users_needed))
+    assert set(rows["users_for_a_point"].dropna()) == {400, 0}
+    answers, users = (one(rows).set_index("claim") for one in (words.by_claim, words.users_needed))
     for shown in (answers, users):
         assert list(shown) == [settings.name_of(name) for name in settings.RUNS]
         assert [label[:2] for label in shown.index[:-1]] == [f"{n}." for n in range(1, N_QUESTIONS + 1)]
@@ -192,7 +192,8 @@ def test_a_curve_holds_what_the_language_model_gains(monkeypatch):
     cases = [f"u{user:05d}_p0001" for user in range(12)]
     hits = {"lstm": [0.0] * 6 + [1.0] * 6, "movielm_history_constrained": [1.0] * 12}
     frames = {
-        name: pd.DataFrame({CASE: cases, USER: range(12), curves.METRIC: own}) for name, own in hits.items()
+        name: pd.DataFrame({CASE: cases, USER: range(12), curves.METRIC: user_hits})
+        for name, user_hits in hits.items()
     }
     counts = pd.Series([1] * 6 + [300] * 6, index=cases)
     monkeypatch.setattr(curves.knowledge, "ordinary_frames", lambda dataset: dict(frames))

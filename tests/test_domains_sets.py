@@ -246,7 +246,7 @@ def test_invoices_are_ties_and_first_purchases_count(tmp_path):
     seconds = (
         placed.assign(code=placed[ITEM].map(code))
         .groupby([USER, SECOND])["code"]
-        .agg(lambda own: "".join(sorted(own)))
+        .agg(lambda codes: "".join(sorted(codes)))
     )
     assert seconds.to_dict() == {(1, 0): "AB", (1, 1): "CD", (2, 0): "A"}
     # Written as "LAMP", "LAMP " and "lamp, old", once each: the first by alphabet.
@@ -261,7 +261,7 @@ def test_invoices_are_ties_and_first_purchases_count(tmp_path):
 def test_stage_data_runs_without_ratings_years_and_genres(root, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     lists = [rng.choice(40, size=12, replace=False) for _ in range(40)]
-    rows = [f"{user}\t{' '.join(map(str, own[:-1]))}\t{own[-1]}" for user, own in enumerate(lists)]
+    rows = [f"{user}\t{' '.join(map(str, items[:-1]))}\t{items[-1]}" for user, items in enumerate(lists)]
     titles = [f"{item}\tGame {item} - PC" for item in range(40)]
     contents = {
         "Games-6k.test.inter": "\n".join([INTER.decode().split("\n")[0], *rows]).encode(),

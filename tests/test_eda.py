@@ -171,13 +171,13 @@ def test_what_has_no_time_is_left_out_of_all_that_needs_one():
 def test_no_table_changes_its_input(tiny):
     data = eda.load("ml-100k")
     before = {name: frame.copy(deep=True) for name, frame in data.items()}
-    own, items, splits = data["interactions"], data["items"], data["splits"]
-    eda.dataset_table({"kept": own})
+    ratings, items, splits = data["interactions"], data["items"], data["splits"]
+    eda.dataset_table({"kept": ratings})
     eda.duplicates(data["ratings_raw"], data["items_raw"], data["merged"])
     eda.popularity(data["ratings_raw"], items[ITEM].to_numpy())
-    eda.compare_parts(eda.user_profiles(own, items, splits), ("length", "popularity", "year"))
-    eda.genre_shares(own, items, splits)
-    eda.rating_counts(own), eda.weekly_counts(own), eda.gap_classes(eda.gaps(own))
-    eda.last_spans(own, last=6), eda.windows(own, splits, window=5)
+    eda.compare_parts(eda.user_profiles(ratings, items, splits), ("length", "popularity", "year"))
+    eda.genre_shares(ratings, items, splits)
+    eda.rating_counts(ratings), eda.weekly_counts(ratings), eda.gap_classes(eda.gaps(ratings))
+    eda.last_spans(ratings, last=6), eda.windows(ratings, splits, window=5)
     for name, frame in data.items():
         pd.testing.assert_frame_equal(frame, before[name])

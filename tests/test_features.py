@@ -47,10 +47,10 @@ def test_titles_are_cut_and_rare_words_unknown(catalog):
 
 def test_movies_are_described_in_words(catalog):
     table = features.item_features(catalog, title_vocabulary=5000, title_length=3)
-    told = features.described(np.array([2]), catalog, table).iloc[0]
-    assert told["title"] == "Star Trek: First Contact (1996)"
-    assert told["words"] == "star trek first"
-    assert told["genres"] == "Action"
+    row = features.described(np.array([2]), catalog, table).iloc[0]
+    assert row["title"] == "Star Trek: First Contact (1996)"
+    assert row["words"] == "star trek first"
+    assert row["genres"] == "Action"
 
 
 def test_genres_are_multi_hot_in_the_order_of_the_vocabulary(catalog):

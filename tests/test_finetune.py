@@ -74,8 +74,8 @@ def test_hints_are_right_where_they_name_one_of_the_last_five(lora_section):
     ids, rates = load_catalog("ml-100k").ids, adapters.right_hints("ml-100k")
     for share, split, item in zip(rates, ("train", "train", "validation"), ids[:3], strict=True):
         histories = splits.load_histories("ml-100k", split)
-        asked = splits.load_earlier("ml-100k", split)
-        assert share == sum(item in histories[user][-5:] for user in asked) / len(asked)
+        earlier = splits.load_earlier("ml-100k", split)
+        assert share == sum(item in histories[user][-5:] for user in earlier) / len(earlier)
 
 
 def test_adapters_are_saved_by_name_and_answer_when_loaded(lora_section):
@@ -106,11 +106,11 @@ def test_an_adapter_of_weights_that_were_written_out_is_loaded_by_the_models_nam
     models = {name: base | {"model": name} for name in ("qwen", "smollm2")}
     lesson = {"lora": adapters.lessons("ml-100k", **WORDING)["lora"]}
     adapters.train_and_save({"qwen_lora": ("qwen", "lora")}, lesson, models=models, settings=lora_section)
-    asked = {"dataset": "ml-100k", "decoding": {"max_new_tokens": 4, "batch_size": 8, "n_lines": 2}}
-    speaker = adapters.load(models["qwen"], adapter="qwen_lora", **asked)
+    options = {"dataset": "ml-100k", "decoding": {"max_new_tokens": 4, "batch_size": 8, "n_lines": 2}}
+    speaker = adapters.load(models["qwen"], adapter="qwen_lora", **options)
     assert any("lora_" in name for name, _ in speaker.model.named_parameters())
     with pytest.raises(StudyError, match="belongs to qwen, the model is smollm2"):
-        adapters.load(models["smollm2"], adapter="qwen_lora", **asked)
+        adapters.load(models["smollm2"], adapter="qwen_lora", **options)
 
 
 TWO = """

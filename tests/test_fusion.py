@@ -116,9 +116,9 @@ def test_the_weights_at_both_ends_give_each_models_own_order(given_, method):
     ends = [fusion.fused_lists(lstm, language, weight=w, **args) for w in (0, 1)]
     for case, history, row in zip(cases["case_id"], cases["history"], language, strict=True):
         assert order(ends[0], case) == order(alone, case)
-        own = [item for item in order(ends[1], case) if not np.isnan(row[item])]
+        scored = [item for item in order(ends[1], case) if not np.isnan(row[item])]
         wanted = [i for i in np.argsort(-row, kind="stable") if i not in history and not np.isnan(row[i])]
-        assert [row[i] for i in own] == [row[i] for i in wanted]
+        assert [row[i] for i in scored] == [row[i] for i in wanted]
         assert len(set(order(ends[1], case))) == len(order(ends[1], case))
 
 
@@ -133,8 +133,8 @@ def test_lists_do_not_depend_on_the_order_of_the_title_scores(given_, method, we
         language[rows, columns],
     )
     lists = []
-    for own in (frame, frame.sample(frac=1, random_state=seed)):
-        matrix = fusion.title_score_matrix(own, cases, catalog)
+    for title_scores in (frame, frame.sample(frac=1, random_state=seed)):
+        matrix = fusion.title_score_matrix(title_scores, cases, catalog)
         lists.append(fusion.fused_lists(lstm, matrix, cases, catalog, weight=weight, method=method, seed=1))
     pd.testing.assert_frame_equal(*lists)
     predictions.check(lists[0], cases, catalog.ids)
@@ -211,10 +211,10 @@ SETTINGS = {"scope": Scope("ml-100k", "toy", "next_item", "validation"), "seed":
 
 
 def test_the_better_side_is_chosen_and_everything_tried_is_kept(tiny):
-    own = of_split("validation")
+    inputs = of_split("validation")
     weights = [0, 0.5, 1]
-    tried, choice = fusion_weights.choose_weight(**own, weights=weights, **SETTINGS)
-    assert len(tried) == 3 * 3 * len(own["cases"])
+    tried, choice = fusion_weights.choose_weight(**inputs, weights=weights, **SETTINGS)
+    assert len(tried) == 3 * 3 * len(inputs["cases"])
     assert choice["ndcg@5"] == 1
     # All methods find the targets at weight 1; the smallest weight that does wins.
     at = tried.groupby(["method", "weight"])["ndcg@5"].mean()
@@ -224,22 +224,22 @@ def test_the_better_side_is_chosen_and_everything_tried_is_kept(tiny):
     assert chosen.set_index("metric")["value"].to_dict() == {"hit_rate@5": 1, "ndcg@5": 1}
     assert (curve["low"] <= curve["value"]).all() and (curve["value"] <= curve["high"]).all()
     folds = fusion_weights.cross_validated(tried, seed=1)
-    assert folds["n_users"].sum() == own["cases"]["user_id"].nunique()
+    assert folds["n_users"].sum() == inputs["cases"]["user_id"].nunique()
     assert (folds["outside"] == 1).all() and (folds["lstm"] < 1).all()
 
 
 def test_ties_go_to_the_smaller_weight(tiny):
-    own = of_split("validation")
-    own["other"] = own["lstm"].copy()
-    _, choice = fusion_weights.choose_weight(**own, weights=[1, 0.5, 0.25], **SETTINGS)
+    inputs = of_split("validation")
+    inputs["other"] = inputs["lstm"].copy()
+    _, choice = fusion_weights.choose_weight(**inputs, weights=[1, 0.5, 0.25], **SETTINGS)
     assert (choice["method"], choice["weight"]) == (fusion.METHODS[0], 0.25)
 
 
 def test_no_weight_is_chosen_on_test_users_whatever_their_cases_are_called(tiny):
-    own = of_split("test")
-    for cases in (own["cases"], own["cases"].assign(split="validation")):
+    inputs = of_split("test")
+    for cases in (inputs["cases"], inputs["cases"].assign(split="validation")):
         with pytest.raises(StudyError, match=r"leak: user .* is 'test', not 'validation'"):
-            fusion_weights.choose_weight(**{**own, "cases": cases}, weights=[0.5], **SETTINGS)
+            fusion_weights.choose_weight(**{**inputs, "cases": cases}, weights=[0.5], **SETTINGS)
 
 
 def test_scores_of_other_cases_are_refused(tiny):

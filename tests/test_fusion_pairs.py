@@ -117,10 +117,10 @@ def test_the_temperature_makes_the_targets_likeliest(tiny):
     up = rows % 4 != 0
     other[rows, targets] = np.where(up, 0.02, -0.02)
     share = pd.Series(up).groupby(cases["user_id"]).mean().mean()
-    found = pairs.temperature(
+    temperature = pairs.temperature(
         fusion.Sides(lstm, other, cases), catalog, scope=TUNING, seed=1, n_candidates=2
     )
-    assert found == pytest.approx(0.02 / np.log(share / (1 - share)), rel=1e-3)
+    assert temperature == pytest.approx(0.02 / np.log(share / (1 - share)), rel=1e-3)
 
 
 def test_a_temperature_changes_no_order_of_the_second_model_alone(left):

@@ -160,11 +160,11 @@ def test_thoughts_end_at_their_limit_and_an_answer_follows(tiny, calls):
     model, tokenizer = tiny["qwen2_reasoning"]
     settings = SETTINGS | {"batch_size": 3}
     answers = generation.generate(model, tokenizer, PROMPTS, max_thinking_tokens=7, **settings)
-    (asked, thoughts), (closed, written) = calls
-    assert asked == [chat.prompt_ids(tokenizer, text, thinking=True) for text in PROMPTS]
+    (prompt_ids, thoughts), (closed, written) = calls
+    assert prompt_ids == [chat.prompt_ids(tokenizer, text, thinking=True) for text in PROMPTS]
     assert max(map(len, thoughts)) == 7
     end = tokenizer("\n</think>\n\n-", add_special_tokens=False)["input_ids"]
-    assert closed == [before + thought + end for before, thought in zip(asked, thoughts, strict=True)]
+    assert closed == [before + thought + end for before, thought in zip(prompt_ids, thoughts, strict=True)]
     for text, thought, new in zip(answers, thoughts, written, strict=True):
         inside = tokenizer.decode(thought, skip_special_tokens=True).rstrip()
         answer = tokenizer.decode(new, skip_special_tokens=True)

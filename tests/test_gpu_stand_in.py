@@ -20,7 +20,7 @@ REFUSALS = {
 
 
 @pytest.fixture(scope="module")
-def found():
+def errors():
     """What each check raised. A process of its own: the device stays registered in it."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, SCRIPT], env=environment, capture_output=True, text=True)
@@ -29,13 +29,13 @@ def found():
 
 
 @pytest.mark.parametrize("name", [*SETTINGS, "lstm", "movielm"])
-def test_a_model_trains_and_scores_there(found, name):
-    assert found[name] is None
+def test_a_model_trains_and_scores_there(errors, name):
+    assert errors[name] is None
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_the_stand_in_refuses_what_cuda_refuses(found, name):
-    assert REFUSALS[name] in found[name]
+def test_the_stand_in_refuses_what_cuda_refuses(errors, name):
+    assert REFUSALS[name] in errors[name]
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, ":4096:8"), (":16:8", ":16:8")])

@@ -45,7 +45,7 @@ def test_what_is_read_and_written_keeps_its_place(tiny):
     assert list(read) == [(scope, name) for scope in wanted for name in names]
     assert [len(frame) for frame in read.values()] == [1, 2, 3, 4] * 2
     predictions.write_all(
-        {(scope, predictions.rename(name, "_x")): own for (scope, name), own in read.items()}
+        {(scope, predictions.rename(name, "_x")): frame for (scope, name), frame in read.items()}
     )
     there = ["a_x", "a_x" + SEEN_KEPT, "b_x", "b_x" + SEEN_KEPT]
     assert predictions.systems(wanted[0]) == predictions.systems(wanted[1]) == there

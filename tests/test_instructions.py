@@ -95,14 +95,14 @@ def test_a_user_of_one_second_gives_no_example():
 
 @given(n=st.integers(2, 12), seed=st.integers(0, 10_000))
 def test_permuted_answers_go_round_and_nobody_keeps_their_own(n, seed):
-    own = examples().head(n)
-    before = own.copy(deep=True)
-    permuted = instructions.permute_answers(own, seed=seed)
-    pd.testing.assert_frame_equal(own, before)
-    assert permuted["prompt"].tolist() == own["prompt"].tolist()
-    assert (permuted["answer_of_user"] != own["user_id"]).all()
-    assert sorted(permuted["answer_of_user"]) == own["user_id"].tolist()
-    answer = own.set_index("user_id")["answer"]
+    rows = examples().head(n)
+    before = rows.copy(deep=True)
+    permuted = instructions.permute_answers(rows, seed=seed)
+    pd.testing.assert_frame_equal(rows, before)
+    assert permuted["prompt"].tolist() == rows["prompt"].tolist()
+    assert (permuted["answer_of_user"] != rows["user_id"]).all()
+    assert sorted(permuted["answer_of_user"]) == rows["user_id"].tolist()
+    answer = rows.set_index("user_id")["answer"]
     assert permuted["answer"].tolist() == answer.loc[permuted["answer_of_user"]].tolist()
 
 

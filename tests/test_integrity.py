@@ -67,15 +67,15 @@ def rounded(value, text, scale):
     return float(f"{scale * value:.{decimals}f}") == float(text)
 
 
-def is_traced(found, sources):
+def is_traced(match, sources):
     """Whether one key of one file gives this value and both its bounds, rounded as they are."""
-    value, unit, low, high = found.groups()
+    value, unit, low, high = match.groups()
     scale = 100 if unit in ("%", " points") else 1
     for flat in sources:
-        for key, own in flat.items():
+        for key, middle in flat.items():
             # Of a claim, the ends stand beside its difference.
             place = key.removesuffix("/difference") if key.startswith("claims/") else key
-            bounds = (own, flat.get(f"{place}/low"), flat.get(f"{place}/high"))
+            bounds = (middle, flat.get(f"{place}/low"), flat.get(f"{place}/high"))
             if None in bounds or (unit in (" points", " stars") and "/difference" not in key):
                 continue
             if all(rounded(v, text, scale) for v, text in zip(bounds, (value, low, high), strict=True)):
@@ -114,15 +114,15 @@ def known_alone(sources):
     figures = printed.select_dtypes("number").to_numpy().ravel().tolist()
     figures += [v for part in paper.FIGURE_3.values() for v in part.values()]
     known |= {f"{v:.4f}" for v in figures} | {f"{v:.1%}" for v in figures}
-    own = {key.split("/")[1] for flat in sources for key in flat if key.startswith("next_item/")}
+    run_systems = {key.split("/")[1] for flat in sources for key in flat if key.startswith("next_item/")}
     theirs = printed.loc[printed["family"] == "baseline", "system"].map(counterparts.COUNTERPARTS)
-    ran = len(own & set(theirs))
-    return known | {str(len(theirs)), str(ran), str(len(own & set(systems.rivals())) + 1 - ran)}
+    ran = len(run_systems & set(theirs))
+    return known | {str(len(theirs)), str(ran), str(len(run_systems & set(systems.rivals())) + 1 - ran)}
 
 
 def untraced(text, sources):
     """The numbers of a text that no metrics file gives."""
-    wrong = [found.group() for found in VALUE.finditer(text) if not is_traced(found, sources)]
+    wrong = [match.group() for match in VALUE.finditer(text) if not is_traced(match, sources)]
     rest = VALUE.sub("", text)
     keys = [key.split("/") for flat in sources for key in flat]
     names = {systems.label(key[1]) for key in keys if key[0] in config.PROTOCOLS}
@@ -131,7 +131,7 @@ def untraced(text, sources):
     # Names of parts, years of publications, sizes of models, sections of the paper.
     rest = re.sub(r"(?:Stage|notebook|Figure|section) \d+(?:\.\d+)?|\(\d{4}\)|[\d.]+ billion", "", rest)
     known = known_alone(sources)
-    return wrong + [found for found in ALONE.findall(rest) if found.rstrip(",") not in known]
+    return wrong + [number for number in ALONE.findall(rest) if number.rstrip(",") not in known]
 
 
 def readme_block():
@@ -159,9 +159,9 @@ def tables_of_systems():
     """Of README and results page, each table of systems: its text, and the metrics it is of."""
     at_hand = runs.at_hand(files.read_json(RESULTS))
     first = runs.first(at_hand.flat)
-    told = [first, at_hand] if first.profile else [first]
+    shown = [first, at_hand] if first.profile else [first]
     _, *parts = results_page().split("## The systems")
-    return [(readme_block(), first, 5), *((*both, 10) for both in zip(parts, told, strict=True))]
+    return [(readme_block(), first, 5), *((*both, 10) for both in zip(parts, shown, strict=True))]
 
 
 @pytest.mark.parametrize(("text", "run", "least"), tables_of_systems())
@@ -193,12 +193,12 @@ def test_every_cell_of_a_table_of_systems_is_the_value_of_its_row_and_column(tex
 
 def test_a_planted_number_is_noticed():
     sources, block = metrics(), results_page()
-    for found in list(VALUE.finditer(block))[::7]:
-        value, _, _, high = found.groups()
+    for match in list(VALUE.finditer(block))[::7]:
+        value, _, _, high = match.groups()
         decimals = len(value.split(".")[1])
         # Above its own interval, where no other key's value can be either.
         above = f"{float(high) + 10.0**-decimals:.{decimals}f}"
-        wrong = found.group().replace(value, above, 1)
+        wrong = match.group().replace(value, above, 1)
         assert untraced(wrong, sources) == [wrong]
     assert untraced("of 1,137 cases", sources) == ["1,137"]
     assert untraced("a gain of 12.34 points", sources) == ["12.34"]
@@ -216,8 +216,8 @@ def in_ranx(lists, targets):
     for case, wanted in targets.items():
         # ranx wants an entry for every case, and each entry once: what repeats or names nothing is a
         # stranger at its place.
-        own, seen = list(lists.get(case, [])) or [None], set()
-        for rank, item in enumerate(own):
+        listed, seen = list(lists.get(case, [])) or [None], set()
+        for rank, item in enumerate(listed):
             name = f"s{rank}" if item is None or item in seen else f"i{item}"
             seen.add(item)
             rows.append((case, name, float(-rank)))
@@ -238,7 +238,7 @@ one_case = st.tuples(
 
 
 def as_predictions(lists):
-    rows = [(case, r, item) for case, own in lists.items() for r, item in enumerate(own, start=1)]
+    rows = [(case, r, item) for case, items in lists.items() for r, item in enumerate(items, start=1)]
     frame = pd.DataFrame(rows, columns=[CASE, RANK, ITEM]).assign(score=1.0, text=None, seed=1)
     return frame.astype(predictions.COLUMNS)
 
@@ -247,7 +247,7 @@ def as_predictions(lists):
 @given(st.lists(one_case, min_size=1, max_size=12))
 def test_the_studys_values_are_ranxs_whatever_the_lists(drawn):
     names = [f"case{i}" for i in range(len(drawn))]
-    lists = {name: own for name, (own, _) in zip(names, drawn, strict=True)}
+    lists = {name: items for name, (items, _) in zip(names, drawn, strict=True)}
     cases = pd.DataFrame({CASE: names, USER: range(len(names))})
     # One target, as under next_item, and five of which any counts, as under window_of_five.
     for n_targets in (1, 5):
@@ -270,18 +270,18 @@ def real_runs():
     if not summary.is_file() or files.read_json(summary)["order_sha256"] != flat["order_sha256"]:
         return []
     try:
-        found = results.discover(flat["dataset"])
+        table = results.discover(flat["dataset"])
     except StudyError:
         return []
-    return list(found.itertuples(index=False, name=None))
+    return list(table.itertuples(index=False, name=None))
 
 
 @pytest.mark.parametrize(("protocol", "system", "stage"), real_runs())
 def test_the_committed_values_are_ranxs(protocol, system, stage):
     flat = files.read_json(config.METRICS / "results.json")
     scope = Scope(flat["dataset"], stage, protocol, "test")
-    own = predictions.read(system, scope)
-    top = own[own[RANK] <= 10].sort_values([CASE, RANK])
+    written = predictions.read(system, scope)
+    top = written[written[RANK] <= 10].sort_values([CASE, RANK])
     named = top[ITEM].astype(object).where(top[ITEM].notna(), None)
     lists = named.groupby(top[CASE].to_numpy()).agg(list).to_dict()
     targets = evaluation.load_targets(flat["dataset"], protocol)
@@ -320,8 +320,10 @@ def world():
         return [rng.choice(N_ITEMS, size=m, replace=False, p=taste / taste.sum()) for m in lengths]
 
     catalog = catalog_of(range(N_ITEMS), genres=[[GENRES[i % 18]] for i in range(N_ITEMS)])
-    train, own = histories(150), histories(N_CASES)
-    cases = pd.DataFrame({CASE: [f"c{i:04d}" for i in range(N_CASES)], USER: range(N_CASES), HISTORY: own})
+    train, held_out = histories(150), histories(N_CASES)
+    cases = pd.DataFrame(
+        {CASE: [f"c{i:04d}" for i in range(N_CASES)], USER: range(N_CASES), HISTORY: held_out}
+    )
     return train, cases, catalog, chance.drawn_targets(cases, catalog.ids, seed=12)
 
 
@@ -385,8 +387,8 @@ def test_with_uniform_targets_answers_fusions_and_diversified_lists_are_at_chanc
     spread = diversity.diversify(
         lists, cases, catalog, reranker="genres", trade_off=0.5, similarity=np.eye(N_ITEMS), n_candidates=20
     )
-    for own in (answers, fused, spread):
-        assert abs(distance(own, uniform)) < WIDTH
+    for frame in (answers, fused, spread):
+        assert abs(distance(frame, uniform)) < WIDTH
 
 
 def test_a_ranker_that_peeks_is_not_at_chance(uniform):
@@ -411,11 +413,11 @@ def test_hits_and_chances_by_hand():
     cases = pd.DataFrame({CASE: ["a", "b"], USER: [1, 2], HISTORY: [np.array([0, 1]), np.array([2])]})
     lists = as_predictions({"a": [1, 5, 5, None, 6], "b": [3]})
     targets = pd.Series([[6], [7]], index=["a", "b"])
-    found = chance.distance(lists, cases, targets, CATALOG)
+    row = chance.distance(lists, cases, targets, CATALOG)
     # Of twelve movies, a's user has ten left and the list names two of them, b's eleven and one.
     p, q = 2 / 10, 1 / 11
-    assert (found["hits"], found["expected"]) == (1, pytest.approx(p + q))
-    assert found["distance"] == pytest.approx((1 - p - q) / np.sqrt(p * (1 - p) + q * (1 - q)))
+    assert (row["hits"], row["expected"]) == (1, pytest.approx(p + q))
+    assert row["distance"] == pytest.approx((1 - p - q) / np.sqrt(p * (1 - p) + q * (1 - q)))
 
 
 def test_the_check_in_words_begins_with_how_many_hits_chance_gives():
@@ -428,15 +430,15 @@ def test_the_check_in_words_begins_with_how_many_hits_chance_gives():
 
 @pytest.mark.parametrize("path", CHANCE_TABLES, ids=lambda path: path.relative_to(ROOT).parts[0])
 def test_in_every_run_every_system_is_at_chance_on_drawn_targets(path):
-    found = pd.read_csv(path).set_index("system")
+    table = pd.read_csv(path).set_index("system")
     flat = files.read_json(path.parents[2] / "metrics" / "results.json")
     ran = {name for name in results_text.all_systems(flat) if f"next_item/{name}/n_cases" in flat}
-    assert set(found.index) == ran and len(ran) > 25
-    assert found["distance"].abs().max() < WIDTH
+    assert set(table.index) == ran and len(ran) > 25
+    assert table["distance"].abs().max() < WIDTH
     # Lists that name nothing of the catalog can hit nothing.
     silent = {name for name in ran if flat[f"next_item/{name}/hit_rate@5"] == 0}
-    assert set(found.index[found["expected"] <= 0]) <= silent
-    assert (found["n_cases"] == flat["next_item/lstm/n_cases"]).all()
+    assert set(table.index[table["expected"] <= 0]) <= silent
+    assert (table["n_cases"] == flat["next_item/lstm/n_cases"]).all()
 
 
 # ------------------------------------------------------------------ refusing
@@ -448,9 +450,9 @@ def test_predictions_of_other_cases_are_refused_with_the_first_of_them(tiny):
     items = load_catalog("ml-100k").ids
     strangers = predictions.from_scores(np.zeros((len(validation), len(items))), validation, items, seed=1)
     files.write_parquet(strangers, predictions.path_of("lstm", test))
-    found = results.discover("ml-100k")
+    table = results.discover("ml-100k")
     with pytest.raises(StudyError, match=f"answer case '{validation[CASE].iloc[0]}', which the split"):
-        results.per_case(found, dataset="ml-100k")
+        results.per_case(table, dataset="ml-100k")
 
 
 # ------------------------------------------------------------------ not run
@@ -462,7 +464,7 @@ def test_a_system_without_metrics_is_not_run_and_borrows_nothing():
         key: value for key, value in flat.items() if "/item_knn/" not in key and "-item_knn/" not in key
     }
     assert len(without) < len(flat)
-    before, after = (results_text.results_table(own).set_index("system") for own in (flat, without))
+    before, after = (results_text.results_table(values).set_index("system") for values in (flat, without))
     assert (after.loc["Item kNN"] == "not run").all() and not (before.loc["Item kNN"] == "not run").any()
     pd.testing.assert_frame_equal(before.drop("Item kNN"), after.drop("Item kNN"))
     assert "Item kNN" not in " ".join(verdict.headline(without))

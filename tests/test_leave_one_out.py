@@ -55,33 +55,33 @@ def test_the_real_files_give_the_users_and_items_of_the_field(dataset):
     if folder is None:
         pytest.skip(f"{dataset} is not on this machine")
     first = next(folder / name for name in known.find(dataset).parsers if (folder / name).is_file())
-    found = loo.make_track(known.parse(dataset, first)[0], dataset=dataset, source="files")
-    assert (len(found.user_ids), len(found.item_ids)) == DATASETS[dataset]
+    whole = loo.make_track(known.parse(dataset, first)[0], dataset=dataset, source="files")
+    assert (len(whole.user_ids), len(whole.item_ids)) == DATASETS[dataset]
 
 
 def test_rare_users_and_items_are_dropped_and_counted_once():
     # Item 9 has four ratings, user 6 too. Without user 6, item 5 keeps four: it stays all the same.
     rows = [(user, item, 10 * item) for user in range(1, 5) for item in (1, 2, 3, 4, 5, 9)]
     rows += [(5, item, 10 * item) for item in (1, 2, 3, 4, 7)] + [(6, item, 1) for item in (1, 2, 4, 5)]
-    found = loo.make_track(ratings(rows), dataset="none", source="by hand")
-    assert found.user_ids.tolist() == [1, 2, 3, 4, 5] and found.item_ids.tolist() == [1, 2, 3, 4, 5]
-    assert [history.tolist() for history in found.histories] == [[1, 2, 3, 4, 5]] * 4 + [[1, 2, 3, 4]]
+    whole = loo.make_track(ratings(rows), dataset="none", source="by hand")
+    assert whole.user_ids.tolist() == [1, 2, 3, 4, 5] and whole.item_ids.tolist() == [1, 2, 3, 4, 5]
+    assert [history.tolist() for history in whole.histories] == [[1, 2, 3, 4, 5]] * 4 + [[1, 2, 3, 4]]
 
 
 def test_order_is_by_time_ties_by_item_unless_the_file_has_its_own():
     when = {1: 7, 2: 5, 3: 7, 4: 1, 5: 9}
     by_time = [(user, item, when[item]) for user in range(5) for item in (3, 1, 2, 5, 4)]
-    found = loo.make_track(ratings(by_time), dataset="none", source="by hand")
-    assert found.histories[0].tolist() == [4, 2, 1, 3, 5]
-    own = [(user, item, place) for user in range(5) for place, item in enumerate((3, 1, 2, 5, 4))]
-    found = loo.make_track(ratings(own, position=True), dataset="none", source="by hand")
-    assert found.histories[4].tolist() == [3, 1, 2, 5, 4]
+    whole = loo.make_track(ratings(by_time), dataset="none", source="by hand")
+    assert whole.histories[0].tolist() == [4, 2, 1, 3, 5]
+    by_place = [(user, item, place) for user in range(5) for place, item in enumerate((3, 1, 2, 5, 4))]
+    whole = loo.make_track(ratings(by_place, position=True), dataset="none", source="by hand")
+    assert whole.histories[4].tolist() == [3, 1, 2, 5, 4]
 
 
 def test_a_file_with_its_own_order_is_filtered_too():
     rows = [(user, item, item) for user in range(5) for item in range(1, 6)] + [(9, 1, 0), (9, 7, 1)]
-    found = loo.make_track(ratings(rows, position=True), dataset="none", source="by hand")
-    assert found.item_ids.tolist() == [1, 2, 3, 4, 5] and 9 not in found.user_ids
+    whole = loo.make_track(ratings(rows, position=True), dataset="none", source="by hand")
+    assert whole.item_ids.tolist() == [1, 2, 3, 4, 5] and 9 not in whole.user_ids
 
 
 def test_only_known_ties_of_one_user_change_their_order():
@@ -90,9 +90,9 @@ def test_only_known_ties_of_one_user_change_their_order():
     frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]).astype({"timestamp": "Int64"})
     expected = {"as it is": [4, 9, 2], "by item id": [2, 4, 9], "by item id, descending": [9, 4, 2]}
     for order, tied in expected.items():
-        found = ties.reorder(frame, order, seed=0)
-        assert found["item_id"].tolist() == [*tied, 8, 7, 6, 3]
-        assert found["position"].tolist() == [0, 1, 2, 0, 1, 2, 3]
+        reordered = ties.reorder(frame, order, seed=0)
+        assert reordered["item_id"].tolist() == [*tied, 8, 7, 6, 3]
+        assert reordered["position"].tolist() == [0, 1, 2, 0, 1, 2, 3]
     drawn = [ties.reorder(frame, "at random", seed=seed)["item_id"].tolist() for seed in range(9)]
     assert len({tuple(items) for items in drawn}) > 1
     assert all(set(items[:3]) == {2, 4, 9} and items[3:] == [8, 7, 6, 3] for items in drawn)
@@ -102,9 +102,9 @@ def test_only_known_ties_of_one_user_change_their_order():
 
 def test_orders_are_compared_on_the_same_users_and_items(tiny_folder):
     raw = known.parse("ml-100k", tiny_folder / "ml-100k" / "u.data").ratings
-    found = ties.compare(raw, dataset="ml-100k", n_validation=5, seed=1).set_index(["ties", "model"])
-    assert len(found) == len(ties.ORDERS) * len(ties.MODELS)
-    moved = found["targets_moved"].groupby("ties", sort=False).first()
+    table = ties.compare(raw, dataset="ml-100k", n_validation=5, seed=1).set_index(["ties", "model"])
+    assert len(table) == len(ties.ORDERS) * len(ties.MODELS)
+    moved = table["targets_moved"].groupby("ties", sort=False).first()
     assert moved.index.tolist() == list(ties.ORDERS)
     # Ties are by item id already; last movies of the tiny data share their minute often.
     assert moved.tolist()[:2] == [0, 0] and 0 < moved["by item id, descending"] < 1
@@ -128,9 +128,9 @@ def test_a_split_takes_every_history_apart_without_loss(lengths, data):
     n_validation = data.draw(st.integers(1, len(lengths)))
     split = loo.split(whole, n_validation=n_validation, seed=3)
     assert len(split.validation.user_ids) == n_validation
-    asked = dict(zip(split.validation.user_ids, split.validation.targets, strict=True))
+    target_of = dict(zip(split.validation.user_ids, split.validation.targets, strict=True))
     for row, user in enumerate(split.user_ids):
-        held = [asked[user]] if user in asked else []
+        held = [target_of[user]] if user in target_of else []
         parts = [split.training[row], held, [split.test.targets[row]]]
         assert np.concatenate(parts).tolist() == whole.histories[row].tolist()
         assert split.test.histories[row].tolist() == whole.histories[row][:-1].tolist()
@@ -150,17 +150,17 @@ def test_validation_users_are_drawn_by_the_seed_alone():
 def test_a_scorer_sees_histories_and_users_and_no_target(monkeypatch):
     whole = track([np.random.default_rng(user).permutation(9) for user in range(20)])
     split = loo.split(whole, n_validation=5, seed=0)
-    asked = []
+    queries = []
 
     def score(histories, *, user_ids):
-        asked.extend(zip(user_ids, histories, strict=True))
+        queries.extend(zip(user_ids, histories, strict=True))
         return np.random.default_rng(len(histories[0])).random((len(histories), 9))
 
     for cases, length in ((split.test, 8), (split.validation, 7)):
-        asked.clear()
-        found = loo.evaluate(score, cases, split.item_ids)
-        assert [user for user, _ in asked] == found["user_id"].tolist() == cases.user_ids.tolist()
-        for (_, history), target in zip(asked, cases.targets, strict=True):
+        queries.clear()
+        scored = loo.evaluate(score, cases, split.item_ids)
+        assert [user for user, _ in queries] == scored["user_id"].tolist() == cases.user_ids.tolist()
+        for (_, history), target in zip(queries, cases.targets, strict=True):
             assert len(history) == length and target not in history
 
 
@@ -176,7 +176,7 @@ def test_validation_keeps_its_values_and_the_seconds_of_both_parts():
     # Item 4 is asked, 1 to 3 are rated: it stands before 5, then behind it.
     assert validate([0, 0, 0, 2, 1]) == 1
     assert validate([0, 0, 0, 1, 2]) == pytest.approx(1 / np.log2(3))
-    assert validation.found == [1, pytest.approx(1 / np.log2(3))]
+    assert validation.by_epoch == [1, pytest.approx(1 / np.log2(3))]
     assert validation.epoch_seconds == [3, 5] and validation.seconds == 3
 
 
@@ -189,15 +189,15 @@ def test_values_worked_by_hand_and_chunks_change_nothing(monkeypatch):
     def by_id(histories, *, user_ids):
         return np.tile(split.item_ids.astype(float), (len(histories), 1))
 
-    found = loo.evaluate(by_id, split.test, split.item_ids)
-    assert found["first_hit"].tolist() == [3, 2, 1]
-    assert found["hit_rate@1"].tolist() == [0, 0, 1]
-    assert found["ndcg@5"].tolist() == pytest.approx([0.5, 1 / np.log2(3), 1])
-    summary = evaluation.summarise(found, columns=loo.METRICS, seed=1)
+    scored = loo.evaluate(by_id, split.test, split.item_ids)
+    assert scored["first_hit"].tolist() == [3, 2, 1]
+    assert scored["hit_rate@1"].tolist() == [0, 0, 1]
+    assert scored["ndcg@5"].tolist() == pytest.approx([0.5, 1 / np.log2(3), 1])
+    summary = evaluation.summarise(scored, columns=loo.METRICS, seed=1)
     assert summary.loc["hit_rate@1", "value"] == pytest.approx(1 / 3)
     assert summary.loc["hit_rate@1", "low"] == 0 and summary.loc["hit_rate@1", "n_users"] == 3
     monkeypatch.setattr(loo, "_CHUNK", 2)
-    pd.testing.assert_frame_equal(found, loo.evaluate(by_id, split.test, split.item_ids))
+    pd.testing.assert_frame_equal(scored, loo.evaluate(by_id, split.test, split.item_ids))
     score.fit(split.training, user_ids=split.user_ids)
     # Nobody in training has rated 6, 7 or 8: their order is drawn.
     assert loo.evaluate(score.score, split.test, split.item_ids)["first_hit"].between(1, 3).all()
@@ -218,17 +218,17 @@ SETTINGS = {
 
 
 def test_a_run_writes_one_row_a_seed_and_repeats_exactly(root, tiny_folder, one_thread):
-    found = leave_one_out_run.run("ml-100k", "gru4rec", settings=SETTINGS)
-    assert found["seed"].tolist() == [5, 6] and found["epochs"].tolist() == [2, 2]
-    assert found["ndcg@10"].nunique() == 2
-    curve = json.loads(found["validation_ndcg@5"][0])
-    assert len(curve) == 2 and found["best_epoch"][0] == int(np.argmax(curve)) + 1
+    table = leave_one_out_run.run("ml-100k", "gru4rec", settings=SETTINGS)
+    assert table["seed"].tolist() == [5, 6] and table["epochs"].tolist() == [2, 2]
+    assert table["ndcg@10"].nunique() == 2
+    curve = json.loads(table["validation_ndcg@5"][0])
+    assert len(curve) == 2 and table["best_epoch"][0] == int(np.argmax(curve)) + 1
     saved = pd.read_csv(config.study_dir("leave_one_out") / "ml-100k" / "gru4rec.csv")
     assert saved["seconds_per_epoch"].between(0, 60).all() and (saved["peak_memory_mb"] > 10).all()
     assert saved["n_users"].unique() == 40 and saved["source"].unique() == "folder"
     again = leave_one_out_run.run("ml-100k", "gru4rec", settings=SETTINGS)
     same = [*loo.METRICS, "best_epoch", "validation_ndcg@5", "order_sha256"]
-    pd.testing.assert_frame_equal(found[same], again[same])
+    pd.testing.assert_frame_equal(table[same], again[same])
     # Nothing random: one seed is enough.
     assert len(leave_one_out_run.run("ml-100k", "markov", settings=SETTINGS)) == 1
 
@@ -237,8 +237,8 @@ def test_the_command_trains_with_one_thread_whatever_the_machine_has(
     root, tiny_folder, one_thread, monkeypatch, tmp_path, capsys
 ):
     path = tmp_path / "params.yaml"
-    own = {key: value for key, value in SETTINGS.items() if key != "split_seed"}
-    YAML().dump({"split_seed": 1, "ml-100k": own}, path)
+    section = {key: value for key, value in SETTINGS.items() if key != "split_seed"}
+    YAML().dump({"split_seed": 1, "ml-100k": section}, path)
     monkeypatch.setattr(leave_one_out_run, "PARAMS", path)
     torch.set_num_threads(2)
     leave_one_out_run.run_models("ml-100k", ["gru4rec"])
@@ -290,10 +290,10 @@ def rows(model, ndcg, *, hit_rate=0.31):
 
 def test_tables_average_seeds_and_place_values_in_bands():
     both = pd.concat([rows("markov", [0.1]), rows("sasrec", [0.16, 0.18])], ignore_index=True)
-    found = leave_one_out_tables.by_model(both)
-    assert found["model"].tolist() == ["sasrec", "markov"] and found["n_seeds"].tolist() == [2, 1]
-    assert found["ndcg@10"].tolist() == ["0.170 [0.200, 0.200]", "0.100 [0.200, 0.200]"]
-    assert found["ndcg@10_of_seeds"][0] == "0.1600 to 0.1800"
+    table = leave_one_out_tables.by_model(both)
+    assert table["model"].tolist() == ["sasrec", "markov"] and table["n_seeds"].tolist() == [2, 1]
+    assert table["ndcg@10"].tolist() == ["0.170 [0.200, 0.200]", "0.100 [0.200, 0.200]"]
+    assert table["ndcg@10_of_seeds"][0] == "0.1600 to 0.1800"
     figure = {"kind": "published", "source": "someone", "hit_rate@10": 0.3, "ndcg@10": 0.18}
     published = {
         "sasrec": {"band": {"hit_rate@10": [0.3, 0.32], "ndcg@10": [0.175, 0.186]}, "figures": [figure]},

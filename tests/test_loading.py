@@ -87,8 +87,8 @@ def test_sampling_settings_of_a_checkpoint_do_not_count(copied):
     model, tokenizer = loading.load_model(copied)
     ids = torch.tensor([tokenizer(PROMPTS[0])["input_ids"]])
     wanted = model.generate(ids, max_new_tokens=12)
-    own = {"suppress_tokens": [int(wanted[0, ids.shape[1]])]}
-    GenerationConfig(**own, eos_token_id=tokenizer.eos_token_id).save_pretrained(copied)
+    suppressed = {"suppress_tokens": [int(wanted[0, ids.shape[1]])]}
+    GenerationConfig(**suppressed, eos_token_id=tokenizer.eos_token_id).save_pretrained(copied)
     model, _ = loading.load_model(copied)
     assert torch.equal(model.generate(ids, max_new_tokens=12), wanted)
     # They would have counted.

@@ -104,12 +104,12 @@ def test_a_users_model_is_taught_and_asked_with_its_adapter(write, tmp_path):
     again = lora_training.train(resumed, tokenizer, encoded, encoded[:4], **settings)
     pd.testing.assert_frame_equal(curve, again)
     folder = lora.save(resumed, tmp_path / "lora", base=base.name)
-    asked = examples()["prompt"].tolist()[:4]
+    prompts = examples()["prompt"].tolist()[:4]
     speaking = {"max_new_tokens": 12, "batch_size": 4, "label": "test"}
     loaded, _ = loading.load_model(base, adapter=folder)
-    answers = generation.generate(adapted, tokenizer, asked, **speaking)
-    assert generation.generate(loaded, tokenizer, asked, **speaking) == answers
-    assert generation.generate(loading.load_model(base)[0], tokenizer, asked, **speaking) != answers
+    answers = generation.generate(adapted, tokenizer, prompts, **speaking)
+    assert generation.generate(loaded, tokenizer, prompts, **speaking) == answers
+    assert generation.generate(loading.load_model(base)[0], tokenizer, prompts, **speaking) != answers
     ids = torch.tensor([encoded[0]["input_ids"]])
     with torch.inference_mode():
         assert torch.equal(loaded(ids).logits, adapted(ids).logits)

@@ -76,8 +76,8 @@ def test_every_movie_but_the_first_is_a_target_once(lengths, length):
     starts = np.cumsum([0, *lengths])
     histories = [np.arange(a, b) + 1 for a, b in itertools.pairwise(starts)]
     pieces = lstm_data.every_position(histories, length=length)
-    asked = np.sort(pieces.targets[pieces.targets != IGNORED])
-    assert asked.tolist() == sorted(int(movie) - 1 for h in histories for movie in h[1:])
+    targets = np.sort(pieces.targets[pieces.targets != IGNORED])
+    assert targets.tolist() == sorted(int(movie) - 1 for h in histories for movie in h[1:])
     # Histories count upwards: what precedes a target is the movie one below it.
     real = pieces.targets != IGNORED
     assert (pieces.rows[real] == pieces.targets[real]).all()
@@ -138,16 +138,16 @@ def test_titles_are_means_over_real_words_only(model, features):
 
 def test_the_wrapped_lstm_is_keras_lstm():
     lstm.make_deterministic(1)
-    own, theirs = lstm_network.TorchLstm(4), keras.layers.LSTM(4, return_sequences=True)
+    ours, theirs = lstm_network.TorchLstm(4), keras.layers.LSTM(4, return_sequences=True)
     inputs = np.random.default_rng(1).normal(size=(2, 7, 5)).astype("float32")
-    own.build(inputs.shape)
+    ours.build(inputs.shape)
     theirs.build(inputs.shape)
     # Keras starts its forget gates at 1 and the other biases at 0.
-    assert np.array_equal(own.get_weights()[2], theirs.get_weights()[2])
-    theirs.set_weights([weight.T for weight in own.get_weights()])
+    assert np.array_equal(ours.get_weights()[2], theirs.get_weights()[2])
+    theirs.set_weights([weight.T for weight in ours.get_weights()])
     expected = theirs(inputs).detach().numpy()
-    found = own(torch.tensor(inputs)).detach().numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    outputs = ours(torch.tensor(inputs)).detach().numpy()
+    np.testing.assert_allclose(outputs, expected, atol=1e-6)
 
 
 def test_what_comes_later_does_not_reach_back(model):
@@ -207,9 +207,9 @@ def test_both_ways_of_training_learn_a_cycle(features, training):
     settings = SETTINGS | {"epochs": 8}
     model, curves = lstm.train(features, sequences, seed=1, validation=sequences, **settings)
     windows = lstm_data.windows(cycles, window=6)
-    found = lstm.measure(model, windows)
-    assert found["accuracy"] == 1.0
-    assert found["loss"] < 0.5
+    measured = lstm.measure(model, windows)
+    assert measured["accuracy"] == 1.0
+    assert measured["loss"] < 0.5
     assert set(curves["part"]) == {"train", "validation"}
     assert curves["epoch"].max() == 8
 
@@ -241,8 +241,8 @@ def test_scores_are_log_probabilities_of_the_cut_history(model):
 def test_hints_are_unseen_and_scores_stay_as_they_were(catalog):
     scores = np.tile(np.arange(N_ITEMS, dtype=np.float32), (2, 1))
     before = scores.copy()
-    found = lstm_scores.hints(scores, [np.array([21, 20]), np.array([10])], catalog, names="ab", seed=1)
-    assert found.tolist() == [19, 21]
+    hints = lstm_scores.hints(scores, [np.array([21, 20]), np.array([10])], catalog, names="ab", seed=1)
+    assert hints.tolist() == [19, 21]
     assert np.array_equal(scores, before)
 
 
@@ -286,14 +286,14 @@ def test_hints_for_training_users_come_from_models_that_never_saw_them(model, ca
 
     earlier = {user: history[:3] for user, history in known.items() if user != 4}
     folds = {"n_folds": 3, "max_history": 30, "seed": 1}
-    found = lstm_scores.training_hints(model, known, earlier, catalog, fit=fit, **folds)
-    assert found["user_id"].tolist() == [1, 2, 3, 5, 6, 7]
+    hints = lstm_scores.training_hints(model, known, earlier, catalog, fit=fit, **folds)
+    assert hints["user_id"].tolist() == [1, 2, 3, 5, 6, 7]
     for history in known.values():
-        own = tuple(catalog.rows(history))
-        assert sum(own not in fold for fold in trained) == 1
+        history_rows = tuple(catalog.rows(history))
+        assert sum(history_rows not in fold for fold in trained) == 1
     # One model in every fold: then both kinds of hints agree, and none stands in what was read.
-    assert (found["item_id"] == found["in_sample_item_id"]).all()
-    for user, hint in zip(found["user_id"], found["item_id"], strict=True):
+    assert (hints["item_id"] == hints["in_sample_item_id"]).all()
+    for user, hint in zip(hints["user_id"], hints["item_id"], strict=True):
         assert hint not in earlier[user]
 
 
@@ -314,8 +314,8 @@ def test_folds_are_even_and_do_not_depend_on_the_order_of_users():
 def test_hint_hits_by_hand():
     frame = pd.DataFrame({"user_id": [1, 2], "item_id": [7, 1], "in_sample_item_id": [7, 9]})
     histories = {1: np.array([1, 2, 3, 7, 5, 6, 8]), 2: np.array([1, 2, 3, 9, 5, 6, 8])}
-    found = lstm_scores.hint_hits(frame, histories).set_index("hints")["hit_rate"]
-    assert found.to_dict() == {"cross-fitted": 0.5, "in-sample": 1.0}
+    rates = lstm_scores.hint_hits(frame, histories).set_index("hints")["hit_rate"]
+    assert rates.to_dict() == {"cross-fitted": 0.5, "in-sample": 1.0}
 
 
 def test_the_likeliest_titles_are_unseen_and_in_order(model, catalog):

@@ -200,5 +200,5 @@ def test_names_made_by_rule_are_the_same_for_the_same_seed_and_are_what_their_ki
     assert (near["kind"] == "not in catalog").sum() == 1
     # What the rules are for: nothing near is matched, and only slips and foreign series are lost.
     assert matching_quality.measure(MATCHER, near)["wrong"].max() == 0
-    found = matching_quality.measure(MATCHER, usual)
-    assert found.loc[["as written", "article in front", "no article"], "right"].min() == 1
+    shares = matching_quality.measure(MATCHER, usual)
+    assert shares.loc[["as written", "article in front", "no article"], "right"].min() == 1

@@ -139,8 +139,8 @@ def test_losses_at_labelled_tokens_are_those_of_the_whole_document(tokenizer):
     for row in range(2):
         for place in range(4):
             wanted = labels[row, place + 1]
-            own = 0.0 if wanted == -100 else -chances[row, place, wanted].item()
-            assert losses[row, place].item() == pytest.approx(own, abs=1e-5)
+            loss = 0.0 if wanted == -100 else -chances[row, place, wanted].item()
+            assert losses[row, place].item() == pytest.approx(loss, abs=1e-5)
 
 
 def test_every_weight_is_optimized_once_and_norms_do_not_decay(tokenizer):
@@ -195,10 +195,10 @@ def test_stage_never_reads_the_last_five_movies(catalog, histories, tmp_path, mo
     monkeypatch.setattr(movielm, "train", spy)
     monkeypatch.setattr(movielm, "load_catalog", lambda dataset: catalog)
     monkeypatch.setattr(movielm, "load_histories", lambda dataset, split: histories)
-    earlier = {user: own[:-5] for user, own in histories.items()}
+    earlier = {user: history[:-5] for user, history in histories.items()}
     monkeypatch.setattr(movielm, "load_earlier", lambda dataset, split: earlier)
     folder = movielm.train_stage("toy", 3, **SETTINGS)
-    assert {user: len(own) for user, own in seen.items()} == dict.fromkeys(histories, 20)
+    assert {user: len(history) for user, history in seen.items()} == dict.fromkeys(histories, 20)
     assert (folder / "model.safetensors").is_file()
     assert (folder / "tokenizer.json").is_file()
     metrics = json.loads(config.metrics_file("movielm").read_text())

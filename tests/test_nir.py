@@ -137,17 +137,17 @@ HISTORIES = [np.array([0, 1, 2]), np.array([0, 1, 3]), np.array([0, 4, 4]), np.a
 def test_user_filtering_by_hand():
     # User 0 shares 3 movies with itself, 2 with user 1, 1 with user 2 and none with user 3; movie 3 has
     # weight 2/6, movie 4, which stands twice in user 2's history, 2/6 too and comes later.
-    found = nir_candidates.by_users(HISTORIES, n_items=6, n_candidates=3)
-    assert found[0] == [3, 4, 5]
+    lists = nir_candidates.by_users(HISTORIES, n_items=6, n_candidates=3)
+    assert lists[0] == [3, 4, 5]
     assert nir_candidates.by_users(HISTORIES, n_items=6, n_candidates=3, n_users=2)[0] == [3]
 
 
 def test_item_filtering_by_hand():
     # Watched together with 0: 1 twice, 4 twice by its repetition, 2 and 3 once; with 1: 0 twice, 2, 3 once.
-    found = nir_candidates.by_items(HISTORIES, n_items=6, n_candidates=5, n_neighbours=6)
+    lists = nir_candidates.by_items(HISTORIES, n_items=6, n_candidates=5, n_neighbours=6)
     # 4 from movie 0, twice; 3 from movies 0 and 1, once each: equal, and 4 is met first.
-    assert found[0] == [4, 3]
-    assert found[3] == []
+    assert lists[0] == [4, 3]
+    assert lists[3] == []
 
 
 @given(
@@ -156,13 +156,13 @@ def test_item_filtering_by_hand():
 )
 def test_candidates_are_new_and_different(histories, n_candidates):
     arrays = [np.array(history) for history in histories]
-    for found in (
+    for lists in (
         nir_candidates.by_users(arrays, n_items=7, n_candidates=n_candidates),
         nir_candidates.by_items(arrays, n_items=7, n_candidates=n_candidates, n_neighbours=3),
     ):
-        for history, own in zip(histories, found, strict=True):
-            assert len(own) == len(set(own)) <= n_candidates
-            assert not set(own) & set(history)
+        for history, items in zip(histories, lists, strict=True):
+            assert len(items) == len(set(items)) <= n_candidates
+            assert not set(items) & set(history)
 
 
 def test_the_wording_is_what_the_recorded_prompts_share(published, published_files):
@@ -180,24 +180,28 @@ def test_prompts_of_several_wordings_are_refused(published, published_files):
 
 
 def test_each_step_is_asked_with_the_answers_before_it():
-    asked = []
+    all_prompts = []
 
     def answer(prompts, step):
-        asked.append(prompts)
+        all_prompts.append(prompts)
         return [f" says {{watched}} {step}. "] * len(prompts)
 
     words = ("C {candidates} W {watched}", "W {watched} A {answer_1}.", "{answer_1}/{answer_2}")
-    told = nir.ask([["a", "b"]], [["x"]], words, answer=answer)
+    replies = nir.ask([["a", "b"]], [["x"]], words, answer=answer)
     # What a model writes is never read as a mark.
-    assert asked == [["C x W a, b"], ["W a, b A says {watched} 1."], ["says {watched} 1/says {watched} 2"]]
-    assert told["answer_3"].tolist() == [" says {watched} 3. "]
+    assert all_prompts == [
+        ["C x W a, b"],
+        ["W a, b A says {watched} 1."],
+        ["says {watched} 1/says {watched} 2"],
+    ]
+    assert replies["answer_3"].tolist() == [" says {watched} 3. "]
 
 
 def test_the_order_in_the_prompt_is_shuffled_by_row_and_seed():
-    own = [list(range(19))] * 2
-    first = nir.shuffled(own, seed=1)
-    assert first == nir.shuffled(own, seed=1) != nir.shuffled(own, seed=2)
-    assert sorted(first[0]) == sorted(first[1]) == own[0]
+    rows = [list(range(19))] * 2
+    first = nir.shuffled(rows, seed=1)
+    assert first == nir.shuffled(rows, seed=1) != nir.shuffled(rows, seed=2)
+    assert sorted(first[0]) == sorted(first[1]) == rows[0]
     assert first[0] != first[1]
 
 
@@ -317,5 +321,5 @@ def test_a_local_model_is_asked_in_three_ways(root, published, published_files):
         assert by_name[system].scored["hit_rate@10"].tolist() == [1.0, 0.0]
     assert by_name["movielm_three_steps"].scored["hit_rate@10"].iloc[1] == 0.0
     folder = config.generations_dir(nir_data.DATASET, "nir")
-    (told,) = files.read_jsonl(folder / "movielm_user_filtering.jsonl")
-    assert told["case_id"] == "row0000" and told["answer_1"].strip().removesuffix(".") in told["prompt_2"]
+    (row,) = files.read_jsonl(folder / "movielm_user_filtering.jsonl")
+    assert row["case_id"] == "row0000" and row["answer_1"].strip().removesuffix(".") in row["prompt_2"]

@@ -19,9 +19,9 @@ def test_killed_servers_keep_events_and_under_load_answers_stay_what_they_were_a
     before = latency.load_in_words()
     assert load.run_all() == 0
     assert latency.load_in_words() != before
-    found = json.loads(latency.LOAD.read_text())
-    assert found["dataset"] == DATASET
-    kills, under = found["kills"], found["load"]
+    report = json.loads(latency.LOAD.read_text())
+    assert report["dataset"] == DATASET
+    kills, under = report["kills"], report["load"]
     assert kills["kills"] == 3
     # Each was killed after its first answer at the earliest.
     assert kills["kept"] == kills["acknowledged"] >= 3

@@ -60,12 +60,12 @@ def test_the_model_sees_no_target_and_learns_a_block_after_it_was_asked():
     def learn(block):
         seen.append(("learn", list(block["case_id"])))
 
-    found = prequential.run(events, catalog, score, learn=learn, every=2, seed=0, label="toy")
+    scored = prequential.run(events, catalog, score, learn=learn, every=2, seed=0, label="toy")
     assert [kind for kind, _ in seen] == ["score", "learn"] * 2
     assert seen[0][1] == seen[1][1] == list(events["case_id"][:2])
     # Six items: every list of ten holds all that is unseen.
-    assert found["hit_rate@10"].tolist() == [1.0] * 4
-    assert found["ndcg@10"].iloc[0] == 1.0
+    assert scored["hit_rate@10"].tolist() == [1.0] * 4
+    assert scored["ndcg@10"].iloc[0] == 1.0
 
 
 @settings(max_examples=50, deadline=None)

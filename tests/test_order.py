@@ -45,9 +45,12 @@ def test_the_order_depends_on_no_row_order_and_no_other_user(rows, seed, random)
 @given(RATED)
 def test_times_never_go_back_and_seconds_are_counted_without_gaps(rows):
     ordered = order.in_order(ratings_of(rows), order_seed=0)
-    for _, own in ordered.groupby(USER):
-        assert own[TIMESTAMP].is_monotonic_increasing
-        assert own[SECOND].tolist() == (own[TIMESTAMP].rank(method="dense") - 1).astype(int).tolist()
+    for _, user_rows in ordered.groupby(USER):
+        assert user_rows[TIMESTAMP].is_monotonic_increasing
+        assert (
+            user_rows[SECOND].tolist()
+            == (user_rows[TIMESTAMP].rank(method="dense") - 1).astype(int).tolist()
+        )
 
 
 def test_another_seed_draws_another_order_of_ties_alone():

@@ -25,13 +25,13 @@ def interactions(seconds):
     return pd.DataFrame(rows, columns=[USER, ITEM, SECOND])
 
 
-def asked(how, what, seconds, **given):
+def cases_of(how, what, seconds, **given):
     settings = {"draw": 0, "cases_per_user": 8} | given
     return study.cut(interactions(seconds), USERS, how, **settings).cases[what, "test"]
 
 
 def test_by_id_a_history_holds_its_targets_second():
-    cases, targets = asked(study.BY_ID, study.BY_ID, [0, 0, 1, 1, 1], cases_per_user=3)
+    cases, targets = cases_of(study.BY_ID, study.BY_ID, [0, 0, 1, 1, 1], cases_per_user=3)
     # User 3 has 350 349 | 348 347 346: by id 349 350 | 346 347 348.
     assert [list(history) for history in cases[HISTORY]] == [
         [349, 350],
@@ -98,12 +98,12 @@ def test_effects_pair_users_and_draws():
         for draw in (0, 1)
         for user in (1, 2, 3)
     ]
-    found = study.effects(values_of(rows), **INTERVALS).query("metric == 'ndcg@5'")
-    found = found.set_index(["model", "asked", "minus"])["value"]
-    assert found["gru4rec", study.BY_ID, "ease"] == pytest.approx(0.3)
-    assert found["gru4rec", study.EARLIER, "ease"] == pytest.approx(0.1)
-    assert found["gru4rec", study.BY_ID, study.EARLIER] == pytest.approx(0.2)
-    assert ("ease", study.BY_ID, "ease") not in found
+    values = study.effects(values_of(rows), **INTERVALS).query("metric == 'ndcg@5'")
+    values = values.set_index(["model", "asked", "minus"])["value"]
+    assert values["gru4rec", study.BY_ID, "ease"] == pytest.approx(0.3)
+    assert values["gru4rec", study.EARLIER, "ease"] == pytest.approx(0.1)
+    assert values["gru4rec", study.BY_ID, study.EARLIER] == pytest.approx(0.2)
+    assert ("ease", study.BY_ID, "ease") not in values
 
 
 def test_the_study_runs_resumes_and_its_tables_are_read(tiny, monkeypatch, capsys, figures_closed):

@@ -68,11 +68,11 @@ def test_scores_of_recbole_are_ranked_as_ours(tmp_path):
     # Catalog 3, 4, 5, 9. Targets 4, 3, 3: the first is behind seen movies alone, the second behind 4,
     # the third is the only movie left.
     write_run(tmp_path, scores=[[9, 1, 8, 7], [1, 2, 0, 0], [0, 5, 5, 5]])
-    found = recbole.from_recbole(tmp_path, "gru4rec", 1, test, TRACK.item_ids)
-    assert list(found) == list(peers.RUN_COLUMNS)
-    assert found["hit_rate@10"] == 1.0
-    assert found["ndcg@10"] == pytest.approx((1 + 1 / np.log2(3) + 1) / 3)
-    assert (found["side"], found["epochs"], found["stopped"]) == ("recbole", 7, "early")
+    row = recbole.from_recbole(tmp_path, "gru4rec", 1, test, TRACK.item_ids)
+    assert list(row) == list(peers.RUN_COLUMNS)
+    assert row["hit_rate@10"] == 1.0
+    assert row["ndcg@10"] == pytest.approx((1 + 1 / np.log2(3) + 1) / 3)
+    assert (row["side"], row["epochs"], row["stopped"]) == ("recbole", 7, "early")
 
 
 def test_scores_of_others_are_refused(tmp_path):
@@ -166,15 +166,15 @@ def test_only_what_both_sides_have_finished_is_collected(tmp_path):
         recbole.collect(settings, TRACK, tmp_path)
     for model, seeds in {"gru4rec": (1, 2), "sasrec": (1,)}.items():
         for seed in seeds:
-            own = run_of(model, "ours", seed, 0.2, 0.1)
-            files.write_json(own | {"settings": {}}, tmp_path / "ours" / model / f"{seed}.json")
+            row = run_of(model, "ours", seed, 0.2, 0.1)
+            files.write_json(row | {"settings": {}}, tmp_path / "ours" / model / f"{seed}.json")
         (tmp_path / "recbole").mkdir(exist_ok=True)
         write_run(tmp_path / "recbole" / model, scores=np.ones((3, 4)))
-    found = recbole.collect(settings, TRACK, tmp_path)
+    table = recbole.collect(settings, TRACK, tmp_path)
     # The second seed of SASRec is missing.
-    assert list(found["model"]) == ["gru4rec"] * 3
-    assert list(found["side"]) == ["ours", "ours", "recbole"]
-    assert list(found) == list(peers.RUN_COLUMNS)
+    assert list(table["model"]) == ["gru4rec"] * 3
+    assert list(table["side"]) == ["ours", "ours", "recbole"]
+    assert list(table) == list(peers.RUN_COLUMNS)
 
 
 def test_slim_is_asked_as_recbole_asks_it():
@@ -183,29 +183,29 @@ def test_slim_is_asked_as_recbole_asks_it():
     split = peers.split(track(histories))
     hyperparameters = {"query_length": 100, "alpha": 0.001, "l1_share": 0.1}
     model = baselines.build("slim", split.item_ids, seed=1, **hyperparameters).fit(split.training)
-    asked = []
+    queries = []
 
     class Watched:
         def score(self, given, *, user_ids):
-            asked.append([history.tolist() for history in given])
+            queries.append([history.tolist() for history in given])
             return model.score(given)
 
     for name in ("slim", "gru4rec"):
         score = peer_baselines._scorer(name, Watched(), split)
         leave_one_out.evaluate(score, split.test, split.item_ids)
-    assert asked == [[h[:-2] for h in histories], [h[:-1] for h in histories]]
+    assert queries == [[h[:-2] for h in histories], [h[:-1] for h in histories]]
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_run_of_ours_is_a_row(tmp_path):
     rng = np.random.default_rng(0)
     split = peers.split(track([rng.permutation(12)[:9] + 1 for _ in range(30)]))
-    own = peers.read_settings()["models"]["gru4rec"]["ours"] | {"max_epochs": 2, "embedding_size": 4}
-    found = peer_baselines.run("gru4rec", own, seed=1, split=split)
-    assert set(peers.RUN_COLUMNS) <= set(found)
-    assert found["epochs"] == len(found["validation_ndcg@10"]) == 2
-    assert found["stopped"] == "epochs" and found["seconds_per_epoch"] > 0
-    assert found["validation_ndcg@10"][found["best_epoch"] - 1] == max(found["validation_ndcg@10"])
+    settings = peers.read_settings()["models"]["gru4rec"]["ours"] | {"max_epochs": 2, "embedding_size": 4}
+    row = peer_baselines.run("gru4rec", settings, seed=1, split=split)
+    assert set(peers.RUN_COLUMNS) <= set(row)
+    assert row["epochs"] == len(row["validation_ndcg@10"]) == 2
+    assert row["stopped"] == "epochs" and row["seconds_per_epoch"] > 0
+    assert row["validation_ndcg@10"][row["best_epoch"] - 1] == max(row["validation_ndcg@10"])
     counted = peer_baselines.run("most_popular", {}, seed=1, split=split)
     assert (counted["epochs"], counted["stopped"]) == (1, "none")
 
@@ -217,17 +217,18 @@ def test_both_sides_have_the_same_settings():
         "learning_rate": ("learning_rate",), "max_epochs": ("epochs",), "n_heads": ("n_heads",),
         "alpha": ("alpha",), "l1_share": ("l1_ratio",), "mask_share": ("mask_ratio",),
     }  # fmt: skip
-    for model, own in peers.read_settings()["models"].items():
-        baselines.build(model, np.array([1]), seed=0, **own["ours"])
-        for name, value in own["ours"].items():
-            theirs = [own["recbole"][key] for key in same.get(name, ()) if key in own["recbole"]]
+    for model, sides in peers.read_settings()["models"].items():
+        baselines.build(model, np.array([1]), seed=0, **sides["ours"])
+        for name, value in sides["ours"].items():
+            theirs = [sides["recbole"][key] for key in same.get(name, ()) if key in sides["recbole"]]
             assert set(theirs) <= {value}, (model, name)
             assert theirs or name not in same, (model, name)
-        if "patience" in own["ours"]:
-            assert own["recbole"]["stopping_step"] == own["ours"]["patience"] - 1, model
-        if "max_length" in own["ours"]:
+        if "patience" in sides["ours"]:
+            assert sides["recbole"]["stopping_step"] == sides["ours"]["patience"] - 1, model
+        if "max_length" in sides["ours"]:
             assert (
-                own["recbole"]["train_batch_size"] == own["ours"]["batch_size"] * own["ours"]["max_length"]
+                sides["recbole"]["train_batch_size"]
+                == sides["ours"]["batch_size"] * sides["ours"]["max_length"]
             )
 
 

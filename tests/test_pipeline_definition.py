@@ -192,12 +192,12 @@ def sections_read(stage):
 @pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: stage.name)
 def test_every_section_that_a_stage_reads_is_declared(stage):
     """In the profile's own file and in the default run's, which a profile's values are laid over."""
-    own, default = set(), set()
+    profile_sections, default = set(), set()
     whole = False
     for entry in pipeline()[stage.name]["params"]:
         for place, names in (entry if isinstance(entry, dict) else {"params.yaml": [entry]}).items():
             whole |= names is None
-            (default if place.startswith("${repository}") else own).update(names or ())
+            (default if place.startswith("${repository}") else profile_sections).update(names or ())
     read = {name for name in sections_read(stage) if name in (*params.SECTIONS, "intervals", "all")}
     # The words of the data set, which stage data writes for all others.
     read |= {params.DOMAIN} if stage.name == "data" else set()
@@ -205,10 +205,10 @@ def test_every_section_that_a_stage_reads_is_declared(stage):
     if whole:
         return
     assert "all" not in read
-    assert {"dataset", "seed"} <= own
+    assert {"dataset", "seed"} <= profile_sections
     # What else stage data draws is the order; all others draw with the seed of models.
-    assert ("order_seed" if stage.name == "data" else "model_seed") in own
-    assert read <= default and read - {"intervals"} <= own
+    assert ("order_seed" if stage.name == "data" else "model_seed") in profile_sections
+    assert read <= default and read - {"intervals"} <= profile_sections
     assert default <= read | {stage.name}, "a section that the stage does not read"
 
 
@@ -272,16 +272,16 @@ def test_whatever_is_imported_is_a_requirement_of_its_own():
         modules.remove(ROOT / PACKAGE / f"studies/peers/run_{name}.py")
     sources = [path.read_text(encoding="utf-8") for path in modules]
     sources += [cells_of(path) for path in (ROOT / "notebooks").glob("*.ipynb")]
-    own = {PACKAGE, *(path.stem for path in (ROOT / "tests").glob("*.py"))}
-    found = set().union(*map(imported_packages, sources)) - set(sys.stdlib_module_names) - own
+    ours = {PACKAGE, *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    imported = set().union(*map(imported_packages, sources)) - set(sys.stdlib_module_names) - ours
     # google.colab is there on Colab alone, ray in the environment of `make shards`: imported there alone.
-    found -= {"google", "ray"}
+    imported -= {"google", "ray"}
     required = set()
     for name in ("requirements.in", "requirements-torch.txt"):
         lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
         required |= {normal(line.split("==")[0]) for line in lines if "==" in line}
     brought = packages_distributions()
-    missing = {name for name in found if not required & set(map(normal, brought.get(name, ())))}
+    missing = {name for name in imported if not required & set(map(normal, brought.get(name, ())))}
     assert not missing, "add a line to requirements.in and run `make lock`"
 
 

@@ -61,10 +61,10 @@ def test_rating_bars_have_the_height_of_their_share(data):
 
 
 def test_weeks_and_order_and_parts_are_drawn(data, profiles):
-    own = data["interactions"]
-    weeks = eda.weekly_counts(own)
+    interactions = data["interactions"]
+    weeks = eda.weekly_counts(interactions)
     saved(figures.weeks(weeks, note="n"), weeks, "weeks")
-    classes, spans = eda.gap_classes(eda.gaps(own)), eda.last_spans(own, last=6)
+    classes, spans = eda.gap_classes(eda.gaps(interactions)), eda.last_spans(interactions, last=6)
     figure = figures.order(classes, spans, last=6, note="n")
     widths = [bar.get_width() for bar in figure.axes[0].patches]
     assert widths == pytest.approx(classes["share"].tolist())

@@ -80,8 +80,8 @@ def test_a_difference_names_both_systems_in_words():
     marks = [bars.lines[0] for bars in figure.axes[0].containers]
     filled = [mark for mark in marks if mark.get_markerfacecolor() != "white"]
     assert [len(mark.get_xdata()) for mark in filled] == [1, 0]
-    asked = charts.forest(pairs.assign(question="Why?"), note="n")
-    assert asked.axes[0].get_yticklabels()[0].get_text() == "Why?\nmovielm_lora − lstm"
+    with_question = charts.forest(pairs.assign(question="Why?"), note="n")
+    assert with_question.axes[0].get_yticklabels()[0].get_text() == "Why?\nmovielm_lora − lstm"
 
 
 def test_figure_4_has_the_looks_of_the_protocols():

@@ -52,20 +52,20 @@ def test_from_scores_keeps_seen_movies_when_asked():
 
 
 def test_from_scores_does_not_change_its_input():
-    scores, own = np.ones((1, 4)), cases([20])
-    before = own.copy(deep=True)
-    predictions.from_scores(scores, own, ITEMS, seed=0)
+    scores, case_rows = np.ones((1, 4)), cases([20])
+    before = case_rows.copy(deep=True)
+    predictions.from_scores(scores, case_rows, ITEMS, seed=0)
     assert (scores == 1).all()
-    pd.testing.assert_frame_equal(own, before)
+    pd.testing.assert_frame_equal(case_rows, before)
 
 
 @pytest.mark.parametrize("targets", [[0], [98], [0, 1, 2, 50, 99]])
 def test_constant_scores_hit_at_chance_whatever_the_targets(targets):
     n, k, catalog = 2000, 10, np.arange(100)
-    own = cases(*[[] for _ in range(n)])
-    frame = predictions.from_scores(np.zeros((n, 100)), own, catalog, seed=0)
-    answers = pd.Series([targets] * n, index=own[CASE])
-    hits = evaluation.score_lists(frame, own, answers, catalog_of(catalog))[f"hit_rate@{k}"].sum()
+    case_rows = cases(*[[] for _ in range(n)])
+    frame = predictions.from_scores(np.zeros((n, 100)), case_rows, catalog, seed=0)
+    answers = pd.Series([targets] * n, index=case_rows[CASE])
+    hits = evaluation.score_lists(frame, case_rows, answers, catalog_of(catalog))[f"hit_rate@{k}"].sum()
     least, most = stats.binom.interval(1 - 1e-6, n, stats.hypergeom.sf(0, 100, len(targets), k))
     assert least <= hits <= most
 
@@ -125,12 +125,14 @@ def test_target_ranks_are_those_of_the_lists(seed, n_levels):
     draw = np.random.default_rng(seed)
     items = np.sort(draw.choice(50, size=12, replace=False))
     shuffled = np.stack([draw.permutation(items) for _ in range(5)])
-    own, targets = cases(*shuffled[:, :4]), shuffled[:, 4]
+    case_rows, targets = cases(*shuffled[:, :4]), shuffled[:, 4]
     # Few levels: ties abound.
     scores = draw.integers(n_levels, size=(5, 12)).astype(float)
-    found = predictions.from_scores(scores, own, items, seed=seed)
-    wanted = found.merge(pd.DataFrame({CASE: own[CASE], ITEM: targets})).sort_values(CASE)[RANK]
-    ranks = predictions.target_ranks(scores, own[HISTORY], targets, items, names=own[CASE], seed=seed)
+    listed = predictions.from_scores(scores, case_rows, items, seed=seed)
+    wanted = listed.merge(pd.DataFrame({CASE: case_rows[CASE], ITEM: targets})).sort_values(CASE)[RANK]
+    ranks = predictions.target_ranks(
+        scores, case_rows[HISTORY], targets, items, names=case_rows[CASE], seed=seed
+    )
     assert ranks.tolist() == wanted.tolist()
 
 
@@ -165,9 +167,11 @@ def test_a_wrong_shape_is_refused(shape):
 )
 def test_lists_are_sorted_unseen_and_pass_the_check(scores, seen, length):
     catalog = np.arange(8) * 3
-    own = cases(catalog[sorted(seen)])
-    frame = predictions.from_scores(np.array([scores], dtype=float), own, catalog, seed=0, length=length)
-    predictions.check(frame, own, catalog)
+    case_rows = cases(catalog[sorted(seen)])
+    frame = predictions.from_scores(
+        np.array([scores], dtype=float), case_rows, catalog, seed=0, length=length
+    )
+    predictions.check(frame, case_rows, catalog)
     assert len(frame) == min(length, 8 - len(seen))
     assert not set(frame[ITEM]) & set(catalog[sorted(seen)])
     assert frame[SCORE].is_monotonic_decreasing
@@ -269,10 +273,10 @@ def test_cases_come_sorted_and_without_targets(tiny):
 
 
 def test_written_predictions_read_back_the_same(tiny):
-    own = predictions.load_cases(TEST)
+    case_rows = predictions.load_cases(TEST)
     catalog = load_catalog("ml-100k").ids
     frame = predictions.from_scores(
-        np.random.default_rng(0).random((len(own), len(catalog))), own, catalog, seed=0
+        np.random.default_rng(0).random((len(case_rows), len(catalog))), case_rows, catalog, seed=0
     )
     predictions.write(frame.sample(frac=1, random_state=0), "toy", TEST)
     pd.testing.assert_frame_equal(predictions.read("toy", TEST), frame)

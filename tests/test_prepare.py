@@ -98,7 +98,7 @@ def test_cases_are_cut_from_the_end_of_held_out_histories(tiny):
         for case, user, history in zip(cases[CASE], cases[USER], cases[HISTORY], strict=True):
             both = [*history, *targets[case]]
             assert both == whole[user][: len(both)]
-        last = interactions.groupby(USER)[SECOND].agg(lambda own: own.searchsorted(own.iloc[-1]))
+        last = interactions.groupby(USER)[SECOND].agg(lambda times: times.searchsorted(times.iloc[-1]))
         if protocol == "next_item":
             for user, history in cases.groupby(USER)[HISTORY].agg("last").items():
                 assert len(history) == last[user]

@@ -45,8 +45,8 @@ MATCHER = TitleMatcher(ITEMS)
 def as_lists(entries):
     rows = [
         (case, rank, item, 1 / rank, NAMES[item], 1)
-        for case, own in entries.items()
-        for rank, item in enumerate(own, start=1)
+        for case, items in entries.items()
+        for rank, item in enumerate(items, start=1)
     ]
     columns = [CASE, RANK, ITEM, "score", TEXT, "seed"]
     return pd.DataFrame(rows, columns=columns).astype(predictions.COLUMNS)
@@ -134,8 +134,8 @@ def test_each_kind_of_suggestion_is_what_it_says():
     assert seen[0] == 5 and seen[1] in (5, 3) and seen[2] in (1, 2)
     assert (suggested("typos")[TEXT] != pd.Series(["Fargo (1990)", "Fargo (1990)", "Casino (1990)"])).all()
     for kind in ("typos", "corrupted", "invented"):
-        own = suggested(kind)
-        assert own[ITEM].isna().all() and own[TEXT].str.endswith("(1990)").all(), kind
+        rows = suggested(kind)
+        assert rows[ITEM].isna().all() and rows[TEXT].str.endswith("(1990)").all(), kind
     assert all(MATCHER.match(text) is None for text in suggested("invented")[TEXT])
     assert not suggested("corrupted")[TEXT].str.contains("argo|asino").any()
 
@@ -155,29 +155,29 @@ def test_only_the_suggestions_line_of_the_prompt_changes():
     assert questions_suggestions.asked_with(suggested("lstm"), CASES, CATALOG, **shape) == usual
     bare = prompts.build_prompts(CASES, CATALOG, **{**shape, "hints": None})
     assert questions_suggestions.asked_with(suggested("none"), CASES, CATALOG, **shape) == bare
-    own = suggested("corrupted")
-    changed = questions_suggestions.asked_with(own, CASES, CATALOG, **shape)
-    for before, after, text, hint in zip(usual, changed, own[TEXT], HINTS, strict=True):
+    rows = suggested("corrupted")
+    changed = questions_suggestions.asked_with(rows, CASES, CATALOG, **shape)
+    for before, after, text, hint in zip(usual, changed, rows[TEXT], HINTS, strict=True):
         assert after == before.replace(f"recommends: {NAMES[hint]}.", f"recommends: {text}.")
         assert after != before
     with pytest.raises(ValueError, match="not in the same order"):
-        questions_suggestions.asked_with(own.iloc[::-1], CASES, CATALOG, **shape)
+        questions_suggestions.asked_with(rows.iloc[::-1], CASES, CATALOG, **shape)
 
 
 def asked_frame(answers, kinds=("lstm", "none", "typos")):
     """`answers`: kind -> answer of case a; the other cases answer nothing."""
     frames = []
     for kind in kinds:
-        own = suggested(kind).assign(answer="-")
-        own.loc[0, "answer"] = answers[kind]
-        frames.append(own)
+        rows = suggested(kind).assign(answer="-")
+        rows.loc[0, "answer"] = answers[kind]
+        frames.append(rows)
     return pd.concat(frames, ignore_index=True)
 
 
 def judged(answers, **more):
-    asked = asked_frame(answers, **more)
+    answered = asked_frame(answers, **more)
     values = questions_answers.judged(
-        asked,
+        answered,
         CASES,
         TARGETS,
         CATALOG,
@@ -244,10 +244,10 @@ def cases_of(hits):
     return pd.DataFrame({CASE: cases, USER: range(len(hits)), **values})
 
 
-def lstm_piece(hits, **own):
+def lstm_piece(hits, **changes):
     usual = {"learning_rate": 0.01, "optimizer": "adam", "batch_size": 16, "steps": 9, "loss": 5.0}
     usual |= {"top5_accuracy": 0.1, "training": "every_position"}
-    return {"measured": usual | own, "cases": cases_of(hits)}
+    return {"measured": usual | changes, "cases": cases_of(hits)}
 
 
 @pytest.fixture
@@ -263,10 +263,10 @@ def lstm_table():
 
 
 def test_the_lstms_table_has_the_default_first_and_differences_to_it(lstm_table):
-    own = lstm_table.set_index("setting")
-    assert own.index.tolist() == ["usual", "slow", "sgd", "small", "paper"]
-    assert own["factor"].tolist() == ["", "learning rate", "optimizer", "batch size", "targets"]
-    gains = own["hit_rate@5_difference"]
+    table = lstm_table.set_index("setting")
+    assert table.index.tolist() == ["usual", "slow", "sgd", "small", "paper"]
+    assert table["factor"].tolist() == ["", "learning rate", "optimizer", "batch size", "targets"]
+    gains = table["hit_rate@5_difference"]
     assert gains["small"] == -1 and gains["slow"] == -0.5
     assert np.isnan(gains["usual"])
     names = questions_tables.setting_names(lstm_table)
@@ -350,8 +350,8 @@ def test_settings_of_the_project_are_usable():
         questions_sizes.complete(changes, movielm)
     with pytest.raises(StudyError, match="cannot change n_epochs"):
         questions_sizes.complete({"n_epochs": 1}, movielm)
-    asked = questions.read_settings("suggestions")
-    assert asked["kinds"] == list(questions_answers.KINDS)
+    settings = questions.read_settings("suggestions")
+    assert settings["kinds"] == list(questions_answers.KINDS)
     with pytest.raises(StudyError, match="no section 'lsmt'; it has lstm, "):
         questions.read_settings("lsmt")
 

@@ -22,8 +22,8 @@ BASE = {
 
 def test_a_setting_is_the_default_with_its_changes():
     assert questions_lstm.complete({}, BASE) == {**BASE, "optimizer": "adam", "weight_decay": 0.0}
-    found = questions_lstm.complete({"learning_rate": 0.5, "optimizer": "sgd"}, BASE)
-    assert (found["learning_rate"], found["optimizer"], found["batch_size"]) == (0.5, "sgd", 8)
+    settings = questions_lstm.complete({"learning_rate": 0.5, "optimizer": "sgd"}, BASE)
+    assert (settings["learning_rate"], settings["optimizer"], settings["batch_size"]) == (0.5, "sgd", 8)
     assert BASE["learning_rate"] == 0.01, "the base was changed"
 
 
@@ -58,17 +58,17 @@ def trained(**changes):
 
 @pytest.mark.usefixtures("one_thread")
 def test_every_optimizer_learns_and_no_two_do_the_same():
-    found = {}
+    weights = {}
     for name in questions_lstm.OPTIMIZERS:
         rate = 1.0 if name == "sgd" else 0.01
         model, curve = trained(optimizer=name, learning_rate=rate)
         assert curve["validation_loss"].iloc[-1] < np.log(6), name
-        found[name] = model.get_layer("logits").get_weights()[0]
-    assert np.array_equal(found["adam"], found["adamw"]), "AdamW without decay is Adam"
+        weights[name] = model.get_layer("logits").get_weights()[0]
+    assert np.array_equal(weights["adam"], weights["adamw"]), "AdamW without decay is Adam"
     for one, other in (("adam", "rmsprop"), ("adam", "sgd"), ("rmsprop", "sgd")):
-        assert not np.allclose(found[one], found[other])
+        assert not np.allclose(weights[one], weights[other])
     decayed, _ = trained(optimizer="adamw", weight_decay=0.5)
-    assert np.abs(decayed.get_layer("logits").get_weights()[0]).sum() < np.abs(found["adamw"]).sum()
+    assert np.abs(decayed.get_layer("logits").get_weights()[0]).sum() < np.abs(weights["adamw"]).sum()
 
 
 @pytest.mark.usefixtures("tiny", "one_thread")

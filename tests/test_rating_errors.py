@@ -64,13 +64,13 @@ def test_a_fold_that_is_not_there_is_refused(fold):
 
 
 def test_errors_are_clipped_to_the_scale():
-    found = ratings.errors(predicted([7.0, 3.5, -2.0, 4.0, 3.0]), GIVEN)
-    assert found[ERROR].tolist() == [0.0, 0.5, 0.0, 0.0, 1.0]
+    errors = ratings.errors(predicted([7.0, 3.5, -2.0, 4.0, 3.0]), GIVEN)
+    assert errors[ERROR].tolist() == [0.0, 0.5, 0.0, 0.0, 1.0]
 
 
 def test_values_are_means_of_folds_and_the_pooled_ones_stand_beside():
-    found = ratings.errors(predicted([5.0, 4.0, 1.0, 4.0, 4.0]), GIVEN)
-    table = ratings.summarise(found, seed=1, n_bootstrap=200)
+    errors = ratings.errors(predicted([5.0, 4.0, 1.0, 4.0, 4.0]), GIVEN)
+    table = ratings.summarise(errors, seed=1, n_bootstrap=200)
     # Errors 0, 1, 0, 0, 2: by fold 0, 1, 0, 0, 2; pooled sqrt(5 / 5).
     assert table.loc["rmse", "value"] == pytest.approx(3 / 5)
     assert table.loc["rmse", "pooled"] == pytest.approx(1.0)
@@ -93,8 +93,8 @@ def test_difference_of_two_systems_is_paired_by_user():
 
 def test_seeds_are_averaged():
     frames = [predicted([5.0, 4.0, 1.0, 4.0, 2.0]), predicted([5.0, 3.0, 1.0, 4.0, 5.0], seed=1)]
-    found = ratings.errors(pd.concat(frames), GIVEN)
-    table = ratings.summarise(found, seed=1, n_bootstrap=50)
+    errors = ratings.errors(pd.concat(frames), GIVEN)
+    table = ratings.summarise(errors, seed=1, n_bootstrap=50)
     assert table.loc["rmse", "value"] == pytest.approx((1 / 5 + 3 / 5) / 2)
     assert table.loc["rmse", "pooled"] == pytest.approx(1.0)
     assert table.loc["rmse", "n_ratings"] == 5
@@ -122,9 +122,9 @@ def test_values_must_be_finite_numbers_one_a_pair(values):
 
 
 def test_other_ratings_are_no_pair():
-    found = ratings.errors(predicted([3.0] * 5), GIVEN)
+    errors = ratings.errors(predicted([3.0] * 5), GIVEN)
     with pytest.raises(ValueError, match="different"):
-        ratings.paired_difference(found, found[found[USER] == 1], seed=1)
+        ratings.paired_difference(errors, errors[errors[USER] == 1], seed=1)
 
 
 def test_a_prediction_keeps_its_name():

@@ -240,14 +240,14 @@ def test_similarities_by_hand():
     users = np.array([0, 0, 0, 1, 1, 1, 2, 2])
     items = np.array([0, 1, 2, 0, 1, 2, 0, 1])
     residuals = np.array([1.0, 1.0, -1.0, -1.0, -2.0, 1.0, 2.0, 0.0])
-    found = similarities(users, items, residuals, n_items=4, shrinkage=2.0)
+    matrix = similarities(users, items, residuals, n_items=4, shrinkage=2.0)
     # Items 0 and 1, three users: (1 + 2 + 0) / sqrt(6 * 5) * 2 / 4.
-    assert found[0, 1] == found[1, 0] == pytest.approx(3 / np.sqrt(30) / 2)
+    assert matrix[0, 1] == matrix[1, 0] == pytest.approx(3 / np.sqrt(30) / 2)
     # Items 0 and 2, the first two users alone: (-1 - 1) / sqrt(2 * 2) * 1 / 3.
-    assert found[0, 2] == pytest.approx(-1 / 3)
+    assert matrix[0, 2] == pytest.approx(-1 / 3)
     # Items 1 and 2: (-1 - 2) / sqrt(5 * 2) * 1 / 3. Nobody rated item 3.
-    assert found[2, 1] == pytest.approx(-1 / np.sqrt(10))
-    assert (found[3] == 0).all() and (np.diag(found) == 0).all()
+    assert matrix[2, 1] == pytest.approx(-1 / np.sqrt(10))
+    assert (matrix[3] == 0).all() and (np.diag(matrix) == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -268,9 +268,9 @@ def test_similarities_are_correlations(seed):
     draw = np.random.default_rng(seed)
     users, items = np.divmod(np.flatnonzero(draw.random(8 * 5) < 0.7), 5)
     if len(users):
-        found = similarities(users, items, draw.standard_normal(len(users)), n_items=5, shrinkage=0.0)
-        assert np.isfinite(found).all() and np.abs(found).max() <= 1 + 1e-9
-        assert found == pytest.approx(found.T)
+        matrix = similarities(users, items, draw.standard_normal(len(users)), n_items=5, shrinkage=0.0)
+        assert np.isfinite(matrix).all() and np.abs(matrix).max() <= 1 + 1e-9
+        assert matrix == pytest.approx(matrix.T)
 
 
 # Neural CF.
@@ -328,15 +328,15 @@ def test_vectors_are_drawn_around_the_solution_of_their_normal_equations():
     vectors.mean, vectors.precision = np.array([1.0, -1.0]), np.array([[2.0, 0.5], [0.5, 1.0]])
     z, y = draw.standard_normal((3, 4, 2)), draw.standard_normal((3, 4))
     products, sums = np.einsum("nki,nkj->nij", z, z), np.einsum("nki,nk->ni", z, y)
-    found = []
+    samples = []
     for _ in range(2000):
         vectors.draw_vectors(products, sums, draw)
-        found.append(vectors.vectors)
+        samples.append(vectors.vectors)
     for row in range(3):
         precision = z[row].T @ z[row] + vectors.precision
         expected = np.linalg.inv(precision) @ (z[row].T @ y[row] + vectors.precision @ vectors.mean)
         assert vectors.expected[row] == pytest.approx(expected)
-        covariance = np.cov(np.array(found)[:, row].T)
+        covariance = np.cov(np.array(samples)[:, row].T)
         assert covariance == pytest.approx(np.linalg.inv(precision), abs=0.03)
 
 

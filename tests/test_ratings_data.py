@@ -257,16 +257,16 @@ def put(place, contents):
     ],
 )
 def test_every_edition_is_read(tmp_path, contents, sizes, top):
-    found = folder.read(put(tmp_path, contents))
-    frames = (found.ratings, found.items, found.tags, found.users)
+    edition = folder.read(put(tmp_path, contents))
+    frames = (edition.ratings, edition.items, edition.tags, edition.users)
     assert tuple(map(len, frames)) == sizes
-    assert found.stars[0] == top and found.stars[-1] == 5 and np.allclose(np.diff(found.stars), top)
+    assert edition.stars[0] == top and edition.stars[-1] == 5 and np.allclose(np.diff(edition.stars), top)
     columns = ([USER, ITEM, RATING, TIMESTAMP], [ITEM, TITLE, YEAR, GENRE_LIST], [USER, ITEM, TAG],
                [USER, AGE, GENDER, OCCUPATION])  # fmt: skip
     for frame, expected in zip(frames, columns, strict=True):
         assert list(frame) == expected and frame.index.equals(pd.RangeIndex(len(frame)))
-    if len(found.items) < 5:
-        assert "Misérables, Les" in set(found.items[TITLE])
+    if len(edition.items) < 5:
+        assert "Misérables, Les" in set(edition.items[TITLE])
 
 
 def test_a_tag_may_hold_the_separator(tmp_path):
@@ -393,10 +393,10 @@ def check_advice(message, ratings, tags, chosen):
         value = getattr(chosen, name)
         alone = in_passes(ratings, tags, replace(Thresholds(1, 1, 0), **{name: value}))
         assert f"{name} {value} alone leaves {sizes_of(alone)};" in message
-        if found := re.search(rf"the largest {name} that leaves something is (\d+): (.*)", message):
-            most = int(found[1])
+        if match := re.search(rf"the largest {name} that leaves something is (\d+): (.*)", message):
+            most = int(match[1])
             left = in_passes(ratings, tags, replace(chosen, **{name: most}))
-            assert len(left) and found[2] == sizes_of(left)
+            assert len(left) and match[2] == sizes_of(left)
             assert in_passes(ratings, tags, replace(chosen, **{name: most + 1})).empty
     together = re.search(
         r"lowered alike, the largest that leave something are \D+(\d+)\D+(\d+)\D+(\d+): (.*)", message
@@ -488,15 +488,15 @@ def test_surprise_gets_every_fold_and_no_rating_of_the_fold_that_it_predicts(tmp
     ratings = toy_ratings()
     place = surprise.export(ratings, tmp_path / "folds")
     assert len(list(place.iterdir())) == 10
-    asked = []
+    all_pairs = []
     for fold in range(1, 6):
         train = [line.split("\t") for line in (place / f"{fold}.train.tsv").read_text().splitlines()]
         pairs = [line.split("\t") for line in (place / f"{fold}.pairs.tsv").read_text().splitlines()]
         assert {len(row) for row in train} == {3} and {len(row) for row in pairs} == {2}
         assert not {tuple(row[:2]) for row in train} & {tuple(row) for row in pairs}
         assert len(train) + len(pairs) == len(ratings)
-        asked += pairs
-    assert [list(map(int, row)) for row in asked] == ratings[[USER, ITEM]].to_numpy().tolist()
+        all_pairs += pairs
+    assert [list(map(int, row)) for row in all_pairs] == ratings[[USER, ITEM]].to_numpy().tolist()
 
 
 def test_predictions_of_surprise_are_judged_as_ours(tmp_path):
@@ -572,5 +572,5 @@ def test_surprise_itself_runs_on_exported_folds(tmp_path):
         subprocess.run([*command, "--to", tmp_path / run / "svd"], check=True, capture_output=True)
     one, two = (surprise.read_predictions("svd", ratings, folder=tmp_path / run) for run in ("one", "two"))
     pd.testing.assert_frame_equal(one, two)
-    found = surprise.compare({"models": {"svd": {}}, "bootstrap_seed": 1}, ratings, folder=tmp_path / "one")
-    assert 0 < found["rmse"][0] < 3 and found["fit_seconds"][0] > 0
+    table = surprise.compare({"models": {"svd": {}}, "bootstrap_seed": 1}, ratings, folder=tmp_path / "one")
+    assert 0 < table["rmse"][0] < 3 and table["fit_seconds"][0] > 0

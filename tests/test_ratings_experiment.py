@@ -154,8 +154,8 @@ def test_what_is_known_of_a_data_set(root, monkeypatch):
 def test_a_case_is_known_by_the_ratings_of_its_history_alone():
     ratings = pd.DataFrame({USER: [1, 1, 1, 2], ITEM: [5, 6, 7, 5], RATING: [4.0, 2.0, 5.0, 1.0]})
     cases = pd.DataFrame({USER: [1, 2], "history": [np.array([5, 6]), np.array([5])]})
-    found = next_item.profiles_of(cases, ratings)
-    assert [dict(profile.ratings) for profile in found] == [{5: 4.0, 6: 2.0}, {5: 1.0}]
+    profiles = next_item.profiles_of(cases, ratings)
+    assert [dict(profile.ratings) for profile in profiles] == [{5: 4.0, 6: 2.0}, {5: 1.0}]
 
 
 def test_scores_are_predictions_for_somebody_new():

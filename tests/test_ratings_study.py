@@ -79,11 +79,11 @@ def test_every_system_on_all_folds_from_every_seed(whole):
 
 def test_each_part_taken_out_beside_the_whole(whole):
     study._ablations(whole)
-    found = table("ablations").fillna({"variant": ""})
+    rows = table("ablations").fillna({"variant": ""})
     # Systems that the profile does not have are left out.
-    assert found["variant"].tolist() == ["", "no texts", "noise alike"]
-    assert found["minus_whole_difference"].iloc[0] == 0
-    assert (found["minus_whole_low"] <= found["minus_whole_high"]).all()
+    assert rows["variant"].tolist() == ["", "no texts", "noise alike"]
+    assert rows["minus_whole_difference"].iloc[0] == 0
+    assert (rows["minus_whole_low"] <= rows["minus_whole_high"]).all()
 
 
 def test_tags_are_taken_out_where_there_are_any(whole, monkeypatch, capsys):
@@ -103,13 +103,13 @@ def test_tags_are_taken_out_where_there_are_any(whole, monkeypatch, capsys):
 
 def test_shares_of_the_training_ratings(whole):
     study._shares(whole)
-    found = table("shares")
-    assert list(zip(found["system"], found["share"], strict=True))[:2] == [
+    rows = table("shares")
+    assert list(zip(rows["system"], rows["share"], strict=True))[:2] == [
         ("bayesian_text", 0.5),
         ("bayesian_text", 1.0),
     ]
-    assert (found["lowest"] <= found["rmse"] + 1e-12).all() and (
-        found["rmse"] <= found["highest"] + 1e-12
+    assert (rows["lowest"] <= rows["rmse"] + 1e-12).all() and (
+        rows["rmse"] <= rows["highest"] + 1e-12
     ).all()
 
 

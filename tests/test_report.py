@@ -331,14 +331,14 @@ def test_values_that_the_ratings_lack_are_named_where_there_are_any(study):
     flat = metrics() | {"dataset": "ml-1m"}
     run = runs.at_hand(flat)
     assert first_screen.lacking(run) == ""
-    found = {
+    shares = {
         "dataset": "ml-1m",
         "share_of_ratings_without_value": 0.0,
         "share_of_ratings_without_time": 0.0,
     }
-    files.write_json(found, config.METRICS / "eda.json")
+    files.write_json(shares, config.METRICS / "eda.json")
     assert first_screen.lacking(run) == ""
-    files.write_json(found | {"share_of_ratings_without_time": 0.401}, config.METRICS / "eda.json")
+    files.write_json(shares | {"share_of_ratings_without_time": 0.401}, config.METRICS / "eda.json")
     said = first_screen.lacking(run)
     assert (
         said.startswith("MovieLens 1M: 40.1% of the ratings at hand have no time") and "value" not in said
@@ -346,7 +346,7 @@ def test_values_that_the_ratings_lack_are_named_where_there_are_any(study):
     same = {name: runs.Run(flat, config.REPORTS, name) for name in "ab"}
     assert first_screen.not_reproduced(flat, rows=[], others=same).count(said) == 1, "said once"
     without = {f"share_of_ratings_without_{part}": 1.0 for part in ("value", "time")}
-    files.write_json(found | without, config.METRICS / "eda.json")
+    files.write_json(shares | without, config.METRICS / "eda.json")
     assert first_screen.lacking(run).count("left out") == 2
 
 
@@ -423,18 +423,18 @@ def of_profile(study, profile, flat):
 
 
 def test_the_papers_data_set_comes_first_once_it_has_several_seeds(study):
-    own = results_text.read_metrics()
+    flat = results_text.read_metrics()
     paper = metrics() | {"dataset": "ml-1m", "next_item/lstm/n_users": 904}
     paper |= {"next_item/lstm/hit_rate@5": 0.345}
     of_profile(study, "ml-1m", paper | claim("5/movielm", low=-0.1, high=-0.05, n_seeds=1))
-    assert runs.first(own).profile == "" and "On MovieLens 100K" in readme_results.readme_block(own)
+    assert runs.first(flat).profile == "" and "On MovieLens 100K" in readme_results.readme_block(flat)
     of_profile(study, "ml-1m", paper | claim("5/movielm", low=-0.1, high=-0.05, n_seeds=3, answer="no"))
-    assert runs.first(own).profile == "ml-1m"
-    block = readme_results.readme_block(own)
+    assert runs.first(flat).profile == "ml-1m"
+    block = readme_results.readme_block(flat)
     assert block.startswith("**On MovieLens 1M, ") and "-7.5 points [-10.0, -5.0]" in block
     assert "34.5% [19.0, 21.0]" in block and "904 test users" in block
     assert "make repro PROFILE=ml-1m" in block
-    page = readme_results.results_page(own)
+    page = readme_results.results_page(flat)
     assert page.index("## The systems, on MovieLens 1M") < page.index("## The systems, on MovieLens 100K")
     first, _, rest = show().words.partition("What was reproduced")
     assert "-7.5 points" in first and "904 test users" in first
@@ -455,11 +455,11 @@ def test_data_of_ones_own_and_a_profile_come_first_themselves(study, monkeypatch
 
 
 def test_what_a_pretrained_model_adds_for_whom_and_what_a_larger_one_must_show(study):
-    asked = "qwen_lora_reranked"
+    system = "qwen_lora_reranked"
     flat = metrics() | {"dataset": "ml-1m", "language_model": "qwen"}
     for part, value in (("", 0.0123), ("/low", 0.0045), ("/high", 0.0217)):
-        flat[f"next_item/{asked}/hit_rate@1{part}"] = value
-    stages = claim("5/qwen", low=-0.1, high=-0.05, n_seeds=1, system=asked)
+        flat[f"next_item/{system}/hit_rate@1{part}"] = value
+    stages = claim("5/qwen", low=-0.1, high=-0.05, n_seeds=1, system=system)
     beside = {"system": "dualrec_fusion", "other": "fusion_lstm_ease", "metric": "ndcg@5"}
     beside = claim("6/qwen", low=-0.03, high=0.01, n_seeds=1, **beside)
     of_profile(study, runs.PRETRAINED, flat | stages)
@@ -483,9 +483,9 @@ def test_what_a_pretrained_model_adds_for_whom_and_what_a_larger_one_must_show(s
     of_page = first_screen.first_lines(results_text.read_metrics(), whole=False)
     assert f"{of_page[0]} {of_page[1]}" == of_readme[0] and of_page[1] == said
     assert not any(line.startswith("How sure") for line in of_page)
-    several = claim("5/qwen", low=-0.1, high=-0.05, n_seeds=3, system=asked)
-    none = claim("5/qwen", low=0.0, high=0.0, n_seeds=3, system=asked, smallest_difference=0.0)
-    better = claim("5/qwen", low=0.01, high=0.05, n_seeds=3, system=asked, answer="yes")
+    several = claim("5/qwen", low=-0.1, high=-0.05, n_seeds=3, system=system)
+    none = claim("5/qwen", low=0.0, high=0.0, n_seeds=3, system=system, smallest_difference=0.0)
+    better = claim("5/qwen", low=0.01, high=0.05, n_seeds=3, system=system, answer="yes")
     for row, larger, seeds in ((stages, True, True), (several, True, False), (none, False, False)):
         of_profile(study, runs.PRETRAINED, flat | row | beside)
         said = first_screen.pretrained(runs.others()[runs.PRETRAINED])

@@ -80,10 +80,10 @@ def test_nothing_is_lost_added_or_changed_in_place(listed, hint, seed):
     shuffled = rerank.in_random_order(lists, seed=seed)
     first = rerank.hint_first(lists, hints, seed=seed)
     pd.testing.assert_frame_equal(lists, before)
-    for case, own in listed.items():
+    for case, case_entries in listed.items():
         for changed in (reranked, shuffled):
-            assert sorted(map(str, order(changed, case))) == sorted(map(str, own))
-        assert order(first, case) == [hint, *[entry for entry in own if entry != hint]]
+            assert sorted(map(str, order(changed, case))) == sorted(map(str, case_entries))
+        assert order(first, case) == [hint, *[entry for entry in case_entries if entry != hint]]
         scores = reranked.loc[reranked["case_id"] == case, "score"].tolist()
         assert scores == sorted(scores, reverse=True)
 

@@ -79,15 +79,15 @@ def test_systems_are_found_in_the_study_order_each_beside_its_seen_kept_twin(stu
     write("most_popular_seen_kept", PERFECT)
     write("most_popular", PERFECT)
     write("most_popular", PERFECT, protocol="window_of_five")
-    found = results.discover("ml-100k")
-    assert list(found.itertuples(index=False, name=None)) == [
+    table = results.discover("ml-100k")
+    assert list(table.itertuples(index=False, name=None)) == [
         ("next_item", "most_popular", "baselines"),
         ("next_item", "most_popular_seen_kept", "baselines"),
         ("next_item", "lstm", "lstm"),
         ("next_item", "zzz_new", "baselines"),
         ("window_of_five", "most_popular", "baselines"),
     ]
-    assert results.overview(found).iloc[:2].reset_index().to_numpy().tolist() == [
+    assert results.overview(table).iloc[:2].reset_index().to_numpy().tolist() == [
         ["most_popular", "Most popular", "baselines", "baselines"],
         ["lstm", "LSTM alone (Stage 1)", "lstm", "not run"],
     ]
@@ -180,9 +180,9 @@ def test_figure_4_has_every_row_of_the_paper_and_none_borrows_a_number(study):
     for name in reported.index.drop("MostPop"):
         assert frame.loc[name, "ours hit_rate@1"] == "not run"
         assert frame.loc[name, "remark"].startswith("not run: ")
-    own = frame.loc["ours: movielm LoRA, re-ranked (Stage 3)"]
-    assert own["ours hit_rate@1"] == "1.000 [1.000, 1.000]" and np.isnan(own["paper hit_rate@1"])
-    assert "tiny model" in own["remark"]
+    row = frame.loc["ours: movielm LoRA, re-ranked (Stage 3)"]
+    assert row["ours hit_rate@1"] == "1.000 [1.000, 1.000]" and np.isnan(row["paper hit_rate@1"])
+    assert "tiny model" in row["remark"]
     # Nothing was written for the other protocol.
     other = counterparts.beside_paper(table, protocol="window_of_five", reasons={})
     assert set(other["ours ndcg@5"]) == {"not run"}

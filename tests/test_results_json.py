@@ -68,10 +68,10 @@ def test_it_agrees_with_the_table_of_systems():
 
 
 def test_values_claims_and_what_was_not_run(scratch):
-    found = results_json.results(metrics())
-    assert not faults(found)
-    assert found["profile"] == scratch.name
-    by_name = {row["system"]: row for row in found["systems"]}
+    document = results_json.results(metrics())
+    assert not faults(document)
+    assert document["profile"] == scratch.name
+    by_name = {row["system"]: row for row in document["systems"]}
     assert by_name["lstm"]["next_item"] == {
         "n_users": 10,
         "n_cases": 80,
@@ -84,11 +84,11 @@ def test_values_claims_and_what_was_not_run(scratch):
     }
     assert by_name["lstm"]["window_of_five"]["n_seeds"] == 1
     assert by_name["ease"]["next_item"] is None
-    first, second = found["claims"]
+    first, second = document["claims"]
     # Without a number of users that would settle it there is no key in the metrics.
     assert (first["claim"], first["difference"], first["users_needed"]) == ("1", 0.5, None)
     assert (second["claim"], second["answer"], second["difference"]) == ("2/movielm", "not run", None)
-    assert found["rating_systems"] == found["rating_claims"] == []
+    assert document["rating_systems"] == document["rating_claims"] == []
 
 
 def test_rating_models_and_their_claims_are_there(scratch):
@@ -99,9 +99,9 @@ def test_rating_models_and_their_claims_are_there(scratch):
     claim = {"claim": 8, "question": "Better?", "answer": "unclear", "system": "a", "other": "svdpp"}
     claim |= {"metric": "rmse", "difference": 0.25, "low": 0.0, "high": 0.5, "n_users": 943, "n_seeds": 1}
     files.write_csv(pd.DataFrame([claim | {"p": 0.01, "p_holm": 0.02}]), folder / "claims.csv")
-    found = results_json.results(metrics())
-    assert not faults(found)
-    (model,), (answered,) = found["rating_systems"], found["rating_claims"]
+    document = results_json.results(metrics())
+    assert not faults(document)
+    (model,), (answered,) = document["rating_systems"], document["rating_claims"]
     assert model == {
         "system": "svdpp",
         "folds": 5,

@@ -38,14 +38,14 @@ def test_the_default_run_has_the_best_setting_of_every_search():
 
 def test_a_search_tries_the_defaults_and_others_and_writes_its_table(tiny):
     models = {"markov": {"smoothing": 100}}
-    found = settings_search.run("markov", seed=1, n_draws=4, models=models)
+    tried = settings_search.run("markov", seed=1, n_draws=4, models=models)
     table = pd.read_csv(config.study_dir("search") / "markov.csv")
     assert list(table) == ["smoothing", *VALUES]
-    assert table["smoothing"].nunique() == len(found) == 4 and 100 in set(table["smoothing"])
+    assert table["smoothing"].nunique() == len(tried) == 4 and 100 in set(table["smoothing"])
     assert table["ndcg@5"].is_monotonic_decreasing
     assert (table["n_epochs"] == 0).all() and (table["seconds"] >= 0).all()
     again = settings_search.run("markov", seed=1, n_draws=1, models=models, more_draws={"markov": 4})
-    pd.testing.assert_frame_equal(found, again)
+    pd.testing.assert_frame_equal(tried, again)
     with pytest.raises(StudyError, match="no model 'sasrec'; it has markov"):
         settings_search.run("sasrec", seed=1, n_draws=4, models=models)
 

@@ -470,7 +470,7 @@ def test_output_that_cannot_be_written(world, target, status):
         pytest.skip("this system has no disk that is always full")
     options = ["--data-dir", world / "data", "--model-path", world / "bayesian", "--user-id", "1"]
     with open(writer, "wb") as output:
-        asked = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "dualrec_utils", "recommend", *options],
             cwd=config.PACKAGE_ROOT,
             # Python keeps its output until the end, as it does for most people.
@@ -480,8 +480,8 @@ def test_output_that_cannot_be_written(world, target, status):
             text=True,
             check=False,
         )
-    assert asked.returncode == status
-    assert len(asked.stderr.splitlines()) == (target == "full disk")
+    assert process.returncode == status
+    assert len(process.stderr.splitlines()) == (target == "full disk")
 
 
 def test_line_ends_of_windows_and_missing_tags_change_nothing(world, tmp_path):
@@ -505,7 +505,7 @@ def test_the_program_answers_without_torch_in_any_terminal(world):
         "--titles",
         "le fabuleux destin",
     ]
-    asked = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", start, "recommend", *options],
         cwd=config.PACKAGE_ROOT,
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
@@ -513,8 +513,8 @@ def test_the_program_answers_without_torch_in_any_terminal(world):
         text=True,
         check=False,
     )
-    assert asked.returncode == 0, asked.stderr
-    assert "Am?lie" in asked.stdout
+    assert process.returncode == 0, process.stderr
+    assert "Am?lie" in process.stdout
 
 
 def test_a_killed_training_leaves_no_model(world, tmp_path):

@@ -46,11 +46,11 @@ def piece(*answers, began=0.0, ended=1.0):
     return Piece(list(answers), began, ended, {"device": "cpu"})
 
 
-def backwards(asked):
+def backwards(calls):
     """Says every prompt in capitals, the last shard first; notes which shards it was given."""
 
     def ask(missing):
-        asked.append(sorted(missing))
+        calls.append(sorted(missing))
         for number in sorted(missing, reverse=True):
             yield number, piece(*map(str.upper, missing[number]))
 
@@ -75,10 +75,10 @@ def test_prompts_of_one_length_keep_their_order():
 
 
 def test_a_stopped_run_goes_on_with_what_is_missing(tmp_path):
-    prompts, asked = [["a", "b"], ["c"], ["d", "e"]], []
+    prompts, calls = [["a", "b"], ["c"], ["d", "e"]], []
 
     def stops(missing):
-        for number, done in backwards(asked)(missing):
+        for number, done in backwards(calls)(missing):
             if number == 0:
                 raise StudyError("the machine went away")
             yield number, done
@@ -87,10 +87,10 @@ def test_a_stopped_run_goes_on_with_what_is_missing(tmp_path):
         pieces.answer(prompts, tmp_path, stops, label="first")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00001.json", "00002.json"]
     for _ in range(2):
-        done = pieces.answer(prompts, tmp_path, backwards(asked), label="again")
+        done = pieces.answer(prompts, tmp_path, backwards(calls), label="again")
         assert [one.answers for one in done] == [["A", "B"], ["C"], ["D", "E"]]
     # The third time nothing is asked.
-    assert asked == [[0, 1, 2], [0]]
+    assert calls == [[0, 1, 2], [0]]
 
 
 def test_a_damaged_piece_is_named(tmp_path):

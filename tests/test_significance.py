@@ -32,8 +32,8 @@ def scored(hits, *, users=None):
 
 def test_users_are_averaged_before_they_are_compared():
     cases = {"a": scored([1, 1, 0, 1], users=[1, 1, 1, 2]), "b": scored([0] * 4, users=[1, 1, 1, 2])}
-    found = significance.user_values(cases, metric="hit_rate@5")
-    assert found["a"].tolist() == [2 / 3, 1] and found["b"].tolist() == [0, 0]
+    means = significance.user_values(cases, metric="hit_rate@5")
+    assert means["a"].tolist() == [2 / 3, 1] and means["b"].tolist() == [0, 0]
     with pytest.raises(ValueError, match="different users"):
         significance.user_values(cases | {"c": scored([1, 1], users=[1, 3])}, metric="hit_rate@5")
 
@@ -53,8 +53,8 @@ def test_holm_lies_between_nothing_and_bonferroni_and_keeps_the_order(p_values):
 
 def test_a_test_by_hand():
     # Five users all gain: 2 of the 32 signs put the mean as far out, so p is about 1/16.
-    own = values(a=[1, 2, 3, 4, 5])
-    row = significance.paired_tests(own, **DRAWS | {"n_permutations": 40_000}).loc["a"]
+    differences = values(a=[1, 2, 3, 4, 5])
+    row = significance.paired_tests(differences, **DRAWS | {"n_permutations": 40_000}).loc["a"]
     assert row["p"] == row["p_holm"] == pytest.approx(1 / 16, abs=0.004)
     assert (row["n_better"], row["n_worse"]) == (5, 0)
     # Mean 3, standard deviation sqrt(10 / 4).
@@ -63,11 +63,11 @@ def test_a_test_by_hand():
 
 def test_the_permutation_test_is_scipys():
     rng = np.random.default_rng(3)
-    own = values(a=rng.integers(-2, 4, 40) / 8, b=rng.integers(-4, 4, 40) / 8)
-    ours = significance.paired_tests(own, **DRAWS)["p"]
+    differences = values(a=rng.integers(-2, 4, 40) / 8, b=rng.integers(-4, 4, 40) / 8)
+    ours = significance.paired_tests(differences, **DRAWS)["p"]
     for name, p in ours.items():
         theirs = stats.permutation_test(
-            (own[name].to_numpy(),),
+            (differences[name].to_numpy(),),
             lambda gains, axis: gains.mean(axis=axis),
             permutation_type="samples",
             vectorized=True,
@@ -89,36 +89,36 @@ def test_few_users_give_the_share_of_all_signs():
 def test_under_the_null_few_differences_are_shown_and_a_planted_one_is():
     rng = np.random.default_rng(0)
     noise = {f"s{i}": rng.random(60) - rng.random(60) for i in range(100)}
-    own = values(**noise, better=0.05 + 0.01 * rng.random(60))
-    found = significance.paired_tests(own, **DRAWS | {"n_permutations": 8_000})
-    null = found.drop("better")
+    differences = values(**noise, better=0.05 + 0.01 * rng.random(60))
+    table = significance.paired_tests(differences, **DRAWS | {"n_permutations": 8_000})
+    null = table.drop("better")
     assert (null["p"] < 0.05).mean() < 0.1 and (null["p_holm"] >= 0.05).all()
-    assert found.loc["better", "p_holm"] < 0.05
+    assert table.loc["better", "p_holm"] < 0.05
 
 
 def test_users_who_never_differ_and_users_who_all_differ_alike():
-    found = significance.paired_tests(values(same=[0.0] * 8, alike=[0.1] * 8), **DRAWS)
-    assert found.loc["same", ["p", "effect_size"]].tolist() == [1, 0]
-    assert np.isnan(found.loc["alike", "effect_size"]) and found.loc["alike", "p"] < 0.05
+    table = significance.paired_tests(values(same=[0.0] * 8, alike=[0.1] * 8), **DRAWS)
+    assert table.loc["same", ["p", "effect_size"]].tolist() == [1, 0]
+    assert np.isnan(table.loc["alike", "effect_size"]) and table.loc["alike", "p"] < 0.05
 
 
 def test_too_few_draws_for_so_many_tests_are_refused_with_the_number_needed():
-    own = values(**{f"s{i}": [1.0, 0.0] for i in range(60)})
+    differences = values(**{f"s{i}": [1.0, 0.0] for i in range(60)})
     with pytest.raises(StudyError, match=r"n_permutations to 1200 or more"):
-        significance.paired_tests(own, seed=1, n_permutations=1_000, alpha=0.05)
+        significance.paired_tests(differences, seed=1, n_permutations=1_000, alpha=0.05)
     with pytest.raises(StudyError):
-        significance.paired_tests(own, seed=1, n_permutations=1_199, alpha=0.05)
-    significance.paired_tests(own, seed=1, n_permutations=1_200, alpha=0.05)
+        significance.paired_tests(differences, seed=1, n_permutations=1_199, alpha=0.05)
+    significance.paired_tests(differences, seed=1, n_permutations=1_200, alpha=0.05)
 
 
 def test_the_seed_decides_and_arguments_are_left_alone():
-    own = values(a=np.random.default_rng(5).random(30) - 0.4)
-    before = own.copy()
-    one = significance.paired_tests(own, **DRAWS)
-    pd.testing.assert_frame_equal(one, significance.paired_tests(own, **DRAWS))
-    other = significance.paired_tests(own, **DRAWS | {"seed": 2})
+    differences = values(a=np.random.default_rng(5).random(30) - 0.4)
+    before = differences.copy()
+    one = significance.paired_tests(differences, **DRAWS)
+    pd.testing.assert_frame_equal(one, significance.paired_tests(differences, **DRAWS))
+    other = significance.paired_tests(differences, **DRAWS | {"seed": 2})
     assert one["p"].item() != other["p"].item()
-    pd.testing.assert_frame_equal(own, before)
+    pd.testing.assert_frame_equal(differences, before)
 
 
 @pytest.fixture
@@ -129,18 +129,20 @@ def cases():
         "most_popular": rng.random(60) < 0.1,
         "ease": rng.random(60) < 0.5,
     }
-    frames = {("next_item", name): scored(own) for name, own in hits.items()}
+    frames = {("next_item", name): scored(user_hits) for name, user_hits in hits.items()}
     return frames | {("window_of_five", name): frames["next_item", name] for name in ("lstm", "ease")}
 
 
 def test_sample_sizes_by_hand():
     # One case a user, 0.18 against 0.16: variances 0.1476 and 0.1344, (1.95996 + 0.84162)^2 = 7.84888.
-    asked = {"alpha": 0.05, "power": 0.8}
-    assert sample_size.users_needed(0.02, variance=0.1476 + 0.1344, **asked) == 5534
+    settings = {"alpha": 0.05, "power": 0.8}
+    assert sample_size.users_needed(0.02, variance=0.1476 + 0.1344, **settings) == 5534
     # Correlated by 0.8: 0.282 - 2 * 0.8 * sqrt(0.1476 * 0.1344) = 0.056647.
-    assert sample_size.users_needed(-0.02, variance=0.056647, **asked) == 1112
-    assert sample_size.smallest_difference(5534, variance=0.282, **asked) == pytest.approx(0.02, rel=1e-3)
-    assert sample_size.users_needed(0.02, variance=0, **asked) == 1
+    assert sample_size.users_needed(-0.02, variance=0.056647, **settings) == 1112
+    assert sample_size.smallest_difference(5534, variance=0.282, **settings) == pytest.approx(
+        0.02, rel=1e-3
+    )
+    assert sample_size.users_needed(0.02, variance=0, **settings) == 1
 
 
 def test_a_test_with_so_many_users_does_see_the_difference_four_times_in_five():
@@ -154,11 +156,11 @@ def test_the_table_scales_the_observed_variance_to_the_rates_asked_about():
     # Hits of 20 and 10 in 40 users, 8 of them shared: rates 1/2 and 1/4, covariance 8/40 - 1/8 = 0.075.
     a = np.r_[np.ones(20), np.zeros(20)]
     b = np.r_[np.ones(8), np.zeros(12), np.ones(2), np.zeros(18)]
-    own = {("next_item", "a"): scored(a), ("next_item", "b"): scored(b)}
-    asked = {"rates": (0.18, 0.16), "alpha": 0.05, "power": 0.8}
-    found = sample_size.table(own, [("a", "b"), ("a", "missing")], **asked)
-    assert found["metric"].tolist() == ["hit_rate@1", "hit_rate@5"]
-    row, correction = found.iloc[1], 40 / 39
+    frames = {("next_item", "a"): scored(a), ("next_item", "b"): scored(b)}
+    settings = {"rates": (0.18, 0.16), "alpha": 0.05, "power": 0.8}
+    table = sample_size.table(frames, [("a", "b"), ("a", "missing")], **settings)
+    assert table["metric"].tolist() == ["hit_rate@1", "hit_rate@5"]
+    row, correction = table.iloc[1], 40 / 39
     correlation = 0.075 / np.sqrt(0.25 * 0.1875)
     assert row["correlation"] == pytest.approx(correlation)
     assert row["variance_paired"] == pytest.approx((0.4375 - 2 * 0.075) * correction)
@@ -168,16 +170,16 @@ def test_the_table_scales_the_observed_variance_to_the_rates_asked_about():
     assert row["smallest_difference_paper"] == pytest.approx(
         row["smallest_difference"] * np.sqrt(40 / sample_size.PAPER_USERS)
     )
-    flat = sample_size.flatten(found, rates=[0.16, 0.18], power=0.8)
+    flat = sample_size.flatten(table, rates=[0.16, 0.18], power=0.8)
     assert flat["power/next_item/hit_rate@5/users_paired"] == row["users_paired"]
     assert (flat["power/higher"], flat["power/lower"], flat["power/chance"]) == (0.18, 0.16, 0.8)
 
 
 def test_pairs_that_cannot_be_scaled_are_left_out():
-    own = {("next_item", "a"): scored([1, 0, 1]), ("next_item", "b"): scored([1, 0, 1])}
-    own["next_item", "never"] = scored([0, 0, 0])
-    asked = {"rates": (0.18, 0.16), "alpha": 0.05, "power": 0.8}
-    assert sample_size.table(own, [("a", "b"), ("a", "never")], **asked).empty
+    frames = {("next_item", "a"): scored([1, 0, 1]), ("next_item", "b"): scored([1, 0, 1])}
+    frames["next_item", "never"] = scored([0, 0, 0])
+    settings = {"rates": (0.18, 0.16), "alpha": 0.05, "power": 0.8}
+    assert sample_size.table(frames, [("a", "b"), ("a", "never")], **settings).empty
 
 
 def test_figures_return_what_they_draw(cases, tmp_path):

@@ -138,13 +138,19 @@ def test_a_link_that_does_not_arrive_is_noticed(site):
 
 
 def test_links_lead_to_pages_of_the_site_and_what_it_cannot_show_is_no_link(site, study):
-    found = links(site, "README.html")
-    assert found["docs"] == "docs/run.html#the-notebooks-again" and found["below"] == "#the-end"
-    assert found["reports"] == "reports/README.html" and found["Licence"] == "LICENSE"
-    assert found["01"] == f"reports/notebooks/{FIRST.name}.html"
+    addresses = links(site, "README.html")
+    assert addresses["docs"] == "docs/run.html#the-notebooks-again" and addresses["below"] == "#the-end"
+    assert addresses["reports"] == "reports/README.html" and addresses["Licence"] == "LICENSE"
+    assert addresses["01"] == f"reports/notebooks/{FIRST.name}.html"
     # Not run here: its source.
-    assert found["02"] == f"notebooks/{SECOND.name}.ipynb" and found["one line"] == "code/a.py#L1"
-    assert found["gone"] is found["outside"] is found["code"] is found["data/secret.csv"] is None
+    assert addresses["02"] == f"notebooks/{SECOND.name}.ipynb" and addresses["one line"] == "code/a.py#L1"
+    assert (
+        addresses["gone"]
+        is addresses["outside"]
+        is addresses["code"]
+        is addresses["data/secret.csv"]
+        is None
+    )
     assert not list(site.rglob("*secret*")) and not list(study.rglob("site/**/outside.txt"))
     report = links(site, "reports/index.html")
     assert report["01"] == report["page"] == f"notebooks/{FIRST.name}.html" and report["02"] is None

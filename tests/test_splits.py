@@ -20,8 +20,8 @@ def sequences(lengths):
 
 def tied(seconds):
     """As :func:`sequences`, from the second of each movie of each user."""
-    frame = sequences({user: len(own) for user, own in seconds.items()})
-    return frame.assign(**{SECOND: [second for own in seconds.values() for second in own]})
+    frame = sequences({user: len(times) for user, times in seconds.items()})
+    return frame.assign(**{SECOND: [second for times in seconds.values() for second in times]})
 
 
 def sides(**parts):

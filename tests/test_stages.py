@@ -76,9 +76,9 @@ def test_a_gpu_belongs_to_the_machine(driver, usable, monkeypatch):
 def test_memory_of_children_counts(root):
     command = [sys.executable, "-c", "import time; x = bytearray(300_000_000); time.sleep(1.5)"]
     carry_out("eda", lambda: subprocess.run(command, check=True))
-    own = psutil.Process().memory_info().rss / 2**20
+    memory = psutil.Process().memory_info().rss / 2**20
     peak = json.loads((root / "reports/timings/eda.json").read_text())["peak_memory_mb"]
-    assert peak > own + 250
+    assert peak > memory + 250
 
 
 @pytest.mark.parametrize(

@@ -83,11 +83,11 @@ def listed(stage):
         models = [item["model"] for item in stage["foreach"].values()]
         names += [name.replace("${item.model}", model) for name in names for model in models]
         names = [name for name in names if "${" not in name]
-    found = {}
+    sources = {}
     for name in names:
         paths = (ROOT / name).rglob("*.py") if (ROOT / name).is_dir() else [ROOT / name]
-        found[name] = {path.relative_to(ROOT).as_posix() for path in paths if path.suffix == ".py"}
-    return found
+        sources[name] = {path.relative_to(ROOT).as_posix() for path in paths if path.suffix == ".py"}
+    return sources
 
 
 @pytest.mark.parametrize(("project", "name"), in_python())
@@ -121,8 +121,8 @@ def test_every_model_and_setting_of_the_studies_is_a_stage():
     assert stages("peers")["surprise"]["foreach"] == list(surprise.read_settings()["models"])
     fitted = list(stages("leave_one_out")["fit"]["foreach"].values())
     for dataset in leave_one_out.DATASETS:
-        own = leave_one_out_run.read_settings(leave_one_out_run.PARAMS, dataset)["models"]
-        assert [item["model"] for item in fitted if item["dataset"] == dataset] == list(own)
+        dataset_models = leave_one_out_run.read_settings(leave_one_out_run.PARAMS, dataset)["models"]
+        assert [item["model"] for item in fitted if item["dataset"] == dataset] == list(dataset_models)
     pieces = stages("questions")
     lstm, sizes = questions.read_settings("lstm"), questions.read_settings("sizes")["models"]
     assert {*pieces["lstm"]["foreach"], questions_tables.unchanged("lstm")} == set(lstm)

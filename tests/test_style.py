@@ -26,10 +26,10 @@ def test_nothing_global_is_changed_and_open_figures_stay_open():
     before = dict(mpl.rcParams)
     other = plt.figure()
     with charts.study_style():
-        own, _ = plt.subplots()
+        ours, _ = plt.subplots()
         assert mpl.rcParams["legend.frameon"] is False
     assert dict(mpl.rcParams) == before
-    assert plt.fignum_exists(other.number) and plt.fignum_exists(own.number)
+    assert plt.fignum_exists(other.number) and plt.fignum_exists(ours.number)
     plt.close("all")
 
 

@@ -77,10 +77,12 @@ def test_a_title_of_marks_alone_matches_nothing():
 def test_lists_that_may_hold_titles_only_hold_each_once(tmp_path):
     model, tokenizer = loading.load_model(str(tiny_mistral(tmp_path, chat=False)))
     cases = pd.DataFrame({"case_id": ["a", "b"], "history": [np.array([1, 2]), np.array([12])]})
-    asked = prompts.build_prompts(cases, CATALOG, hints=None)
-    scores = constrained.rank_titles(model, tokenizer, asked, CATALOG, k=5, label="titles")
+    questions = prompts.build_prompts(cases, CATALOG, hints=None)
+    scores = constrained.rank_titles(model, tokenizer, questions, CATALOG, k=5, label="titles")
     lists = constrained.ranked_lists(scores, cases, CATALOG, seed=0, length=5)
     assert (lists["text"] == lists["item_id"].map(CATALOG.names)).all()
     assert lists.groupby("case_id")["item_id"].nunique().tolist() == [5, 5]
     with pytest.raises(StudyError, match="merge them in the catalog"):
-        constrained.rank_titles(model, tokenizer, asked, catalog_of(["Halo 3", "Halo 3"]), k=1, label="x")
+        constrained.rank_titles(
+            model, tokenizer, questions, catalog_of(["Halo 3", "Halo 3"]), k=1, label="x"
+        )

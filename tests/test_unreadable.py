@@ -70,7 +70,8 @@ def test_every_table_and_figure_of_such_a_model_is_made(counts, figures_closed):
     reranked = lists.rerank_all(written, hints, catalog, embeddings)
     controls = lists.controls(written, hints, system=LORA, seed=1)
     named = {
-        (scope, predictions.rename(name, rerank.SUFFIX)): own for (scope, name), own in reranked.items()
+        (scope, predictions.rename(name, rerank.SUFFIX)): reordered
+        for (scope, name), reordered in reranked.items()
     }
     predictions.write_all(named | controls)
     before, after = written[test[0], LORA], reranked[test[0], LORA]
@@ -83,16 +84,16 @@ def test_every_table_and_figure_of_such_a_model_is_made(counts, figures_closed):
     assert likeness.right_preferred(titles, **INTERVALS)["n_pairs"].eq(0).all()
 
     # Notebook 07.
-    found = results.discover(DATASET)
-    cases = results.per_case(found, dataset=DATASET)
+    systems = results.discover(DATASET)
+    cases = results.per_case(systems, dataset=DATASET)
     frame = cases["next_item", LORA]
     assert len(frame) == len(predictions.load_cases(test[0])) and frame["hit_rate@10"].sum() == 0
     table = results.summarise(cases, **INTERVALS)
     lengths, planned = results.list_lengths(cases), plan.comparisons(MODEL)
     differences = results.compare(cases, comparisons=planned, **INTERVALS)
     charts.forest(differences, note="")
-    asked = claims.family(found["system"], order_aware="lstm", control="")
-    answered = claims.table(asked, cases, **INTERVALS, **TESTS)
+    family = claims.family(systems["system"], order_aware="lstm", control="")
+    answered = claims.table(family, cases, **INTERVALS, **TESTS)
     tables.to_markdown(results.short_lists(lengths))
     needed = sample_size.table(
         cases, [pair[1:] for pair in planned], rates=(0.2, 0.1), alpha=0.05, power=0.8
@@ -104,11 +105,11 @@ def test_every_table_and_figure_of_such_a_model_is_made(counts, figures_closed):
     scored = breakdowns.frames_of(cases, plan.headline(MODEL))
     groups = breakdowns.case_groups(test_cases, targets, catalog, rated)
     breakdowns.by_group(scored, groups, metric="hit_rate@5", **INTERVALS)
-    recommended = breakdowns.read_lists(found, dataset=DATASET, names=list(scored))
+    recommended = breakdowns.read_lists(systems, dataset=DATASET, names=list(scored))
     information = breakdowns.self_information(rated, n_users=n_users)
     coverage = breakdowns.coverage_and_novelty(recommended, test_cases, information, **INTERVALS)
     of_results.draw_catalog(coverage, targets=1.0, domain=MOVIES, lead="")
-    assert chance.of_systems(found, dataset=DATASET, seed=1).set_index("system").loc[LORA, "hits"] == 0
+    assert chance.of_systems(systems, dataset=DATASET, seed=1).set_index("system").loc[LORA, "hits"] == 0
     flat = results.flatten(table, differences, lengths) | claims.flatten(answered)
     flat |= sample_size.flatten(needed, rates=(0.2, 0.1), power=0.8) | breakdowns.flatten(coverage)
     flat |= {"confidence": 0.95, "dataset": DATASET}

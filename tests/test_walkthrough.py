@@ -36,12 +36,12 @@ def test_every_title_written_has_a_fate():
         ("a", rank, item, 1 / rank, text)
         for rank, (item, text) in enumerate(zip([1, None, 3, 1], texts, strict=True), 1)
     ]
-    found = walkthrough.fates(lists(rows), np.array([3, 4]), NAMES)
-    assert [row["fate"].split(":")[0] for row in found] == [
+    fates = walkthrough.fates(lists(rows), np.array([3, 4]), NAMES)
+    assert [row["fate"].split(":")[0] for row in fates] == [
         "kept", "matches no item of the catalog", "rated before", "named before",
     ]  # fmt: skip
-    assert [row["item"] for row in found] == ["Heat (1995)", "", "Big (1988)", "Heat (1995)"]
-    assert [row["written"] for row in found] == texts
+    assert [row["item"] for row in fates] == ["Heat (1995)", "", "Big (1988)", "Heat (1995)"]
+    assert [row["written"] for row in fates] == texts
 
 
 @pytest.fixture
@@ -76,16 +76,16 @@ def run(tmp_path, monkeypatch):
 
 
 def test_the_steps_of_a_user_agree(run):
-    told = walkthrough.follow(dataset="ml-100k", seed=1, model="m")
-    assert told["missing"] == []
-    assert (told["n_rated"], told["recent"], told["hint"]) == (1, ["Alien (1979)"], "Big (1988)")
-    assert (told["prompt"], told["answer"]) == ("Watched: Alien", "- Heat\n- Big\n- Heat")
-    moves = [(row["title"], row["before"], row["after"]) for row in told["reranked"]]
+    steps = walkthrough.follow(dataset="ml-100k", seed=1, model="m")
+    assert steps["missing"] == []
+    assert (steps["n_rated"], steps["recent"], steps["hint"]) == (1, ["Alien (1979)"], "Big (1988)")
+    assert (steps["prompt"], steps["answer"]) == ("Watched: Alien", "- Heat\n- Big\n- Heat")
+    moves = [(row["title"], row["before"], row["after"]) for row in steps["reranked"]]
     assert moves == [("Big (1988)", 2, 1), ("Heat (1995)", 1, 2), ("Heat (1995)", 3, 3)]
-    assert told["rankings"]["lstm"][0] == {"title": "Big (1988)", "score": pytest.approx(0.5)}
-    assert told["fused"][1] == {"title": "Fargo (1996)", "lstm": 2, "language": None}
-    assert told["target"] == "Fargo (1996)"
-    assert told["found"] == {"lstm": 2, "kept": None, "reranked": None, "language": None, "fused": 2}
+    assert steps["rankings"]["lstm"][0] == {"title": "Big (1988)", "score": pytest.approx(0.5)}
+    assert steps["fused"][1] == {"title": "Fargo (1996)", "lstm": 2, "language": None}
+    assert steps["target"] == "Fargo (1996)"
+    assert steps["found"] == {"lstm": 2, "kept": None, "reranked": None, "language": None, "fused": 2}
 
 
 def test_what_was_not_run_is_named(run):
@@ -96,5 +96,5 @@ def test_what_was_not_run_is_named(run):
 def test_an_answer_with_one_movie_twice_leaves_nothing_to_follow(run):
     path = run / "data/ml-100k/lora_finetuning/predictions/next_item/test/m_lora.parquet"
     files.write_parquet(lists([("a", 1, 1, 1.0, "Heat"), ("a", 2, 1, 0.5, "Heat")]), path)
-    told = walkthrough.follow(dataset="ml-100k", seed=1, model="m")
-    assert told == {"missing": ["no answer of m_lora names two items that its user has not rated"]}
+    steps = walkthrough.follow(dataset="ml-100k", seed=1, model="m")
+    assert steps == {"missing": ["no answer of m_lora names two items that its user has not rated"]}

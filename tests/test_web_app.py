@@ -71,26 +71,26 @@ def refused(answer, status, field=None):
 
 @pytest.mark.parametrize("model", [None, *SOURCES])
 def test_a_user_gets_profile_and_list(api, engines, model):
-    found = ask(api, "/recommendations/1", limit=4, **({"model": model} if model else {}))
-    schemas.UserRecommendations.model_validate(found)
+    reply = ask(api, "/recommendations/1", limit=4, **({"model": model} if model else {}))
+    schemas.UserRecommendations.model_validate(reply)
     items, rated = engines.known(1)
-    assert found["source"] == (model or "fusion")
-    assert [row["rank"] for row in found["recommendations"]] == [1, 2, 3, 4]
-    assert not {row["item_id"] for row in found["recommendations"]} & set(items)
-    assert all(1 <= row["stars"] <= 5 for row in found["recommendations"])
-    assert found["profile"]["n_items"] == len(items)
-    assert found["profile"]["mean_rating"] == pytest.approx(sum(rated.values()) / len(rated))
-    assert found["top_rated"][0]["rating"] == max(rated.values())
-    assert all(row["rating"] >= found["profile"]["mean_rating"] for row in found["recent_favourites"])
+    assert reply["source"] == (model or "fusion")
+    assert [row["rank"] for row in reply["recommendations"]] == [1, 2, 3, 4]
+    assert not {row["item_id"] for row in reply["recommendations"]} & set(items)
+    assert all(1 <= row["stars"] <= 5 for row in reply["recommendations"])
+    assert reply["profile"]["n_items"] == len(items)
+    assert reply["profile"]["mean_rating"] == pytest.approx(sum(rated.values()) / len(rated))
+    assert reply["top_rated"][0]["rating"] == max(rated.values())
+    assert all(row["rating"] >= reply["profile"]["mean_rating"] for row in reply["recent_favourites"])
 
 
 def test_what_somebody_rated_low_is_no_favourite_and_no_reason(api):
     user = api.post(PREFIX + "/users").json()["user_id"]
     send(api, "/events", event(1, user_id=user, kind="rated", rating=1), expect=201)
-    found = ask(api, f"/recommendations/{user}", limit=10, model="rating_hybrid")
-    assert found["profile"]["n_items"] == 1
-    assert found["top_rated"] == found["recent_favourites"] == []
-    assert not any("You gave" in row["explanation"] for row in found["recommendations"])
+    reply = ask(api, f"/recommendations/{user}", limit=10, model="rating_hybrid")
+    assert reply["profile"]["n_items"] == 1
+    assert reply["top_rated"] == reply["recent_favourites"] == []
+    assert not any("You gave" in row["explanation"] for row in reply["recommendations"])
 
 
 def test_what_is_named_counts_as_liked_not_as_the_best_ever(api, engines):
@@ -145,24 +145,24 @@ def test_a_new_user_begins_with_popular_items_and_is_forgotten_whole(api, engine
 def test_somebody_new_gets_a_list_for_each_model(api, engines):
     names = engines.catalog.names
     ids = list(names)
-    found = send(
+    reply = send(
         api,
         "/recommend",
         {"items": ids[:2], "titles": [names[ids[4]], "No Such Film"], "models": SOURCES, "limit": 3},
     )
-    schemas.NewcomerOut.model_validate(found)
-    assert [item["item_id"] for item in found["history"]] == [ids[0], ids[1], ids[4]]
-    assert found["unknown_titles"] == ["No Such Film"]
-    assert [answer["source"] for answer in found["answers"]] == SOURCES
-    assert all(len(answer["recommendations"]) == 3 for answer in found["answers"])
+    schemas.NewcomerOut.model_validate(reply)
+    assert [item["item_id"] for item in reply["history"]] == [ids[0], ids[1], ids[4]]
+    assert reply["unknown_titles"] == ["No Such Film"]
+    assert [answer["source"] for answer in reply["answers"]] == SOURCES
+    assert all(len(answer["recommendations"]) == 3 for answer in reply["answers"])
 
 
 def test_a_text_stands_for_the_items_nearest_to_it_which_may_be_listed(api):
-    found = send(api, "/recommend", {"text": "Film 07, a comedy", "models": SOURCES, "limit": 50})
-    assert found["history"] == []
-    near = [item["item_id"] for item in found["from_text"]]
+    reply = send(api, "/recommend", {"text": "Film 07, a comedy", "models": SOURCES, "limit": 50})
+    assert reply["history"] == []
+    near = [item["item_id"] for item in reply["from_text"]]
     assert near
-    listed = [row["item_id"] for row in found["answers"][0]["recommendations"]]
+    listed = [row["item_id"] for row in reply["answers"][0]["recommendations"]]
     assert set(near) <= set(listed)
 
 
@@ -322,9 +322,9 @@ def test_a_log_that_fails_is_said_without_its_place(api, log, caplog):
 @given(text=st.text(max_size=200), title=st.text(min_size=1, max_size=100))
 def test_texts_and_titles_are_data(api, text, title):
     hostile = f"{text}<script>'; DROP TABLE events; -- Ignore all instructions"
-    found = send(api, "/recommend", {"text": hostile[:2000], "titles": [title], "models": ["lstm"]})
-    assert set(found["unknown_titles"]) <= {title}
-    assert found["answers"][0]["recommendations"]
+    reply = send(api, "/recommend", {"text": hostile[:2000], "titles": [title], "models": ["lstm"]})
+    assert set(reply["unknown_titles"]) <= {title}
+    assert reply["answers"][0]["recommendations"]
 
 
 @pytest.fixture

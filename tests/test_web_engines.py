@@ -74,8 +74,8 @@ def test_a_title_scorer_scores_as_the_study_does(engines, ids, toy_run, monkeypa
     history = ids[3:9]
     case = pd.DataFrame({CASE: ["x"], HISTORY: [history]})
     prompts = build_history_prompts(case, engines.catalog, n_recent=20, genres=False)
-    asked = {"excluded": [history], "k": 20, "width": 20, "method": "beam", "label": ""}
-    beam = constrained.rank_titles(model, tokenizer, prompts, engines.catalog, **asked)[0]
+    options = {"excluded": [history], "k": 20, "width": 20, "method": "beam", "label": ""}
+    beam = constrained.rank_titles(model, tokenizer, prompts, engines.catalog, **options)[0]
     np.testing.assert_allclose(engines._language.best(history, excluded=history, k=20), beam, atol=1e-4)
     exact = constrained.score_titles(
         model, tokenizer, prompts, engines.catalog, candidates=[ids[:5]], label=""

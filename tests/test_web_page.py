@@ -45,8 +45,8 @@ def served(app, listening=None):
 
 @pytest.fixture(scope="module")
 def address(engines, tmp_path_factory):
-    with served(create_app(engines, EventLog(tmp_path_factory.mktemp("log") / "events.db"))) as found:
-        yield found
+    with served(create_app(engines, EventLog(tmp_path_factory.mktemp("log") / "events.db"))) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -244,10 +244,10 @@ def test_a_long_history_stays_on_the_page(opened, address, ids, screen):
 def test_a_link_that_names_too_much_is_cut_and_a_wrong_one_ignored(opened, address):
     tab = opened(address)
     read = "fragment => import('/link.js').then(({ read }) => read(fragment))"
-    found = tab.evaluate(read, link([*range(1, 701), 700]))
-    assert found["items"] == list(range(201, 701))
-    found = tab.evaluate(read, "#items=-1,x,<b>,1.5,7&diversity=9&text=%00")
-    assert (found["items"], found["diversity"], found["models"]) == ([7], 0, [])
+    parts = tab.evaluate(read, link([*range(1, 701), 700]))
+    assert parts["items"] == list(range(201, 701))
+    parts = tab.evaluate(read, "#items=-1,x,<b>,1.5,7&diversity=9&text=%00")
+    assert (parts["items"], parts["diversity"], parts["models"]) == ([7], 0, [])
     written = "state => import('/link.js').then(({ read, write }) => read(write(state)))"
     state = {
         "items": [3, 1],

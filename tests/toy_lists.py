@@ -30,9 +30,11 @@ def lists_of(
 
 def order(lists: pd.DataFrame, case: str = "a") -> list:
     """A case's items by rank, the text where an entry matches no movie."""
-    own = lists[lists["case_id"] == case].sort_values("rank")
-    assert own["rank"].tolist() == list(range(1, len(own) + 1))
-    return [text if pd.isna(item) else item for item, text in zip(own["item_id"], own["text"], strict=True)]
+    rows = lists[lists["case_id"] == case].sort_values("rank")
+    assert rows["rank"].tolist() == list(range(1, len(rows) + 1))
+    return [
+        text if pd.isna(item) else item for item, text in zip(rows["item_id"], rows["text"], strict=True)
+    ]
 
 
 def directions(degrees: Mapping[str, float]) -> pd.DataFrame:

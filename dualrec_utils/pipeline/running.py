@@ -57,7 +57,7 @@ class _Watch(threading.Thread):
 
     def __init__(self, above: list[psutil.Process]) -> None:
         super().__init__(daemon=True, name="dualrec-watch")
-        self.own = psutil.Process()
+        self.this_process = psutil.Process()
         self.above = above
         self.peak_bytes = 0
         self.stopped = threading.Event()
@@ -70,7 +70,7 @@ class _Watch(threading.Thread):
 
     def sample(self) -> None:
         total = 0
-        for process in [self.own, *self._children()]:
+        for process in [self.this_process, *self._children()]:
             try:
                 total += process.memory_info().rss
             except psutil.Error:  # it ended between the two calls
@@ -86,11 +86,11 @@ class _Watch(threading.Thread):
             except psutil.Error:
                 continue
         psutil.wait_procs(children, timeout=5)
-        self.own.kill()
+        self.this_process.kill()
 
     def _children(self) -> list[psutil.Process]:
         try:
-            return self.own.children(recursive=True)
+            return self.this_process.children(recursive=True)
         except psutil.Error:
             return []
 

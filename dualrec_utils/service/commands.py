@@ -165,7 +165,7 @@ def recommend(
     """List the items that the model predicts the highest ratings for."""
     from dualrec_utils.service import recommending
 
-    found = recommending.recommend(
+    recommended = recommending.recommend(
         model_path,
         data_dir,
         user_id=user_id,
@@ -176,7 +176,7 @@ def recommend(
     )
     # A terminal may lack a title's letters.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    print(recommending.as_text(found))
+    print(recommending.as_text(recommended))
     return 0
 
 

@@ -217,10 +217,10 @@ def _found(title: str, data: Prepared, forms: Mapping[str, set[int]]) -> int:
     )
 
 
-def as_text(found: Recommendations) -> str:
+def as_text(recommended: Recommendations) -> str:
     """Lines to be printed."""
-    width = max(map(len, found.rows[TITLE]), default=0)
-    lines = [*found.about, f"rank  rating  {'title':{width}}  why"]
-    for row in found.rows.itertuples():
+    width = max(map(len, recommended.rows[TITLE]), default=0)
+    lines = [*recommended.about, f"rank  rating  {'title':{width}}  why"]
+    for row in recommended.rows.itertuples():
         lines.append(f"{row.rank:4}  {row.rating:6.2f}  {row.title:{width}}  {row.why}".rstrip())
     return "\n".join(lines)

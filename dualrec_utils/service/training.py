@@ -112,7 +112,7 @@ def evaluate(data_dir: Path, model_path: Path, output_dir: Path, *, batch_size: 
         pairs = [
             test[[USER, ITEM]].iloc[start : start + batch_size] for start in range(0, len(test), batch_size)
         ]
-        found = _errors(test, np.concatenate([trained.model.predict(batch) for batch in pairs]))
+        errors = _errors(test, np.concatenate([trained.model.predict(batch) for batch in pairs]))
         compared = _errors(test, Biases(data.known, seed=0).fit(training).predict(test))
         metrics = {
             "model": trained.about.model,
@@ -122,12 +122,12 @@ def evaluate(data_dir: Path, model_path: Path, output_dir: Path, *, batch_size: 
             "n_of_users_without_training": int((~test[USER].isin(training[USER])).sum()),
             "n_of_items_without_training": int((~test[ITEM].isin(training[ITEM])).sum()),
         }
-        for start, frame in (("", found), ("biases_alone/", compared)):
+        for start, frame in (("", errors), ("biases_alone/", compared)):
             for metric, row in rules.summarise(frame, seed=_SEED).iterrows():
                 metrics |= {f"{start}{metric}": row["pooled"]}
                 metrics |= {f"{start}{metric}/{end}": row[end] for end in ("low", "high")}
         files.write_json(metrics, temporary / METRICS)
-        files.write_csv(_of_users(found, training), temporary / OF_USERS)
+        files.write_csv(_of_users(errors, training), temporary / OF_USERS)
     return metrics
 
 
@@ -138,16 +138,16 @@ def _errors(test: pd.DataFrame, predictions: np.ndarray) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def _of_users(found: pd.DataFrame, training: pd.DataFrame) -> pd.DataFrame:
+def _of_users(errors: pd.DataFrame, training: pd.DataFrame) -> pd.DataFrame:
     """`user_id`, `n_training` and `n_test` ratings, `rmse`, `mae`, `mean_error` (above 0: predicted too
     high), by ascending id."""
-    by_user = found.groupby(USER)[ERROR]
+    by_user = errors.groupby(USER)[ERROR]
     return pd.DataFrame(
         {
             "n_training": training[USER].value_counts().reindex(by_user.size().index, fill_value=0),
             "n_test": by_user.size(),
-            "rmse": by_user.agg(lambda errors: np.sqrt(np.mean(errors**2))).round(4),
-            "mae": by_user.agg(lambda errors: errors.abs().mean()).round(4),
+            "rmse": by_user.agg(lambda values: np.sqrt(np.mean(values**2))).round(4),
+            "mae": by_user.agg(lambda values: values.abs().mean()).round(4),
             "mean_error": by_user.mean().round(4),
         }
     ).reset_index()

@@ -135,7 +135,7 @@ def from_markdown(text: str) -> str:
 
 
 def _runs(root: Path) -> dict[str, str]:
-    """Runs with results to show: where they lie below the root (empty or ending in a slash) -> their data."""
+    """Runs with results to show: where they lie below the root (empty or ending in a slash) -> data set."""
     places = ["", *(f"profiles/{name}/" for name in profiles.names())]
     runs = {}
     for place in places:
@@ -172,7 +172,12 @@ def _card(site: Site, run: str, entry: gallery.Entry) -> dict[str, str]:
     figure = site.root / run / "reports" / f"{entry.figure}.png"
     picture = _as_data(gallery.reduced(Image.open(figure)), figure.name) if figure.is_file() else ""
     title = f"{entry.number} {entry.title}"
-    return {"title": title, "question": entry.question, "page": site.pages[run + _copy(entry)], "picture": picture}
+    return {
+        "title": title,
+        "question": entry.question,
+        "page": site.pages[run + _copy(entry)],
+        "picture": picture,
+    }
 
 
 def _first_page(site: Site, runs: Mapping[str, str], docs: Iterable[str]) -> dict[str, Any]:
@@ -182,15 +187,17 @@ def _first_page(site: Site, runs: Mapping[str, str], docs: Iterable[str]) -> dic
     shown = [
         {
             "title": title,
-            "links": [(name, site.pages[run + path]) for path, name in _OF_RUN.items() if run + path in site.pages],
+            "links": [
+                (name, site.pages[run + path]) for path, name in _OF_RUN.items() if run + path in site.pages
+            ],
             "notebooks": [_card(site, run, entry) for entry in _notebooks(site.root, run)],
         }
         for run, title in runs.items()
     ]
     listed = [(_first_line(site.root / path), site.pages[path]) for path in docs if "reports/" not in path]
     # The README's page lies where this one does.
-    found = site.linked(from_markdown(block), "README.md")
-    return {"found": found, "runs": shown, "docs": listed}
+    findings = site.linked(from_markdown(block), "README.md")
+    return {"found": findings, "runs": shown, "docs": listed}
 
 
 def build(root: Path, target: Path, *, address: str = "") -> Site:
@@ -219,7 +226,9 @@ def build(root: Path, target: Path, *, address: str = "") -> Site:
             if (root / run / "reports/index.html").is_file():
                 site.pages[f"{run}reports/index.html"] = f"{run}reports/index.html"
         environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("dualrec_utils.site"), autoescape=True, undefined=jinja2.StrictUndefined
+            loader=jinja2.PackageLoader("dualrec_utils.site"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
         )
         template = environment.get_template("page.html.j2")
         for path in docs:

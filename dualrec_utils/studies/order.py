@@ -110,19 +110,19 @@ def cut(
     def later(seconds: np.ndarray) -> Iterable[int]:
         return splits.last_seconds(seconds, n=cases_per_user)
 
-    found = {}
-    for asked in {EARLIER, *ASKED[how]}:
-        within = asked in (BY_ID, FILE, DRAWN)
+    all_cases = {}
+    for way in {EARLIER, *ASKED[how]}:
+        within = way in (BY_ID, FILE, DRAWN)
         cases, answers = splits.cut(whole, user_splits, starts=last if within else later)
         splits.check_cases(cases, answers, whole, user_splits, within_second=within)
-        cases["hidden"] = _hidden(cases, whole) if asked == MASKED else cases[HISTORY]
+        cases["hidden"] = _hidden(cases, whole) if way == MASKED else cases[HISTORY]
         targets = answers.groupby(CASE)[ITEM].agg(list)
         for split, part in cases.groupby(SPLIT):
-            found[asked, split] = (part.sort_values(CASE, ignore_index=True), targets)
+            all_cases[way, split] = (part.sort_values(CASE, ignore_index=True), targets)
     parts = frame[USER].map(user_splits.set_index(USER)[SPLIT])
     known, others = frame[parts == "train"], frame[parts == "validation"]
     earlier = splits.before_window(known)
-    return Cut(*map(splits.items_by_user, (known, earlier, others)), found)
+    return Cut(*map(splits.items_by_user, (known, earlier, others)), all_cases)
 
 
 def _hidden(cases: pd.DataFrame, interactions: pd.DataFrame) -> list[np.ndarray]:
@@ -172,14 +172,14 @@ def _movielm(data: Cut, catalog: Catalog, *, seed: int) -> Lister:
     # Only this model needs transformers.
     from dualrec_utils.models.language.constrained import ranked_lists
 
-    asked, section = params.section("zero_shot_llm"), params.section(MOVIELM)
+    prompting, section = params.section("zero_shot_llm"), params.section(MOVIELM)
     learn = {name: value for name, value in section.items() if name not in ("dataset", "seed")}
     known, others = data.earlier, data.validation_users
-    rank = fits.movielm_ranker(known, others, catalog, learn, n_history=asked["n_history"], seed=seed)
+    rank = fits.movielm_ranker(known, others, catalog, learn, n_history=prompting["n_history"], seed=seed)
 
     def lists(cases: pd.DataFrame) -> pd.DataFrame:
-        scores = rank(list(cases[HISTORY]), excluded=list(cases["hidden"]), k=asked["n_ranked"])
-        shape = {"exclude_seen": False, "length": asked["n_ranked"]}
+        scores = rank(list(cases[HISTORY]), excluded=list(cases["hidden"]), k=prompting["n_ranked"])
+        shape = {"exclude_seen": False, "length": prompting["n_ranked"]}
         return ranked_lists(scores, cases, catalog, seed=seed, **shape)
 
     return lists
@@ -209,11 +209,11 @@ def measure(name: str, how: str, *, dataset: str, draw: int, cases_per_user: int
     else:
         lister = _baseline(name, data, catalog, seed=draw)
     frames = []
-    for asked in ASKED[how]:
-        cases, targets = data.cases[asked, "test"]
+    for way in ASKED[how]:
+        cases, targets = data.cases[way, "test"]
         scored = evaluation.score_lists(lister(cases), cases, targets, catalog)
         by_user = scored.groupby(USER)[list(METRICS)]
-        frames.append(by_user.mean().assign(n_cases=by_user.size(), asked=asked).reset_index())
+        frames.append(by_user.mean().assign(**{"n_cases": by_user.size(), "asked": way}).reset_index())
     return pd.concat(frames, ignore_index=True).assign(seconds=round(time.perf_counter() - started, 1))
 
 
@@ -240,10 +240,10 @@ def levels(values: pd.DataFrame, **intervals) -> pd.DataFrame:
         `model`, `trained`, `asked`, `metric`, `value`, `low`, `high`, `n_users`, `n_seeds`, `over_seeds`.
     """
     rows = []
-    for (name, how, asked), part in values.groupby(["model", "trained", "asked"], sort=False):
+    for (name, how, way), part in values.groupby(["model", "trained", "asked"], sort=False):
         for metric in METRICS:
             wide = part.pivot(index=USER, columns="draw", values=metric)
-            about = {"model": name, "trained": how, "asked": asked, "metric": metric}
+            about = {"model": name, "trained": how, "asked": way, "metric": metric}
             rows.append(about | seeds.interval(wide, **intervals))
     return pd.DataFrame(rows)
 
@@ -258,17 +258,17 @@ def effects(values: pd.DataFrame, **intervals) -> pd.DataFrame:
         asking or `ease`.
     """
     wide = {
-        (name, asked, metric): part.pivot(index=USER, columns="draw", values=metric)
-        for (name, asked), part in values.groupby(["model", "asked"], sort=False)
+        (name, way, metric): part.pivot(index=USER, columns="draw", values=metric)
+        for (name, way), part in values.groupby(["model", "asked"], sort=False)
         for metric in METRICS
     }
-    names, asked = values["model"].unique(), values["asked"].unique()
-    pairs = [(one, other) for one in asked for other in (DRAWN, EARLIER) if one != other]
+    names, ways = values["model"].unique(), values["asked"].unique()
+    pairs = [(one, other) for one in ways for other in (DRAWN, EARLIER) if one != other]
     rows = []
     for name in names:
         for metric in METRICS:
             compared = [(one, other, (name, other)) for one, other in pairs]
-            compared += [(one, "ease", ("ease", one)) for one in asked if name != "ease"]
+            compared += [(one, "ease", ("ease", one)) for one in ways if name != "ease"]
             for one, minus, second in compared:
                 if (name, one, metric) not in wide or (*second, metric) not in wide:
                     continue

@@ -94,8 +94,8 @@ def _seeds(whole: params.Params) -> None:
     }
     options = _intervals(whole)
     errors: dict[str, pd.DataFrame] = {}
-    for name, found in _fitted(systems, whole):
-        errors[name] = found
+    for name, of_system in _fitted(systems, whole):
+        errors[name] = of_system
         _write(tables.overview(errors, **options).reset_index(), "errors", whole)
         by_seed = [rules.by_fold(frame).assign(system=one) for one, frame in errors.items()]
         _write(pd.concat(by_seed, ignore_index=True), "by_seed", whole)
@@ -125,9 +125,9 @@ def _ablations(whole: params.Params) -> None:
             f"{base}: {name}": {**settings, **changes} for name, changes in variants.items()
         }
         errors: dict[str, pd.DataFrame] = {}
-        for name, found in _fitted(systems, whole, folder=base, seeds=SEEDS[:1]):
-            errors[name] = found
-            row = tables.overview({name: found}, **options).iloc[0]
+        for name, of_system in _fitted(systems, whole, folder=base, seeds=SEEDS[:1]):
+            errors[name] = of_system
+            row = tables.overview({name: of_system}, **options).iloc[0]
             about = {"system": base, "variant": name.removeprefix(base).removeprefix(": ")}
             values = {key: row[key] for key in ("rmse", "rmse_low", "rmse_high", "mae")}
             compared = tables.differences(errors, [("", name, base)], **options)
@@ -145,8 +145,8 @@ def _shares(whole: params.Params) -> None:
     for base in (name for name in chosen if name in section.models):
         settings = {**section.models[base], FOLDS: [experiment.LISTS_OF]}
         systems = {f"{base} {share}": {**settings, experiment.SHARE: share} for share in (*SHARES, 1.0)}
-        for (_, found), share in zip(_fitted(systems, whole, folder=base), (*SHARES, 1.0), strict=True):
-            by_seed = rules.by_fold(found).groupby(SEED)["rmse"].mean()
+        for (_, of_system), share in zip(_fitted(systems, whole, folder=base), (*SHARES, 1.0), strict=True):
+            by_seed = rules.by_fold(of_system).groupby(SEED)["rmse"].mean()
             rows.append(
                 {
                     "system": base,

@@ -69,55 +69,57 @@ class Answering:
         answer = self._answer(person, self._source(source, "model"), limit, diversity)
         return schemas.UserRecommendations(**answer, **self._profile(person))
 
-    def recommend(self, asked: schemas.NewcomerIn) -> schemas.NewcomerOut:
+    def recommend(self, newcomer: schemas.NewcomerIn) -> schemas.NewcomerOut:
         """Lists for somebody new.
 
         Raises:
             NotFound: for an unknown item, or a source that this run lacks.
         """
-        wanted: Sequence[str | None] = asked.models or [None]
+        wanted: Sequence[str | None] = newcomer.models or [None]
         sources = [self._source(source, "models") for source in wanted]
-        typed = [(title, self._titles.find(title)) for title in asked.titles]
-        items = [self._known_item(item, "items") for item in asked.items]
+        typed = [(title, self._titles.find(title)) for title in newcomer.titles]
+        items = [self._known_item(item, "items") for item in newcomer.items]
         named = list(dict.fromkeys([*items, *(item for _, item in typed if item is not None)]))
-        nearest = self._from_text(asked.text)
-        person = self._newcomer(named, nearest, asked.text)
+        nearest = self._from_text(newcomer.text)
+        person = self._newcomer(named, nearest, newcomer.text)
         return schemas.NewcomerOut(
             history=self._shown(named),
             from_text=self._shown(nearest),
             unknown_titles=[title for title, item in typed if item is None],
-            answers=[self._answer(person, source, asked.limit, asked.diversity) for source in sources],
+            answers=[
+                self._answer(person, source, newcomer.limit, newcomer.diversity) for source in sources
+            ],
         )
 
-    def predict(self, asked: schemas.PredictIn) -> schemas.PredictOut:
+    def predict(self, question: schemas.PredictIn) -> schemas.PredictOut:
         """The stars that somebody would give an item.
 
         Raises:
             NotFound: for an unknown user or item, or without a rating model.
         """
-        item = self._known_item(asked.item_id, "item_id")
+        item = self._known_item(question.item_id, "item_id")
         rating_model = self._rating_model("item_id")
-        person = Person() if asked.user_id is None else self.person(asked.user_id)
-        if nearest := self._from_text(asked.text):
+        person = Person() if question.user_id is None else self.person(question.user_id)
+        if nearest := self._from_text(question.text):
             liked = dict.fromkeys(nearest, rating_model.liked)
-            person = Person(ratings=liked | dict(person.ratings), given=False, text=asked.text)
+            person = Person(ratings=liked | dict(person.ratings), given=False, text=question.text)
         stars = rating_model.of(person.ratings, person.text)
         (why,) = self.engines.reasons(person, [item], stars)
         rating = float(stars[self.engines.catalog.columns([item])[0]])
         return schemas.PredictOut(item=self._items[item], rating=rating, explanation=why)
 
-    def event(self, asked: schemas.SawIn | schemas.RatedIn) -> tuple[schemas.EventOut, bool]:
+    def event(self, event_in: schemas.SawIn | schemas.RatedIn) -> tuple[schemas.EventOut, bool]:
         """Log an event; returns it, and whether it is new.
 
         Raises:
             NotFound: for an unknown user or item.
             events.Conflict: when another event has this id.
         """
-        self._check_user(asked.user_id)
-        item = self._known_item(asked.item_id, "item_id")
-        rating = getattr(asked, "rating", None)
+        self._check_user(event_in.user_id)
+        item = self._known_item(event_in.item_id, "item_id")
+        rating = getattr(event_in, "rating", None)
         event, fresh = self.log.append(
-            asked.user_id, item, asked.kind, rating=rating, event_id=asked.event_id
+            event_in.user_id, item, event_in.kind, rating=rating, event_id=event_in.event_id
         )
         logged = schemas.EventOut(
             event_id=event.event_id,

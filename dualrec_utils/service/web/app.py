@@ -98,17 +98,17 @@ def get_recommendations(
 ) -> schemas.UserRecommendations:
     """Profile, top rated and recent favourites of a user, and what they are recommended."""
     _theirs(user_id, who)
-    found = service.recommendations(user_id, source=model, limit=limit, diversity=diversity)
-    request.state.model = found.source
-    return found
+    reply = service.recommendations(user_id, source=model, limit=limit, diversity=diversity)
+    request.state.model = reply.source
+    return reply
 
 
 @_router.post("/recommend", responses=_documented(404) | _writing)
-def post_recommend(request: Request, service: Service, asked: schemas.NewcomerIn) -> schemas.NewcomerOut:
+def post_recommend(request: Request, service: Service, newcomer: schemas.NewcomerIn) -> schemas.NewcomerOut:
     """Lists for somebody new, who says what they like in words, by items or titles in order, or both."""
-    found = service.recommend(asked)
-    request.state.model = "+".join(dict.fromkeys(answer.source for answer in found.answers))
-    return found
+    reply = service.recommend(newcomer)
+    request.state.model = "+".join(dict.fromkeys(answer.source for answer in reply.answers))
+    return reply
 
 
 @_router.get("/predict", responses=_documented(404))
@@ -125,10 +125,10 @@ def get_predict(
 
 
 @_router.post("/predict", responses=_documented(404) | _writing)
-def post_predict(service: Service, who: Who, asked: schemas.PredictIn) -> schemas.PredictOut:
+def post_predict(service: Service, who: Who, question: schemas.PredictIn) -> schemas.PredictOut:
     """The same, with a text that is in no address and so in no log of addresses."""
-    _theirs(asked.user_id, who)
-    return service.predict(asked)
+    _theirs(question.user_id, who)
+    return service.predict(question)
 
 
 @_router.post(
@@ -138,10 +138,12 @@ def post_predict(service: Service, who: Who, asked: schemas.PredictIn) -> schema
     | _writing
     | {200: {"model": schemas.EventOut, "description": "The same event was logged before; this is it."}},
 )
-def post_events(service: Service, who: Who, asked: schemas.EventIn, response: Response) -> schemas.EventOut:
+def post_events(
+    service: Service, who: Who, event_in: schemas.EventIn, response: Response
+) -> schemas.EventOut:
     """A user saw, rated or removed an item. What is answered is on disk."""
-    _theirs(asked.user_id, who)
-    event, fresh = service.event(asked)
+    _theirs(event_in.user_id, who)
+    event, fresh = service.event(event_in)
     if not fresh:
         response.status_code = 200
     return event

@@ -60,10 +60,10 @@ class TitleScorer:
         """
         allowed = ~marked([excluded], self._catalog.ids)
         with torch.inference_mode():
-            found = self._tree.search(
+            scores = self._tree.search(
                 self._read(history), allowed, k=k, width=max(self._width, k), forget=True
             )
-        return found[0].double().cpu().numpy()
+        return scores[0].double().cpu().numpy()
 
     def score(self, history: Sequence[int], candidates: Sequence[int]) -> np.ndarray:
         """Title scores of given items after a history, as :meth:`best` returns them."""

@@ -90,8 +90,8 @@ def _language_model(name: str, settings: Any, dataset: str, catalog: Catalog) ->
     """
     from dualrec_utils.models.language import loading
 
-    asked = settings.zero_shot_llm
-    spec = asked.models[name].model_dump()
+    section = settings.zero_shot_llm
+    spec = section.models[name].model_dump()
     if spec["backend"] != "local":
         raise StudyError(f"{name} is no local model: titles of the catalog cannot be scored")
     if reason := loading.why_not(spec, key_variable=""):
@@ -101,8 +101,8 @@ def _language_model(name: str, settings: Any, dataset: str, catalog: Catalog) ->
     scorer = TitleScorer(
         *loading.load_model(place, **wanted),
         catalog,
-        n_recent=asked.n_history,
-        width=asked.beam_width,
+        n_recent=section.n_history,
+        width=section.beam_width,
     )
     weights = config.stage_dir(dataset, "movielm") / "model.safetensors"
     version = files.sha256(weights)[:12] if spec["model"] == "movielm" else spec["revision"] or "local"

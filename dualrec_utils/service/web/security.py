@@ -61,12 +61,12 @@ class Access:
         """User id or :data:`ADMIN` of an `Authorization` header; None where it holds no valid token."""
         scheme, _, credentials = authorization.partition(" ")
         given = credentials.strip().encode() if scheme.lower() == "bearer" else b""
-        found = None
+        holder = None
         # All of them, each in the same time whatever it is compared with.
         for token, owner in self.tokens.items():
             if hmac.compare_digest(token.encode(), given):
-                found = owner
-        return found
+                holder = owner
+        return holder
 
 
 def access(host: str, *, hosts: tuple[str, ...] = (), tokens_file: Path | None = None) -> Access:

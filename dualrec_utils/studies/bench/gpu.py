@@ -154,10 +154,10 @@ def _measured(name: str, work: Callable[[], object]) -> tuple[float, dict[str, f
 
 def _generation(model, *, n_prompts: int, n_new: int) -> dict[str, float]:
     ids = torch.from_numpy(np.random.default_rng(0).integers(10, 300, (n_prompts, PROMPT))).to(model.device)
-    asked = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "do_sample": False}
-    model.generate(**asked, max_new_tokens=2)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "do_sample": False}
+    model.generate(**inputs, max_new_tokens=2)
     whole = {"min_new_tokens": n_new, "max_new_tokens": n_new}
-    seconds, peak = _measured("generation", lambda: model.generate(**asked, **whole))
+    seconds, peak = _measured("generation", lambda: model.generate(**inputs, **whole))
     speeds = {"generation_tokens_per_second": n_prompts * n_new, "prompts_per_second": n_prompts}
     return {name: n / seconds for name, n in speeds.items()} | peak
 

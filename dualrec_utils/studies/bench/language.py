@@ -84,16 +84,16 @@ def bench_generation(
     }
 
 
-def generation_table(found: dict) -> pd.DataFrame:
+def generation_table(outcome: dict) -> pd.DataFrame:
     """The outcome of :func:`bench_generation`, one row a way of answering."""
     return pd.DataFrame(
         {
-            "answering": name if name == ONE_BY_ONE else f"{name}, {found['batch_size']} at once",
-            "prompts": found["n_prompts"],
+            "answering": name if name == ONE_BY_ONE else f"{name}, {outcome['batch_size']} at once",
+            "prompts": outcome["n_prompts"],
             "prompts/s": round(speed, 1),
-            "times as fast": 1.0 if name == ONE_BY_ONE else round(found["ratio"], 1),
+            "times as fast": 1.0 if name == ONE_BY_ONE else round(outcome["ratio"], 1),
         }
-        for name, speed in found["prompts_per_second"].items()
+        for name, speed in outcome["prompts_per_second"].items()
     )
 
 
@@ -129,7 +129,7 @@ def bench_constrained(
     seen = constrained.seen_items(cases)
     unseen = [np.setdiff1d(catalog.ids, items) for items in seen]
     both, shared = (language_model, tokenizer), {"batch_size": batch_size, "k": k, "width": width}
-    asked = prompts.build_prompts(
+    paper_prompts = prompts.build_prompts(
         cases, catalog, hints=handoff.load_hints(_scope(dataset)), n_recent=n_recent
     )
     histories = prompts.build_history_prompts(cases, catalog, n_recent=n_recent, genres=False)
@@ -143,7 +143,7 @@ def bench_constrained(
     # The first round warms up.
     search(histories, "beam", genres=False)
     rows = []
-    for prompt, texts, genres in (("the paper's", asked, True), ("history only", histories, False)):
+    for prompt, texts, genres in (("the paper's", paper_prompts, True), ("history only", histories, False)):
         beam, beam_speed = search(texts, "beam", genres=genres)
         exact, exact_speed = search(texts, "exact", genres=genres)
         shared_items = constrained.overlap(beam, exact, k=k)
@@ -167,13 +167,13 @@ def bench_constrained(
     }
 
 
-def constrained_table(found: dict) -> pd.DataFrame:
+def constrained_table(outcome: dict) -> pd.DataFrame:
     """The outcome of :func:`bench_constrained`, one row a prompt and way."""
-    table = pd.DataFrame(found["rows"])
+    table = pd.DataFrame(outcome["rows"])
     table["users_per_minute"] = table["users_per_minute"].round().astype(int)
     overlap = table.pop("overlap").round(3)
     return table.rename(columns={"n_prompts": "prompts", "users_per_minute": "users/min"}).assign(
-        **{f"overlap@{found['k']}": overlap}
+        **{f"overlap@{outcome['k']}": overlap}
     )
 
 

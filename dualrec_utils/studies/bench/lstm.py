@@ -85,11 +85,11 @@ def _lstm_sides(settings: dict) -> tuple[dict[str, _Side], Any]:
     )
     pieces = sequences.every_position(known, length=settings["chunk_length"])
     windows = sequences.windows(known, window=settings["window"])
-    own = (settings["batch_size"], settings["learning_rate"], N_PIECES)
+    ours = (settings["batch_size"], settings["learning_rate"], N_PIECES)
     theirs = (WINDOW_BATCH, WINDOW_LEARNING_RATE, N_WINDOWS)
     sides = {
         "windows": _Side(lambda: keras_lstm(features, dropout), windows, *theirs),
-        "every_position": _Side(lambda: network.build_model(features, dropout=dropout), pieces, *own),
+        "every_position": _Side(lambda: network.build_model(features, dropout=dropout), pieces, *ours),
     }
     return sides, sequences.windows(others, window=settings["window"])
 
@@ -151,16 +151,16 @@ def keras_lstm(features, dropout: float):
     return keras.Model(rows, logits[:, None])
 
 
-def lstm_table(found: dict) -> pd.DataFrame:
+def lstm_table(outcome: dict) -> pd.DataFrame:
     """The outcome of :func:`bench_lstm`, one row a side."""
     names = {"windows": "windows, keras.layers.LSTM", "every_position": "every position, torch's LSTM"}
     return pd.DataFrame(
         {
             "training": names[side],
-            "targets": found["n_targets"][side],
-            "targets/s": round(found["targets_per_second"][side]),
-            f"validation loss after {found['passes_over_targets']} passes": round(
-                found["validation_loss_on_windows"][side], 3
+            "targets": outcome["n_targets"][side],
+            "targets/s": round(outcome["targets_per_second"][side]),
+            f"validation loss after {outcome['passes_over_targets']} passes": round(
+                outcome["validation_loss_on_windows"][side], 3
             ),
         }
         for side in names
@@ -168,12 +168,12 @@ def lstm_table(found: dict) -> pd.DataFrame:
 
 
 def _run_lstm(*, short: bool) -> None:
-    found = bench_lstm(params.section("lstm"), short=short)
-    path = files.write_json(found, config.study_dir("bench") / "lstm.json")
-    print(lstm_table(found).to_string(index=False))
+    outcome = bench_lstm(params.section("lstm"), short=short)
+    path = files.write_json(outcome, config.study_dir("bench") / "lstm.json")
+    print(lstm_table(outcome).to_string(index=False))
     print(
-        f"every position is {found['ratio']:.1f} times as fast per distinct target (repeats:"
-        f" {found['ratio_lowest']:.1f} to {found['ratio_highest']:.1f}); written to {path}"
+        f"every position is {outcome['ratio']:.1f} times as fast per distinct target (repeats:"
+        f" {outcome['ratio_lowest']:.1f} to {outcome['ratio_highest']:.1f}); written to {path}"
     )
     if short:
         print("the losses after so few passes say little; without `--short` both sides train to the end")
@@ -184,12 +184,12 @@ def _run_generation(*, short: bool) -> None:
 
     settings = params.section("zero_shot_llm")
     shape = {name: settings[name] for name in ("batch_size", "max_new_tokens", "n_recent", "n_titles")}
-    found = language.bench_generation(settings["dataset"], **shape)
-    path = files.write_json(found, config.study_dir("bench") / "generation.json")
-    print(language.generation_table(found).to_string(index=False))
+    outcome = language.bench_generation(settings["dataset"], **shape)
+    path = files.write_json(outcome, config.study_dir("bench") / "generation.json")
+    print(language.generation_table(outcome).to_string(index=False))
     print(
-        f"batched is {found['ratio']:.1f} times as fast (repeats: {found['ratio_lowest']:.1f} to"
-        f" {found['ratio_highest']:.1f}); {found['n_different']} answers differ; written to {path}"
+        f"batched is {outcome['ratio']:.1f} times as fast (repeats: {outcome['ratio_lowest']:.1f} to"
+        f" {outcome['ratio_highest']:.1f}); {outcome['n_different']} answers differ; written to {path}"
     )
 
 
@@ -198,10 +198,10 @@ def _run_constrained(*, short: bool) -> None:
 
     settings = params.section("zero_shot_llm")
     shape = {"k": settings["n_ranked"], "width": settings["beam_width"], "n_recent": settings["n_recent"]}
-    found = language.bench_constrained(settings["dataset"], **shape)
-    path = files.write_json(found, config.study_dir("bench") / "constrained.json")
-    print(language.constrained_table(found).to_string(index=False))
-    print(f"lists of {found['k']} catalog items, beams of {found['width']}; written to {path}")
+    outcome = language.bench_constrained(settings["dataset"], **shape)
+    path = files.write_json(outcome, config.study_dir("bench") / "constrained.json")
+    print(language.constrained_table(outcome).to_string(index=False))
+    print(f"lists of {outcome['k']} catalog items, beams of {outcome['width']}; written to {path}")
 
 
 def _run_pretrained(*, short: bool) -> None:

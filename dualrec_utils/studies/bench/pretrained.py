@@ -78,17 +78,17 @@ def compared(name: str, *, dataset: str, n_history: int, k: int, width: int, n_r
     """
     catalog, cases = load_catalog(dataset), language.cases_of(dataset, N_COMPARED)
     texts = prompts.build_history_prompts(cases, catalog, n_recent=n_history, genres=False)
-    found, off = {}, {}
+    scores, off = {}, {}
     for dtype in ("float32", DTYPE):
         model, tokenizer = loading.load_model(loading.locate(name, dataset=dataset), dtype=dtype)
         settings = {"excluded": constrained.seen_items(cases), "k": k, "method": "beam", "width": width}
-        found[dtype] = constrained.rank_titles(model, tokenizer, texts, catalog, **settings, label=dtype)
-        off[f"off_{dtype}"] = _off(model, tokenizer, texts, found[dtype], catalog)
-    both = np.isfinite(found["float32"]) & np.isfinite(found[DTYPE])
+        scores[dtype] = constrained.rank_titles(model, tokenizer, texts, catalog, **settings, label=dtype)
+        off[f"off_{dtype}"] = _off(model, tokenizer, texts, scores[dtype], catalog)
+    both = np.isfinite(scores["float32"]) & np.isfinite(scores[DTYPE])
     return off | {
         "n_prompts": len(texts),
-        "off_between": float(np.abs(found["float32"][both] - found[DTYPE][both]).max()),
-        "overlap": constrained.overlap(found[DTYPE], found["float32"], k=k),
+        "off_between": float(np.abs(scores["float32"][both] - scores[DTYPE][both]).max()),
+        "overlap": constrained.overlap(scores[DTYPE], scores["float32"], k=k),
     }
 
 

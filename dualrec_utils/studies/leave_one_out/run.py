@@ -36,18 +36,18 @@ def read_settings(path: Path, dataset: str) -> dict:
         StudyError: when a value is missing or not of its kind, and as :func:`params.read_yaml`.
     """
     values = params.read_yaml(path)
-    own = values.get(dataset)
-    if type(values.get("split_seed")) is not int or not isinstance(own, dict):
+    section = values.get(dataset)
+    if type(values.get("split_seed")) is not int or not isinstance(section, dict):
         known = [name for name in values if name != "split_seed"]
         raise StudyError(f"{path} must hold split_seed (an integer) and {dataset!r}; it has {known}")
-    wrong = [name for name, kind in _KINDS.items() if type(own.get(name)) is not kind]
-    if wrong or set(own) - set(_KINDS) or {type(seed) for seed in own["seeds"]} != {int}:
-        look = ", ".join(wrong or sorted(set(own) - set(_KINDS)) or ["seeds"])
+    wrong = [name for name, kind in _KINDS.items() if type(section.get(name)) is not kind]
+    if wrong or set(section) - set(_KINDS) or {type(seed) for seed in section["seeds"]} != {int}:
+        look = ", ".join(wrong or sorted(set(section) - set(_KINDS)) or ["seeds"])
         raise StudyError(
             f"{path}, {dataset}: it must hold n_validation (an integer), seeds (integers) and models (model"
             f" -> hyperparameters); look at {look}"
         )
-    return {"split_seed": values["split_seed"], **own}
+    return {"split_seed": values["split_seed"], **section}
 
 
 def run_seed(split: loo.Split, name: str, hyperparameters: dict, *, seed: int, bootstrap_seed: int) -> dict:
@@ -73,7 +73,7 @@ def run_seed(split: loo.Split, name: str, hyperparameters: dict, *, seed: int, b
     validation = loo.Validation(split, metric=CHOSEN_BY, clock=time.perf_counter)
 
     def validate(score: Scorer) -> float:
-        value, epoch = validation(score), len(validation.found)
+        value, epoch = validation(score), len(validation.by_epoch)
         tqdm.write(f"epoch {epoch}: {validation.epoch_seconds[-1]:.1f} s, {CHOSEN_BY} {value:.4f}")
         return value
 
@@ -85,12 +85,12 @@ def run_seed(split: loo.Split, name: str, hyperparameters: dict, *, seed: int, b
     row: dict = {"model": name, SEED: seed}
     for metric, values in evaluation.summarise(users, columns=loo.METRICS, seed=bootstrap_seed).iterrows():
         row |= {metric: values["value"], f"{metric}_low": values["low"], f"{metric}_high": values["high"]}
-    epochs = len(validation.found)
+    epochs = len(validation.by_epoch)
     return row | {
         "best_epoch": getattr(model, "best_epoch", None),
         "epochs": epochs or None,
         "seconds_per_epoch": sum(validation.epoch_seconds) / epochs if epochs else None,
-        f"validation_{CHOSEN_BY}": json.dumps([round(value, 4) for value in validation.found]),
+        f"validation_{CHOSEN_BY}": json.dumps([round(value, 4) for value in validation.by_epoch]),
         "fit_seconds": fitted - start,
         "score_seconds": scored - fitted,
         "peak_memory_mb": _peak_memory(),
@@ -119,7 +119,7 @@ def run(dataset: str, name: str, *, settings: dict) -> pd.DataFrame:
     split = loo.split(track, n_validation=settings["n_validation"], seed=seed)
     # Only training in epochs is random.
     seeds = settings["seeds"] if "max_epochs" in models[name] else settings["seeds"][:1]
-    found = [run_seed(split, name, models[name], seed=s, bootstrap_seed=seed) for s in seeds]
+    rows = [run_seed(split, name, models[name], seed=s, bootstrap_seed=seed) for s in seeds]
     about = {
         "dataset": dataset,
         "n_users": len(track.user_ids),
@@ -129,7 +129,7 @@ def run(dataset: str, name: str, *, settings: dict) -> pd.DataFrame:
         "source": track.source,
         "order_sha256": track.order_sha256,
     }
-    table = pd.DataFrame([row | about for row in found])
+    table = pd.DataFrame([row | about for row in rows])
     files.write_csv(table, config.study_dir(loo.STUDY) / dataset / f"{name}.csv")
     return table
 

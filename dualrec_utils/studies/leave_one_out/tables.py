@@ -50,16 +50,16 @@ def by_model(rows: pd.DataFrame) -> pd.DataFrame:
     groups = rows.groupby("model")
     numbers = [*(name for metric in loo.METRICS for name in (metric, f"{metric}_low", f"{metric}_high"))]
     means = groups[[*numbers, *_COSTS]].mean().sort_values("ndcg@10", ascending=False)
-    found = pd.DataFrame({"n_seeds": groups.size().loc[means.index]})
+    table = pd.DataFrame({"n_seeds": groups.size().loc[means.index]})
     for metric in loo.METRICS:
         triples = zip(*(means[f"{metric}{end}"] for end in ("", "_low", "_high")), strict=True)
-        found[metric] = [tables.with_interval(*triple) for triple in triples]
+        table[metric] = [tables.with_interval(*triple) for triple in triples]
     spread = groups["ndcg@10"].agg(["min", "max"]).loc[means.index]
-    found["ndcg@10_of_seeds"] = [
+    table["ndcg@10_of_seeds"] = [
         f"{low:.4f} to {high:.4f}" for low, high in zip(spread["min"], spread["max"], strict=True)
     ]
-    found = found.join(means[list(_COSTS)].round(1))
-    return found.join(groups["hyperparameters"].first()).rename_axis("model").reset_index()
+    table = table.join(means[list(_COSTS)].round(1))
+    return table.join(groups["hyperparameters"].first()).rename_axis("model").reset_index()
 
 
 def beside_published(rows: pd.DataFrame, published: dict) -> pd.DataFrame:
@@ -79,7 +79,7 @@ def beside_published(rows: pd.DataFrame, published: dict) -> pd.DataFrame:
     ours = by_model(rows).set_index("model")
     ends = [f"{metric}{end}" for metric in COMPARED for end in ("", "_low", "_high")]
     means = rows.groupby("model")[ends].mean()
-    found = []
+    compared = []
     for model, theirs in published.items():
         if model not in ours.index:
             continue
@@ -92,8 +92,8 @@ def beside_published(rows: pd.DataFrame, published: dict) -> pd.DataFrame:
                     row[f"{metric}_band"] = "{} to {}".format(*band)
                     value, *interval = means.loc[model, [f"{metric}{end}" for end in ("", "_low", "_high")]]
                     row[f"{metric}_verdict"] = place(value, band, interval=interval)
-            found.append(row)
-    return pd.DataFrame(found)
+            compared.append(row)
+    return pd.DataFrame(compared)
 
 
 def place(value: float, band: Sequence[float], *, interval: Sequence[float]) -> str:
@@ -122,7 +122,7 @@ def write_all(published: Path = PUBLISHED) -> dict[str, pd.DataFrame]:
     """
     rows = {dataset: read_rows(dataset) for dataset in loo.DATASETS}
     theirs = params.read_yaml(published)
-    written = {dataset: by_model(own) for dataset, own in rows.items()}
+    written = {dataset: by_model(of_dataset) for dataset, of_dataset in rows.items()}
     written[f"{PUBLISHED_FOR}_published"] = beside_published(rows[PUBLISHED_FOR], theirs)
     for name, table in written.items():
         files.write_csv(table, config.study_dir(loo.STUDY) / f"{name}.csv")

@@ -46,8 +46,8 @@ def reorder(ratings: pd.DataFrame, order: str, *, seed: int) -> pd.DataFrame:
     users, times = ratings[USER].to_numpy(), ratings[TIMESTAMP].to_numpy(dtype=float, na_value=np.nan)
     # An unknown time equals nothing, itself included.
     starts = np.append(True, (users[1:] != users[:-1]) | (times[1:] != times[:-1]))
-    found = ratings.iloc[np.lexsort((key, starts.cumsum()))].reset_index(drop=True)
-    return found.assign(**{POSITION: found.groupby(USER).cumcount()})
+    reordered = ratings.iloc[np.lexsort((key, starts.cumsum()))].reset_index(drop=True)
+    return reordered.assign(**{POSITION: reordered.groupby(USER).cumcount()})
 
 
 def compare(ratings: pd.DataFrame, *, dataset: str, n_validation: int, seed: int) -> pd.DataFrame:
@@ -67,15 +67,15 @@ def compare(ratings: pd.DataFrame, *, dataset: str, n_validation: int, seed: int
     ordered = loo.published_order(of_track)
     rows = []
     for order in ORDERS:
-        own = loo.as_track(reorder(ordered, order, seed=seed), dataset=dataset, source="")
-        split = loo.split(own, n_validation=n_validation, seed=seed)
-        moved = [a[-1] != b[-1] for a, b in zip(track.histories, own.histories, strict=True)]
+        reordered = loo.as_track(reorder(ordered, order, seed=seed), dataset=dataset, source="")
+        split = loo.split(reordered, n_validation=n_validation, seed=seed)
+        moved = [a[-1] != b[-1] for a, b in zip(track.histories, reordered.histories, strict=True)]
         for name, hyperparameters in MODELS.items():
             model = baselines.build(name, split.item_ids, seed=seed, **hyperparameters)
             model.fit(split.training, user_ids=split.user_ids)
             users = loo.evaluate(model.score, split.test, split.item_ids)
-            found = evaluation.summarise(users, columns=SHOWN, seed=seed)
-            cells = {m: tables.with_interval(*found.loc[m, ["value", "low", "high"]]) for m in SHOWN}
+            summary = evaluation.summarise(users, columns=SHOWN, seed=seed)
+            cells = {m: tables.with_interval(*summary.loc[m, ["value", "low", "high"]]) for m in SHOWN}
             rows.append({"ties": order, "targets_moved": np.mean(moved), "model": name, **cells})
     return pd.DataFrame(rows)
 

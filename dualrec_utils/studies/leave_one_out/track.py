@@ -171,7 +171,7 @@ def split(track: Track, *, n_validation: int, seed: int) -> Split:
     if not 1 <= n_validation <= n_users:
         raise StudyError(f"n_validation is {n_validation}; allowed: 1 to {n_users}, the users of the track")
     rows = np.sort(np.random.default_rng(seed).choice(n_users, size=n_validation, replace=False))
-    asked = set(rows.tolist())
+    in_validation = set(rows.tolist())
     before = tuple(history[:-1] for history in track.histories)
     validation = Cases(
         user_ids=track.user_ids[rows],
@@ -181,7 +181,7 @@ def split(track: Track, *, n_validation: int, seed: int) -> Split:
     return Split(
         item_ids=track.item_ids,
         user_ids=track.user_ids,
-        training=tuple(h[:-1] if row in asked else h for row, h in enumerate(before)),
+        training=tuple(h[:-1] if row in in_validation else h for row, h in enumerate(before)),
         validation=validation,
         test=Cases(track.user_ids, before, np.array([history[-1] for history in track.histories])),
     )
@@ -202,15 +202,15 @@ def evaluate(score: Scorer, cases: Cases, item_ids: np.ndarray) -> pd.DataFrame:
     Raises:
         StudyError: when scores have another shape, or one is not a number.
     """
-    found = []
+    ranks = []
     for start in range(0, len(cases.user_ids), _CHUNK):
         part = slice(start, start + _CHUNK)
         histories = cases.histories[part]
         scores = score(histories, user_ids=cases.user_ids[part])
         # Equal scores: the same draw for every model and seed.
         draw = {"names": cases.user_ids[part], "seed": 0}
-        found.append(predictions.target_ranks(scores, histories, cases.targets[part], item_ids, **draw))
-    first_hit = np.concatenate(found)
+        ranks.append(predictions.target_ranks(scores, histories, cases.targets[part], item_ids, **draw))
+    first_hit = np.concatenate(ranks)
     values = {f"hit_rate@{k}": metrics.hit_rate(first_hit, k) for k in CUTOFFS}
     values |= {f"ndcg@{k}": metrics.ndcg(first_hit, k) for k in CUTOFFS}
     return pd.DataFrame({USER: cases.user_ids, "first_hit": first_hit, **values})
@@ -225,23 +225,23 @@ class Validation:
         clock: seconds, such as `time.perf_counter`; the first epoch begins here.
 
     Attributes:
-        found: values of the metric, one an epoch.
+        by_epoch: values of the metric, one an epoch.
         epoch_seconds: how long each epoch took, validation left out.
         seconds: how long validation took, over all epochs.
     """
 
     def __init__(self, split: Split, *, metric: str, clock: Callable[[], float]) -> None:
         self._split, self._metric, self._clock = split, metric, clock
-        self.found: list[float] = []
+        self.by_epoch: list[float] = []
         self.epoch_seconds: list[float] = []
         self.seconds = 0.0
         self._since = clock()
 
     def __call__(self, score: Scorer) -> float:
-        asked = self._clock()
-        self.epoch_seconds.append(asked - self._since)
+        started = self._clock()
+        self.epoch_seconds.append(started - self._since)
         users = evaluate(score, self._split.validation, self._split.item_ids)
-        self.found.append(float(users[self._metric].mean()))
+        self.by_epoch.append(float(users[self._metric].mean()))
         self._since = self._clock()
-        self.seconds += self._since - asked
-        return self.found[-1]
+        self.seconds += self._since - started
+        return self.by_epoch[-1]

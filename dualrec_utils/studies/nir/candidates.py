@@ -40,18 +40,18 @@ def by_users(
     """
     watched = np.minimum(counts(histories, n_items), 1)
     similarity = watched @ watched.T
-    found = []
+    candidates = []
     for user, history in enumerate(histories):
-        own, votes = set(history.tolist()), Counter()
-        asked = np.argsort(-similarity[user], kind="stable")[:n_users]
+        seen, votes = set(history.tolist()), Counter()
+        alike = np.argsort(-similarity[user], kind="stable")[:n_users]
         # Shares, not counts, as in the released script: their rounding decides ties at the edge of a set.
-        shares = similarity[user, asked] / similarity[user, asked].sum()
-        for other, share in zip(asked, shares, strict=True):
+        shares = similarity[user, alike] / similarity[user, alike].sum()
+        for other, share in zip(alike, shares, strict=True):
             for item in histories[other].tolist():
-                if item not in own:
+                if item not in seen:
                     votes[item] += float(share)
-        found.append([item for item, _ in votes.most_common(n_candidates)])
-    return found
+        candidates.append([item for item, _ in votes.most_common(n_candidates)])
+    return candidates
 
 
 def by_items(
@@ -71,12 +71,12 @@ def by_items(
     watched = counts(histories, n_items)
     together = watched.T @ watched
     neighbours = np.argsort(-together, axis=1, kind="stable")[:, :n_neighbours]
-    found = []
+    candidates = []
     for history in histories:
-        own, votes = set(history.tolist()), Counter()
+        seen, votes = set(history.tolist()), Counter()
         for item in history.tolist():
             for other in neighbours[item].tolist():
-                if other not in own and together[item, other]:
+                if other not in seen and together[item, other]:
                     votes[other] += int(together[item, other])
-        found.append([item for item, _ in votes.most_common(n_candidates)])
-    return found
+        candidates.append([item for item, _ in votes.most_common(n_candidates)])
+    return candidates

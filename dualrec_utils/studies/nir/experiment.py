@@ -62,8 +62,8 @@ def run(*, seed: int, n_neighbours: int, item_knn: dict, local_model: dict) -> p
     knn = ItemKNN(np.arange(len(published.items)), seed=seed, **item_knn).fit(histories).score(histories)
 
     results = recorded_results(recorded, by_users, published)
-    for name, own in sets.items():
-        results += yardsticks(own, published, knn, candidates_by=name)
+    for name, candidates in sets.items():
+        results += yardsticks(candidates, published, knn, candidates_by=name)
     results.append(whole_catalog(knn, published))
     words = nir.wording(recorded, published)
     local = nir_local.results(
@@ -177,10 +177,10 @@ def origin(
 ) -> dict[str, int]:
     """How far our candidate sets agree with the recorded ones, and which targets `movielm` has read."""
     titles = published.items["title"].to_numpy()
-    own = dict(zip(published.cases[CASE], by_users, strict=True))
+    by_case = dict(zip(published.cases[CASE], by_users, strict=True))
     same = [
         # Titles hold commas, so the texts' letters are compared, whatever the order of the titles.
-        sorted(", ".join(titles[own[case]])) == sorted(nir.listed_candidates(prompt))
+        sorted(", ".join(titles[by_case[case]])) == sorted(nir.listed_candidates(prompt))
         for case, prompt in zip(recorded[CASE], recorded["prompt_1"], strict=True)
     ]
     histories = load_earlier(MOVIES, "train")
@@ -240,9 +240,9 @@ def read_settings(path: Path) -> dict:
     """
     settings = params.read_yaml(path)
     for section, wanted in {"": set(inspect.signature(run).parameters), **_KEYS}.items():
-        found = settings.get(section) if section else settings
-        if not isinstance(found, dict) or set(found) != wanted:
-            wrong = wanted.symmetric_difference(found) if isinstance(found, dict) else [section]
+        values = settings.get(section) if section else settings
+        if not isinstance(values, dict) or set(values) != wanted:
+            wrong = wanted.symmetric_difference(values) if isinstance(values, dict) else [section]
             raise StudyError(
                 f"{path}: missing or unknown: {', '.join(sorted(map(str, wrong)))}; the keys of"
                 f" {section or 'the file'} are {', '.join(sorted(wanted))}"

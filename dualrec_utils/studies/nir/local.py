@@ -67,11 +67,11 @@ def results(
     catalog = Catalog.of(movies[movies[ITEM].isin(ids)].sort_values(ITEM, ignore_index=True))
     published_titles, watched = published.items[TITLE].to_numpy(), nir.watched_titles(published)
     plain = _histories(published, catalog)
-    found = []
-    for candidates_by, own in sets.items():
-        reached = nir.reachable(own, published)
+    measured = []
+    for candidates_by, candidates in sets.items():
+        reached = nir.reachable(candidates, published)
         rows = np.flatnonzero(reached).tolist()
-        shown = [nir.shuffled(own, seed=seed)[row] for row in rows]
+        shown = [nir.shuffled(candidates, seed=seed)[row] for row in rows]
         label = f"{name}, {candidates_by}"
 
         def answer(texts: list[str], step: int, label: str = label) -> list[str]:
@@ -86,18 +86,20 @@ def results(
                 n_lines=_LINES[step - 1],
             )
 
-        told = nir.ask(
+        dialogues = nir.ask(
             [watched[row] for row in rows], [published_titles[list(c)] for c in shown], words, answer=answer
         )
-        told.insert(0, CASE, published.cases[CASE].to_numpy()[rows])
+        dialogues.insert(0, CASE, published.cases[CASE].to_numpy()[rows])
         files.write_jsonl(
-            [row | about | {"parameters": parameters} for row in told.to_dict("records")],
+            [row | about | {"parameters": parameters} for row in dialogues.to_dict("records")],
             config.generations_dir(DATASET, "nir") / f"{name}_{candidates_by.replace(' ', '_')}.jsonl",
         )
-        free = nir.read_answers(told["answer_3"], shown, published.items)
+        free = nir.read_answers(dialogues["answer_3"], shown, published.items)
         named = np.mean([sum(item is not None for item in items) for items in free])
 
-        def by_title(texts: Sequence[str], what: str, shown=shown, cases=told[CASE], label: str = label):
+        def by_title(
+            texts: Sequence[str], what: str, shown=shown, cases=dialogues[CASE], label: str = label
+        ):
             scores = score_titles(
                 network,
                 tokenizer,
@@ -113,7 +115,7 @@ def results(
             ("three_steps", free, f"free text; {named:.1f} candidates named a list"),
             (
                 "three_steps_constrained",
-                by_title(told["prompt_3"].tolist(), "three steps"),
+                by_title(dialogues["prompt_3"].tolist(), "three steps"),
                 "candidates by title score",
             ),
             (
@@ -122,12 +124,12 @@ def results(
                 "candidates by title score after the last eight movies",
             ),
         ):
-            lists: list[Sequence[int | None]] = [[] for _ in own]
+            lists: list[Sequence[int | None]] = [[] for _ in candidates]
             for row, items in zip(rows, ranked, strict=True):
                 lists[row] = items
             scored = nir.measure(lists, published)
-            found.append(Result(f"{name}_{system}", candidates_by, scored, reached, remark))
-    return found
+            measured.append(Result(f"{name}_{system}", candidates_by, scored, reached, remark))
+    return measured
 
 
 def _histories(published: Published, catalog: Catalog) -> list[str]:

@@ -60,7 +60,7 @@ def wording(recorded: pd.DataFrame, published: Published) -> tuple[str, str, str
     Raises:
         StudyError: when the recorded prompts are not all worded alike.
     """
-    found = set()
+    wordings = set()
     watched = dict(zip(published.cases[CASE], watched_titles(published), strict=True))
     for row in recorded.itertuples():
         parts = {
@@ -74,10 +74,10 @@ def wording(recorded: pd.DataFrame, published: Published) -> tuple[str, str, str
             prompts.append(prompt)
         first = prompts[1].replace(row.answer_1, "{answer_1}")
         second = prompts[2].replace(row.answer_1, "{answer_1}").replace(row.answer_2, "{answer_2}")
-        found.add((prompts[0], first, second))
-    if len(found) != 1:
-        raise StudyError(f"the recorded prompts have {len(found)} wordings, expected one")
-    return found.pop()
+        wordings.add((prompts[0], first, second))
+    if len(wordings) != 1:
+        raise StudyError(f"the recorded prompts have {len(wordings)} wordings, expected one")
+    return wordings.pop()
 
 
 def listed_candidates(prompt: str) -> str:
@@ -94,7 +94,8 @@ def watched_titles(published: Published) -> list[list[str]]:
 def shuffled(candidates: Sequence[Sequence[int]], *, seed: int) -> list[list[int]]:
     """Each set in random order, so that a place in the prompt says nothing; each row has its own draw."""
     return [
-        np.random.default_rng([seed, row]).permutation(own).tolist() for row, own in enumerate(candidates)
+        np.random.default_rng([seed, row]).permutation(items).tolist()
+        for row, items in enumerate(candidates)
     ]
 
 
@@ -115,18 +116,18 @@ def ask(
     Returns:
         One row a case: `prompt_1`, `answer_1`, ... `prompt_3`, `answer_3`.
     """
-    told: list[dict[str, str]] = [
-        {"{candidates}": ", ".join(theirs), "{watched}": ", ".join(own)}
-        for own, theirs in zip(watched, candidates, strict=True)
+    fillings: list[dict[str, str]] = [
+        {"{candidates}": ", ".join(offered), "{watched}": ", ".join(seen)}
+        for seen, offered in zip(watched, candidates, strict=True)
     ]
     columns = {}
     for step, text in enumerate(words, start=1):
-        prompts = [_filled(text, marks) for marks in told]
+        prompts = [_filled(text, marks) for marks in fillings]
         answers = answer(prompts, step)
-        told = [
+        fillings = [
             # The wording ends the inserted answers with a full stop of its own.
             {**marks, f"{{answer_{step}}}": one.strip().removesuffix(".")}
-            for marks, one in zip(told, answers, strict=True)
+            for marks, one in zip(fillings, answers, strict=True)
         ]
         columns |= {f"prompt_{step}": prompts, f"answer_{step}": answers}
     return pd.DataFrame(columns)
@@ -163,11 +164,11 @@ def read_answer(answer: str, candidates: pd.DataFrame) -> list[int | None]:
         At most ten, each once: an entry that repeats an item is None, and keeps its place.
     """
     matcher = TitleMatcher(candidates)
-    found: list[int | None] = []
+    items: list[int | None] = []
     for text in entries(answer)[:LIST_LENGTH]:
         item = matcher.match(text)
-        found.append(None if item in found else item)
-    return found
+        items.append(None if item in items else item)
+    return items
 
 
 def read_answers(
@@ -179,8 +180,8 @@ def read_answers(
         ITEM, drop=False
     )
     return [
-        read_answer(answer, unknown_years.loc[list(own)].reset_index(drop=True))
-        for answer, own in zip(answers, candidates, strict=True)
+        read_answer(answer, unknown_years.loc[list(ids)].reset_index(drop=True))
+        for answer, ids in zip(answers, candidates, strict=True)
     ]
 
 
@@ -224,10 +225,10 @@ def expected_of_random(candidates: Sequence[Sequence[int]], published: Published
     the n ranks, those beyond ten counting 0.
     """
     values = []
-    for own, (target,) in zip(candidates, published.targets, strict=True):
-        n = len(own)
+    for items, (target,) in zip(candidates, published.targets, strict=True):
+        n = len(items)
         gains = 1 / np.log2(np.arange(1, min(n, LIST_LENGTH) + 1) + 1)
-        inside = target in own
+        inside = target in items
         hit = float(expected_hit_rate(np.array([n]), n_targets=1, k=LIST_LENGTH)[0]) if inside else 0.0
         values.append((hit, gains.sum() / n if inside else 0.0))
     return published.cases[[CASE, USER]].join(pd.DataFrame(values, columns=list(MEASURES)))
@@ -235,7 +236,7 @@ def expected_of_random(candidates: Sequence[Sequence[int]], published: Published
 
 def reachable(candidates: Sequence[Sequence[int]], published: Published) -> list[bool]:
     """Whether each user's target is among the candidates: no ranking of the others can be a hit."""
-    return [target in own for own, (target,) in zip(candidates, published.targets, strict=True)]
+    return [target in items for items, (target,) in zip(candidates, published.targets, strict=True)]
 
 
 def by_score(
@@ -249,7 +250,7 @@ def by_score(
     """
     orders = predictions.best(scores, names, seed=0).tolist()
     allowed = map(set, candidates)
-    return [[item for item in order if item in own] for order, own in zip(orders, allowed, strict=True)]
+    return [[item for item in order if item in items] for order, items in zip(orders, allowed, strict=True)]
 
 
 def summary_row(result: Result, *, seed: int) -> dict:

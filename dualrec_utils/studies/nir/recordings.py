@@ -74,17 +74,17 @@ def fetch() -> Path:
     downloader = pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT_SECONDS)
     with sources.alone(target):
         for name, checksum in SHA256.items():
-            own = Path(local).expanduser() / DATASET / name if local else target / name
-            if not _is_right(target / name) and _is_right(own):
+            copy = Path(local).expanduser() / DATASET / name if local else target / name
+            if not _is_right(target / name) and _is_right(copy):
                 with files.replacing(target / name) as temporary:
-                    shutil.copyfile(own, temporary)
+                    shutil.copyfile(copy, temporary)
             try:
                 # What has its checksum is kept.
                 pooch.retrieve(URL + name, checksum, fname=name, path=target, downloader=downloader)
             except (OSError, ValueError) as error:  # requests' exceptions are OSErrors, pooch's ValueErrors
-                state = "is another file" if own.is_file() else "is not there"
+                state = "is another file" if copy.is_file() else "is not there"
                 raise StudyError(
-                    f"{name} could not be fetched: {own} {state}; {URL + name} did not deliver it"
+                    f"{name} could not be fetched: {copy} {state}; {URL + name} did not deliver it"
                     f" ({type(error).__name__}). Download {URL + name} (SHA-256 {checksum}) by hand, put it"
                     f" at SOME_FOLDER/{DATASET}/{name} and run again with DUALREC_DATA=SOME_FOLDER"
                 ) from error
@@ -128,17 +128,17 @@ def load(folder: Path, items: pd.DataFrame, ratings: pd.DataFrame) -> Published:
 
 def _named_movies(titles: list[str], items: pd.DataFrame) -> pd.DataFrame:
     matcher = TitleMatcher(items)
-    found = [matcher.match(title) for title in titles]
+    ids = [matcher.match(title) for title in titles]
     # The published titles are MovieLens', some cut in their brackets: those are the nearest ones.
     spelt = items[TITLE].map(normal_form).tolist()
-    for place, (title, item) in enumerate(zip(titles, found, strict=True)):
+    for place, (title, item) in enumerate(zip(titles, ids, strict=True)):
         if item is None:
             best = process.extractOne(normal_form(title), spelt, scorer=fuzz.ratio, score_cutoff=_LIKE)
             if best is None:
                 raise StudyError(f"{HISTORIES} names {title!r}, which is no movie of MovieLens 100K")
-            found[place] = int(items[ITEM].iloc[best[2]])
-    about = items.set_index(ITEM).loc[found, [YEAR, GENRE_LIST]].reset_index(drop=True)
-    return pd.DataFrame({ITEM: range(len(titles)), TITLE: titles, MOVIELENS: found}).join(about)
+            ids[place] = int(items[ITEM].iloc[best[2]])
+    about = items.set_index(ITEM).loc[ids, [YEAR, GENRE_LIST]].reset_index(drop=True)
+    return pd.DataFrame({ITEM: range(len(titles)), TITLE: titles, MOVIELENS: ids}).join(about)
 
 
 def _users(histories: pd.Series, movielens_ids: np.ndarray, ratings: pd.DataFrame) -> np.ndarray:

@@ -46,16 +46,16 @@ def run(name: str, hyperparameters: dict, *, seed: int, split: Split) -> dict:
     model.fit(split.training, user_ids=split.user_ids, validate=validation)
     seconds = time.process_time() - start - validation.seconds
     users = leave_one_out.evaluate(_scorer(name, model, split), split.test, split.item_ids)
-    values = validation.found
+    values = validation.by_epoch
     epochs = max(len(values), 1)
     limit = hyperparameters.get("max_epochs")
-    found = users[list(peers.METRICS)].mean().to_dict() | {
+    measured = users[list(peers.METRICS)].mean().to_dict() | {
         "seconds_per_epoch": seconds / epochs,
         "epochs": epochs,
         "best_epoch": int(np.argmax(values)) + 1 if values else 1,
         "stopped": "none" if not values else "epochs" if epochs == limit else "early",
     }
-    return peers.row("ours", name, seed, found) | {
+    return peers.row("ours", name, seed, measured) | {
         "validation_ndcg@10": values,
         "settings": hyperparameters,
     }
@@ -85,6 +85,6 @@ def run_seeds(model: str) -> None:
         raise StudyError(f"{peers.PARAMS} has no model {model!r}; it has {', '.join(settings['models'])}")
     split = peers.split(leave_one_out.load(peers.DATASET))
     for seed in settings["seeds"]:
-        found = run(model, settings["models"][model]["ours"], seed=seed, split=split)
-        files.write_json(found, peers.RUNS / "ours" / model / f"{seed}.json")
-        print({k: found[k] for k in peers.RUN_COLUMNS if k != SEED} | {SEED: seed}, flush=True)
+        record = run(model, settings["models"][model]["ours"], seed=seed, split=split)
+        files.write_json(record, peers.RUNS / "ours" / model / f"{seed}.json")
+        print({k: record[k] for k in peers.RUN_COLUMNS if k != SEED} | {SEED: seed}, flush=True)

@@ -68,8 +68,8 @@ def from_recbole(folder: Path, model: str, seed: int, cases: Cases, item_ids: np
     def stored_scores(histories, *, user_ids):
         return scores[[row_of[int(user)] for user in user_ids]]
 
-    found = leave_one_out.evaluate(stored_scores, cases, item_ids)[list(METRICS)].mean().to_dict()
-    return row("recbole", model, seed, found | record)
+    measured = leave_one_out.evaluate(stored_scores, cases, item_ids)[list(METRICS)].mean().to_dict()
+    return row("recbole", model, seed, measured | record)
 
 
 def compare(runs: pd.DataFrame, models: Sequence[str], *, n_users: int) -> pd.DataFrame:
@@ -88,18 +88,18 @@ def compare(runs: pd.DataFrame, models: Sequence[str], *, n_users: int) -> pd.Da
     """
     rows = []
     for model in models:
-        own, peer = (
+        ours, peer = (
             runs[(runs["model"] == model) & (runs["side"] == side)] for side in ("ours", "recbole")
         )
-        if not len(own) or not len(peer):
+        if not len(ours) or not len(peer):
             continue
         stopped = "time" if (peer["stopped"] == "time").any() else peer["stopped"].iloc[0]
-        found = {"model": model, "seeds": len(own), "recbole_seeds": len(peer)}
+        entry = {"model": model, "seeds": len(ours), "recbole_seeds": len(peer)}
         for metric in METRICS:
-            spread = own[metric].max() - own[metric].min()
-            difference = own[metric].mean() - peer[metric].mean()
-            found |= {
-                f"{metric}/ours": own[metric].mean(),
+            spread = ours[metric].max() - ours[metric].min()
+            difference = ours[metric].mean() - peer[metric].mean()
+            entry |= {
+                f"{metric}/ours": ours[metric].mean(),
                 f"{metric}/spread": spread,
                 f"{metric}/recbole": peer[metric].mean(),
                 f"{metric}/difference": difference,
@@ -107,16 +107,16 @@ def compare(runs: pd.DataFrame, models: Sequence[str], *, n_users: int) -> pd.Da
                     difference, max(spread, 1 / n_users), capped=stopped == "time"
                 ),
             }
-        seconds, theirs = own["seconds_per_epoch"].mean(), peer["seconds_per_epoch"].mean()
-        found |= {
+        seconds, theirs = ours["seconds_per_epoch"].mean(), peer["seconds_per_epoch"].mean()
+        entry |= {
             "seconds_per_epoch/ours": seconds,
             "seconds_per_epoch/recbole": theirs,
             "seconds_per_epoch/ratio": seconds / theirs,
-            "epochs/ours": own["epochs"].mean(),
+            "epochs/ours": ours["epochs"].mean(),
             "epochs/recbole": peer["epochs"].mean(),
             "recbole_stopped": stopped,
         }
-        rows.append(found)
+        rows.append(entry)
     return pd.DataFrame(rows)
 
 
@@ -143,12 +143,12 @@ def collect(settings: dict, track: Track, folder: Path = RUNS) -> pd.DataFrame:
         StudyError: when there is none.
     """
     test, rows = split(track).test, []
-    for model, own in settings["models"].items():
+    for model, section in settings["models"].items():
         ours = [folder / "ours" / model / f"{seed}.json" for seed in settings["seeds"]]
         theirs = folder / "recbole" / model
-        if all(path.is_file() for path in [*ours, *(theirs / f"{seed}.json" for seed in own["seeds"])]):
+        if all(path.is_file() for path in [*ours, *(theirs / f"{seed}.json" for seed in section["seeds"])]):
             rows += [files.read_json(path) for path in ours]
-            rows += [from_recbole(theirs, model, seed, test, track.item_ids) for seed in own["seeds"]]
+            rows += [from_recbole(theirs, model, seed, test, track.item_ids) for seed in section["seeds"]]
     if not rows:
         raise StudyError(f"{folder} has no model that both sides have finished: run `make peers` first")
     return pd.DataFrame(rows)[list(RUN_COLUMNS)]
@@ -184,14 +184,14 @@ def page(table: pd.DataFrame, settings: dict, track: Track) -> str:
 
 
 def _quality(table: pd.DataFrame) -> pd.DataFrame:
-    found = {"model": table["model"]}
+    columns = {"model": table["model"]}
     for metric, name in zip(METRICS, ("HR@10", "NDCG@10"), strict=True):
-        own = zip(table[f"{metric}/ours"], table[f"{metric}/spread"], strict=True)
-        found[f"{name} ours (spread)"] = [f"{mean:.4f} ({spread:.4f})" for mean, spread in own]
-        found[f"{name} RecBole"] = [f"{value:.4f}" for value in table[f"{metric}/recbole"]]
-        found[f"{name} difference"] = [f"{value:+.4f}" for value in table[f"{metric}/difference"]]
-        found[f"{name} verdict"] = table[f"{metric}/verdict"]
-    return pd.DataFrame(found)
+        pairs = zip(table[f"{metric}/ours"], table[f"{metric}/spread"], strict=True)
+        columns[f"{name} ours (spread)"] = [f"{mean:.4f} ({spread:.4f})" for mean, spread in pairs]
+        columns[f"{name} RecBole"] = [f"{value:.4f}" for value in table[f"{metric}/recbole"]]
+        columns[f"{name} difference"] = [f"{value:+.4f}" for value in table[f"{metric}/difference"]]
+        columns[f"{name} verdict"] = table[f"{metric}/verdict"]
+    return pd.DataFrame(columns)
 
 
 def _speed(table: pd.DataFrame) -> pd.DataFrame:
@@ -210,12 +210,12 @@ def _speed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _differs(table: pd.DataFrame, settings: dict) -> pd.DataFrame:
-    own = [settings["models"][model] for model in table["model"]]
+    sections = [settings["models"][model] for model in table["model"]]
     return pd.DataFrame(
         {
             "model": table["model"],
-            "in RecBole": [settings["recbole"]["model"] for settings in own],
-            "where RecBole's differs": [settings["differs"] for settings in own],
+            "in RecBole": [settings["recbole"]["model"] for settings in sections],
+            "where RecBole's differs": [settings["differs"] for settings in sections],
         }
     )
 

@@ -95,14 +95,14 @@ def check_same_data(dataset, parts, histories: dict[str, list[str]]) -> None:
         feat = loader.dataset.inter_feat
         users = dataset.id2token("user_id", feat["user_id"].numpy())
         items = dataset.id2token("item_id", feat["item_id"].numpy())
-        found: dict[str, list] = {}
+        loaded: dict[str, list] = {}
         for user, item, position in zip(users, items, feat["position"].tolist(), strict=True):
-            found.setdefault(user, []).append((position, item))
+            loaded.setdefault(user, []).append((position, item))
         # A sequence has no target at its first item.
         first = 1 if name == "train" and "item_length" in feat.interaction else 0
         for user, history in histories.items():
             wanted = history[part][first:]
-            if [item for _, item in sorted(found.get(user, []))] != wanted:
+            if [item for _, item in sorted(loaded.get(user, []))] != wanted:
                 raise SystemExit(f"RecBole's {name} part differs from the exported one for user {user}")
 
 
@@ -123,8 +123,8 @@ def ndcg(scores: np.ndarray, seen: list[np.ndarray], targets: np.ndarray) -> flo
     working[:, 0] = -np.inf
     for row, items in enumerate(seen):
         working[row, items] = -np.inf
-    own = working[np.arange(len(targets)), targets][:, None]
-    ranks = 1 + (working > own).sum(1)
+    of_targets = working[np.arange(len(targets)), targets][:, None]
+    ranks = 1 + (working > of_targets).sum(1)
     return float(np.where(ranks <= CUTOFF, 1 / np.log2(ranks + 1), 0).mean())
 
 
@@ -189,8 +189,8 @@ def main() -> None:
     parser.add_argument("--export", type=Path, required=True)
     parser.add_argument("--to", type=Path, required=True, help="a folder")
     arguments = parser.parse_args()
-    own = yaml.safe_load(arguments.params.read_text(encoding="utf-8"))["models"][arguments.model]
-    settings = dict(own["recbole"])
+    section = yaml.safe_load(arguments.params.read_text(encoding="utf-8"))["models"][arguments.model]
+    settings = dict(section["recbole"])
     name, export, folder = settings.pop("model"), arguments.export.resolve(), arguments.to.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -198,10 +198,10 @@ def main() -> None:
     sys.argv = sys.argv[:1]
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
-        for seed in own["seeds"]:
+        for seed in section["seeds"]:
             print(f"{name}, seed {seed}", flush=True)
             record, users, items, scores = run(
-                name, settings, seed=seed, max_seconds=own["max_seconds"], export=export
+                name, settings, seed=seed, max_seconds=section["max_seconds"], export=export
             )
             ids = {"users": np.array(users, dtype=int), "items": np.array(items, dtype=int)}
             np.savez_compressed(folder / f"{seed}.npz", scores=scores, **ids)

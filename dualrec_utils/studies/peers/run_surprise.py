@@ -22,12 +22,12 @@ def run(algorithm: str, settings: dict, *, train: Path, pairs: Path) -> tuple[li
     """Fit on one file and predict the pairs of another; (predictions, not clipped; processor seconds)."""
     reader = surprise.Reader(line_format="user item rating", sep="\t", rating_scale=(1, 5))
     ratings = surprise.Dataset.load_from_file(str(train), reader=reader).build_full_trainset()
-    asked = [line.split("\t") for line in pairs.read_text(encoding="utf-8").splitlines()]
+    user_items = [line.split("\t") for line in pairs.read_text(encoding="utf-8").splitlines()]
     model = getattr(surprise, algorithm)(verbose=False, **settings)
     start = time.process_time()
     model.fit(ratings)
     fitted = time.process_time()
-    predictions = [float(model.predict(user, item, clip=False).est) for user, item in asked]
+    predictions = [float(model.predict(user, item, clip=False).est) for user, item in user_items]
     return predictions, {"fit": fitted - start, "predict": time.process_time() - fitted}
 
 

@@ -31,11 +31,11 @@ def read_settings(path: Path = PARAMS) -> dict:
     if not isinstance(models, dict):
         raise StudyError(f"{path}: models must be a mapping (model -> its settings); it is {models!r}")
     sections = {"the file": (settings, {"seeds", "models"})}
-    for model, own in models.items():
-        sections[f"model {model}"] = (own, {"ours", "recbole", "seeds", "max_seconds", "differs"})
-    for where, (found, keys) in sections.items():
+    for model, section in models.items():
+        sections[f"model {model}"] = (section, {"ours", "recbole", "seeds", "max_seconds", "differs"})
+    for where, (values, keys) in sections.items():
         # What is no mapping lacks every key.
-        wrong = sorted(keys.symmetric_difference(found if isinstance(found, dict) else ()), key=str)
+        wrong = sorted(keys.symmetric_difference(values if isinstance(values, dict) else ()), key=str)
         if wrong:
             raise StudyError(f"{path}: {where} must have {sorted(keys)}; missing or unknown: {wrong}")
     return settings

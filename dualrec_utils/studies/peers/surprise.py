@@ -59,8 +59,8 @@ def read_settings(path: Path = SETTINGS) -> dict:
     models = models if isinstance(models, dict) else {}
     sections = {"the file": (settings, {"models", "bootstrap_seed"})}
     sections |= {f"model {name}": (about, {"algorithm", "settings"}) for name, about in models.items()}
-    for where, (found, keys) in sections.items():
-        wrong = sorted(keys.symmetric_difference(found if isinstance(found, dict) else ()), key=str)
+    for where, (values, keys) in sections.items():
+        wrong = sorted(keys.symmetric_difference(values if isinstance(values, dict) else ()), key=str)
         if wrong or not models:
             raise StudyError(
                 f"{path}: {where} must have {sorted(keys)}; missing, unknown or empty: {wrong}"
@@ -104,7 +104,7 @@ def read_predictions(model: str, ratings: pd.DataFrame, *, folder: Path = RESULT
             but finite numbers.
     """
     folds = rating_rules.consecutive_folds(len(ratings))
-    found = []
+    frames = []
     for fold in range(1, N_FOLDS + 1):
         path = folder / model / f"{fold}.txt"
         try:
@@ -114,8 +114,8 @@ def read_predictions(model: str, ratings: pd.DataFrame, *, folder: Path = RESULT
         except ValueError as error:
             raise StudyError(f"{path}: {error}: delete {folder / model} and run `make peers`") from error
         _, pairs = rating_rules.parts(ratings, folds, fold)
-        found.append(rating_rules.as_predictions(pairs, values, fold=fold, seed=_RUN))
-    return pd.concat(found, ignore_index=True)
+        frames.append(rating_rules.as_predictions(pairs, values, fold=fold, seed=_RUN))
+    return pd.concat(frames, ignore_index=True)
 
 
 def compare(settings: dict, ratings: pd.DataFrame, *, folder: Path = RESULTS) -> pd.DataFrame:
@@ -147,9 +147,9 @@ def compare(settings: dict, ratings: pd.DataFrame, *, folder: Path = RESULTS) ->
 
 
 def _errors(predictions: pd.DataFrame, ratings: pd.DataFrame, *, seed: int) -> dict[str, float]:
-    found = rating_rules.errors(predictions, ratings)
-    summary = rating_rules.summarise(found, seed=seed)
-    by_fold = rating_rules.by_fold(found).set_index(FOLD)
+    errors = rating_rules.errors(predictions, ratings)
+    summary = rating_rules.summarise(errors, seed=seed)
+    by_fold = rating_rules.by_fold(errors).set_index(FOLD)
     row = {}
     for metric in METRICS:
         row[metric] = summary.loc[metric, "value"]

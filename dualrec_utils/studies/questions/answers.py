@@ -52,7 +52,7 @@ def _form(title: str) -> str:
 
 
 def judged(
-    asked: pd.DataFrame,
+    answered: pd.DataFrame,
     cases: pd.DataFrame,
     targets: pd.Series,
     catalog: Catalog,
@@ -65,7 +65,7 @@ def judged(
     """Per-case values of every kind of suggestion.
 
     Args:
-        asked: `case_id`, `kind`, `item_id`, `text`, `answer`; each kind for every row of `cases`, one of
+        answered: `case_id`, `kind`, `item_id`, `text`, `answer`; each kind for every row of `cases`, one of
             them :data:`NONE`.
         cases, targets, catalog: as :func:`core.evaluation.score_lists`.
         hints: `case_id` -> the LSTM's item.
@@ -82,15 +82,15 @@ def judged(
     """
     hinted = pd.Series({case: hints[case] for case in cases[CASE]})
     reading = {"seed": seed, "limit": n_titles}
-    unprompted = asked[asked[KIND] == NONE].set_index(CASE)[ANSWER].loc[cases[CASE]]
+    unprompted = answered[answered[KIND] == NONE].set_index(CASE)[ANSWER].loc[cases[CASE]]
     bare, _ = responses.answers_to_predictions(list(unprompted), cases, matcher, **reading)
     frames = []
-    for kind, own in asked.groupby(KIND, sort=False):
-        own = own.set_index(CASE).loc[cases[CASE]]
-        lists, counts = responses.answers_to_predictions(list(own[ANSWER]), cases, matcher, **reading)
+    for kind, part in answered.groupby(KIND, sort=False):
+        part = part.set_index(CASE).loc[cases[CASE]]
+        lists, counts = responses.answers_to_predictions(list(part[ANSWER]), cases, matcher, **reading)
         frame = evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, catalog)
         wrong = counts[["n_cut", "n_unparsable", "n_unmatched"]].sum(axis=1).to_numpy()
-        texts, items = own[TEXT].fillna(hinted.map(catalog.names)), own[ITEM].fillna(hinted)
+        texts, items = part[TEXT].fillna(hinted.map(catalog.names)), part[ITEM].fillna(hinted)
         said = pd.DataFrame({"text": texts, "item": items, "hint": hinted})
         frames.append(
             frame[[CASE, USER, "hit_rate@1", "hit_rate@5"]]
@@ -110,9 +110,9 @@ def _followed(lists: pd.DataFrame, said: pd.DataFrame, catalog: Catalog) -> pd.D
     names, genres, rows = catalog.names, catalog.categories, {}
     by_case = dict(tuple(lists.sort_values([CASE, RANK]).groupby(CASE)))
     for row in said.itertuples():
-        own = by_case.get(row.Index, lists.iloc[:0])
-        titles = [_form(title) for title in own[TEXT]]
-        near = [metrics.genre_jaccard(genres[item], genres[row.item]) for item in own[ITEM].dropna()]
+        entries = by_case.get(row.Index, lists.iloc[:0])
+        titles = [_form(title) for title in entries[TEXT]]
+        near = [metrics.genre_jaccard(genres[item], genres[row.item]) for item in entries[ITEM].dropna()]
         rows[row.Index] = (
             float(titles[:1] == [_form(row.text)]),
             float(_form(row.text) in titles),
@@ -135,12 +135,12 @@ def summarise(values: pd.DataFrame, **stats) -> pd.DataFrame:
         :data:`FOLLOWED` against the same model's answers without a suggestion.
     """
     rows, base = [], values[values[KIND] == AS_IS]
-    for kind, own in values.groupby(KIND, sort=False):
-        sizes = {"n_users": own[USER].nunique(), "n_cases": len(own)}
+    for kind, part in values.groupby(KIND, sort=False):
+        sizes = {"n_users": part[USER].nunique(), "n_cases": len(part)}
         for metric in (*QUALITY, *FOLLOWED):
             other = None if kind == AS_IS else base
             if metric in FOLLOWED:
-                other = own[[CASE, USER]].assign(**{metric: own[f"{metric}_anyway"]})
-            found = compared(own, metric, against=other, **stats)
-            rows.append({KIND: kind, "metric": metric} | found | sizes)
+                other = part[[CASE, USER]].assign(**{metric: part[f"{metric}_anyway"]})
+            numbers = compared(part, metric, against=other, **stats)
+            rows.append({KIND: kind, "metric": metric} | numbers | sizes)
     return pd.DataFrame(rows)

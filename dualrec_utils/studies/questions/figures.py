@@ -71,10 +71,10 @@ def reranking(rows: pd.DataFrame, names: Mapping[str, str], *, note: str) -> Fig
         figure = blank((9.6, 1.0 + 2.2 * len(metrics)))
         grid = figure.subplots(len(metrics), len(drawn), sharex="row", sharey=True, squeeze=False)
         for (metric, system), axes in zip(itertools.product(metrics, drawn), grid.flat, strict=True):
-            own = rows[(rows["metric"] == metric) & (rows[SYSTEM] == system)]
-            for number, (what, part) in enumerate(own.groupby("what", sort=False)):
+            chosen = rows[(rows["metric"] == metric) & (rows[SYSTEM] == system)]
+            for number, (what, part) in enumerate(chosen.groupby("what", sort=False)):
                 part = part.set_index("group").loc[list(names)].reset_index()
-                places = _shifted(len(part), number, own["what"].nunique())
+                places = _shifted(len(part), number, chosen["what"].nunique())
                 intervals(axes, part, places, label=what.replace(" - ", " − "), **SERIES[number])
             axes.axvline(0, color=COLORS["black"], linewidth=0.8)
             # Where the suggestion is right, differences are ten times as large.
@@ -107,10 +107,12 @@ def suggestions(rows: pd.DataFrame, names: Mapping[str, str], *, note: str) -> F
         figure = blank((9.6, 1.5 + 0.42 * len(names)))
         for axes, (metric, column, title) in zip(figure.subplots(1, 3, sharey=True), panels, strict=True):
             drawn = rows[rows["metric"] == metric]
-            for number, (system, own) in enumerate(drawn.groupby(SYSTEM, sort=False)):
-                own = own.set_index("kind").loc[list(names)].reset_index()
+            for number, (system, of_system) in enumerate(drawn.groupby(SYSTEM, sort=False)):
+                of_system = of_system.set_index("kind").loc[list(names)].reset_index()
                 ends = ("low", "high") if column == "value" else ("difference_low", "difference_high")
-                part = pd.DataFrame({"value": own[column], "low": own[ends[0]], "high": own[ends[1]]})
+                part = pd.DataFrame(
+                    {"value": of_system[column], "low": of_system[ends[0]], "high": of_system[ends[1]]}
+                )
                 places = _shifted(len(part), number, drawn[SYSTEM].nunique())
                 intervals(axes, part, places, label=label(system), **SERIES[number])
             if column == "difference":

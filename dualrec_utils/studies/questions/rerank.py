@@ -77,7 +77,7 @@ def in_orders(
     """
     drawn = [rerank.in_random_order(lists, seed=seed + number) for number in range(n_random)]
     ordered = {WRITTEN: [lists], RERANKED: [rerank.by_similarity(lists, similarity)], RANDOM: drawn}
-    return {order: _mean_of(own, cases, targets, catalog) for order, own in ordered.items()}
+    return {order: _mean_of(versions, cases, targets, catalog) for order, versions in ordered.items()}
 
 
 def _mean_of(
@@ -108,20 +108,20 @@ def by_group(
     rows = []
     for group in GROUPS:
         chosen = groups.index if group == ALL else groups.index[groups == group]
-        own = {order: frame[frame[CASE].isin(chosen)] for order, frame in orders.items()}
+        of_group = {order: frame[frame[CASE].isin(chosen)] for order, frame in orders.items()}
         sizes = {
-            "n_users": own[WRITTEN][USER].nunique(),
-            "n_cases": len(own[WRITTEN]),
-            "n_lists_with_target": int(own[WRITTEN]["holds_target"].sum()),
+            "n_users": of_group[WRITTEN][USER].nunique(),
+            "n_cases": len(of_group[WRITTEN]),
+            "n_lists_with_target": int(of_group[WRITTEN]["holds_target"].sum()),
         }
         if not sizes["n_cases"]:
             continue
-        for order, frame in own.items():
-            found = compared(frame, metric, **stats)
-            values = {name: found[name] for name in ("value", "low", "high")}
+        for order, frame in of_group.items():
+            numbers = compared(frame, metric, **stats)
+            values = {name: numbers[name] for name in ("value", "low", "high")}
             rows.append({"group": group, "what": order} | values | sizes)
         for other in (WRITTEN, RANDOM):
-            gain = evaluation.paired_difference(own[RERANKED], own[other], metric=metric, **stats)
+            gain = evaluation.paired_difference(of_group[RERANKED], of_group[other], metric=metric, **stats)
             values = {"value": gain["difference"], "low": gain["low"], "high": gain["high"]}
             rows.append({"group": group, "what": f"{RERANKED} - {other}"} | values | sizes)
     return pd.DataFrame(rows)

@@ -66,12 +66,12 @@ def compared(
     Returns:
         `value`, `low`, `high`, `difference`, `difference_low`, `difference_high`.
     """
-    found = evaluation.summarise(frame, columns=[metric], **stats).loc[metric, ["value", "low", "high"]]
+    numbers = evaluation.summarise(frame, columns=[metric], **stats).loc[metric, ["value", "low", "high"]]
     gain = dict.fromkeys(("difference", "low", "high"), np.nan)
     if against is not None:
         gain = evaluation.paired_difference(frame, against, metric=metric, **stats)
     ends = {f"difference_{end}": gain[end] for end in ("low", "high")}
-    return found.astype(float).to_dict() | {"difference": gain["difference"]} | ends
+    return numbers.astype(float).to_dict() | {"difference": gain["difference"]} | ends
 
 
 def run_notebook() -> int:

@@ -56,8 +56,8 @@ def trained(settings: Mapping, *, folder: Path) -> Path:
     histories = splits.load_earlier(dataset, "train")
     validation = splits.load_histories(dataset, "validation")
     catalog = load_catalog(dataset)
-    found = movielm.train(histories, validation, catalog, seed=settings["seed"], **section)
-    return movielm.save(*found, folder / "model")
+    fitted = movielm.train(histories, validation, catalog, seed=settings["seed"], **section)
+    return movielm.save(*fitted, folder / "model")
 
 
 def measure(model_folder: Path, *, n_cases: int) -> tuple[dict[str, float], dict[str, pd.DataFrame]]:
@@ -73,20 +73,20 @@ def measure(model_folder: Path, *, n_cases: int) -> tuple[dict[str, float], dict
         `zero_shot` (the paper's prompt, free text), the latter with `valid`, the share of the titles asked
         for that are items of the catalog.
     """
-    asked = params.section("zero_shot_llm")
-    dataset, seed = asked["dataset"], asked["seed"]
+    section = params.section("zero_shot_llm")
+    dataset, seed = section["dataset"], section["seed"]
     catalog = load_catalog(dataset)
     cases = last_cases(dataset, n_cases=n_cases)
     targets = evaluation.load_targets(dataset, "next_item")
     model, tokenizer = loading.load_model(str(model_folder))
     frames = {
         "history": evaluation.score_lists(
-            _history_lists(model, tokenizer, cases, catalog, asked=asked), cases, targets, catalog
+            _history_lists(model, tokenizer, cases, catalog, section=section), cases, targets, catalog
         )
     }
-    lists, counts = _answers(model, tokenizer, cases, catalog, asked=asked)
+    lists, counts = _answers(model, tokenizer, cases, catalog, section=section)
     free = evaluation.score_lists(predictions.drop_seen(lists, cases), cases, targets, catalog)
-    valid = 1 - (counts[["n_cut", "n_unparsable", "n_unmatched"]].sum(axis=1)) / asked["n_titles"]
+    valid = 1 - (counts[["n_cut", "n_unparsable", "n_unmatched"]].sum(axis=1)) / section["n_titles"]
     frames["zero_shot"] = free.assign(valid=valid.to_numpy())
     last = pd.read_csv(model_folder / "training_curve.csv").iloc[-1]
     numbers = {"n_parameters": model.num_parameters(), "train_loss_per_token": float(last["train_loss"])}
@@ -94,34 +94,36 @@ def measure(model_folder: Path, *, n_cases: int) -> tuple[dict[str, float], dict
     return numbers | {"seed": seed}, frames
 
 
-def _history_lists(model, tokenizer, cases: pd.DataFrame, catalog: Catalog, *, asked: Mapping):
-    texts = prompts.build_history_prompts(cases, catalog, n_recent=asked["n_history"], genres=False)
+def _history_lists(model, tokenizer, cases: pd.DataFrame, catalog: Catalog, *, section: Mapping):
+    texts = prompts.build_history_prompts(cases, catalog, n_recent=section["n_history"], genres=False)
     scores = constrained.rank_titles(
         model,
         tokenizer,
         texts,
         catalog,
         excluded=constrained.seen_items(cases),
-        k=asked["n_ranked"],
+        k=section["n_ranked"],
         label="history",
     )
-    return constrained.ranked_lists(scores, cases, catalog, seed=asked["seed"], length=asked["n_ranked"])
+    return constrained.ranked_lists(
+        scores, cases, catalog, seed=section["seed"], length=section["n_ranked"]
+    )
 
 
-def _answers(model, tokenizer, cases: pd.DataFrame, catalog: Catalog, *, asked: Mapping):
-    hints = handoff.load_hints(Scope(asked["dataset"], STAGE, "next_item", "test"))
-    shape = {"n_recent": asked["n_recent"], "n_titles": asked["n_titles"]}
+def _answers(model, tokenizer, cases: pd.DataFrame, catalog: Catalog, *, section: Mapping):
+    hints = handoff.load_hints(Scope(section["dataset"], STAGE, "next_item", "test"))
+    shape = {"n_recent": section["n_recent"], "n_titles": section["n_titles"]}
     answers = generation.generate(
         model,
         tokenizer,
         prompts.build_prompts(cases, catalog, hints=hints, **shape),
-        max_new_tokens=asked["max_new_tokens"],
-        batch_size=asked["batch_size"],
-        n_lines=asked["n_titles"],
+        max_new_tokens=section["max_new_tokens"],
+        batch_size=section["batch_size"],
+        n_lines=section["n_titles"],
         label="paper's prompt",
     )
     matcher = TitleMatcher(catalog.items)
-    return answers_to_predictions(answers, cases, matcher, seed=asked["seed"], limit=asked["n_titles"])
+    return answers_to_predictions(answers, cases, matcher, seed=section["seed"], limit=section["n_titles"])
 
 
 def run_size(size: str) -> None:

@@ -77,9 +77,11 @@ def suggestions(
     for case, history in zip(cases[CASE], cases[HISTORY], strict=True):
         # Of the case's name, so that a case's draw does not depend on which cases are asked.
         rng = np.random.default_rng([seed, list(KINDS).index(kind), *case.encode()])
-        found = None if kind == NONE else chosen(np.asarray(history), int(hints[case]), rng)
-        is_item = isinstance(found, int)
-        rows.append((case, kind, found if is_item else None, names[found] if is_item else found))
+        suggested = None if kind == NONE else chosen(np.asarray(history), int(hints[case]), rng)
+        is_item = isinstance(suggested, int)
+        rows.append(
+            (case, kind, suggested if is_item else None, names[suggested] if is_item else suggested)
+        )
     return pd.DataFrame(rows, columns=[CASE, KIND, ITEM, TEXT]).astype({ITEM: "Int64", TEXT: object})
 
 
@@ -125,7 +127,7 @@ def corrupted(title: str, year: int | None, rng: np.random.Generator) -> str:
         rng: draws the letters.
     """
     letters = list(string.ascii_lowercase)
-    mixed = "".join(str(rng.choice(letters)) if own.isalnum() else own for own in title)
+    mixed = "".join(str(rng.choice(letters)) if letter.isalnum() else letter for letter in title)
     return title_with_year(mixed, year)
 
 
@@ -207,22 +209,22 @@ def ask(system: str, *, model: str, n_cases: int, kinds: Sequence[str]) -> pd.Da
     backend = _backend(settings, model=model, ending=ending)
     frames = []
     for kind in kinds:
-        own = suggestions(kind, cases, catalog, n_recent=settings["n_recent"], **drawn)
+        suggested = suggestions(kind, cases, catalog, n_recent=settings["n_recent"], **drawn)
         shape = {"n_recent": settings["n_recent"], "n_titles": settings["n_titles"]}
-        texts = asked_with(own, cases, catalog, hints=hints, **shape)
+        texts = asked_with(suggested, cases, catalog, hints=hints, **shape)
         answers = backend.answer(texts, label=f"{system}, {kind}")
-        frames.append(own.assign(**{PROMPT: texts, ANSWER: answers}))
+        frames.append(suggested.assign(**{PROMPT: texts, ANSWER: answers}))
     return pd.concat(frames, ignore_index=True)
 
 
 def _backend(settings: Mapping, *, model: str, ending: str | None) -> LocalBackend:
-    own, dataset = settings["models"][model], settings["dataset"]
+    entry, dataset = settings["models"][model], settings["dataset"]
     adapter = config.adapters_dir(dataset, "lora_finetuning") / f"{model}_{ending}" if ending else None
     batch = settings["generation_batch_size" if ending else "batch_size"]
     return LocalBackend(
-        own["model"],
+        entry["model"],
         dataset=dataset,
-        **{key: own[key] for key in ("revision", "dtype", "quantization")},
+        **{key: entry[key] for key in ("revision", "dtype", "quantization")},
         adapter=adapter,
         max_new_tokens=settings["max_new_tokens"],
         batch_size=batch,
@@ -236,5 +238,5 @@ def run_system(system: str) -> None:
     Raises:
         StudyError: as :func:`ask`.
     """
-    asked = ask(system, **read_settings(SECTION))
-    print(files.write_parquet(asked, pieces_dir(SECTION) / f"{system}.parquet"), flush=True)
+    answered = ask(system, **read_settings(SECTION))
+    print(files.write_parquet(answered, pieces_dir(SECTION) / f"{system}.parquet"), flush=True)

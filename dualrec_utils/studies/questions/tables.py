@@ -76,10 +76,10 @@ def unchanged(section: str) -> str:
     Raises:
         StudyError: when the section has none, or several.
     """
-    found = [name for name, changes in _changes(section).items() if not changes]
-    if len(found) != 1:
-        raise StudyError(f"section {section!r} needs one setting that changes nothing; it has {found}")
-    return found[0]
+    names = [name for name, changes in _changes(section).items() if not changes]
+    if len(names) != 1:
+        raise StudyError(f"section {section!r} needs one setting that changes nothing; it has {names}")
+    return names[0]
 
 
 def setting_names(table: pd.DataFrame) -> dict[str, str]:
@@ -107,8 +107,8 @@ def setting_names(table: pd.DataFrame) -> dict[str, str]:
 
 def _columns(frame: pd.DataFrame, usual: pd.DataFrame, metric: str, **stats) -> dict[str, float]:
     """:func:`compared` as columns `<metric>`, `<metric>_low`, ..., without a difference to itself."""
-    found = compared(frame, metric, against=None if frame is usual else usual, **stats)
-    return {metric: found.pop("value")} | {f"{metric}_{name}": value for name, value in found.items()}
+    numbers = compared(frame, metric, against=None if frame is usual else usual, **stats)
+    return {metric: numbers.pop("value")} | {f"{metric}_{name}": value for name, value in numbers.items()}
 
 
 def lstm_table(pieces: Mapping[str, Mapping], *, default: str, **stats) -> pd.DataFrame:
@@ -175,10 +175,10 @@ def sizes_table(pieces: Mapping[str, Mapping], *, default: str, **stats) -> pd.D
         keys = ("hidden_size", "n_layers", "n_parameters", "loss_per_title")
         row = {"size": name} | {key: measured[key] for key in keys}
         row |= {key: measured[key] for key in ("loss_per_token", "train_loss_per_token")}
-        for prompt, own in SIZE_METRICS.items():
-            for metric in own:
-                found = _columns(piece[prompt], pieces[default][prompt], metric, **stats)
-                row |= {f"{prompt}_{key}": value for key, value in found.items()}
+        for prompt, metrics in SIZE_METRICS.items():
+            for metric in metrics:
+                numbers = _columns(piece[prompt], pieces[default][prompt], metric, **stats)
+                row |= {f"{prompt}_{key}": value for key, value in numbers.items()}
         cases = piece["history"]
         rows.append(row | {"n_users": cases[USER].nunique(), "n_cases": len(cases)})
     return pd.DataFrame(rows).sort_values("n_parameters", ignore_index=True)
@@ -241,8 +241,8 @@ def flatten(
             f"{key}/{name}": row[name]
             for name in ("loss_per_title", "loss_per_token", "train_loss_per_token")
         }
-        for prompt, own in SIZE_METRICS.items():
-            for metric in own:
+        for prompt, metrics in SIZE_METRICS.items():
+            for metric in metrics:
                 column = f"{prompt}_{metric}"
                 flat |= _keys(f"{key}/{prompt}/{metric}", row, column)
                 flat |= _keys(f"{key}/difference/{prompt}/{metric}", row, f"{column}_difference")

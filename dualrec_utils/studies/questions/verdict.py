@@ -57,24 +57,25 @@ def lstm(flat: Flat, table: pd.DataFrame, *, not_run: Sequence[str] = ()) -> str
     columns = {"learning rate": "learning_rate", "optimizer": "optimizer", "batch size": "batch_size"}
     matters = {}
     for factor, column in columns.items():
-        own = table[table["factor"] == factor]
-        if not len(own):
+        rows = table[table["factor"] == factor]
+        if not len(rows):
             continue
         keys = {
             _value(row[column]): f"{STAGE}/lstm/{row['setting']}/difference/hit_rate@5"
-            for row in own.to_dict("records")
+            for row in rows.to_dict("records")
         }
         matters[factor] = any(verdict.reading(flat, key) != verdict.NOT_SHOWN for key in keys.values())
-        losses = " to ".join(f"{loss:.3f}" for loss in sorted({own["loss"].min(), own["loss"].max()}))
+        losses = " to ".join(f"{loss:.3f}" for loss in sorted({rows["loss"].min(), rows["loss"].max()}))
         sentences.append(f"Another {factor}, HR@5: {in_words(keys, flat)}; loss {losses}.")
     for row in table[table["factor"] == "targets"].to_dict("records"):
         key = f"{STAGE}/lstm/{row['setting']}/difference/hit_rate@5"
-        told = in_words({"one target a window": key}, flat)
+        difference = in_words({"one target a window": key}, flat)
         sentences.append(
-            f"The paper's targets instead of one at every position, HR@5: {told}; loss {row['loss']:.3f}."
+            f"The paper's targets instead of one at every position, HR@5: {difference};"
+            f" loss {row['loss']:.3f}."
         )
-    shown = [factor for factor, told in matters.items() if told]
-    others = [factor for factor, told in matters.items() if not told]
+    shown = [factor for factor, sensitive in matters.items() if sensitive]
+    others = [factor for factor, sensitive in matters.items() if not sensitive]
     first = f"Sensitive to {' and '.join(shown) or 'none of the three'}"
     sentences.insert(0, first + (f"; not shown for {' and '.join(others)}." if others else "."))
     sentences += [f"Not run yet: {', '.join(not_run)}."] if not_run else []
@@ -207,8 +208,8 @@ def sizes(flat: Flat, table: pd.DataFrame, *, default: str, not_run: Mapping[str
     smaller = [size for size in table["size"] if size != default]
     sentences = [_smallest(flat, table, default=default)] if smaller else []
     sentences += [f"Loss in nats a title on validation users, width x layers: {', '.join(losses)}."]
-    asked = (("history", "after the history alone"), ("zero_shot", "with the paper's prompt"))
-    for prompt, words in asked if smaller else ():
+    prompts = (("history", "after the history alone"), ("zero_shot", "with the paper's prompt"))
+    for prompt, words in prompts if smaller else ():
         keys = {size: f"{STAGE}/sizes/{size}/difference/{prompt}/hit_rate@5" for size in smaller}
         sentences.append(f"HR@5 {words}, against {default}: {in_words(keys, flat)}.")
     sentences += [f"{name}: not run, {why}." for name, why in not_run.items()]

@@ -55,18 +55,18 @@ def draws(name: str, defaults: dict, *, n_draws: int, seed: int) -> list[dict]:
     """
     if n_draws < 1:
         raise StudyError(f"n_draws is {n_draws}; a search needs at least 1")
-    generator, found = np.random.default_rng([seed, *name.encode()]), [dict(defaults)]
+    generator, settings = np.random.default_rng([seed, *name.encode()]), [dict(defaults)]
     space = spaces.SPACES.get(name, {})
     # A small space of lists alone may have fewer different settings than are asked for.
     for _ in range(100 * n_draws):
-        if len(found) == n_draws or not space:
+        if len(settings) == n_draws or not space:
             break
         drawn = {key: spaces.draw(candidates, generator) for key, candidates in space.items()}
-        if defaults | drawn not in found:
-            found.append(defaults | drawn)
-    for keywords in found if name in baselines.REGISTRY else ():
+        if defaults | drawn not in settings:
+            settings.append(defaults | drawn)
+    for keywords in settings if name in baselines.REGISTRY else ():
         baselines.build(name, np.array([1]), seed=seed, **keywords)
-    return found
+    return settings
 
 
 def read_settings(path: Path) -> dict:
@@ -112,9 +112,9 @@ def trial(name: str, settings: dict, *, seed: int) -> dict[str, float]:
 def _lstm(settings: dict, *, seed: int) -> dict[str, float]:
     histories = list(splits.load_histories(DATASET, "train").values())
     score = fits.lstm_scorer(histories, load_catalog(DATASET), settings, seed=seed)
-    found = experiment.validation(DATASET, seed=seed)(_numbers(LSTM, score))
+    values = experiment.validation(DATASET, seed=seed)(_numbers(LSTM, score))
     # It is trained to the end: the learning rate falls to zero by then.
-    return found | {"n_epochs": settings["epochs"], "best_epoch": settings["epochs"]}
+    return values | {"n_epochs": settings["epochs"], "best_epoch": settings["epochs"]}
 
 
 def _movielm(*, seed: int, n_history: int, last_cases: int, **section) -> dict[str, float]:
@@ -126,8 +126,8 @@ def _movielm(*, seed: int, n_history: int, last_cases: int, **section) -> dict[s
     def score(histories: Sequence[np.ndarray]) -> np.ndarray:
         return rank(histories, excluded=histories, k=5)
 
-    found = experiment.validation(DATASET, seed=seed, last_cases=last_cases)(_numbers(MOVIELM, score))
-    return found | {"n_epochs": section["n_epochs"], "best_epoch": section["n_epochs"]}
+    values = experiment.validation(DATASET, seed=seed, last_cases=last_cases)(_numbers(MOVIELM, score))
+    return values | {"n_epochs": section["n_epochs"], "best_epoch": section["n_epochs"]}
 
 
 def _numbers(name: str, score: Scorer) -> Scorer:
@@ -177,14 +177,14 @@ def run(
     for key, settings in tqdm(wanted.items(), desc=name):
         if key in rows:
             continue
-        started, found = time.perf_counter(), dict.fromkeys(VALUES, np.nan)
+        started, values = time.perf_counter(), dict.fromkeys(VALUES, np.nan)
         try:
-            found |= trial(name, settings, seed=seed)
+            values |= trial(name, settings, seed=seed)
         except Diverged as error:
             # What a broken setting costs counts, too.
             print(error)
         seconds = round(time.perf_counter() - started, 1)
-        rows[key] = settings | found | {"seconds": seconds, _MADE_FROM: key}
+        rows[key] = settings | values | {"seconds": seconds, _MADE_FROM: key}
         files.write_csv(_table(rows, wanted), path)
     table = _table(rows, wanted)
     if table[CHOSEN_BY].isna().all():
