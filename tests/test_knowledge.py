@@ -274,6 +274,14 @@ def test_the_first_sentence_says_of_whom_a_pretrained_model_is_ahead(root, lows,
     assert first.startswith(beginning) and second.startswith("**m, after 20%")
 
 
+@pytest.mark.parametrize("leads", [CATALOG, COLD])
+def test_a_lead_with_cold_items_is_said_of_what_was_ranked(root, leads):
+    rows = [("m", 0.0, among, "lstm", 0.01 if among == leads else -0.02) for among in (CATALOG, COLD)]
+    tables.write(differences(*rows, names=("system", "share", AMONG)), tables.DIFFERENCES["b"], "ml-100k")
+    first, *each = words.reading("b", "ml-100k")
+    assert (COLD in first) == (leads == COLD) and len(each) == 2
+
+
 @pytest.mark.parametrize(("low", "helps"), [(0.01, True), (-0.01, False)])
 def test_knowledge_is_said_to_help_where_its_interval_is_above_zero(root, low, helps):
     names = ("system", "share", "weights", "titles")

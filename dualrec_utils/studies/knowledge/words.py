@@ -92,10 +92,9 @@ def reading(part: str, dataset: str) -> list[str]:
     sentences = [_LEADS[part](table)]
     for key, rows in table.groupby(labels, sort=False):
         known = dict(zip(labels, key, strict=True))
-        words = tuning(known["share"])
-        if part == "b":
-            words += ", among cold items alone" if known[AMONG] == COLD else ", in the whole catalog"
-        sentences.append(f"**{label(known['system'])}, {words}:** {compared(rows)}.")
+        sentences.append(
+            f"**{_named(known['system'], known['share'], known.get(AMONG))}:** {compared(rows)}."
+        )
     return sentences
 
 
@@ -108,9 +107,15 @@ def _ahead(table: pd.DataFrame) -> str:
     parts = []
     for key, others in ahead.groupby(_of_a_row(table), sort=False)["minus"].agg(list).items():
         whom = "all others" if set(others) == everyone[key] else " and ".join(map(label, others))
-        parts.append(f"{label(key[0])}, {tuning(key[1])}, is ahead of {whom}")
+        parts.append(f"{_named(*key)}, is ahead of {whom}")
     only = "" if any(part.endswith("all others") for part in parts) else ", but nowhere of all others"
-    return f"{'; '.join(dict.fromkeys(parts))}{only}."
+    return f"{'; '.join(parts)}{only}."
+
+
+def _named(system: str, share: float, among: str | None = None) -> str:
+    """A row of a table in words; `among`, what was ranked, stands in the tables of part `b` alone."""
+    where = {None: "", COLD: ", among cold items alone"}.get(among, ", in the whole catalog")
+    return f"{label(system)}, {tuning(share)}{where}"
 
 
 def _of_a_row(table: pd.DataFrame) -> list[str]:
