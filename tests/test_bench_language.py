@@ -78,3 +78,15 @@ def test_the_share_is_that_of_the_operations_of_lora(lora_section, monkeypatch):
     speed = bench_pretrained.taught(name, dataset="ml-100k", tuning=lora_section)
     assert speed["share"] == pytest.approx(speed["n_weights"] * speed["tokens_per_second"] / 1e9)
     assert speed["tokens_per_second"] > 0
+
+
+def test_of_a_model_that_is_only_tuned_nothing_else_is_measured(lora_section, monkeypatch):
+    name = lora_section["models"]["small"]["model"]
+    monkeypatch.setattr(bench_pretrained, "N_WARM_UP", 2)
+    monkeypatch.setattr(bench_pretrained, "ONLY_TUNED", (name,))
+    # The tiny model is none of those that are fetched.
+    monkeypatch.setattr(bench_pretrained.pretrained, "written_out", lambda name: None)
+    measured = bench_pretrained.bench_pretrained(name, dataset="ml-100k", zero_shot={}, tuning=lora_section)
+    row = bench_pretrained.in_short(measured)
+    assert set(row) == {"model", "LoRA tokens a second", "share of the processor's product"}
+    assert row["LoRA tokens a second"] == measured["lora"]["tokens_per_second"]

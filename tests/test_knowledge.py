@@ -262,9 +262,9 @@ def differences(*rows: tuple, names: tuple[str, ...] = ("system", "share")) -> p
         ((-0.02, -0.2), "Not shown:"),
         (
             (0.01, -0.02),
-            "m, after 20% of the training users, is ahead of EASE-R, but nowhere of all others.",
+            "Ahead of EASE-R: m (after 20% of the training users). No pretrained model is ahead of all",
         ),
-        ((0.01, 0.02), "m, after 20% of the training users, is ahead of all others."),
+        ((0.01, 0.02), "Ahead of all others: m (after 20% of the training users)."),
     ],
 )
 def test_the_first_sentence_says_of_whom_a_pretrained_model_is_ahead(root, lows, beginning):
@@ -272,6 +272,15 @@ def test_the_first_sentence_says_of_whom_a_pretrained_model_is_ahead(root, lows,
     tables.write(differences(*rows), tables.DIFFERENCES["a"], "ml-100k")
     first, second = words.reading("a", "ml-100k")
     assert first.startswith(beginning) and second.startswith("**m, after 20%")
+
+
+def test_an_answer_for_the_page_ends_with_metric_and_users(root):
+    assert words.digest("ml-100k").empty
+    tables.write(differences(("m", 0.2, "ease", 0.01)), tables.DIFFERENCES["a"], "ml-100k")
+    [answer] = words.digest("ml-100k")["answer"]
+    first, each, basis = answer.splitlines()
+    assert first.startswith("Ahead of all others: m") and each.startswith("m, after 20%")
+    assert "NDCG@10" in basis and "9 test users" in basis
 
 
 @pytest.mark.parametrize("leads", [CATALOG, COLD])

@@ -181,8 +181,10 @@ def test_little_data_runs_resumes_and_says_what_was_not_run(toy, monkeypatch, ca
     assert cells("a")["remark"].value_counts()[tables.NOT_YET] >= 3
     study.run_all(["a"])
     out = capsys.readouterr().out
-    # Two models of two shares and two draws each, the tiny one not tuned and on a quarter of the users.
-    assert len(set(re.findall(r"knowledge: a: (\S+)", out))) == 2 * 4 + 1 + 2
+    # Two models of two shares and two draws each; of the tiny ones two not tuned, and one on a quarter of
+    # the users.
+    assert len(set(re.findall(r"knowledge: a: (\S+)", out))) == 2 * 4 + 2 + 2
+    assert {name for name in re.findall(r"knowledge: a: (\S+)", out) if "other" in name} == {"other-0-0"}
     result = cells("a").set_index(["system", "share"])
     assert result.loc[("small", 1.0), "remark"].startswith("not run: needs a GPU")
     measured = result.drop(("small", 1.0))

@@ -306,25 +306,25 @@ def test_every_answer_is_built_from_the_metrics(lstm_table):
     flat, sizes = all_metrics(lstm_table)
     assert all(np.isfinite(value) for value in flat.values())
     assert not [key for key in flat if " " in key or "," in key]
-    said = questions_verdict.lstm(flat, lstm_table)
+    said = " ".join(questions_verdict.lstm(flat, lstm_table))
     # Two of the four users lose at the slow rate: [-1, 0] does not exclude zero.
     assert said.startswith("Sensitive to batch size; not shown for learning rate and optimizer.")
     assert "128 -100.0 points [-100.0, -100.0]" in said and "no difference shown: sgd" in said
     assert "Not run yet: slower." in questions_verdict.lstm(flat, lstm_table, not_run=["slower"])
-    said = questions_verdict.rerank(flat, ["movielm_lora"])
+    said = " ".join(questions_verdict.rerank(flat, ["movielm_lora"]))
     assert "wrong in 67% of 3 cases" in said and "helps no kind of list" in said
     assert "movielm LoRA, a genre in common -100.0 points" in said
     assert "the suggestion is right, HR@1 changes by: movielm LoRA +100.0 points" in said
-    said = questions_verdict.suggestions(flat, ["movielm_lora"], questions_answers.KINDS)
+    said = " ".join(questions_verdict.suggestions(flat, ["movielm_lora"], questions_answers.KINDS))
     assert "movielm LoRA does not correct typos" in said and "names the LSTM's movie in 33.3%" in said
-    said = questions_verdict.sizes(flat, sizes, default="big", not_run=questions_tables.NOT_RUN)
+    said = " ".join(questions_verdict.sizes(flat, sizes, default="big", not_run=questions_tables.NOT_RUN))
     assert "little -100.0 points" in said and "Mistral-7B-Instruct-v0.3: not run" in said
     # Planted values show.
     key = "questions/rerank/movielm_lora/wrong_alike/re-ranked_-_as_written/hit_rate@1"
     flat |= {key: 0.2, f"{key}/low": 0.1, f"{key}/high": 0.3}
-    assert "helps some lists" in questions_verdict.rerank(flat, ["movielm_lora"])
+    assert "helps some lists" in questions_verdict.rerank(flat, ["movielm_lora"])[0]
     flat["questions/lstm/small/difference/hit_rate@5"] = -0.123
-    assert "128 -12.3 points" in questions_verdict.lstm(flat, lstm_table)
+    assert any("128 -12.3 points" in line for line in questions_verdict.lstm(flat, lstm_table))
 
 
 def test_what_was_not_run_has_a_reason_and_no_number():

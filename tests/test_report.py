@@ -522,6 +522,24 @@ def test_answers_to_the_digests_questions_are_shown(study, name):
     assert "How small? <b>Not</b> smaller, +0.1 points" in words and "Table: Answers" not in words
 
 
+def test_the_lines_of_an_answer_are_a_list(study):
+    folder = config.study_dir("domains")
+    folder.mkdir(parents=True)
+    lines = ["None leads.", "mine, not tuned: behind <b>EASE-R</b>."]
+    pages = []
+    for answer in (" ".join(lines), "\n".join(lines)):
+        said = pd.DataFrame({"question": ["Which?"], "answer": [answer]})
+        said.to_csv(folder / "answers.csv", index=False)
+        pages.append(show())
+    inline, listed = pages
+    # Both lines begin in bold: the first as the lead, the other up to its colon.
+    more = {
+        tag: listed.tags.count(tag) - inline.tags.count(tag) for tag in ("p", "ul", "li", "strong", "b")
+    }
+    assert more == {"p": -1, "ul": 1, "li": 2, "strong": 2, "b": 0}
+    assert "None leads. mine, not tuned: behind <b>EASE-R</b>." in listed.words
+
+
 def test_an_answer_stands_below_the_table_that_it_explains(study):
     folder = config.study_dir("domains")
     folder.mkdir(parents=True)

@@ -20,13 +20,13 @@ def points(row: pd.Series, *, column: str = "value") -> str:
 
 
 def answers(said: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Questions with their answers as plain text: `question`, `answer`.
+    """Questions with their answers as plain text: `question`, `answer`; the page makes a list of its lines.
 
     Args:
-        said: question -> sentences in Markdown; one without sentences is left out.
+        said: question -> lines in Markdown; one without lines is left out.
     """
     rows = [
-        (question, " ".join(lines).replace("**", "").replace("`", ""))
+        (question, "\n".join(lines).replace("**", "").replace("`", ""))
         for question, lines in said.items()
         if lines
     ]

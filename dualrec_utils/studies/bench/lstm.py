@@ -209,7 +209,7 @@ def _run_pretrained(*, short: bool) -> None:
 
     sections = {"zero_shot": params.section("zero_shot_llm"), "tuning": params.section("lora_finetuning")}
     dataset, measured = sections["zero_shot"]["dataset"], []
-    for name in pretrained.MODELS:
+    for name in (*pretrained.MODELS, *pretrained.ONLY_TUNED):
         measured.append(pretrained.bench_pretrained(name, dataset=dataset, **sections))
         rows = [pretrained.in_short(one) for one in measured]
         whole = {"in_short": rows, "models": measured}

@@ -18,6 +18,8 @@ from dualrec_utils.pipeline import stages
 from dualrec_utils.studies.bench import language
 
 MODELS = ("smollm2", "qwen")
+# Asking this one in every way would take an hour.
+ONLY_TUNED = ("qwen_1_5b",)
 DTYPE = "bfloat16"
 # Prompts of the paper answered in a repeat; histories after which the catalog is ranked, and those of them
 # after which every title is scored and whose scores are compared with plain reading and with float32.
@@ -37,23 +39,28 @@ def bench_pretrained(name: str, *, dataset: str, zero_shot: dict[str, Any], tuni
         zero_shot, tuning: the sections `zero_shot_llm` and `lora_finetuning` of `params.yaml`.
 
     Returns:
-        `answers` (:func:`language.bench_generation`), `rankings` (:func:`language.bench_constrained`),
-        `scores` (:func:`compared`), `lora` (:func:`taught`), `model`, `dtype`, `machine`.
+        `lora` (:func:`taught`), `model`, `dtype`, `machine`, and for a model that is not of
+        :data:`ONLY_TUNED` `answers` (:func:`language.bench_generation`), `rankings`
+        (:func:`language.bench_constrained`), `scores` (:func:`compared`).
 
     Raises:
         StudyError: as :func:`models.language.pretrained.written_out`, or for a data set with too few users.
     """
     pretrained.written_out(name)
+    loaded = {"model": name, "dtype": DTYPE}
+    measured = loaded | {
+        "machine": stages.machine(),
+        "lora": taught(name, dataset=dataset, tuning=tuning),
+    }
+    if name in ONLY_TUNED:
+        return measured
     asking = {key: zero_shot[key] for key in ("max_new_tokens", "n_recent", "n_titles")}
     shape = {
         "k": zero_shot["n_ranked"],
         "width": zero_shot["beam_width"],
         "n_recent": zero_shot["n_recent"],
     }
-    loaded = {"model": name, "dtype": DTYPE}
-    return {
-        **loaded,
-        "machine": stages.machine(),
+    return measured | {
         "answers": language.bench_generation(
             dataset, **loaded, n_prompts=N_PROMPTS, batch_size=N_PROMPTS, **asking
         ),
@@ -61,7 +68,6 @@ def bench_pretrained(name: str, *, dataset: str, zero_shot: dict[str, Any], tuni
             dataset, **loaded, n_prompts=N_RANKED, n_scored=N_COMPARED, batch_size=N_RANKED, **shape
         ),
         "scores": compared(name, dataset=dataset, n_history=zero_shot["n_history"], **shape),
-        "lora": taught(name, dataset=dataset, tuning=tuning),
     }
 
 
@@ -163,11 +169,17 @@ def _product() -> float:
 
 def in_short(measured: dict) -> dict[str, float | str]:
     """What :func:`bench_pretrained` measured as one row of a table for readers."""
+    tuned = {
+        "model": measured["model"],
+        "LoRA tokens a second": measured["lora"]["tokens_per_second"],
+        "share of the processor's product": measured["lora"]["share"],
+    }
+    if measured["model"] in ONLY_TUNED:
+        return tuned
     speeds = measured["answers"]["prompts_per_second"]
     rows = measured["rankings"]["rows"]
     ranked = {row["way"]: row for row in rows if row["prompt"] == "history only"}
-    return {
-        "model": measured["model"],
+    return tuned | {
         "answers a minute, one by one": 60 * speeds[language.ONE_BY_ONE],
         "answers a minute, batched": 60 * speeds[language.BATCHED],
         "times as fast": measured["answers"]["ratio"],
@@ -175,6 +187,4 @@ def in_short(measured: dict) -> dict[str, float | str]:
         "rankings a minute, exact": ranked["exact search"]["users_per_minute"],
         "overlap of the beam": ranked["beam"]["overlap"],
         "overlap with float32": measured["scores"]["overlap"],
-        "LoRA tokens a second": measured["lora"]["tokens_per_second"],
-        "share of the processor's product": measured["lora"]["share"],
     }

@@ -15,9 +15,7 @@ NAMES = {"ndcg@10": "NDCG@10", "hit_rate@10": "HR@10"}
 
 
 @charts.study_style()
-def lines(
-    rows: pd.DataFrame, *, along: str, words: str, metric: str, note: str, alone: pd.DataFrame | None = None
-) -> Figure:
+def lines(rows: pd.DataFrame, *, along: str, words: str, metric: str, note: str) -> Figure:
     """A line with intervals for each system.
 
     Args:
@@ -26,7 +24,6 @@ def lines(
         words: what these values are.
         metric: of all rows.
         note: caption.
-        alone: `system` and `value` of what does not depend on them: dashed.
     """
     places = list(dict.fromkeys(rows[along]))
     systems = list(dict.fromkeys(rows[SYSTEM]))
@@ -39,10 +36,9 @@ def lines(
         errors = np.abs(part[["value"]].to_numpy() - part[["low", "high"]].to_numpy()).T
         look = {"color": charts.PALETTE[number % len(charts.PALETTE)], "markersize": 5, "elinewidth": 1.0}
         look["marker"] = charts.MARKERS[number % len(charts.MARKERS)]
+        # More systems than colours: those that share one differ in their lines.
+        look["linestyle"] = "-" if number < len(charts.PALETTE) else (0, (4, 2))
         axes.errorbar(at, part["value"], yerr=errors, label=label(system), **look)
-    for row in () if alone is None else alone.itertuples():
-        axes.axhline(row.value, **charts.PAPER_LINE)
-        axes.annotate(f"{label(row.system)}, not tuned", (-0.3, row.value), fontsize=8, va="bottom")
     axes.set_xticks(range(len(places)), places)
     axes.set(xlabel=words, ylabel=NAMES[metric])
     axes.set_ylim(bottom=0)
@@ -70,6 +66,8 @@ def panels(rows: pd.DataFrame, *, by: str, metric: str, note: str) -> Figure:
         axes.set(title=title, xlabel=NAMES[metric])
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlim(left=0)
+        # Labels of narrow panels would touch.
+        axes.locator_params(axis="x", nbins=5)
         charts.label_rows(axes, names)
     charts.caption(figure, note)
     return figure

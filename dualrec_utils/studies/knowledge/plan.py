@@ -81,7 +81,7 @@ def little_data(settings: Settings, tuned: float) -> Part:
         tuned: the share that a pretrained model is tuned on in the other parts; plays no part here.
     """
     part, draws = Part(), range(settings.n_draws)
-    for model in settings.models:
+    for model in settings.pretrained:
         part.rows.append(Row({"system": model, "share": 0.0}, [Job(model, 0.0)]))
     for share in settings.shares:
         here = [

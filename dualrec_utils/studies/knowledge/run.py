@@ -117,7 +117,7 @@ class Study:
     def why_not(self, job: Job) -> str:
         """Why a job cannot be run here; empty where it can."""
         chosen = self.settings
-        if job.model not in chosen.models:
+        if job.model not in chosen.pretrained:
             known = job.model in fitting.OWN or fitting.baseline_settings(job.model, self.whole) is not None
             return self.failed.get(job, "" if known else "baselines.models of params.yaml lacks it")
         if job.share > chosen.cpu_share and not self._gpu:
@@ -133,7 +133,7 @@ class Study:
 
     def _digest(self, model: str, cold: bool) -> str:
         whole, chosen, code = self.whole, self.settings, list(_CODE)
-        pretrained = chosen.models | chosen.only_asked
+        pretrained = chosen.pretrained
         name = MOVIELM if model in pretrained else fitting.baseline_of(model)
         if name == MOVIELM:
             code += [config.PACKAGE_ROOT / path for path in closure.closure(_LANGUAGE, by_name=False)]
@@ -159,7 +159,7 @@ class Study:
         cold = self.cold[ITEM].to_numpy() if job.cold else ()
         given = fitting.learning(job, dataset=self.dataset, cold=cold, seed=self.seed)
         try:
-            if job.model in self.settings.models:
+            if job.model in self.settings.pretrained:
                 lists = self._pretrained(job, given, posed, path.with_suffix(""))
             else:
                 lists = fitting.fitted(job, given, self.whole)(posed)
@@ -178,7 +178,7 @@ class Study:
         from dualrec_utils.studies.knowledge import tuning
 
         try:
-            model, tokenizer = tuning.opened(job, self.settings.models[job.model], dataset=self.dataset)
+            model, tokenizer = tuning.opened(job, self.settings.pretrained[job.model], dataset=self.dataset)
         except StudyError as error:
             self.failed[job.model] = first_line(error)
             return None
@@ -218,8 +218,7 @@ class Study:
         cases = posed.groupby(USER).tail(1).reset_index(drop=True)
         hints = handoff.load_hints(Scope(dataset, STUDY, "next_item", "test"))
         texts = prompts.build_prompts(cases, catalog, hints=hints, **wording)
-        known = chosen.models | chosen.only_asked
-        entries = {name: entry.model_dump() for name, entry in known.items()}
+        entries = {name: entry.model_dump() for name, entry in chosen.pretrained.items()}
         if (small := whole.zero_shot_llm.models.get(MOVIELM)) is not None:
             entries = {MOVIELM: small.model_dump(), **entries}
         written, sorted_out = {}, {}
@@ -304,7 +303,7 @@ class Study:
             by_ratings = tables.by_ratings(self.dataset, **self.intervals)
             tables.write(by_ratings, tables.BY_RATINGS, self.dataset)
         # What takes minutes before what takes hours, and one draw of all before the next.
-        for job in sorted(part.jobs, key=lambda job: (job.model in self.settings.models, job.draw)):
+        for job in sorted(part.jobs, key=lambda job: (job.model in self.settings.pretrained, job.draw)):
             if not (self.why_not(job) or self.path(job).is_file()):
                 print(f"knowledge: {name}: {job.name}", flush=True)
                 self.measure(job)

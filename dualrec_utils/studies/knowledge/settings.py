@@ -41,9 +41,13 @@ class Settings(schemas.Section):
     cold_cases: int = Field(ge=1, le=1_000)
     n_probes: int = Field(ge=10, le=10_000)
 
+    @property
+    def pretrained(self) -> dict[str, schemas.LanguageModel]:
+        """All pretrained models, those never tuned last."""
+        return self.models | self.only_asked
+
     def _faults(self):
-        known = self.models | self.only_asked
-        if hosted := [name for name, model in known.items() if model.backend != "local"]:
+        if hosted := [name for name, model in self.pretrained.items() if model.backend != "local"]:
             yield f"models: {', '.join(hosted)}: only local models are tuned and rank the catalog"
 
 

@@ -15,6 +15,7 @@ from dualrec_utils.studies.knowledge.tables import label
 
 NOT_MEASURED = "Not measured yet: `make knowledge`."
 METRIC = "ndcg@10"
+_ALL = "all others"
 
 
 def tuning(share: float) -> str:
@@ -98,24 +99,45 @@ def reading(part: str, dataset: str) -> list[str]:
     return sentences
 
 
+def _basis(part: str, dataset: str) -> list[str]:
+    """What the differences of a part are in, and of how many users; nothing where none was measured."""
+    table = tables.read(dataset, tables.DIFFERENCES[part])
+    if table.empty:
+        return []
+    n_users = int(table["n_users"].max())
+    return [f"All in points of NDCG@10, {n_users} test users, not corrected for the number of comparisons."]
+
+
 def _ahead(table: pd.DataFrame) -> str:
     """Of which other models a pretrained one is ahead anywhere."""
     ahead = table[table["low"] > 0]
     if ahead.empty:
         return "Not shown: no pretrained model is ahead of any other model."
     everyone = table.groupby(_of_a_row(table), sort=False)["minus"].agg(set)
-    parts = []
+    leaders: dict[str, dict[str, list[str]]] = {}
     for key, others in ahead.groupby(_of_a_row(table), sort=False)["minus"].agg(list).items():
-        whom = "all others" if set(others) == everyone[key] else " and ".join(map(label, others))
-        parts.append(f"{_named(*key)}, is ahead of {whom}")
-    only = "" if any(part.endswith("all others") for part in parts) else ", but nowhere of all others"
-    return f"{'; '.join(parts)}{only}."
+        system, share, *among = key
+        whom = _ALL if set(others) == everyone[key] else " and ".join(map(label, others))
+        same = leaders.setdefault(whom + _where(*among), {})
+        same.setdefault(label(system), []).append(tuning(share))
+    sentences = []
+    for whom, systems in leaders.items():
+        named = " and ".join(f"{name} ({', '.join(tunings)})" for name, tunings in systems.items())
+        sentences.append(f"Ahead of {whom}: {named}.")
+    if not any(whom.startswith(_ALL) for whom in leaders):
+        sentences.append("No pretrained model is ahead of all others.")
+    return " ".join(sentences)
+
+
+def _where(among: str | None = None) -> str:
+    """What was ranked, as the tables of part `b` alone say it."""
+    return {None: "", COLD: " among cold items alone"}.get(among, " in the whole catalog")
 
 
 def _named(system: str, share: float, among: str | None = None) -> str:
-    """A row of a table in words; `among`, what was ranked, stands in the tables of part `b` alone."""
-    where = {None: "", COLD: ", among cold items alone"}.get(among, ", in the whole catalog")
-    return f"{label(system)}, {tuning(share)}{where}"
+    """A row of a table in words."""
+    where = _where(among)
+    return f"{label(system)}, {tuning(share)}{where and ','}{where}"
 
 
 def _of_a_row(table: pd.DataFrame) -> list[str]:
@@ -180,8 +202,8 @@ def knowing(dataset: str) -> list[str]:
             f"{points(row)} where the {row['group'].replace('year', 'year is')} ({row['n_users']} users)"
             for _, row in rows.iterrows()
         )
-        share = f"it names {rows['share_known'].iloc[0]:.0%} of the catalog's years rightly"
-        sentences.append(f"**{label(model)}, {system}** ({share}), HR@10 minus the LSTM's: {parts}.")
+        share = f"It names {rows['share_known'].iloc[0]:.0%} of the catalog's years rightly"
+        sentences.append(f"**{label(model)}, {system}:** {parts}, HR@10 minus the LSTM's. {share}.")
     return sentences or [NOT_MEASURED]
 
 
@@ -204,9 +226,9 @@ def answers_to_read(dataset: str, n: int) -> str:
 def digest(dataset: str) -> pd.DataFrame:
     """Questions with their answers, for the report page: `question`, `answer`; only what was measured."""
     said = {
-        "Does a pretrained model lead where ratings are few?": reading("a", dataset),
-        "Does it find items that nobody has rated?": reading("b", dataset),
-        "Is it knowledge or form?": reading("c", dataset),
+        "Does a pretrained model lead where ratings are few?": reading("a", dataset) + _basis("a", dataset),
+        "Does it find items that nobody has rated?": reading("b", dataset) + _basis("b", dataset),
+        "Is it knowledge or form?": reading("c", dataset) + _basis("c", dataset),
         "What do models say in free text?": _in_free_text(dataset),
         "Have they read MovieLens?": _continued(dataset),
         "Are they ahead where they know the item?": knowing(dataset),

@@ -1,4 +1,4 @@
-"""The answers to the digest's questions in words, every number of them from the flat metrics."""
+"""The answers to the digest's questions in words, each a few lines, every number from the flat metrics."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def in_words(keys: Mapping[str, str], flat: Flat) -> str:
     return "; ".join(parts)
 
 
-def lstm(flat: Flat, table: pd.DataFrame, *, not_run: Sequence[str] = ()) -> str:
+def lstm(flat: Flat, table: pd.DataFrame, *, not_run: Sequence[str] = ()) -> list[str]:
     """How much learning rate, optimizer, batch size and the choice of targets matter, on validation users.
 
     Args:
@@ -79,7 +79,7 @@ def lstm(flat: Flat, table: pd.DataFrame, *, not_run: Sequence[str] = ()) -> str
     first = f"Sensitive to {' and '.join(shown) or 'none of the three'}"
     sentences.insert(0, first + (f"; not shown for {' and '.join(others)}." if others else "."))
     sentences += [f"Not run yet: {', '.join(not_run)}."] if not_run else []
-    return " ".join(sentences)
+    return sentences
 
 
 def _value(value: object) -> str:
@@ -91,7 +91,7 @@ def _key(system: str, group: str, what: str, metric: str) -> str:
     return key.replace(",", "").replace(" ", "_")
 
 
-def rerank(flat: Flat, names: Sequence[str]) -> str:
+def rerank(flat: Flat, names: Sequence[str]) -> list[str]:
     """What re-ranking changes when the suggestion is wrong, and when it is right.
 
     Args:
@@ -127,10 +127,10 @@ def rerank(flat: Flat, names: Sequence[str]) -> str:
         keys = {name: key for name, key in keys.items() if key in flat}
         if keys:
             sentences.append(f"{words}: {in_words(keys, flat)}.")
-    return " ".join(sentences)
+    return sentences
 
 
-def suggestions(flat: Flat, names: Sequence[str], kinds: Mapping[str, str]) -> str:
+def suggestions(flat: Flat, names: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
     """Whether a language model copies, corrects or passes over what its prompt suggests.
 
     Args:
@@ -154,8 +154,8 @@ def suggestions(flat: Flat, names: Sequence[str], kinds: Mapping[str, str]) -> s
         ]
         sentences += [
             f"{systems.label(name)} {_CORRECTION[corrects]}; its titles"
-            f" {_towards([kinds[kind] for kind in drawn])}.",
-            f"It names the LSTM's movie in {named[usual]} of its answers, without being told of it in"
+            f" {_towards([kinds[kind] for kind in drawn])}."
+            f" It names the LSTM's movie in {named[usual]} of its answers, without being told of it in"
             f" {named['none']} ({follows} with the line), another suggestion in at most {named[most]}"
             f" ({kinds[most]}), and the right title after two typos in"
             f" {verdict.percent(flat, f'{about}/typos/corrected')}.",
@@ -168,7 +168,7 @@ def suggestions(flat: Flat, names: Sequence[str], kinds: Mapping[str, str]) -> s
             words: f"{about}/{kind}/difference/hit_rate@5" for kind, words in kinds.items() if kind != usual
         }
         sentences.append(f"HR@5 against the prompt as is: {in_words(keys, flat)}.")
-    return " ".join(sentences)
+    return sentences
 
 
 def _towards(drawn: Sequence[str]) -> str:
@@ -196,7 +196,7 @@ def _smallest(flat: Flat, table: pd.DataFrame, *, default: str) -> str:
     return f"Every other size is shown to differ from {usual} in HR@5."
 
 
-def sizes(flat: Flat, table: pd.DataFrame, *, default: str, not_run: Mapping[str, str]) -> str:
+def sizes(flat: Flat, table: pd.DataFrame, *, default: str, not_run: Mapping[str, str]) -> list[str]:
     """What a smaller model loses, and what was not run.
 
     Args:
@@ -213,4 +213,4 @@ def sizes(flat: Flat, table: pd.DataFrame, *, default: str, not_run: Mapping[str
         keys = {size: f"{STAGE}/sizes/{size}/difference/{prompt}/hit_rate@5" for size in smaller}
         sentences.append(f"HR@5 {words}, against {default}: {in_words(keys, flat)}.")
     sentences += [f"{name}: not run, {why}." for name, why in not_run.items()]
-    return " ".join(sentences)
+    return sentences
