@@ -213,6 +213,12 @@ def test_what_is_ahead_and_what_behind_in_words():
     assert "+2.0 points [+1.0, +3.0]" in said
 
 
+@pytest.mark.parametrize(("n_draws", "said"), [([1, 1], "1"), ([3, 3], "3"), ([3, 1], "1 to 3")])
+def test_a_caption_says_how_many_draws_there_are(n_draws, said):
+    table = pd.DataFrame({"n_cases": 5, "n_users": 4, "n_seeds": n_draws})
+    assert f": {said}; 90%" in words.caption(table, dataset="toy", confidence=0.9)
+
+
 def test_the_plan_pairs_what_is_compared_and_fits_nothing_twice():
     chosen = study_settings.read_settings("ml-100k")
     for name, part in ((name, make(chosen, 0.2)) for name, make in plan.PARTS.items()):
@@ -230,7 +236,7 @@ def test_settings_that_cannot_be_used_are_named(tmp_path):
     text = study_settings.PARAMS.read_text(encoding="utf-8")
     assert study_settings.read_settings("ml-1m").n_cases == 1
     for old, new, message in (
-        ("n_draws: 1", "n_draws: 0", "n_draws: Input should be greater"),
+        ("n_draws: 3", "n_draws: 0", "n_draws: Input should be greater"),
         ("cpu_share: 0.2", "cpu_shares: 0.2", "cpu_shares: Extra inputs"),
         ("backend: local, model: qwen", "backend: hosted, model: qwen", "qwen: only local models"),
         ("default:", "defaults:", "must hold a mapping `default`"),

@@ -230,8 +230,8 @@ def _to_show(stages: Mapping[str, Any]) -> str:
         return ""
     seeds = ", with more seeds" if stages["n_seeds"] == 1 else ""
     return (
-        f"On so many users{seeds}, a larger model must be right {100 * least:.1f} points more often than"
-        " the LSTM to count as better."
+        f"On so many users{seeds}, a larger model must be right about {100 * least:.1f} points more often"
+        " than the LSTM to count as better."
     )
 
 
@@ -278,19 +278,19 @@ def _by_both_rules(run: Run) -> list[str]:
     rows = page_parts.read_ladder(audit) if run.flat["dataset"] == runs.PAPERS else []
     if not rows:
         return []
-    where = f"{run.dataset} (profile {run.profile})" if run.profile else run.dataset
     best = _best_of_paper()
     ends = [", ".join(f"{row['system']} {row[end]}" for row in rows) for end in ("first", "last")]
     lines = [
-        f"HR@1 on {where} by the released code's rules: {ends[0]}. The paper prints"
+        f"HR@1 on {run.where} by the released code's rules: {ends[0]}. The paper prints"
         f" {best['hit_rate@1']:.4f}. By this study's rules: {ends[1]}."
     ]
     for row in page_parts.read_ladder(audit, name="stage_1", metric="hit_rate@5"):
         lines.append(
-            f"On {where} the LSTM alone, without a language model, has {row['first']} if counted as in the"
-            f" paper's Figure 3 (top-5 accuracy on windows) and {row['last']} if counted as in its Figure 4"
-            f" (HR@5). The paper compares {paper.FIGURE_3['top5_accuracy']['validation']:.4f} in the first"
-            f" count with {best['hit_rate@5']:.4f} in the second, to show what its language model adds"
+            f"On {run.where} the LSTM alone, without a language model, has {row['first']} if counted as in"
+            f" the paper's Figure 3 (top-5 accuracy on windows) and {row['last']} if counted as in its"
+            " Figure 4 (HR@5). The paper compares"
+            f" {paper.FIGURE_3['top5_accuracy']['validation']:.4f} in the first count with"
+            f" {best['hit_rate@5']:.4f} in the second, to show what its language model adds"
             " (section 6.2)."
         )
     return lines
@@ -314,7 +314,7 @@ def stage_1(run: Run) -> str:
     loss, top5 = (flat[f"windows/validation/{name}"] for name in ("loss", "top5_accuracy"))
     printed = {name: parts["validation"] for name, parts in paper.FIGURE_3.items()}
     return (
-        f"The training of Stage 1 (Figure 3), on windows of validation users of {run.dataset}: loss"
+        f"The training of Stage 1 (Figure 3), on windows of validation users of {run.where}: loss"
         f" {loss:.2f}, top-5 accuracy {top5:.1%}. The paper prints {printed['loss']:.2f} and"
         f" {printed['top5_accuracy']:.1%} on MovieLens 1M."
     )
@@ -334,7 +334,7 @@ def lacking(run: Run) -> str:
             f"{time:.1%} of the ratings at hand have no time, but all have their place in the user's order."
             " What needs times is made of the others."
         )
-    return f"{run.dataset}: {' '.join(lines)}" if lines else ""
+    return f"{run.where}: {' '.join(lines)}" if lines else ""
 
 
 def not_reproduced(

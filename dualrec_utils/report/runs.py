@@ -40,6 +40,11 @@ class Run:
         name = str(self.flat.get("dataset", ""))
         return verdict.DATASETS.get(name, name)
 
+    @property
+    def where(self) -> str:
+        """Its data set, and its profile where it is another run: two may be of one data set."""
+        return f"{self.dataset} (profile {self.profile})" if self.profile else self.dataset
+
 
 def at_hand(flat: Mapping[str, Any]) -> Run:
     """The run at hand.

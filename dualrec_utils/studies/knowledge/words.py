@@ -52,12 +52,13 @@ def caption(table: pd.DataFrame, *, dataset: str, confidence: float) -> str:
     """What stands below a figure: data, protocol, n, interval.
 
     Args:
-        table: `n_cases` and `n_users`, of rows that were measured at least.
+        table: `n_cases`, `n_users` and `n_seeds`, of rows that were measured at least.
     """
     n_cases, n_users = (int(table[name].max()) for name in ("n_cases", "n_users"))
+    draws = f"{table['n_seeds'].min():.0f}", f"{table['n_seeds'].max():.0f}"
     return (
-        f"{dataset}, next_item, {n_cases:,} cases of {n_users} test users, seen items left out;"
-        f" {confidence:.0%} intervals over users, and over draws where there are several"
+        f"{dataset}, next_item, {n_cases:,} cases of {n_users} test users, seen items left out; draws of a"
+        f" model: {' to '.join(dict.fromkeys(draws))}; {confidence:.0%} intervals over users and draws"
     )
 
 
