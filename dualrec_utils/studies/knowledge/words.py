@@ -100,13 +100,14 @@ def reading(part: str, dataset: str) -> list[str]:
     return sentences
 
 
-def _basis(part: str, dataset: str) -> list[str]:
-    """What the differences of a part are in, and of how many users; nothing where none was measured."""
-    table = tables.read(dataset, tables.DIFFERENCES[part])
-    if table.empty:
-        return []
-    n_users = int(table["n_users"].max())
-    return [f"All in points of NDCG@10, {n_users} test users, not corrected for the number of comparisons."]
+def _for_the_page(part: str, dataset: str) -> list[str]:
+    """:func:`reading`, then what the differences are in, and of how many users."""
+    lines = reading(part, dataset)
+    if lines == [NOT_MEASURED]:
+        return lines
+    n_users = int(tables.read(dataset, tables.DIFFERENCES[part])["n_users"].max())
+    basis = f"All in points of NDCG@10, {n_users} test users, not corrected for the number of comparisons."
+    return [*lines, basis]
 
 
 def _ahead(table: pd.DataFrame) -> str:
@@ -227,9 +228,9 @@ def answers_to_read(dataset: str, n: int) -> str:
 def digest(dataset: str) -> pd.DataFrame:
     """Questions with their answers, for the report page: `question`, `answer`; only what was measured."""
     said = {
-        "Does a pretrained model lead where ratings are few?": reading("a", dataset) + _basis("a", dataset),
-        "Does it find items that nobody has rated?": reading("b", dataset) + _basis("b", dataset),
-        "Is it knowledge or form?": reading("c", dataset) + _basis("c", dataset),
+        "Does a pretrained model lead where ratings are few?": _for_the_page("a", dataset),
+        "Does it find items that nobody has rated?": _for_the_page("b", dataset),
+        "Is it knowledge or form?": _for_the_page("c", dataset),
         "What do models say in free text?": _in_free_text(dataset),
         "Have they read MovieLens?": _continued(dataset),
         "Are they ahead where they know the item?": knowing(dataset),
