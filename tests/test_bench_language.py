@@ -8,6 +8,7 @@ from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
+from dualrec_utils.report import costs
 from dualrec_utils.studies.bench import language as bench_language, pretrained as bench_pretrained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -24,8 +25,8 @@ def cases(tiny):
 
 
 def test_both_ways_answer_the_same_prompts(cases, monkeypatch):
-    monkeypatch.setattr(bench_language, "REPEATS", 2)
-    comparison = bench_language.bench_generation("ml-100k", n_prompts=4, batch_size=2, max_new_tokens=8)
+    shape = {"n_prompts": 4, "batch_size": 2, "max_new_tokens": 8}
+    comparison = bench_language.bench_generation("ml-100k", **shape, repeats=2)
     assert comparison["n_different"] == 0
     assert comparison["ratio_lowest"] <= comparison["ratio"] <= comparison["ratio_highest"]
     table = bench_language.generation_table(comparison)
@@ -38,10 +39,10 @@ def test_both_ways_answer_the_same_prompts(cases, monkeypatch):
 
 def test_a_beam_as_wide_as_the_catalog_overlaps_fully(cases):
     comparison = bench_language.bench_constrained(
-        "ml-100k", n_prompts=4, n_scored=2, k=5, width=200, batch_size=2
+        "ml-100k", n_prompts=4, n_exact=3, n_scored=2, k=5, width=200, batch_size=2
     )
     assert [row["overlap"] for row in comparison["rows"]] == [1.0] * 5
-    assert [row["n_prompts"] for row in comparison["rows"]] == [4, 4, 4, 4, 2]
+    assert [row["n_prompts"] for row in comparison["rows"]] == [4, 3, 4, 3, 2]
     table = bench_language.constrained_table(comparison)
     assert table.columns.tolist() == ["prompt", "way", "prompts", "users/min", "overlap@5"]
     assert (table["users/min"] > 0).all()
@@ -78,6 +79,26 @@ def test_the_share_is_that_of_the_operations_of_lora(lora_section, monkeypatch):
     speed = bench_pretrained.taught(name, dataset="ml-100k", tuning=lora_section)
     assert speed["share"] == pytest.approx(speed["n_weights"] * speed["tokens_per_second"] / 1e9)
     assert speed["tokens_per_second"] > 0
+
+
+def test_every_speed_has_a_column_on_the_page(root):
+    measured = {
+        "model": "qwen",
+        "lora": {"tokens_per_second": 5.0, "share": 0.5},
+        "answers": {"prompts_per_second": {"one by one": 1.0, "batched": 3.0}, "ratio": 3.0},
+        "rankings": {
+            "rows": [
+                {"prompt": "history only", "way": way, "users_per_minute": 7.0, "overlap": 0.25}
+                for way in ("beam", "exact search")
+            ]
+        },
+        "scores": {"overlap": 0.75},
+    }
+    row = bench_pretrained.in_short(measured)
+    assert set(row) == {"model", *costs.PRETRAINED}
+    assert row["answers a minute, batched"] == 180.0 and row["overlap with float32"] == 0.75
+    files.write_json({"in_short": [row]}, config.study_dir("bench") / "pretrained.json")
+    assert "| Qwen2.5-Coder 0.5B | 60.00 | 180.00 | 3.00 |" in costs.costs_page(())
 
 
 def test_of_a_model_that_is_only_tuned_nothing_else_is_measured(lora_section, monkeypatch):

@@ -308,3 +308,34 @@ def test_knowledge_is_said_to_help_where_its_interval_is_above_zero(root, low, h
     weights, titles = words.reading("c", "ml-100k")[0].split(" and that titles ")
     assert ("helps m, not tuned" in weights) == helps and ("not shown" in weights) != helps
     assert titles == "mean something is not shown to help."
+
+
+@pytest.mark.parametrize(
+    ("low", "said"), [(0.01, "are better"), (-0.2, "are worse"), (-0.05, "not shown to be better")]
+)
+def test_exact_search_is_said_to_be_better_where_its_interval_is_above_zero(root, low, said):
+    names = ("system", "share", "search")
+    tables.write(
+        differences(("m", 0.0, plan.EXACT, plan.BEAM, low), names=names), tables.DIFFERENCES["e"], "ml-100k"
+    )
+    first, second = words.reading("e", "ml-100k")
+    assert said in first and ("m, not tuned" in first) == ("not shown" not in first)
+    assert second.startswith("**m, not tuned:**")
+
+
+def test_what_two_searches_share_is_counted_case_by_case():
+    """By hand: two of three items, the same first one; then none of one."""
+
+    def lists(*rows):
+        return pd.DataFrame(rows, columns=["case_id", "rank", "item_id"])
+
+    part = plan.search(study_settings.read_settings("ml-100k"), 0.2)
+    exact, beam = (row.jobs[0] for row in part.pairs[0])
+    pieces = {
+        exact: lists(("a", 1, 5), ("a", 2, 6), ("a", 3, 7), ("b", 1, 8)),
+        beam: lists(("a", 1, 5), ("a", 2, 9), ("a", 3, 6), ("b", 1, 5)),
+    }
+    [row] = tables.overlaps(part.pairs, pieces).to_dict("records")
+    assert row["overlap"] == pytest.approx(1 / 3) and row["same_first"] == 0.5
+    assert (row["n_items"], row["n_items_other"]) == (4, 3)
+    assert (row["system"], row["share"], row["n_cases"]) == (exact.model, 0.0, 2)

@@ -237,7 +237,7 @@ def test_form_and_the_notebook_on_all_parts(toy, monkeypatch, capsys, figures_cl
     run_notebook(monkeypatch)
     assert capsys.readouterr().out.count(words.NOT_MEASURED) >= 3
     monkeypatch.setattr(study.spoken, "ALL_FILMS", "none")
-    for part in "abcd":
+    for part in "abcde":
         study.run_all([part])
     result = cells("c").set_index(["system", "share", "weights", "titles"])["value"]
     assert result.notna().all() and len(result) == 8
@@ -260,6 +260,17 @@ def test_form_and_the_notebook_on_all_parts(toy, monkeypatch, capsys, figures_cl
     assert flat[key] == pytest.approx(result["small", 0.0, "pretrained", "real titles"])
     pictures = {path.stem for path in (config.study_dir("knowledge") / DATASET).glob("*.png")}
     assert pictures == {"little_data", "cold", "by_ratings", "form"}
+
+
+def test_exact_search_takes_the_adapter_of_the_beam(toy, monkeypatch):
+    whole = study.Study()
+    whole.run("e")
+    adapters = study_settings.pieces_dir(DATASET) / "adapters"
+    assert [path.name for path in adapters.iterdir()] == ["small-0.25-0"]
+    result = cells("e").set_index(["system", "share", "search"])["value"]
+    assert result.notna().all() and len(result) == 4
+    shared = tables.read(DATASET, tables.OVERLAP).set_index("share")
+    assert shared["overlap"].between(0, 1).all() and list(shared.index) == [0.0, 0.25]
 
 
 def run_notebook(monkeypatch):
@@ -312,8 +323,8 @@ def test_what_models_say_is_sorted_resumed_and_shown(toy, monkeypatch, capsys):
 
 
 def test_parts_and_runs_that_cannot_be(toy, monkeypatch):
-    with pytest.raises(StudyError, match="no part 'e'; it has a, b, c, d, notebook"):
-        study.run_all(["e"])
+    with pytest.raises(StudyError, match="no part 'z'; it has a, b, c, d, e, notebook"):
+        study.run_all(["z"])
     monkeypatch.setattr(stages, "machine", lambda: {"gpu": "one"})
     assert {row.labels["share"] for row in study.Study().part("c").rows} == {0.0, 1.0}
     whole = params.load()

@@ -8,11 +8,24 @@ from typing import Any
 import pandas as pd
 
 from dualrec_utils.core import config, files
+from dualrec_utils.datasets.weights import MODELS
 from dualrec_utils.models import systems
 from dualrec_utils.report import parts as page_parts
 from dualrec_utils.show import tables
 
 NAME = "costs.md"
+# What the table of pretrained models says of each, in the order of reading.
+PRETRAINED = (
+    "answers a minute, one by one",
+    "answers a minute, batched",
+    "times as fast",
+    "rankings a minute, beam",
+    "rankings a minute, exact",
+    "overlap of the beam",
+    "overlap with float32",
+    "LoRA tokens a second",
+    "share of the processor's product",
+)
 _GPU = {
     "scale": "size",
     "quantization": "quantization",
@@ -49,7 +62,11 @@ def costs_page(stages: Sequence[str]) -> str:
         ]
     if len(speeds := _of_pretrained()):
         parts += [
-            "Small pretrained models in bfloat16 on two processor cores (`dualrec bench pretrained`):",
+            "Small pretrained models in bfloat16 on two processor cores (`dualrec bench pretrained`)."
+            " Answers are to the paper's prompt; the whole catalog is ranked after the bare history."
+            " An overlap is the share of ten items that two lists have in common: of the beam with"
+            " exact search, and of bfloat16 with float32. The last column is LoRA's arithmetic as a"
+            " share of what a bare product of matrices reaches.",
             tables.to_markdown(speeds, digits=2),
         ]
     for device, table in _on_gpus():
@@ -128,7 +145,8 @@ def _on_cores() -> pd.DataFrame:
 def _of_pretrained() -> pd.DataFrame:
     """Speeds of the pretrained models that were measured, one row each; no row where none was."""
     measured = files.read_json(config.study_dir("bench") / "pretrained.json", missing={})
-    return pd.DataFrame(measured.get("in_short", ()))
+    rows = pd.DataFrame(measured.get("in_short", ()), columns=["model", *PRETRAINED])
+    return rows.replace({"model": {name: one.label for name, one in MODELS.items()}})
 
 
 def _on_gpus() -> list[tuple[str, pd.DataFrame]]:

@@ -21,9 +21,11 @@ MODELS = ("smollm2", "qwen")
 # Asking this one in every way would take an hour.
 ONLY_TUNED = ("qwen_1_5b",)
 DTYPE = "bfloat16"
-# Prompts of the paper answered in a repeat; histories after which the catalog is ranked, and those of them
-# after which every title is scored and whose scores are compared with plain reading and with float32.
-N_PROMPTS, N_RANKED, N_COMPARED = 32, 32, 4
+# Prompts of the paper answered in each of so many rounds.
+N_PROMPTS, N_ROUNDS = 32, 3
+# Prompts after which the catalog is ranked by the beam, those of them that exact search gets, those after
+# which every title is scored, and those whose scores are compared with plain reading and with float32.
+N_RANKED, N_EXACT, N_SCORED, N_COMPARED = 32, 4, 2, 4
 # Training users that LoRA is timed on; those before them warm up.
 N_TAUGHT, N_WARM_UP = 64, 8
 _BATCH_SIZE = 8
@@ -62,10 +64,16 @@ def bench_pretrained(name: str, *, dataset: str, zero_shot: dict[str, Any], tuni
     }
     return measured | {
         "answers": language.bench_generation(
-            dataset, **loaded, n_prompts=N_PROMPTS, batch_size=N_PROMPTS, **asking
+            dataset, **loaded, n_prompts=N_PROMPTS, batch_size=N_PROMPTS, repeats=N_ROUNDS, **asking
         ),
         "rankings": language.bench_constrained(
-            dataset, **loaded, n_prompts=N_RANKED, n_scored=N_COMPARED, batch_size=N_RANKED, **shape
+            dataset,
+            **loaded,
+            n_prompts=N_RANKED,
+            n_exact=N_EXACT,
+            n_scored=N_SCORED,
+            batch_size=N_RANKED,
+            **shape,
         ),
         "scores": compared(name, dataset=dataset, n_history=zero_shot["n_history"], **shape),
     }

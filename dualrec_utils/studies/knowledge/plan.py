@@ -18,6 +18,8 @@ UNSEEN = ("random", LSTM, TEXT, MOVIELM)
 # Values of the column `titles`, and of `weights`: movielm's are trained here, on the same histories.
 REAL, MEANINGLESS = "real titles", "meaningless titles"
 PRETRAINED, RANDOM, TRAINED = "pretrained", "random weights", "trained here"
+# Values of the column `search`: how a language model's list is found.
+BEAM, EXACT = "a beam", "exact search"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Job:
         cold: whether the cold items are taken out, and asked for.
         random_weights: whether a pretrained model starts from random weights in the place of its own.
         meaningless: whether titles are replaced.
+        exact: whether a pretrained model's lists are searched exactly, not with a beam.
     """
 
     model: str
@@ -39,11 +42,12 @@ class Job:
     cold: bool = False
     random_weights: bool = False
     meaningless: bool = False
+    exact: bool = False
 
     @property
     def name(self) -> str:
         """Of its files."""
-        marks = [name for name in ("cold", "random_weights", "meaningless") if getattr(self, name)]
+        marks = [name for name in ("cold", "random_weights", "meaningless", "exact") if getattr(self, name)]
         return "-".join([self.model, f"{self.share:g}", str(self.draw), *marks])
 
 
@@ -58,7 +62,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Part:
-    """One of the three experiments.
+    """One of the experiments.
 
     Attributes:
         rows: of its table, in order.
@@ -135,4 +139,18 @@ def form(settings: Settings, tuned: float) -> Part:
     return part
 
 
-PARTS = {"a": little_data, "b": cold_items, "c": form}
+def search(settings: Settings, tuned: float) -> Part:
+    """Part e: what a beam leaves out, exact search minus it; arguments as :func:`little_data`."""
+    part = Part()
+    for model in settings.models:
+        for share in (0.0, tuned):
+            job = Job(model, share)
+            labels = {"system": model, "share": share}
+            exact = Row({**labels, "search": EXACT}, [dataclasses.replace(job, exact=True)])
+            beam = Row({**labels, "search": BEAM}, [job])
+            part.rows.extend([exact, beam])
+            part.pairs.append((exact, beam))
+    return part
+
+
+PARTS = {"a": little_data, "b": cold_items, "c": form, "e": search}

@@ -1,6 +1,6 @@
-"""`dualrec study knowledge [a|b|c|d|notebook]`: when does what a language model has read help?
+"""`dualrec study knowledge [a|b|c|d|e|notebook]`: when does what a language model has read help?
 
-Three experiments, and what the models say: each a table in `reports/studies/knowledge/<dataset>/`, with its
+Experiments, and what the models say: each a table in `reports/studies/knowledge/<dataset>/`, with its
 differences beside it:
 
 - `a`, little data: models trained on shares of the training users, `little_data`;
@@ -9,7 +9,9 @@ differences beside it:
 - `c`, knowledge against form: the same weights, random weights, meaningless titles, `form`;
 - `d`, what they say (:mod:`spoken`): shares of titles in free text, `spoken`, answers to read,
   `spoken_shown`, how far MovieLens' files can be continued, `records`, and hit rates where the year of the
-  right item is known and where not, `by_knowledge`. Its last table takes the lists of part `a`.
+  right item is known and where not, `by_knowledge`. Its last table takes the lists of part `a`;
+- `e`, what a beam leaves out: lists of part `a` and the same by exact search, `search`, and how many items
+  both hold, `search_overlap`.
 
 Every list is made for the same test users and cases (`next_item`, items seen left out), those of language
 models by catalog decoding. The lists of each job (:mod:`plan`) are a piece under
@@ -19,6 +21,7 @@ stopped. A table is written anew after each piece. At the end notebook 10 is run
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Sequence
 from functools import cached_property
@@ -185,8 +188,10 @@ class Study:
         sizes = {"n_history": self.whole.zero_shot_llm.n_history}
         if job.share:
             teaching = {"settings": self.settings, "section": self.whole.lora_finetuning}
-            model = tuning.tuned(job, model, tokenizer, given, dataset=self.dataset, **teaching, **sizes)
-        about = {"seed": job.draw, "label": job.name, "folder": folder}
+            # However its lists are searched, the adapter is one.
+            plain = dataclasses.replace(job, exact=False)
+            model = tuning.tuned(plain, model, tokenizer, given, dataset=self.dataset, **teaching, **sizes)
+        about = {"seed": job.draw, "label": job.name, "exact": job.exact, "folder": folder}
         return tuning.ranked(model, tokenizer, posed, given.catalog, **about, **sizes)
 
     def values(self, jobs: Sequence[Job]) -> dict[Job, pd.DataFrame]:
@@ -208,6 +213,9 @@ class Study:
         tables.write(levels, tables.NAMES[name], self.dataset)
         gains = tables.differences(part.pairs, values, **self.intervals)
         tables.write(gains, tables.DIFFERENCES[name], self.dataset)
+        if name == "e":
+            lists = {job: pd.read_parquet(self.path(job)) for job in values}
+            tables.write(tables.overlaps(part.pairs, lists), tables.OVERLAP, self.dataset)
 
     def say(self) -> None:
         """Run part d: ask every model that can be had, and write its tables after each."""
@@ -319,7 +327,7 @@ def run_all(parts: Sequence[str] = ()) -> int:
     Raises:
         StudyError: for a part that the study does not have, and as :class:`Study`.
     """
-    known = [*plan.PARTS, "d", "notebook"]
+    known = [*sorted([*plan.PARTS, "d"]), "notebook"]
     if unknown := [name for name in parts if name not in known]:
         raise StudyError(f"the study has no part {unknown[0]!r}; it has {', '.join(known)}")
     study, status = Study(), 0

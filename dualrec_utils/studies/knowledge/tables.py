@@ -10,7 +10,7 @@ import pandas as pd
 
 from dualrec_utils.analysis import breakdowns, seeds
 from dualrec_utils.core import config, evaluation, files, predictions
-from dualrec_utils.core.config import CASE
+from dualrec_utils.core.config import CASE, ITEM, RANK
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.datasets import weights
@@ -20,11 +20,13 @@ from dualrec_utils.studies.knowledge.settings import STUDY
 
 METRICS = ("ndcg@10", "hit_rate@10")
 # Part -> its table.
-NAMES = {"a": "little_data", "b": "cold", "c": "form"}
+NAMES = {"a": "little_data", "b": "cold", "c": "form", "e": "search"}
 DIFFERENCES = {part: f"{name}_differences" for part, name in NAMES.items()}
 DRAWN, BY_RATINGS = "cold_drawn", "by_ratings"
 # Of part d.
 SPOKEN, SHOWN, RECORDS, KNOWN = "spoken", "spoken_shown", "records", "by_knowledge"
+# Of part e.
+OVERLAP = "search_overlap"
 # Questions and answers in words, for the report page.
 ANSWERS = "answers"
 NOT_YET = "not run yet"
@@ -132,6 +134,40 @@ def differences(pairs: Sequence[tuple[Row, Row]], values: Values, **intervals) -
     columns = ["value", "low", "high", "n_users", "n_seeds", "over_seeds"]
     labels = list(pairs[0][0].labels) if pairs else []
     return pd.DataFrame(records, columns=[*labels, "minus", "metric", *columns])
+
+
+def overlaps(pairs: Sequence[tuple[Row, Row]], lists: Mapping[Job, pd.DataFrame]) -> pd.DataFrame:
+    """How many items of a row's lists are in the other row's lists for the same cases.
+
+    Args:
+        pairs: rows of one job each; those that have no lists are left out.
+        lists: job -> predictions.
+
+    Returns:
+        `system`, `share`, `overlap` (mean share of the first list's items that the other holds, 0 to 1),
+        `same_first` (share of cases whose first items agree), `n_items` and `n_items_other` (different
+        items in all lists of a row), `n_cases`.
+    """
+    records = []
+    for one, other in pairs:
+        jobs = one.jobs[0], other.jobs[0]
+        if not set(jobs) <= lists.keys():
+            continue
+        both = lists[jobs[0]].merge(lists[jobs[1]], on=[CASE, ITEM], how="left", suffixes=("", "_other"))
+        first = both[both[RANK] == 1]
+        records.append(
+            {
+                "system": jobs[0].model,
+                "share": jobs[0].share,
+                "overlap": both[f"{RANK}_other"].notna().groupby(both[CASE]).mean().mean(),
+                "same_first": (first[f"{RANK}_other"] == 1).mean(),
+                "n_items": lists[jobs[0]][ITEM].nunique(),
+                "n_items_other": lists[jobs[1]][ITEM].nunique(),
+                "n_cases": len(first),
+            }
+        )
+    columns = ["system", "share", "overlap", "same_first", "n_items", "n_items_other", "n_cases"]
+    return pd.DataFrame(records, columns=columns)
 
 
 def rating_groups(counts: pd.Series) -> pd.DataFrame:

@@ -28,6 +28,8 @@ from dualrec_utils.studies.knowledge.plan import Job
 from dualrec_utils.studies.knowledge.settings import Settings, pieces_dir
 
 BEAM = 20
+# Prompts searched at once: exact search holds many more beginnings of each.
+_BEAM_BATCH, _EXACT_BATCH = 64, 16
 # Validation users whose end is measured: a loss to look at, which decides nothing.
 _N_VALIDATION = 16
 
@@ -140,22 +142,25 @@ def ranked(
     n_history: int,
     seed: int,
     label: str,
+    exact: bool = False,
     folder: Path | None = None,
 ) -> pd.DataFrame:
-    """Lists by catalog decoding after the bare history, with a beam.
+    """Lists by catalog decoding after the bare history, with a beam of :data:`BEAM` where not `exact`.
 
     Args:
         posed: from :func:`material.questions`.
         n_history: items of a prompt.
         seed: written into the lists.
         label: shown beside the progress bar.
+        exact: whether the search ends only when nothing better is left.
         folder: keeps what is ranked so far, so that a stopped run goes on; None keeps nothing.
     """
     texts = build_history_prompts(posed, catalog, n_recent=n_history, genres=False)
     hidden = list(posed[HIDDEN])
+    method, batch_size = ("exact", _EXACT_BATCH) if exact else ("beam", _BEAM_BATCH)
     scores = constrained.rank_titles(
-        model, tokenizer, texts, catalog,
-        excluded=hidden, k=LENGTH, method="beam", width=BEAM, label=label, kept=folder,
+        model, tokenizer, texts, catalog, excluded=hidden, k=LENGTH, method=method, width=BEAM,
+        batch_size=batch_size, label=label, kept=folder,
     )  # fmt: skip
     shape = {"seed": seed, "exclude_seen": False, "length": LENGTH}
     return constrained.ranked_lists(scores, posed, catalog, **shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from dualrec_utils.show.tables import with_interval
@@ -81,7 +83,7 @@ def reading(part: str, dataset: str) -> list[str]:
     """Sentences on the differences of a part: what they show, then one for each row held against others.
 
     Args:
-        part: `a`, `b` or `c`.
+        part: of :data:`tables.NAMES`.
 
     Returns:
         :data:`NOT_MEASURED` where there is none.
@@ -100,14 +102,14 @@ def reading(part: str, dataset: str) -> list[str]:
     return sentences
 
 
-def _for_the_page(part: str, dataset: str) -> list[str]:
-    """:func:`reading`, then what the differences are in, and of how many users."""
+def _for_the_page(part: str, dataset: str, more: Sequence[str] = ()) -> list[str]:
+    """:func:`reading`, what the differences are in, and of how many users, and `more`."""
     lines = reading(part, dataset)
     if lines == [NOT_MEASURED]:
         return lines
     n_users = int(tables.read(dataset, tables.DIFFERENCES[part])["n_users"].max())
     basis = f"All in points of NDCG@10, {n_users} test users, not corrected for the number of comparisons."
-    return [*lines, basis]
+    return [*lines, basis, *more]
 
 
 def _ahead(table: pd.DataFrame) -> str:
@@ -166,7 +168,33 @@ def _knowledge(table: pd.DataFrame) -> str:
     return f"{said[0].upper()}{said[1:]}."
 
 
-_LEADS = {"a": _ahead, "b": _ahead, "c": _knowledge}
+def _searched(table: pd.DataFrame) -> str:
+    """Whether a beam is shown to hide anything."""
+    sides = {"better": table["low"] > 0, "worse": table["high"] < 0}
+    parts = []
+    for words, chosen in sides.items():
+        rows = [f"{label(row['system'])}, {tuning(row['share'])}" for _, row in table[chosen].iterrows()]
+        if rows:
+            parts.append(f"Lists by exact search are {words} than those by a beam: {'; '.join(rows)}.")
+    return (
+        " ".join(parts) or "Lists by exact search are not shown to be better or worse than those by a beam."
+    )
+
+
+_LEADS = {"a": _ahead, "b": _ahead, "c": _knowledge, "e": _searched}
+
+
+def overlapping(dataset: str) -> list[str]:
+    """How many items lists by exact search and by a beam share, a model a sentence."""
+    sentences = []
+    for row in tables.read(dataset, tables.OVERLAP).to_dict("records"):
+        sentences.append(
+            f"**{_named(row['system'], row['share'])}:** the beam finds {row['overlap']:.0%} of the items"
+            f" that exact search lists, and the same first item in {row['same_first']:.0%} of"
+            f" {row['n_cases']} cases. Its lists hold {row['n_items_other']} different items, those of"
+            f" exact search {row['n_items']}."
+        )
+    return sentences or [NOT_MEASURED]
 
 
 def not_run(part: str, dataset: str) -> list[str]:
@@ -231,6 +259,9 @@ def digest(dataset: str) -> pd.DataFrame:
         "Does a pretrained model lead where ratings are few?": _for_the_page("a", dataset),
         "Does it find items that nobody has rated?": _for_the_page("b", dataset),
         "Is it knowledge or form?": _for_the_page("c", dataset),
+        "Does the search with a beam hide anything?": _for_the_page(
+            "e", dataset, more=overlapping(dataset)
+        ),
         "What do models say in free text?": _in_free_text(dataset),
         "Have they read MovieLens?": _continued(dataset),
         "Are they ahead where they know the item?": knowing(dataset),
