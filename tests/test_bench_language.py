@@ -95,10 +95,13 @@ def test_every_speed_has_a_column_on_the_page(root):
         "scores": {"overlap": 0.75},
     }
     row = bench_pretrained.in_short(measured)
-    assert set(row) == {"model", *costs.PRETRAINED}
+    assert set(row) == {"model", "overlap of the beam", *costs.PRETRAINED}
     assert row["answers a minute, batched"] == 180.0 and row["overlap with float32"] == 0.75
     files.write_json({"in_short": [row]}, config.study_dir("bench") / "pretrained.json")
-    assert "| Qwen2.5-Coder 0.5B | 60.00 | 180.00 | 3.00 |" in costs.costs_page(())
+    page = costs.costs_page(())
+    assert "| Qwen2.5-Coder 0.5B | 60.00 | 180.00 | 3.00 |" in page
+    # The heading stands where movielm was not measured, too.
+    assert page.index("## Language models") < page.index("Qwen2.5-Coder 0.5B")
 
 
 def test_of_a_model_that_is_only_tuned_nothing_else_is_measured(lora_section, monkeypatch):

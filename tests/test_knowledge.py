@@ -311,16 +311,24 @@ def test_knowledge_is_said_to_help_where_its_interval_is_above_zero(root, low, h
 
 
 @pytest.mark.parametrize(
-    ("low", "said"), [(0.01, "are better"), (-0.2, "are worse"), (-0.05, "not shown to be better")]
+    ("low", "said"),
+    [(0.01, "are better (m, not tuned)"), (-0.2, "are worse (m, not tuned)"), (-0.05, "not shown")],
 )
 def test_exact_search_is_said_to_be_better_where_its_interval_is_above_zero(root, low, said):
-    names = ("system", "share", "search")
-    tables.write(
-        differences(("m", 0.0, plan.EXACT, plan.BEAM, low), names=names), tables.DIFFERENCES["e"], "ml-100k"
-    )
-    first, second = words.reading("e", "ml-100k")
-    assert said in first and ("m, not tuned" in first) == ("not shown" not in first)
-    assert second.startswith("**m, not tuned:**")
+    assert words.searched("ml-100k") == [words.NOT_MEASURED]
+    labels = {"system": "m", "share": 0.0}
+    gains = differences(("m", 0.0, plan.EXACT, plan.BEAM, low), names=("system", "share", "search"))
+    lists = [
+        {**labels, "search": search, "metric": "hit_rate@10", "value": value, "n_cases": 8, "remark": ""}
+        for search, value in ((plan.EXACT, 0.25), (plan.BEAM, 0.5))
+    ]
+    shared = {"overlap": 0.3, "same_first": 0.5, "n_items": 7, "n_items_other": 9, "n_cases": 8}
+    tables.write(gains, tables.DIFFERENCES["e"], "ml-100k")
+    tables.write(pd.DataFrame(lists), tables.NAMES["e"], "ml-100k")
+    tables.write(pd.DataFrame([{**labels, **shared}]), tables.OVERLAP, "ml-100k")
+    first, second = words.searched("ml-100k")
+    assert said in first and "only 2 to 4 of 8 cases" in first
+    assert second.startswith("**m, not tuned:** the beam finds 30%")
 
 
 def test_what_two_searches_share_is_counted_case_by_case():

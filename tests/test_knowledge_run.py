@@ -273,6 +273,14 @@ def test_exact_search_takes_the_adapter_of_the_beam(toy, monkeypatch):
     assert shared["overlap"].between(0, 1).all() and list(shared.index) == [0.0, 0.25]
 
 
+def test_a_part_without_models_says_so_and_writes_nothing(toy, monkeypatch, capsys):
+    whole = study.Study()
+    whole.settings = whole.settings.model_copy(update={"models": {}})
+    whole.run("e")
+    assert "no model for it" in capsys.readouterr().out
+    assert tables.read(DATASET, tables.NAMES["e"]).empty
+
+
 def run_notebook(monkeypatch):
     """Every code cell, what it shows printed."""
 

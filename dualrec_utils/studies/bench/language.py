@@ -119,14 +119,16 @@ def bench_constrained(
 
     Args:
         dataset, model, dtype, n_recent: as :func:`bench_generation`.
-        n_prompts: prompts of each kind. n_exact: those that exact search gets, which is slower.
-        n_scored: histories of them after which every title is scored.
+        n_prompts: prompts of each kind. n_exact: how many of them exact search gets, which is slower.
+        n_scored: after how many of these histories every title is scored.
         k: items wanted. width: of the beam, at least k. batch_size: prompts searched at once.
 
     Returns:
         `rows`: one dict a way with `prompt`, `way`, `n_prompts`, `users_per_minute` and `overlap` (with
         the exact k best of the same prompts, 0 to 1); `k`, `width`, `machine`.
     """
+    n_exact = min(n_exact, n_prompts)
+    n_scored = min(n_scored, n_exact)
     catalog = load_catalog(dataset)
     cases = cases_of(dataset, n_prompts)
     language_model, tokenizer = loading.load_model(loading.locate(model, dataset=dataset), dtype=dtype)

@@ -303,6 +303,9 @@ class Study:
     def run(self, name: str) -> None:
         """Run a part of :data:`plan.PARTS`; what is there already is not made again."""
         part = self.part(name)
+        if not part.rows:
+            print(f"knowledge: {name}: the settings have no model for it", flush=True)
+            return
         self.check_kept(name, part)
         if name == "b":
             names = load_catalog(self.dataset).names

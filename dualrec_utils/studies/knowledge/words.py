@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from dualrec_utils.show.tables import with_interval
@@ -83,7 +81,7 @@ def reading(part: str, dataset: str) -> list[str]:
     """Sentences on the differences of a part: what they show, then one for each row held against others.
 
     Args:
-        part: of :data:`tables.NAMES`.
+        part: `a`, `b` or `c`.
 
     Returns:
         :data:`NOT_MEASURED` where there is none.
@@ -102,14 +100,14 @@ def reading(part: str, dataset: str) -> list[str]:
     return sentences
 
 
-def _for_the_page(part: str, dataset: str, more: Sequence[str] = ()) -> list[str]:
-    """:func:`reading`, what the differences are in, and of how many users, and `more`."""
+def _for_the_page(part: str, dataset: str) -> list[str]:
+    """:func:`reading`, then what the differences are in, and of how many users."""
     lines = reading(part, dataset)
     if lines == [NOT_MEASURED]:
         return lines
     n_users = int(tables.read(dataset, tables.DIFFERENCES[part])["n_users"].max())
     basis = f"All in points of NDCG@10, {n_users} test users, not corrected for the number of comparisons."
-    return [*lines, basis, *more]
+    return [*lines, basis]
 
 
 def _ahead(table: pd.DataFrame) -> str:
@@ -168,33 +166,40 @@ def _knowledge(table: pd.DataFrame) -> str:
     return f"{said[0].upper()}{said[1:]}."
 
 
-def _searched(table: pd.DataFrame) -> str:
-    """Whether a beam is shown to hide anything."""
-    sides = {"better": table["low"] > 0, "worse": table["high"] < 0}
-    parts = []
-    for words, chosen in sides.items():
-        rows = [f"{label(row['system'])}, {tuning(row['share'])}" for _, row in table[chosen].iterrows()]
-        if rows:
-            parts.append(f"Lists by exact search are {words} than those by a beam: {'; '.join(rows)}.")
-    return (
-        " ".join(parts) or "Lists by exact search are not shown to be better or worse than those by a beam."
-    )
+_LEADS = {"a": _ahead, "b": _ahead, "c": _knowledge}
 
 
-_LEADS = {"a": _ahead, "b": _ahead, "c": _knowledge, "e": _searched}
-
-
-def overlapping(dataset: str) -> list[str]:
-    """How many items lists by exact search and by a beam share, a model a sentence."""
-    sentences = []
-    for row in tables.read(dataset, tables.OVERLAP).to_dict("records"):
+def searched(dataset: str) -> list[str]:
+    """What part `e` shows: how far a beam's lists are from exact search's, then a model a sentence."""
+    gains = tables.read(dataset, tables.DIFFERENCES["e"])
+    if gains.empty:
+        return [NOT_MEASURED]
+    shared = tables.read(dataset, tables.OVERLAP)
+    gains = gains[gains["metric"] == METRIC].merge(shared, on=["system", "share"])
+    lists = tables.measured(tables.read(dataset, tables.NAMES["e"]), "hit_rate@10")
+    n_hits = (lists["value"] * lists["n_cases"]).round().astype(int)
+    sides = {"better": gains["low"] > 0, "worse": gains["high"] < 0}
+    shown = [f"{word} ({_rows(gains[chosen])})" for word, chosen in sides.items() if chosen.any()]
+    quality = " and ".join(shown) or "not shown to be better or worse"
+    sentences = [
+        f"The beam finds {gains['overlap'].min():.0%} to {gains['overlap'].max():.0%} of the items that"
+        f" exact search lists. Lists by exact search are {quality}. Any of the lists hits the next movie in"
+        f" only {n_hits.min()} to {n_hits.max()} of {gains['n_cases'].max()} cases, so only a large"
+        " difference would show."
+    ]
+    for _, row in gains.iterrows():
         sentences.append(
-            f"**{_named(row['system'], row['share'])}:** the beam finds {row['overlap']:.0%} of the items"
-            f" that exact search lists, and the same first item in {row['same_first']:.0%} of"
-            f" {row['n_cases']} cases. Its lists hold {row['n_items_other']} different items, those of"
-            f" exact search {row['n_items']}."
+            f"**{_named(row['system'], row['share'])}:** the beam finds {row['overlap']:.0%} of the items,"
+            f" and the same first one in {row['same_first']:.0%} of cases. Different items in all lists:"
+            f" exact search {row['n_items']}, beam {row['n_items_other']}. Exact search minus the beam:"
+            f" {points(row)} of NDCG@10."
         )
-    return sentences or [NOT_MEASURED]
+    return sentences
+
+
+def _rows(table: pd.DataFrame) -> str:
+    """Rows of a table in words."""
+    return "; ".join(_named(row["system"], row["share"]) for _, row in table.iterrows())
 
 
 def not_run(part: str, dataset: str) -> list[str]:
@@ -259,9 +264,7 @@ def digest(dataset: str) -> pd.DataFrame:
         "Does a pretrained model lead where ratings are few?": _for_the_page("a", dataset),
         "Does it find items that nobody has rated?": _for_the_page("b", dataset),
         "Is it knowledge or form?": _for_the_page("c", dataset),
-        "Does the search with a beam hide anything?": _for_the_page(
-            "e", dataset, more=overlapping(dataset)
-        ),
+        "Does a quick search, a beam, change the lists?": searched(dataset),
         "What do models say in free text?": _in_free_text(dataset),
         "Have they read MovieLens?": _continued(dataset),
         "Are they ahead where they know the item?": knowing(dataset),
