@@ -98,17 +98,22 @@ def _read_whole(path: Path) -> dict[str, Any]:
 def overlay(base: Mapping[str, Any], differences: Mapping[str, Any]) -> dict[str, Any]:
     """`differences` laid over `base`: mappings key by key, everything else replaced; both stay as they are.
 
-    Under a key `models` an entry that is null is taken out.
+    Under a key `models` an entry that is null is taken out, and those that `differences` names come last,
+    in its order: notebooks look closest at the first.
 
     >>> overlay({"a": {"x": 1, "y": 2}, "models": {"m": {}}}, {"a": {"x": 3}, "models": {"m": None}})
     {'a': {'x': 3, 'y': 2}, 'models': {}}
+    >>> overlay({"models": {"m": {"x": 1}}}, {"models": {"large": {}, "m": {}}})
+    {'models': {'large': {}, 'm': {'x': 1}}}
     """
     merged = copy.deepcopy(dict(base))
     for key, value in differences.items():
         if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = overlay(merged[key], value)
+            both = overlay(merged[key], value)
             if key == "models":
-                merged[key] = {name: model for name, model in merged[key].items() if model is not None}
+                names = [*(name for name in merged[key] if name not in value), *value]
+                both = {name: both[name] for name in names if both[name] is not None}
+            merged[key] = both
         else:
             merged[key] = copy.deepcopy(value)
     return merged
