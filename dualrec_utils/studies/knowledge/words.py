@@ -155,13 +155,9 @@ def _knowledge(table: pd.DataFrame) -> str:
         (MEANINGLESS, "that titles mean something"),
     ):
         rows = there[there["minus"] == minus]
-        helps = [
-            f"{label(row['system'])}, {tuning(row['share'])}"
-            for _, row in rows.iterrows()
-            if row["low"] > 0
-        ]
+        helps = rows[rows["low"] > 0]
         if len(rows):
-            parts.append(f"{what} helps {'; '.join(helps)}" if helps else f"{what} is not shown to help")
+            parts.append(f"{what} helps {_rows(helps)}" if len(helps) else f"{what} is not shown to help")
     said = " and ".join(parts) or "pretrained models were not measured"
     return f"{said[0].upper()}{said[1:]}."
 
@@ -208,7 +204,7 @@ def not_run(part: str, dataset: str) -> list[str]:
     said: dict[str, list[str]] = {}
     for row in table.to_dict("records"):
         if row["remark"] and pd.isna(row["value"]):
-            said.setdefault(row["remark"], []).append(f"{label(row['system'])}, {tuning(row['share'])}")
+            said.setdefault(row["remark"], []).append(_named(row["system"], row["share"]))
     return [f"{remark}: {'; '.join(dict.fromkeys(names))}." for remark, names in said.items()]
 
 
