@@ -214,6 +214,11 @@ GLOSSARY = (
         "free text, catalog only",
         "the model writes anything, or only titles of the catalog; then it gives ten",
     ),
+    (
+        "beam, exact search",
+        "two ways to find these ten: a beam keeps only the most probable beginnings of titles, exact search"
+        " goes on until no better title can be left",
+    ),
     ("history only", "the prompt is the list of movies rated so far, without the paper's request"),
     (
         "LoRA, adapter",
