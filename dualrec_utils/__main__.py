@@ -33,7 +33,7 @@ def run(stage: str) -> int:
     settings = params.settings(whole, stage)
     domain = Domain(**whole.domain.model_dump())
     with running.supervised(stage):
-        for name in pretrained.named(settings):
+        for name in pretrained.named(whole, stage):
             pretrained.written_out(name)
         if notebook:
             from dualrec_utils.pipeline import notebooks

@@ -164,8 +164,6 @@ def test_figures_draw_every_row_and_leave_the_style_alone(tmp_path):
         for name in ("most_popular", "lstm")
     }
     table = breakdowns.by_group(scored, groups, metric="hit_rate@5", **SETTINGS)
-    overall = pd.DataFrame({"system": list(scored), "protocol": "next_item", "metric": "hit_rate@5"})
-    overall = overall.assign(value=0.4, n_cases=36)
     before = dict(mpl.rcParams)
     figure, drawn = plots.draw_by_group(
         table, by=breakdowns.LENGTH, names=list(scored), note="thirds", lead="ml-100k"
@@ -176,9 +174,12 @@ def test_figures_draw_every_row_and_leave_the_style_alone(tmp_path):
     figure, drawn = plots.draw_gains(gains, names=["most_popular"], domain=MOVIES, lead="ml-100k")
     assert len(drawn) == 6 and set(drawn["by"]) == set(breakdowns.WHOM)
     figure.savefig(tmp_path / "gains.png")
-    figure, drawn = plots.draw_by_genre(table, overall, names=list(scored), lead="ml-100k")
+    figure, drawn = plots.draw_by_genre(table, scored, names=list(scored), lead="ml-100k")
     # Six targets in turn: Drama and War have 12 cases; Comedy and Horror 6 and no interval.
     assert set(drawn["group"]) == {"Drama", "War"} and len(figure.axes) == 2
+    dashed = [axes.lines[0].get_xdata()[0] for axes in figure.axes]
+    of_users = [frame.groupby("user_id")["hit_rate@5"].mean() for frame in scored.values()]
+    assert dashed == pytest.approx([values.mean() for values in of_users])
     figure.savefig(tmp_path / "two.png")
     catalog = pd.DataFrame(
         {"system": list(scored), "coverage": 0.5, "novelty": 2.0, "low": 1.5, "high": 2.5}

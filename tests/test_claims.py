@@ -428,3 +428,19 @@ def test_further_seeds_count_while_what_they_are_made_from_stays(monkeypatch, tm
     before = seeds.settings_digest()
     files.write_text(text.replace(line, line.replace("0", "1", 1)), config.PARAMS_FILE)
     assert (seeds.settings_digest() != before) == counts
+
+
+def test_a_lead_over_a_control_that_does_harm_is_not_left_uncommented():
+    pairs = {
+        "m_lora_permuted-m_zero_shot": (-0.01, -0.02, -0.005),
+        "m_lora-m_zero_shot": (0.03, 0.01, 0.05),
+    }
+    flat = {"language_model": "m"}
+    for pair, ends in pairs.items():
+        for metric in ("hit_rate@1", "hit_rate@5"):
+            key = f"next_item/difference/{pair}/{metric}"
+            flat |= dict(zip((key, f"{key}/low", f"{key}/high"), ends, strict=True))
+    (said,) = set(verdict.caveats(flat)) - {verdict.ORDER_CAVEAT}
+    assert "-1.0 points [-2.0, -0.5] of HR@1" in said and "+3.0 points [+1.0, +5.0] of HR@5" in said
+    harmless = {key: 0.001 if "permuted" in key and key.endswith("high") else flat[key] for key in flat}
+    assert verdict.caveats(harmless) == [verdict.ORDER_CAVEAT]

@@ -126,10 +126,7 @@ def test_small_means_the_same_as_where_models_are_loaded():
     assert colab.SMALL_GPU == loading._SMALL_GPU
 
 
-@pytest.mark.parametrize("values", [SMALL, FULL], ids=["colab-small", "colab"])
-def test_no_model_has_a_name_that_means_weights_of_the_study(values):
-    """A stage that is given such a name as its `model` has those weights fetched."""
-    assert not {values.rerank_ablation.model, values.audit.model} & set(weights.MODELS)
+def test_the_studys_copies_of_sisters_are_there():
     assert set(colab.SISTERS.values()) <= set(weights.MODELS)
 
 
@@ -172,6 +169,19 @@ def test_the_hub_is_asked_for_access_and_size(hub, model, n_weights, word):
     assert answer.n_weights == n_weights and (word in answer.problem if word else answer.problem == "")
 
 
+@pytest.mark.parametrize(
+    "model", ["./qwen", "~/qwen", "my models/qwen", "~nosuchuser/qwen", "/models/qwen", "../models/a/qwen"]
+)
+def test_a_folder_that_is_not_there_is_no_id_of_the_hub(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path, models = config.PROFILES / "colab-small/params.yaml", {"qwen_0_5b": {"model": model}}
+    values = params.load(path, section="lora_finetuning", overrides={"models": models})
+    check = states(values, T4, colab.ask_hub)["qwen_0_5b"]
+    assert check.state == colab.STOP
+    assert f"{model}: no such folder, and no id of the Hub" in check.text
+
+
 def test_a_hub_out_of_reach_is_said_with_the_way_without_it(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
@@ -202,6 +212,13 @@ def test_the_work_of_a_profile_by_hand():
     ranked = (236 + 302) * 2 + 236 * 2 + 3 * 236
     examples = 641 * 3 * 3
     assert gpu_time.work(SMALL, "qwen_0_5b") == gpu_time.Work(untuned + tuned, ranked, examples * 245)
+
+
+def test_a_data_set_without_an_estimate_is_named():
+    values = SimpleNamespace(dataset="amazon-games")
+    (line,) = gpu_time.estimate(values, {"qwen_0_5b": 5 * 10**8})
+    assert "no estimate for amazon-games" in line
+    assert next(gpu_time.estimate(SMALL, {"qwen_0_5b": 5 * 10**8})).startswith("qwen_0_5b: ")
 
 
 def test_larger_batches_save_steps_up_to_what_was_measured():

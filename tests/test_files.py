@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
@@ -95,6 +96,30 @@ def test_a_line_and_a_table_that_cannot_be_read_are_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(StudyError, match=r"x\.parquet cannot be read .*dvc repro -f eda"):
         files.read_parquet_of("eda", path)
+
+
+def array_bytes(path):
+    np.save(path, np.zeros((2, 3), np.float32))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        lambda whole: b"",
+        lambda whole: whole[:60],
+        lambda whole: whole[:-4],
+        lambda whole: b"no array at all",
+        lambda whole: whole.replace(b"(2, 3)", b"(2, 3 "),
+    ],
+)
+def test_an_array_that_cannot_be_read_is_named(tmp_path, damaged):
+    path = tmp_path / "x.npy"
+    with pytest.raises(StudyError, match=r"x\.npy is not there: run `dvc repro lstm`"):
+        files.read_array_of("lstm", path)
+    path.write_bytes(damaged(array_bytes(path)))
+    with pytest.raises(StudyError, match=r"(?s)x\.npy cannot be read .*dvc repro -f lstm"):
+        files.read_array_of("lstm", path)
 
 
 @given(

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from toy_catalog import catalog_of
 from toy_lists import order
 
-from dualrec_utils.core import config, predictions
+from dualrec_utils.core import config, files, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
@@ -256,6 +256,16 @@ def test_scores_of_other_cases_are_refused(tiny):
             with pytest.raises(StudyError, match="expected"):
                 handoff.load_scores("lstm", scope)
     assert handoff.load_scores("lstm", scope).shape == matrix.shape
+
+
+def test_damaged_scores_name_the_stage_that_writes_them(tiny):
+    scope = Scope("ml-100k", "toy", "next_item", "test")
+    files.write_text("cut", handoff.scores_path("lstm", scope))
+    with pytest.raises(StudyError, match="dvc repro -f lstm"):
+        handoff.load_scores("lstm", scope)
+    files.write_text("cut", handoff.title_scores_path("small", scope))
+    with pytest.raises(StudyError, match="dvc repro -f zero_shot_llm"):
+        handoff.load_title_scores("small", scope)
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def moved():
 def test_a_worked_example_turns_and_names_no_movie_twice(moved):
     before, after, hints = moved
     shown = lists.worked_example(before, after, hints, NAMES, seed=3, n_cases=2)
-    assert shown[CASE].tolist() == ["turns", "turns"] and set(shown["reference"]) == {"Fargo (1996)"}
+    assert shown["example"].tolist() == [1, 1] and set(shown["reference"]) == {"Fargo (1996)"}
     assert shown["title"].tolist() == ["Fargo (1996)", "Heat (1995)"]
     assert shown["before"].tolist() == [2, 1] and shown["after"].tolist() == [1, 2]
     assert shown["similarity"].tolist() == [0.9, 0.1]
@@ -169,3 +169,11 @@ def test_without_a_right_title_there_is_no_pair_and_no_value():
     assert table.loc["window_of_five", "n_pairs"].tolist() == [0, 0]
     keys = likeness.flat_preferred(table.reset_index())
     assert len(keys) == 6 and not [key for key in keys if key.startswith("window_of_five")]
+
+
+def test_one_unmatched_title_in_place_of_another_is_a_change():
+    before = lists_of({"a": ["Stranger", "Unknown"], "b": ["Stranger", 10]})
+    after = rerank.by_similarity(before, pd.Series([0.1, 0.9, 0.9, 0.1], index=before.index))
+    hints = pd.Series({"a": 10, "b": 10})
+    table = lists.movement({(NEXT, "m"): before}, {(NEXT, "m"): after}, {NEXT: hints})
+    assert table["first title changes"].tolist() == [1 / 2]

@@ -1,6 +1,7 @@
 """The models of the study of knowledge, and all of it on toy data with a tiny pretrained model."""
 
 import ast
+import dataclasses
 import json
 import re
 
@@ -16,12 +17,13 @@ from toy_catalog import catalog_of
 from dualrec_utils.analysis import breakdowns
 from dualrec_utils.core import config, evaluation, files, predictions
 from dualrec_utils.core.catalog import load_catalog
-from dualrec_utils.core.config import CASE, HISTORY, ITEM, USER
+from dualrec_utils.core.config import CASE, HISTORY, ITEM, USER, YEAR
+from dualrec_utils.core.domain import load_domain, write_domain
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.models.finetuning import examples
 from dualrec_utils.models.language import constrained, loading
-from dualrec_utils.pipeline import params, stages
+from dualrec_utils.pipeline import colab, params, stages
 from dualrec_utils.pipeline.schemas import LanguageModel
 from dualrec_utils.studies.knowledge import (
     material,
@@ -147,12 +149,13 @@ def toy(tiny, tmp_path, monkeypatch):
     return tmp_path
 
 
-def write_settings(name, model, folder, monkeypatch):
-    """The study's settings with one pretrained model."""
-    entry = {"backend": "local", "model": str(model), "revision": None, "dtype": "float32"}
+def write_settings(name, model, folder, monkeypatch, *, dtype="float32", other=None):
+    """The study's settings with one pretrained model, and another one, or the same, that is only asked."""
+    entry = {"backend": "local", "model": str(model), "revision": None, "dtype": dtype}
     entry |= {"quantization": "none"}
     path = folder / "settings.yaml"
-    values = {"models": {name: entry}, "only_asked": {"other": entry}, **SETTINGS}
+    only_asked = {"other": entry | {"model": str(other or model)}}
+    values = {"models": {name: entry}, "only_asked": only_asked, **SETTINGS}
     path.write_text(json.dumps({"default": values}), encoding="utf-8")
     monkeypatch.setattr(study_settings, "PARAMS", path)
 
@@ -200,6 +203,29 @@ def test_little_data_runs_resumes_and_says_what_was_not_run(toy, monkeypatch, ca
     tables.write(result.fillna({"value": 0.5}), "little_data", DATASET)
     with pytest.raises(StudyError, match=r"has numbers of small 1\.0, which would be lost"):
         study.run_all(["a"])
+
+
+def test_lists_lie_elsewhere_once_the_words_of_prompts_or_the_weights_have_changed(toy):
+    jobs = [Job("small", 0.0), Job("small", 0.25, cold=True), Job("movielm")]
+    before = [study.Study().path(job) for job in jobs]
+    assert [study.Study().path(job) for job in jobs] == before
+    write_domain(dataclasses.replace(load_domain(DATASET), history="list of films"), DATASET)
+    renamed = [study.Study().path(job) for job in jobs]
+    assert not set(renamed) & set(before)
+    # Another model in the same folder.
+    tiny_mistral(toy / "base", chat=True, n_layers=1, seed=6)
+    *small, movielm = (study.Study().path(job) for job in jobs)
+    assert not set(small) & set(renamed) and movielm == renamed[-1]
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff" * 60 + b"\x28\x00\x00\x00PAR1"])
+def test_a_damaged_piece_is_named_with_what_to_do(toy, end):
+    whole, job = study.Study(), Job("most_popular")
+    whole.measure(job)
+    path = whole.path(job)
+    path.write_bytes(path.read_bytes()[:-80] + end)
+    with pytest.raises(StudyError, match=r"most_popular-1-0\.parquet cannot be read .*: delete it and run"):
+        whole.values([job])
 
 
 def test_cold_items_are_asked_of_models_that_have_not_learnt_from_them(toy):
@@ -308,6 +334,27 @@ def test_a_model_that_cannot_be_had_is_a_row_that_says_so(toy, monkeypatch, caps
     assert result.loc["movielm", "value"].notna().all()
 
 
+def test_dtype_auto_is_what_this_machine_computes_in(toy, monkeypatch, capsys):
+    path = study.Study().path(Job("small", 0.0))
+    write_settings("small", toy / "base", toy, monkeypatch, dtype="auto")
+    text = config.PARAMS_FILE.read_text(encoding="utf-8")
+    text, n = re.subn(r"(\n    movielm:\n(?: {6}.*\n)*? {6}dtype: )float32", r"\1auto", text, count=1)
+    assert n
+    files.write_text(text, config.PARAMS_FILE)
+    whole = study.Study()
+    here = colab.dtype_here()
+    entry = whole.settings.pretrained["small"]
+    model, _ = tuning.opened(Job("small", 0.0), entry, dataset=DATASET)
+    assert model.dtype == getattr(torch, here)
+    # What is kept was made in that type, by whatever name it was asked for.
+    assert (whole.path(Job("small", 0.0)) == path) == (here == "float32")
+    whole.settings = whole.settings.model_copy(update={"models": {}, "only_asked": {}})
+    monkeypatch.setattr(study.spoken, "ALL_FILMS", "none")
+    whole.say()
+    # The run has left no movielm: its folder is looked for once its type is known.
+    assert "movielm holds no language model" in capsys.readouterr().out
+
+
 def test_what_models_say_is_sorted_resumed_and_shown(toy, monkeypatch, capsys):
     # MovieLens latest small is out of reach: the raw data's own films stand in.
     monkeypatch.setattr(study.spoken, "ALL_FILMS", "none")
@@ -328,6 +375,77 @@ def test_what_models_say_is_sorted_resumed_and_shown(toy, monkeypatch, capsys):
     monkeypatch.setattr(study.spoken.generation, "_follow", refuse)
     whole.say()
     pd.testing.assert_frame_equal(tables.read(DATASET, tables.SPOKEN), said)
+
+
+def test_what_was_said_and_cannot_be_said_again_is_not_replaced(toy, monkeypatch, capsys):
+    monkeypatch.setattr(study.spoken, "ALL_FILMS", "none")
+    study.Study().say()
+    # As part a would have left it.
+    row = {"group": "year known", "system": "tuned", "minus": "", "metric": "hit_rate@10", "value": 0.5}
+    tables.write(pd.DataFrame([{**row, "asked_of": "small"}]), tables.KNOWN, DATASET)
+    folder = config.study_dir("knowledge") / DATASET
+    before = {path: path.read_bytes() for path in folder.glob("*.csv")}
+    assert len(before) == 4
+    with pytest.raises(StudyError, match=r"by_knowledge\.csv: numbers of small tuned would be lost"):
+        study.Study().say()
+    # A stop after the first model.
+    real = study.spoken.measure
+
+    def measure(name, *args, **more):
+        if name == "other":
+            raise KeyboardInterrupt
+        return real(name, *args, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(study.spoken, "measure", measure)
+        with pytest.raises(KeyboardInterrupt):
+            study.Study().say()
+    write_settings("small", toy / "base", toy, monkeypatch, other=toy / "nothing")
+    with pytest.raises(StudyError, match=r"spoken\.csv, .*records\.csv, .*: numbers of other, small tuned"):
+        study.Study().say()
+    # Where none can be asked there is nothing to write.
+    write_settings("small", toy / "nothing", toy, monkeypatch)
+    study.Study().say()
+    assert capsys.readouterr().out.count("other is not asked") == 2
+    assert {path: path.read_bytes() for path in folder.glob("*.csv")} == before
+    # Once the files are away the others are written.
+    for path in before:
+        path.unlink()
+    write_settings("small", toy / "base", toy, monkeypatch, other=toy / "nothing")
+    study.Study().say()
+    assert set(tables.read(DATASET, tables.SPOKEN)["system"]) == {"small"}
+
+
+def measured(model, folder):
+    """What :func:`spoken.measure` says of a model: answers, records, and the years it wrote."""
+    spec = {"model": str(model), "revision": None, "dtype": "float32", "quantization": "none"}
+    about = {"dataset": DATASET, "texts": ["Which film?"], "n_probes": 10, "seed": 1, "folder": folder}
+    written, records, years = study.spoken.measure("m", spec, params.load(), **about)
+    return written, records, years["answer"].tolist()
+
+
+def test_where_another_model_answered_a_model_is_asked_anew(toy):
+    other = tiny_mistral(toy / "other", chat=True, n_layers=1, seed=6)
+    first, second = measured(toy / "base", toy / "kept"), measured(other, toy / "kept")
+    alone = measured(other, toy / "alone")
+    assert second[0] == alone[0] != first[0] and second[2] == alone[2] != first[2]
+    pd.testing.assert_frame_equal(second[1], alone[1])
+
+
+def test_before_part_a_and_without_years_nothing_is_said_of_what_is_known(toy, monkeypatch, capsys):
+    monkeypatch.setattr(study.spoken, "ALL_FILMS", "none")
+    study.Study().say()
+    assert tables.read(DATASET, tables.KNOWN).empty and words.knowing(DATASET) == [words.NOT_MEASURED]
+    path = config.processed_dir(DATASET) / "items.parquet"
+    items = pd.read_parquet(path)
+    items.loc[3:, YEAR] = pd.NA
+    files.write_parquet(items, path)
+    whole = study.Study()
+    for job in (Job("small", 0.0), Job("ease")):
+        whole.measure(job)
+    whole.say()
+    assert not re.search("(small|other) is not asked", capsys.readouterr().out)
+    assert tables.read(DATASET, tables.KNOWN).empty and words.knowing(DATASET) == [words.NOT_MEASURED]
 
 
 def test_parts_and_runs_that_cannot_be(toy, monkeypatch):

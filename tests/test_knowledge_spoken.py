@@ -5,7 +5,7 @@ import pytest
 from toy_catalog import catalog_of
 
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, USER
-from dualrec_utils.studies.knowledge import spoken
+from dualrec_utils.studies.knowledge import spoken, tables, words
 
 CATALOG = catalog_of([1, 2, 3], titles=["Heat", "Fargo", "Babe"], years=[1995, 1996, 1995])
 FILMS = pd.DataFrame(
@@ -54,6 +54,18 @@ def test_shares_are_of_all_titles_asked_for():
     assert rows.loc["real", "value"] == pytest.approx((1 / 3 + 1) / 2)
     assert rows.loc["rated", "value"] == pytest.approx((1 / 3 + 1 / 3) / 2)
     assert rows.loc["hit", "value"] == pytest.approx((0 + 1 / 3) / 2)
+
+
+def test_answers_to_read_are_numbered_and_name_no_user(root):
+    written = ["- Heat (1995)\r\n", "- Nobody Knows It (1990)\n"]
+    titles = {"m": sorted_out(*written).reset_index()}
+    shown = spoken.shown(["first?", "second?"], {"m": written}, titles, CASES, CATALOG, seed=0)
+    assert list(shown.columns) == ["example", "prompt", "m", "m: matched"]
+    assert shown["example"].tolist() == [1, 2] and shown["prompt"].tolist() == ["first?", "second?"]
+    tables.write(shown, tables.SHOWN, "ml-100k")
+    text = words.answers_to_read("ml-100k", 1)
+    assert text.startswith("**Example 1**\n\n```text\nfirst?\n") and "second?" not in text
+    assert "- m: - Heat (1995) (matched: Heat (1995); -; -)" in text
 
 
 def test_what_is_known_is_compared_within_the_same_cases(monkeypatch):

@@ -303,6 +303,35 @@ def test_adapters_of_other_models_are_refused(mistral, tmp_path):
             loading.load_model(mistral, adapter=folder)
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"peft_type": "NOPE"}, "cannot be read .*NOPE"),
+        ({"peft_type": None}, "cannot be read .*KeyError"),
+        ({"r": "x"}, "cannot be read .*TypeError"),
+        ({"rank_pattern": 4}, "cannot be read .*int"),
+        ({"base_model_name_or_path": ["a", "b"]}, r"base_model_name_or_path is \['a', 'b'\]"),
+        ({"base_model_name_or_path": 0}, "base_model_name_or_path is 0"),
+    ],
+)
+def test_an_adapter_whose_settings_cannot_be_used_is_refused(mistral, tmp_path, changed, said):
+    folder = adapter_of(mistral, tmp_path / "adapter")
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    with pytest.raises(StudyError, match=f"{folder}.*{said}"):
+        loading.load_model(mistral, adapter=folder)
+
+
+def test_an_adapter_without_settings_or_weights_is_refused(mistral, tmp_path):
+    folder = adapter_of(mistral, tmp_path / "adapter")
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(StudyError, match=f"{folder} cannot be read .*peft_type"):
+        loading.load_model(mistral, adapter=folder)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(StudyError, match=f"{folder} holds an adapter without its weights"):
+        loading.load_model(mistral, adapter=folder)
+
+
 def test_a_damaged_adapter_is_refused(mistral, tmp_path):
     folder = adapter_of(mistral, tmp_path / "adapter")
     (folder / "adapter_model.safetensors").write_bytes(b"cut off")

@@ -192,6 +192,16 @@ def test_forget_deletes_the_checkpoints_of_one_data_set(root):
     assert not mine.exists() and other.exists()
 
 
+def test_what_is_forgotten_by_hand_is_not_the_pipelines(root, monkeypatch):
+    pipeline = config.checkpoints_dir("ml-100k", "lora_finetuning") / "a"
+    pipeline.mkdir(parents=True)
+    monkeypatch.setenv(config.BY_HAND, "lora_finetuning")
+    by_hand = config.checkpoints_dir("ml-100k", "lora_finetuning") / "a"
+    by_hand.mkdir(parents=True)
+    checkpoints.forget("ml-100k")
+    assert pipeline.exists() and not by_hand.exists()
+
+
 def test_gradient_checkpointing_gives_the_same_adapter(base, whole):
     model, curve = trained(base, gradient_checkpointing=True)
     pd.testing.assert_frame_equal(curve, whole[1])

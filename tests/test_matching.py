@@ -181,6 +181,13 @@ def test_outsiders_are_the_movies_whose_title_the_catalog_lacks(root):
     assert outside["item_id"].tolist() == [2]
 
 
+def test_names_are_made_of_a_catalog_whose_words_are_all_short():
+    items = catalog((1, "Up", 2009), (2, "We Are the Best", 2013))
+    near = matching_quality.near_names(items, items.iloc[:0], seed=1)
+    kinds = set(near["kind"])
+    assert "another part" in kinds and not {"word added", "word exchanged"} & kinds
+
+
 def test_names_made_by_rule_are_the_same_for_the_same_seed_and_are_what_their_kind_says():
     def made(seed):
         outside = catalog((50, "Elsewhere", 1990))

@@ -96,6 +96,11 @@ def test_answers_of_many_shapes(answer, expected):
     assert not parsing.is_capped(answer)
 
 
+@pytest.mark.parametrize("answer", [r'["Heat \ud83d (1995)"]', "- Heat \ud83d (1995)"])
+def test_half_of_a_surrogate_pair_is_replaced_by_what_a_file_can_hold(answer):
+    assert parsing.parse_titles(answer) == ["Heat ? (1995)"]
+
+
 def test_limit_takes_the_first_of_thousands():
     answer = "\n".join(f"- Film {chr(97 + i % 26)} ({1900 + i % 100})" for i in range(500))
     assert parsing.parse_titles(answer, limit=2) == ["Film a (1900)", "Film b (1901)"]

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from scipy import stats
 from toy_catalog import catalog_of
 
-from dualrec_utils.core import evaluation, files, predictions
+from dualrec_utils.core import config, evaluation, files, predictions
 from dualrec_utils.core.catalog import load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SCORE, SEED, SPLIT, TEXT, USER
 from dualrec_utils.core.errors import StudyError
@@ -300,3 +300,16 @@ def test_what_a_killed_write_left_is_no_system(tiny):
 def test_missing_predictions_name_the_stage_to_run(tiny):
     with pytest.raises(StudyError, match=r"toy.parquet is not there: run `dvc repro toy` first"):
         predictions.read("toy", TEST)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [lambda frame: frame.drop(columns=TEXT), lambda frame: frame.assign(**{ITEM: "Heat (1995)"})],
+)
+def test_predictions_in_other_columns_name_the_stage_to_run(tmp_path, monkeypatch, broken):
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    scope = Scope("ml-100k", "lstm", "next_item", "test")
+    frame = lists([("c0", 1, 10, 0.5)])
+    files.write_parquet(broken(frame), predictions.path_of("lstm", scope))
+    with pytest.raises(StudyError, match="dvc repro -f lstm"):
+        predictions.read("lstm", scope)

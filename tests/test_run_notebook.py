@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from conftest import use_root
 from PIL import Image
 
-from dualrec_utils.core import config
+from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import export, notebook as notebook_start, notebooks as run_notebook, params
 from dualrec_utils.show import charts
@@ -202,8 +203,25 @@ def test_a_command_reads_no_settings_of_the_user(tmp_path, monkeypatch):
 
 def test_a_missing_notebook_is_named(tmp_path):
     source = tmp_path / "01_tiny.ipynb"
-    with pytest.raises(StudyError, match=r"no notebook .*; restore it with `git checkout 01_tiny.ipynb`"):
+    with pytest.raises(StudyError, match=rf"no notebook .*; restore it with `git checkout {source}`"):
         run_notebook.run(source, page=tmp_path / "page.html", cwd=tmp_path)
+
+
+WHOLE = json.loads(nbformat.writes(notebook("1")))
+DAMAGED = ["", '{"cells": [', "[]", "{}", "[" * 99_999]
+DAMAGED += [json.dumps(WHOLE | {"cells": cells}) for cells in ([], 3)]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_notebook_is_named_and_nothing_is_written(tmp_path, monkeypatch, content):
+    use_root(tmp_path, monkeypatch)
+    source, page = tmp_path / "01_tiny.ipynb", tmp_path / "page.html"
+    source.write_text(content)
+    with pytest.raises(StudyError, match=rf"(?s){source} is damaged.*`git checkout {source}`"):
+        run_notebook.run(source, page=page, cwd=tmp_path)
+    with pytest.raises(StudyError, match=f"{source} is damaged"):
+        run_notebook.leave_out(source, "no.", page=page, stage="rating_hybrids", dataset="toy")
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_a_failing_cell_is_named_and_nothing_is_written(tmp_path, capfd):
@@ -307,6 +325,19 @@ def test_a_notebook_run_by_hand_says_so_and_leaves_the_pipelines_outputs(tmp_pat
         assert place not in pipeline and place.is_relative_to(tmp_path / "data/by_hand")
     # What other stages left is read where the pipeline wrote it.
     assert config.stage_dir("d", "movielm") == tmp_path / "data/d/movielm"
+
+
+def test_a_notebook_run_by_hand_goes_on_from_a_copy_of_the_pipelines_checkpoints(tmp_path, monkeypatch):
+    dataset = begun(tmp_path, monkeypatch, by_pipeline=True).dataset
+    kept = files.write_text("weights", config.checkpoints_dir(dataset, "lstm") / "step/file")
+    assert kept == tmp_path / "data" / dataset / "checkpoints/lstm/step/file"
+    begun(tmp_path, monkeypatch, by_pipeline=False)
+    copy = config.checkpoints_dir(dataset, "lstm") / "step/file"
+    assert copy.is_relative_to(tmp_path / "data/by_hand") and copy.read_text() == "weights"
+    copy.write_text("changed by hand")
+    # Once more, in the same kernel: what was done by hand goes on.
+    notebook_start.begin("lstm")
+    assert (copy.read_text(), kept.read_text()) == ("changed by hand", "weights")
 
 
 def test_the_pipeline_takes_values_from_params_yaml_alone(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from scipy import stats
 
 from dualrec_utils.analysis import sample_size, significance
 from dualrec_utils.analysis.figures import sample_size as plots
+from dualrec_utils.core import evaluation
 from dualrec_utils.core.config import CASE, USER
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import schemas
@@ -195,3 +196,11 @@ def test_two_equal_hit_rates_are_refused():
     schemas.Results(power=0.8, contrast=[0.18, 0.16])
     with pytest.raises(ValueError, match=r"not 0\.18 from itself"):
         schemas.Results(power=0.8, contrast=[0.18, 0.18])
+
+
+def test_what_rounding_left_is_no_difference():
+    noise = 0.1 + 0.2 - 0.3
+    tests = significance.paired_tests(values(a=[noise, -noise, 0.5, -0.5, 0.5]), **DRAWS)
+    assert tests.loc["a", ["n_better", "n_worse"]].tolist() == [2, 1]
+    sides = [evaluation.side_of_zero(*ends) for ends in ((noise, 1), (-1, -noise), (0.1, 1), (-1, -0.1))]
+    assert noise > 0 and sides == [0, 0, 1, -1]

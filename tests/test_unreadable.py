@@ -113,7 +113,7 @@ def test_every_table_and_figure_of_such_a_model_is_made(counts, figures_closed):
     flat = results.flatten(table, differences, lengths) | claims.flatten(answered)
     flat |= sample_size.flatten(needed, rates=(0.2, 0.1), power=0.8) | breakdowns.flatten(coverage)
     flat |= {"confidence": 0.95, "dataset": DATASET}
-    assert verdict.summary(flat, audit={}) and len(verdict.headline(flat)) > 1
+    assert verdict.findings(flat, audit={}) and len(verdict.headline(flat)) > 1
     verdict.users_needed(flat)
     assert walkthrough.follow(dataset=DATASET, seed=1, model=MODEL)["missing"]
     none = sample_size.table({}, [], rates=(0.2, 0.1), alpha=0.05, power=0.8)

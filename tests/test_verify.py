@@ -87,11 +87,18 @@ def test_another_machine_never_fails_what_the_same_machine_passes(committed, new
     assert (strict == []) == (committed == new)
 
 
+PROFILE = "profiles/small"
+
+
 @pytest.fixture
 def repository(tmp_path):
-    """A git repository with one stage's metrics and the timing that names this machine."""
-    files.write_json(COMMITTED, tmp_path / "reports/metrics/lstm.json")
-    files.write_json({"machine": stages.machine()}, tmp_path / "reports/timings/lstm.json")
+    """A git repository with one stage's metrics and the timing that names this machine.
+
+    Its profile has the same ones but for the loss.
+    """
+    for place, metrics in (("", COMMITTED), (PROFILE, COMMITTED | {"validation/loss": 4.0})):
+        files.write_json(metrics, tmp_path / place / "reports/metrics/lstm.json")
+        files.write_json({"machine": stages.machine()}, tmp_path / place / "reports/timings/lstm.json")
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "metrics"]):
         subprocess.run([*git, *words], check=True)
@@ -104,6 +111,14 @@ def test_the_worktree_is_compared_with_head(repository, capsys):
     assert not verify.report_on(repository, rerun=repository)
     out = capsys.readouterr().out
     assert "FAIL  next_item/lstm/hit_rate@5: 0.2 -> 0.21" in out and "verify: 1 failures" in out
+
+
+def test_a_profile_is_compared_with_its_metrics_at_head(repository, capsys):
+    place = repository / PROFILE
+    assert verify.report_on(place, rerun=place)
+    files.write_json(COMMITTED, place / "reports/metrics/lstm.json")
+    assert not verify.report_on(place, rerun=place)
+    assert "FAIL  validation/loss: 4.0 -> 5.04" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("other", [{"cpu": "another"}, {"gpu": "a GPU"}])
@@ -125,28 +140,34 @@ def test_nothing_committed_is_said(tmp_path):
         verify.report_on(tmp_path, rerun=tmp_path)
 
 
-def test_a_forced_rerun_runs_the_copy_and_leaves_the_repository_alone(repository):
+@pytest.mark.parametrize("place", ["", PROFILE])
+def test_a_forced_rerun_runs_the_copy_and_leaves_the_repository_alone(repository, place):
     """A one-stage pipeline whose package prints where it was loaded from: the copy's, not ours."""
     package = repository / "dualrec_utils"
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "where.py").write_text(
-        "import json, pathlib\n"
+        "import json, os, pathlib\n"
         "at = pathlib.Path('reports/metrics'); at.mkdir(parents=True, exist_ok=True)\n"
-        "(at / 'lstm.json').write_text(json.dumps({'file': __file__}))\n"
+        "(at / 'lstm.json').write_text(json.dumps({'file': os.path.realpath(__file__)}))\n"
     )
-    (repository / "dvc.yaml").write_text(
+    run = repository / place
+    if place:
+        (run / "dualrec_utils").symlink_to("../../dualrec_utils")
+    (run / "dvc.yaml").write_text(
         "stages:\n  lstm:\n    cmd: python -m dualrec_utils.where\n    deps: [dualrec_utils/where.py]\n"
         "    metrics:\n    - reports/metrics/lstm.json:\n        cache: false\n"
     )
     git = ["git", "-C", str(repository), "-c", "user.name=x", "-c", "user.email=x@example.org"]
-    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=repository, check=True)
+    init = [sys.executable, "-m", "dvc", "init", "-q", *(["--subdir"] if place else [])]
+    subprocess.run(init, cwd=run, check=True)
     # DVC wants its outputs untracked or declared: metrics with cache off may be tracked.
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-qm", "pipeline"], check=True)
     copy = repository.with_name(f"{repository.name}-copy")
-    verify.rerun_in(copy, root=repository)
-    assert files.read_json(copy / "reports/metrics/lstm.json") == {
+    before = (run / "reports/metrics/lstm.json").read_bytes()
+    assert verify.rerun_in(copy, root=run) == copy / place
+    assert files.read_json(copy / place / "reports/metrics/lstm.json") == {
         "file": str(copy / "dualrec_utils/where.py")
     }
-    assert files.read_json(repository / "reports/metrics/lstm.json") == COMMITTED
+    assert (run / "reports/metrics/lstm.json").read_bytes() == before

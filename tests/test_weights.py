@@ -13,6 +13,8 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.datasets import weights
 from dualrec_utils.datasets.weights import Weights
 from dualrec_utils.models.language import loading, pretrained
+from dualrec_utils.pipeline import params, stages
+from dualrec_utils.pipeline.schemas import Params
 
 # Longer than what else a package holds.
 PARTS = (b"first part, " * 50, b"second part " * 50)
@@ -101,7 +103,9 @@ def test_weights_are_written_out_once_and_load_as_any_folder(toy, tmp_path, monk
     config.RAW.mkdir()
     packed = tiny_gguf(source, config.raw_dir("toy") / "toy.gguf")
     toy(sha256=hashlib.sha256(packed.read_bytes()).hexdigest())
-    assert loading.locate("toy", dataset="ml-100k") == "toy"
+    monkeypatch.setattr(loading, "PRETRAINED", ("toy",))
+    with pytest.raises(StudyError, match="run `dualrec weights toy`"):
+        loading.locate("toy", dataset="ml-100k")
     pretrained.write_all(["toy"])
     assert "writing out" in capsys.readouterr().out
     folder = loading.locate("toy", dataset="ml-100k")
@@ -116,13 +120,38 @@ def test_weights_are_written_out_once_and_load_as_any_folder(toy, tmp_path, monk
     assert 0 < difference < 0.05 * there(**ids).logits.abs().max()
 
 
+def test_the_models_that_are_located_are_those_that_can_be_fetched():
+    assert set(loading.PRETRAINED) == set(weights.MODELS)
+
+
+def test_a_users_folder_is_itself_whatever_lies_in_it(tmp_path):
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    assert loading.locate(str(tmp_path / "mine"), dataset="ml-100k") == str(tmp_path / "mine")
+
+
 def test_a_stage_prepares_the_pretrained_models_that_its_section_names():
+    """An entry's name says nothing: `small` is the study's qwen, `qwen_1_5b` a model of the Hub."""
+    kind = {"revision": None, "dtype": "float32", "quantization": "none", "backend": "local"}
     models = {
-        "movielm": {"model": "movielm"},
-        "big": {"model": "qwen"},
-        "again": {"model": "qwen"},
-        "no": None,
+        "small": kind | {"model": "qwen"},
+        "again": kind | {"model": "qwen"},
+        "qwen_1_5b": kind | {"model": "Qwen/Qwen2.5-1.5B-Instruct"},
     }
-    assert pretrained.named({"models": models}) == ["qwen"]
-    assert pretrained.named({"model": "smollm2", "models": {}}) == ["smollm2"]
-    assert pretrained.named({"model": 3, "models": ["qwen"]}) == []
+    hosted = {"smollm2": kind | {"model": "smollm2", "backend": "hosted"}}
+    whole = params.load(config.PACKAGE_ROOT / "params.yaml")
+    whole = Params.model_validate(
+        whole.model_dump()
+        | {
+            name: getattr(whole, name).model_dump() | values
+            for name, values in {
+                "zero_shot_llm": {"models": models | hosted},
+                "lora_finetuning": {"models": models},
+                "rerank_ablation": {"model": "small"},
+                "audit": {"model": "qwen_1_5b"},
+                "cold_start": {"language_model": "again"},
+            }.items()
+        }
+    )
+    named = {stage: pretrained.named(whole, stage) for stage in stages.NAMES}
+    asking = ("zero_shot_llm", "lora_finetuning", "rerank_ablation", "cold_start")
+    assert {stage: names for stage, names in named.items() if names} == {key: ["qwen"] for key in asking}

@@ -25,8 +25,6 @@ POPULARITY_CLASSES = ("head", "middle", "tail")
 K = 5
 # An interval over fewer users says nothing, and none is given.
 FEWEST_USERS = 10
-# Below it a difference of equal shares is what rounding left.
-_LAST_BIT = 1e-12
 
 
 def training_counts(dataset: str) -> tuple[pd.Series, int]:
@@ -174,7 +172,7 @@ def gains_in_words(gains: pd.DataFrame) -> str:
 
 
 def helped(gains: pd.DataFrame, system: str) -> str:
-    """In how many groups of users and items a system is ahead of the LSTM, in a sentence.
+    """In how many groups of users and items a fusion with the LSTM is ahead of it, in a sentence.
 
     Args:
         gains: as :func:`gains_in_words`.
@@ -187,15 +185,15 @@ def helped(gains: pd.DataFrame, system: str) -> str:
     if not n:
         return ""
     return (
-        f"It is ahead of the LSTM alone in {_groups(ahead)} of {n} groups of users and items (HR@5, not"
-        " corrected for their number)."
+        f"The LSTM fused with it is ahead of the LSTM alone in {_groups(ahead)} of {n} groups of users and"
+        " items (HR@5, not corrected for their number)."
     )
 
 
 def _sides(gains: pd.DataFrame, system: str) -> tuple[pd.DataFrame, pd.DataFrame, int]:
     """The groups in which a system is ahead and behind, and how many groups have an interval."""
     rows = gains[gains["by"].isin(WHOM) & (gains["system"] == system)].dropna(subset="low")
-    return rows[rows["low"] > _LAST_BIT], rows[rows["high"] < -_LAST_BIT], len(rows)
+    return rows[rows["low"] > evaluation.LAST_BIT], rows[rows["high"] < -evaluation.LAST_BIT], len(rows)
 
 
 def _groups(rows: pd.DataFrame) -> str:

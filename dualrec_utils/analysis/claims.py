@@ -80,7 +80,7 @@ def family(names: Iterable[str], *, order_aware: str, control: str, main: str | 
         chosen = {"model": model, "order-aware": order_aware, "control": control}
         chosen["fusion"] = _FUSION if model == main else f"{_FUSION}_{model}"
         for number, *texts, metric in STATED:
-            whole = [re.sub(r"<(.*?)>", lambda found: chosen[found[1]], text) for text in texts]  # noqa: B023
+            whole = [re.sub(r"<(.*?)>", lambda match: chosen[match[1]], text) for text in texts]  # noqa: B023
             about = any("<model>" in text for text in texts)
             claims.append(Claim(f"{number}/{model}" if about else str(number), *whole, metric))
     # The claims about no language model come once, the others number by number.
@@ -108,8 +108,8 @@ def best_on_validation(names: Iterable[str], dataset: str) -> str:
 
 def best_control() -> str:
     """The LSTM fused with another model: the best on validation users, by notebook 06; or empty."""
-    found = files.read_json(config.METRICS / "rerank_ablation.json", missing={})
-    return str(found.get("best_fusion_control", ""))
+    ablation = files.read_json(config.METRICS / "rerank_ablation.json", missing={})
+    return str(ablation.get("best_fusion_control", ""))
 
 
 def table(
@@ -159,29 +159,29 @@ def table(
     if not gains:
         return _not_run(claims)
     alpha = 1 - confidence
-    mean = pd.DataFrame({claim.key: own.mean(axis=1) for claim, own in gains.items()})
+    mean = pd.DataFrame({claim.key: gain.mean(axis=1) for claim, gain in gains.items()})
     if mean.isna().any(axis=None):
         raise ValueError("the systems answer for different users")
     tests = significance.paired_tests(mean, seed=seed, n_permutations=n_permutations, alpha=alpha)
     answered = {}
-    for claim, own in gains.items():
-        row = seeds.interval(own, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence)
+    for claim, gain in gains.items():
+        row = seeds.interval(gain, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence)
         row["difference"], over_seeds = row.pop("value"), row.pop("over_seeds")
-        of_seeds = np.sign(own.mean())
+        of_seeds = np.sign(gain.mean().where(lambda mean: mean.abs() > evaluation.LAST_BIT, 0.0))
         row["same_sign"] = bool((of_seeds == of_seeds.iloc[0]).all() and of_seeds.iloc[0] != 0)
         row |= tests.loc[claim.key].to_dict()
-        asked = {"variance": mean[claim.key].var(), "alpha": alpha / len(gains), "power": power}
+        options = {"variance": mean[claim.key].var(), "alpha": alpha / len(gains), "power": power}
         # What is left of the difference once the seeds' part of the interval is taken off.
         left = row["difference"] ** 2 - over_seeds**2
-        row["users_needed"] = sample_size.users_needed(np.sqrt(left), **asked) if left > 1e-15 else np.inf
-        least = sample_size.smallest_difference(row["n_users"], **asked)
+        row["users_needed"] = sample_size.users_needed(np.sqrt(left), **options) if left > 1e-15 else np.inf
+        least = sample_size.smallest_difference(row["n_users"], **options)
         row["smallest_difference"] = float(np.hypot(least, over_seeds))
         row["answer"] = answer(row, alpha=alpha)
         answered[claim.key] = row
     columns = ["answer", "difference", "low", "high", "n_users", "n_seeds", "n_better", "n_worse"]
     columns += ["effect_size", "p", "p_holm", "same_sign", "users_needed", "smallest_difference"]
-    found = pd.DataFrame.from_dict(answered, orient="index")[columns]
-    whole = _not_run(claims).drop(columns="answer").join(found, on="claim")
+    table = pd.DataFrame.from_dict(answered, orient="index")[columns]
+    whole = _not_run(claims).drop(columns="answer").join(table, on="claim")
     return whole.fillna({"answer": NOT_RUN}).astype(
         dict.fromkeys(("n_users", "n_seeds", "n_better", "n_worse"), "Int64")
     )
@@ -201,7 +201,7 @@ def answer(row: Mapping[str, Any], *, alpha: float) -> str:
         row: `difference`, `low`, `high`, `p_holm`, `same_sign`, `n_seeds` of a claim.
         alpha: level of the corrected test.
     """
-    excludes = row["low"] > 0 or row["high"] < 0
+    excludes = evaluation.side_of_zero(row["low"], row["high"])
     if not (excludes and row["p_holm"] < alpha and row["same_sign"] and row["n_seeds"] > 1):
         return UNCLEAR
     return YES if row["difference"] > 0 else NO

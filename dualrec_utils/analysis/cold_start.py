@@ -75,8 +75,8 @@ def scores(
     """
     conditions, sums, ranked = [], [], []
     for keys, part in predictions.groupby(_KEYS, sort=False):
-        found = rules.errors(part, targets)
-        of_each = found.assign(squared=found[ERROR] ** 2, absolute=found[ERROR].abs()).groupby(by)
+        errors = rules.errors(part, targets)
+        of_each = errors.assign(squared=errors[ERROR] ** 2, absolute=errors[ERROR].abs()).groupby(by)
         conditions.append(keys)
         sums.append(of_each[["squared", "absolute"]].sum().to_numpy())
         ranked.append(analysis.ranking(part, targets, k=k, seed=seed).set_index(USER)[NDCG].to_numpy())
@@ -159,8 +159,10 @@ def mean_errors(predictions: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFram
         A row a system, a column a number of known ratings.
     """
     plain = predictions[predictions[SAID] == NOTHING]
-    found = plain.merge(targets[[RATING_ID, RATING]], on=RATING_ID)
-    means = found.assign(error=found[PREDICTION] - found[RATING]).groupby([SYSTEM, N_KNOWN])["error"].mean()
+    joined = plain.merge(targets[[RATING_ID, RATING]], on=RATING_ID)
+    means = (
+        joined.assign(error=joined[PREDICTION] - joined[RATING]).groupby([SYSTEM, N_KNOWN])["error"].mean()
+    )
     table = means.unstack()
     return table.loc[list(dict.fromkeys(plain[SYSTEM])), in_order(table.columns)]
 
@@ -192,9 +194,9 @@ def wide(
             raise StudyError(f"{row.system} has a value from {row.n_known} ratings and a reason for none")
         cells[row.system, row.n_known] = NOT_POSSIBLE
     numbers = in_order(number for _, number in cells)
-    asked = [name for name in systems if any(name == system for system, _ in cells)]
-    rows = [[cells.get((name, number), "–") for number in numbers] for name in asked]
-    return pd.DataFrame(rows, index=pd.Index(asked, name=SYSTEM), columns=pd.Index(numbers, name=N_KNOWN))
+    shown = [name for name in systems if any(name == system for system, _ in cells)]
+    rows = [[cells.get((name, number), "–") for number in numbers] for name in shown]
+    return pd.DataFrame(rows, index=pd.Index(shown, name=SYSTEM), columns=pd.Index(numbers, name=N_KNOWN))
 
 
 def levels(held: HeldOut, counts: Sequence[int], *, seed: int) -> pd.DataFrame:
@@ -250,7 +252,7 @@ def in_words(table: pd.DataFrame, *, system: str, text: str, other: str, metric:
     parts = []
     for number in in_order(rows.index):
         row = rows.loc[number]
-        sure = row["low"] > 0 or row["high"] < 0
+        sure = evaluation.side_of_zero(row["low"], row["high"])
         word = ("better" if sign * row["difference"] > 0 else "worse") if sure else "unclear"
         parts.append(
             f"{number}: {row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}, {word})"

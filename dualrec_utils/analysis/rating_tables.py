@@ -48,9 +48,9 @@ def overview(
         the pooled value), `rmse_u1`, ..., `mae_u1`, ... (missing where not fitted), `n_users`.
     """
     rows = {}
-    for name, found in errors.items():
-        table = rules.summarise(found, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence)
-        of_folds = rules.by_fold(found).groupby(FOLD)[list(rules.METRICS)].mean()
+    for name, frame in errors.items():
+        table = rules.summarise(frame, seed=seed, n_bootstrap=n_bootstrap, confidence=confidence)
+        of_folds = rules.by_fold(frame).groupby(FOLD)[list(rules.METRICS)].mean()
         row: dict[str, Any] = {"folds": len(of_folds)}
         for metric in rules.METRICS:
             row[metric] = table.loc[metric, "value"]
@@ -61,10 +61,10 @@ def overview(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(SYSTEM)
 
 
-def shared(found: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def shared(rows: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Two frames of errors, cut to the folds that both have."""
-    folds = set(found[FOLD]) & set(others[FOLD])
-    return found[found[FOLD].isin(folds)], others[others[FOLD].isin(folds)]
+    folds = set(rows[FOLD]) & set(others[FOLD])
+    return rows[rows[FOLD].isin(folds)], others[others[FOLD].isin(folds)]
 
 
 def differences(
@@ -252,8 +252,8 @@ def claims_of(
     if not names <= set(errors):
         return pd.DataFrame()
     compared = {name: errors[name] for name in names}
-    folds = set.intersection(*(set(found[FOLD]) for found in compared.values()))
-    cut = {name: found[found[FOLD].isin(folds)] for name, found in compared.items()}
+    folds = set.intersection(*(set(frame[FOLD]) for frame in compared.values()))
+    cut = {name: frame[frame[FOLD].isin(folds)] for name, frame in compared.items()}
     return analysis.answered(pairs, cut, **options)
 
 
@@ -265,8 +265,8 @@ def curves_of(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     parts = [frame[frame[FOLD] == 1].assign(**{SYSTEM: name}) for name, frame in curves.items()]
     columns = [SYSTEM, "epoch", "loss", "rmse"]
-    found = [part.reindex(columns=columns) for part in parts if len(part)]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+    tables = [part.reindex(columns=columns) for part in parts if len(part)]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def study(dataset: str) -> dict[str, pd.DataFrame]:

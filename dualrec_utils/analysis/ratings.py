@@ -24,11 +24,11 @@ QUESTIONS = {
 }
 
 
-def squared_gains(found: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+def squared_gains(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
     """How much lower one system's squared error is, by user and seed.
 
     Args:
-        found, others: frames of :func:`core.ratings.errors` of the same ratings.
+        rows, others: frames of :func:`core.ratings.errors` of the same ratings.
 
     Returns:
         A row a user, a column a seed that both have: the sum over the user's ratings of the other's
@@ -38,17 +38,17 @@ def squared_gains(found: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: when the two have no seed in common, or other ratings.
     """
-    both = found.merge(others, on=[RATING_ID, USER, ITEM, FOLD, SEED], suffixes=("", "_other"))
-    seeds = set(found[SEED]) & set(others[SEED])
-    if not seeds or len(both) != len(seeds) * found[RATING_ID].nunique():
+    both = rows.merge(others, on=[RATING_ID, USER, ITEM, FOLD, SEED], suffixes=("", "_other"))
+    seeds = set(rows[SEED]) & set(others[SEED])
+    if not seeds or len(both) != len(seeds) * rows[RATING_ID].nunique():
         raise ValueError("the two systems predict different ratings, or have no seed in common")
     gain = both.assign(gain=both[f"{ERROR}_other"] ** 2 - both[ERROR] ** 2)
     wide = gain.pivot_table(index=USER, columns=SEED, values="gain", aggfunc="sum")
-    return wide * len(wide) / found[RATING_ID].nunique()
+    return wide * len(wide) / rows[RATING_ID].nunique()
 
 
 def difference(
-    found: pd.DataFrame, others: pd.DataFrame, *, seed: int, n_bootstrap: int, confidence: float
+    rows: pd.DataFrame, others: pd.DataFrame, *, seed: int, n_bootstrap: int, confidence: float
 ) -> dict[str, float | int]:
     """How much lower one system's pooled RMSE is, with an interval over users and seeds.
 
@@ -56,15 +56,15 @@ def difference(
     x SD over the k seeds / square root of k) squared, as for all claims of the study.
 
     Args:
-        found, others: frames of :func:`core.ratings.errors`.
+        rows, others: frames of :func:`core.ratings.errors`.
         seed, n_bootstrap, confidence: of the bootstrap.
 
     Returns:
         `difference` (the other's RMSE minus the system's: above 0, the system is better), `low`, `high`,
         `n_users`, `n_seeds`, `same_sign` (in all seeds).
     """
-    seeds = sorted(set(found[SEED]) & set(others[SEED]))
-    both = [frame[frame[SEED].isin(seeds)] for frame in (found, others)]
+    seeds = sorted(set(rows[SEED]) & set(others[SEED]))
+    both = [frame[frame[SEED].isin(seeds)] for frame in (rows, others)]
     intervals = {"seed": seed, "n_bootstrap": n_bootstrap, "confidence": confidence}
     row = -rules.paired_difference(both[0], both[1], **intervals).loc["rmse", ["difference", "high", "low"]]
     value, low, high = (float(row[name]) for name in ("difference", "high", "low"))
@@ -82,7 +82,7 @@ def difference(
         "difference": value,
         "low": low,
         "high": high,
-        "n_users": int(found[USER].nunique()),
+        "n_users": int(rows[USER].nunique()),
         "n_seeds": len(seeds),
         "same_sign": bool((signs == signs[0]).all() and signs[0] != 0),
     }

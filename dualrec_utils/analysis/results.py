@@ -36,7 +36,7 @@ def discover(dataset: str) -> pd.DataFrame:
     written = pd.DataFrame(rows, columns=[PROTOCOL, SYSTEM, "stage"])
     if written.empty:
         raise StudyError(
-            f"no predictions of {dataset!r} under {config.ROOT / 'data' / 'predictions'}:"
+            f"no predictions of {dataset!r} under {config.ROOT / 'data' / dataset}:"
             f" run `dvc repro` (stages {', '.join(systems.STAGES)}) first"
         )
     twice = written[written.duplicated([PROTOCOL, SYSTEM])]
@@ -120,7 +120,10 @@ def list_lengths(cases: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
         Frame with `mean`, `shortest`, `longest` and `empty` (share of cases without a list).
     """
     lengths = {key: frame["list_length"] for key, frame in cases.items()}
-    rows = [(*key, own.mean(), own.min(), own.max(), (own == 0).mean()) for key, own in lengths.items()]
+    rows = [
+        (*key, values.mean(), values.min(), values.max(), (values == 0).mean())
+        for key, values in lengths.items()
+    ]
     return pd.DataFrame(rows, columns=[PROTOCOL, SYSTEM, "mean", "shortest", "longest", "empty"])
 
 
@@ -148,7 +151,9 @@ def compare(
                 gain = evaluation.paired_difference(*pair, metric=metric, **intervals)
                 rows.append((protocol, question, system, other, metric, *gain.values()))
     table = pd.DataFrame(rows, columns=columns)
-    return table.assign(excludes_zero=(table["low"] > 0) | (table["high"] < 0))
+    return table.assign(
+        excludes_zero=(table["low"] > evaluation.LAST_BIT) | (table["high"] < -evaluation.LAST_BIT)
+    )
 
 
 def side_by_side(table: pd.DataFrame, *, protocol: str, metrics: Sequence[str]) -> pd.DataFrame:

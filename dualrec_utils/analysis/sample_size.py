@@ -80,17 +80,17 @@ def table(
     """
     rows = []
     for protocol, metric, pair in itertools.product(config.PROTOCOLS, METRICS, pairs):
-        own = {name: cases[protocol, name] for name in pair if (protocol, name) in cases}
-        if len(own) < 2:
+        compared = {name: cases[protocol, name] for name in pair if (protocol, name) in cases}
+        if len(compared) < 2:
             continue
-        values = user_values(own, metric=metric)
+        values = user_values(compared, metric=metric)
         means, covariance = values.mean().to_numpy(), values.cov().to_numpy()
         differ = (values[pair[0]] != values[pair[1]]).any()
         if not differ or not ((means > 0) & (means < 1)).all():
             continue
         scale = np.sqrt([rate * (1 - rate) for rate in rates] / (means * (1 - means)))
         scaled = covariance * np.outer(scale, scale)
-        gap, asked = rates[0] - rates[1], {"alpha": alpha, "power": power}
+        gap, options = rates[0] - rates[1], {"alpha": alpha, "power": power}
         variance = _of_difference(covariance)
         row = {
             PROTOCOL: protocol,
@@ -98,14 +98,14 @@ def table(
             SYSTEM: pair[0],
             "other": pair[1],
             "n_users": len(values),
-            "cases_per_user": len(own[pair[0]]) / len(values),
+            "cases_per_user": len(compared[pair[0]]) / len(values),
             "correlation": covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]),
             "variance_independent": np.trace(covariance),
             "variance_paired": variance,
-            "users_independent": users_needed(gap, variance=np.trace(scaled), **asked),
-            "users_paired": users_needed(gap, variance=_of_difference(scaled), **asked),
-            "smallest_difference": smallest_difference(len(values), variance=variance, **asked),
-            "smallest_difference_paper": smallest_difference(PAPER_USERS, variance=variance, **asked),
+            "users_independent": users_needed(gap, variance=np.trace(scaled), **options),
+            "users_paired": users_needed(gap, variance=_of_difference(scaled), **options),
+            "smallest_difference": smallest_difference(len(values), variance=variance, **options),
+            "smallest_difference_paper": smallest_difference(PAPER_USERS, variance=variance, **options),
         }
         rows.append(row)
     # Without a pair to measure, as where no system hits at all, the columns that others choose by stay.
@@ -134,9 +134,9 @@ def flatten(table: pd.DataFrame, *, rates: Sequence[float], power: float) -> dic
         table: from :func:`table`.
         rates, power: what it was asked, kept as `power/higher`, `power/lower` and `power/chance`.
     """
-    asked = {"power/higher": max(rates), "power/lower": min(rates), "power/chance": power}
+    given = {"power/higher": max(rates), "power/lower": min(rates), "power/chance": power}
     medians = table.groupby([PROTOCOL, "metric"], sort=False)[list(_MEDIANS)].median()
-    return asked | {
+    return given | {
         f"power/{protocol}/{metric}/{column}": float(value)
         for (protocol, metric), row in medians.iterrows()
         for column, value in row.items()

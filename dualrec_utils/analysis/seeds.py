@@ -91,20 +91,23 @@ def further(system: str, *, users: pd.Index) -> dict[int, pd.DataFrame]:
     if not path.is_file():
         return {}
     check_settings()
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except ValueError as error:  # pandas' exceptions for damaged files are ValueErrors
+        raise StudyError(f"{path} cannot be read ({error}): run `make seeds` again") from error
     wanted = [SEED, USER, *METRICS]
     if missing := [name for name in wanted if name not in table]:
         raise StudyError(f"{path} lacks the columns {missing}: run `make seeds` again")
-    found = {}
+    by_seed = {}
     for seed, rows in table[wanted].groupby(SEED):
-        own = rows.set_index(USER)[list(METRICS)].sort_index()
-        if seed == RUN or not own.index.equals(users) or own.isna().any(axis=None):
+        values = rows.set_index(USER)[list(METRICS)].apply(pd.to_numeric, errors="coerce").sort_index()
+        if seed == RUN or not values.index.equals(users) or values.isna().any(axis=None):
             raise StudyError(
                 f"{path}, seed {seed}: it must have one value of each metric for each of the run's"
                 f" {len(users)} test users, and a seed other than {RUN}, the run's: run `make seeds` again"
             )
-        found[int(seed)] = own
-    return found
+        by_seed[int(seed)] = values
+    return by_seed
 
 
 def user_means(cases: Cases, system: str) -> dict[int, pd.DataFrame]:
@@ -118,8 +121,8 @@ def user_means(cases: Cases, system: str) -> dict[int, pd.DataFrame]:
     """
     if ("next_item", system) not in cases:
         return {}
-    own = cases["next_item", system].groupby(USER)[list(METRICS)].mean().sort_index()
-    return {RUN: own} | further(system, users=own.index)
+    values = cases["next_item", system].groupby(USER)[list(METRICS)].mean().sort_index()
+    return {RUN: values} | further(system, users=values.index)
 
 
 def interval(
@@ -169,11 +172,11 @@ def with_seeds(table: pd.DataFrame, cases: Cases, **intervals) -> pd.DataFrame:
     """
     table = table.assign(n_seeds=1)
     for system in table.loc[table[PROTOCOL] == "next_item", SYSTEM].unique():
-        found = user_means(cases, system)
-        if len(found) == 1:
+        by_seed = user_means(cases, system)
+        if len(by_seed) == 1:
             continue
         for metric, shown in (*((name, name) for name in METRICS), ("hit_rate@1", "ndcg@1")):
-            row = interval(pd.DataFrame({s: own[metric] for s, own in found.items()}), **intervals)
+            row = interval(pd.DataFrame({s: frame[metric] for s, frame in by_seed.items()}), **intervals)
             place = (
                 (table[PROTOCOL] == "next_item") & (table[SYSTEM] == system) & (table["metric"] == shown)
             )

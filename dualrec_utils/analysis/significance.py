@@ -16,6 +16,7 @@ import pandas as pd
 
 from dualrec_utils.core.config import USER
 from dualrec_utils.core.errors import StudyError
+from dualrec_utils.core.evaluation import LAST_BIT
 
 # Signs drawn at once; keeps memory flat.
 _BLOCK = 1_000
@@ -101,8 +102,8 @@ def paired_tests(gains: pd.DataFrame, *, seed: int, n_permutations: int, alpha: 
     effect[measurable] = means[measurable] / spread[measurable]
     p = _sign_flips(values, seed=seed, n_permutations=n_permutations)
     columns = {
-        "n_better": (values > 0).sum(axis=0),
-        "n_worse": (values < 0).sum(axis=0),
+        "n_better": (values > LAST_BIT).sum(axis=0),
+        "n_worse": (values < -LAST_BIT).sum(axis=0),
         "effect_size": effect,
         "p": p,
         "p_holm": holm(p),

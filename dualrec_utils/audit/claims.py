@@ -11,6 +11,7 @@ from dualrec_utils.audit import references, steps
 from dualrec_utils.audit.material import Material
 from dualrec_utils.audit.steps import Key, Measured
 from dualrec_utils.core import config, evaluation, files
+from dualrec_utils.core.errors import StudyError
 from dualrec_utils.models.hybrids import diversity
 
 # The paper's claims, and the number of this study's claim that asks it; the fifth is described only.
@@ -29,7 +30,11 @@ def answered() -> dict[str, dict[str, str]]:
     Raises:
         StudyError: before notebook 07 has run.
     """
-    flat = files.read_json(config.METRICS / "results.json")
+    path = config.METRICS / "results.json"
+    try:
+        flat = files.read_json(path)
+    except FileNotFoundError:
+        raise StudyError(f"{path} is not there: run `dvc repro results` first") from None
     keys = [row["claim"] for row in stated.of_metrics(flat)]
     return dict(zip(keys, verdict.claim_rows(flat), strict=True))
 

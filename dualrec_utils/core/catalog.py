@@ -103,13 +103,15 @@ class Catalog:
         ids.setflags(write=False)
         names = map(title_with_year, items[TITLE], items[YEAR])
         categories = map(tuple, items[GENRE_LIST])
-        by_id = (MappingProxyType(dict(zip(ids.tolist(), own, strict=True))) for own in (names, categories))
+        by_id = (
+            MappingProxyType(dict(zip(ids.tolist(), values, strict=True))) for values in (names, categories)
+        )
         return cls(ids, *by_id, items, domain)
 
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """All genres that its items have, by alphabet; of MovieLens' usual catalogs the paper's 18."""
-        return tuple(sorted({name for own in self.categories.values() for name in own}))
+        return tuple(sorted({name for genres in self.categories.values() for name in genres}))
 
     def __len__(self) -> int:
         """Number of items."""

@@ -37,13 +37,13 @@ def imported(source: str, *, root: Path = config.PACKAGE_ROOT) -> set[str]:
                 raise ValueError(f"relative imports are not followed: {ast.unparse(node)}")
             names.add(node.module)
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    found = set()
+    modules = set()
     for name in names:
         parts = name.split(".")
         if parts[0] == PACKAGE:
             # Importing a.b runs a's __init__ too.
-            found |= {".".join(parts[1:end]) for end in range(2, len(parts) + 1)}
-    return {name for name in found if file_of(name, root=root)}
+            modules |= {".".join(parts[1:end]) for end in range(2, len(parts) + 1)}
+    return {name for name in modules if file_of(name, root=root)}
 
 
 def closure(
@@ -71,10 +71,10 @@ def closure(
         reached.add(module)
         path = file_of(module, root=root)
         text = path.read_text(encoding="utf-8")
-        found = imported(text, root=root)
+        imports = imported(text, root=root)
         if by_name and path.name == "__init__.py" and "importlib.import_module" in text:
-            found |= {f"{module}.{other.stem}" for other in path.parent.glob("*.py") if other != path}
-        waiting |= found - without - reached
+            imports |= {f"{module}.{other.stem}" for other in path.parent.glob("*.py") if other != path}
+        waiting |= imports - without - reached
     files = {file_of(module, root=root) for module in reached}
     return {str(path.relative_to(root)) for path in files if path.read_text(encoding="utf-8").strip()}
 

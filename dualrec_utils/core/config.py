@@ -148,4 +148,4 @@ def adapters_dir(dataset: str, stage: str) -> Path:
 
 def checkpoints_dir(dataset: str, stage: str) -> Path:
     """Folder of what a stopped run of a stage takes up again; outside of what DVC clears."""
-    return stage_dir(dataset, "checkpoints") / stage
+    return _writing(stage) / "data" / dataset / "checkpoints" / stage

@@ -18,6 +18,7 @@ import pandas as pd
 from dualrec_utils.core import config, files, metrics, predictions
 from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.config import CASE, ITEM, RANK, USER
+from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 
 CUTOFFS = (1, 5, 10)
@@ -25,6 +26,8 @@ PAPER_METRICS = ("hit_rate@1", "hit_rate@5", "ndcg@1", "ndcg@5")
 METRICS = (*(f"{name}@{k}" for name in ("hit_rate", "ndcg", "mrr") for k in CUTOFFS), "genre_jaccard")
 # Settings, and the rivals that claims are about, are chosen by it on validation users.
 CHOSEN_BY = "ndcg@5"
+# Closer to zero, a difference is what rounding left of equal values.
+LAST_BIT = 1e-12
 
 _BOUNDS = {"difference": "value", "low": "low", "high": "high"}
 
@@ -102,10 +105,10 @@ def score_lists(
     ranked = named.groupby(ordered[CASE].to_numpy()).agg(list).to_dict()
     rows = []
     for case, user in zip(cases[CASE], cases[USER], strict=True):
-        own, wanted = ranked.get(case, []), targets[case]
-        first = genres.get(own[0]) if own else None
+        items, wanted = ranked.get(case, []), targets[case]
+        first = genres.get(items[0]) if items else None
         jaccard = metrics.genre_jaccard(first, genres[wanted[0]])
-        rows.append((case, user, metrics.first_hit_rank(own, wanted), len(own), jaccard))
+        rows.append((case, user, metrics.first_hit_rank(items, wanted), len(items), jaccard))
     frame = pd.DataFrame(rows, columns=[CASE, USER, "first_hit", "list_length", "genre_jaccard"])
     values = {"hit_rate": metrics.hit_rate, "ndcg": metrics.ndcg, "mrr": metrics.reciprocal_rank}
     for name, function in values.items():
@@ -159,6 +162,11 @@ def summarise(
         },
         index=pd.Index(columns, name="metric"),
     )
+
+
+def side_of_zero(low: float, high: float) -> int:
+    """1 where an interval lies above zero, -1 where it lies below, 0 where it holds zero."""
+    return int(low > LAST_BIT) - int(high < -LAST_BIT)
 
 
 def paired_difference(
@@ -349,5 +357,9 @@ def origin(dataset: str) -> dict[str, str]:
     Raises:
         StudyError: when stage `data` left no summary that says so.
     """
-    summary = files.read_json(config.processed_dir(dataset) / "summary.json", _Origin)
+    path = config.processed_dir(dataset) / "summary.json"
+    try:
+        summary = files.read_json(path, _Origin)
+    except FileNotFoundError:
+        raise StudyError(f"{path} is not there: run `dvc repro data` first") from None
     return {"dataset": dataset, **asdict(summary)}

@@ -9,12 +9,14 @@ import os
 import reprlib
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+import tokenize
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dualrec_utils.core import errors
@@ -182,17 +184,41 @@ def write_csv(frame: pd.DataFrame, path: Path, *, index: bool = False) -> Path:
     return path
 
 
-def read_parquet_of(stage: str, path: Path) -> pd.DataFrame:
+def read_parquet_of(stage: str, path: Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Read a frame that a stage of the pipeline wrote.
 
+    Args:
+        stage: to name where something is wrong.
+        columns: name -> type of those it must have; None takes it as it is.
+
     Raises:
-        StudyError: when it is not there or cannot be read, naming the stage to run.
+        StudyError: when it is not there, cannot be read or has other columns, naming the stage to run.
     """
+    with _of_stage(stage, path, ValueError, TypeError):  # pyarrow's exceptions are ValueErrors
+        frame = pd.read_parquet(path)
+        if missing := [name for name in columns or () if name not in frame]:
+            raise ValueError(f"it lacks the columns {missing}")
+        return frame.astype(dict(columns)) if columns else frame
+
+
+def read_array_of(stage: str, path: Path) -> np.ndarray:
+    """Read an array that a stage of the pipeline wrote.
+
+    Raises:
+        StudyError: as :func:`read_parquet_of`.
+    """
+    with _of_stage(stage, path, ValueError, EOFError, tokenize.TokenError):
+        return np.load(path)
+
+
+@contextmanager
+def _of_stage(stage: str, path: Path, *damaged: type[Exception]) -> Iterator[None]:
+    """Name the stage to run where its file is missing, or where reading it raises one of `damaged`."""
     if not Path(path).is_file():
         raise StudyError(f"{path} is not there: run `dvc repro {stage}` first")
     try:
-        return pd.read_parquet(path)
-    except ValueError as error:  # pyarrow's exceptions are ValueErrors
+        yield
+    except damaged as error:
         raise StudyError(f"{path} cannot be read ({error}): run `dvc repro -f {stage}`") from error
 
 

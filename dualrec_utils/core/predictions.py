@@ -242,9 +242,9 @@ def read(system: str, scope: Scope) -> pd.DataFrame:
     """Read one system's predictions.
 
     Raises:
-        StudyError: when the file is not there, naming the stage that writes it.
+        StudyError: when the file is not there or has other columns, naming the stage that writes it.
     """
-    return files.read_parquet_of(scope.stage, path_of(system, scope)).astype(COLUMNS)
+    return files.read_parquet_of(scope.stage, path_of(system, scope), COLUMNS)
 
 
 def with_seen_kept(names: Iterable[str]) -> list[str]:

@@ -120,9 +120,9 @@ def read(system: str, *, dataset: str, stage: str) -> pd.DataFrame:
     """Read one system's rating predictions.
 
     Raises:
-        StudyError: when the file is not there, naming the stage that writes it.
+        StudyError: when the file is not there or has other columns, naming the stage that writes it.
     """
-    return files.read_parquet_of(stage, path_of(system, dataset=dataset, stage=stage)).astype(COLUMNS)
+    return files.read_parquet_of(stage, path_of(system, dataset=dataset, stage=stage), COLUMNS)
 
 
 def errors(predictions: pd.DataFrame, ratings: pd.DataFrame) -> pd.DataFrame:
@@ -160,28 +160,28 @@ def errors(predictions: pd.DataFrame, ratings: pd.DataFrame) -> pd.DataFrame:
     return joined[[*keys, FOLD, SEED]].assign(**{ERROR: clipped - given})
 
 
-def by_fold(found: pd.DataFrame) -> pd.DataFrame:
+def by_fold(rows: pd.DataFrame) -> pd.DataFrame:
     """RMSE and MAE of each fold and seed.
 
     Args:
-        found: frame of :func:`errors`.
+        rows: frame of :func:`errors`.
 
     Returns:
         `fold`, `seed`, `rmse`, `mae`, `n_ratings`.
     """
-    squared = found.assign(rmse=found[ERROR] ** 2, mae=found[ERROR].abs())
+    squared = rows.assign(rmse=rows[ERROR] ** 2, mae=rows[ERROR].abs())
     table = squared.groupby([FOLD, SEED])[list(METRICS)].mean()
     table["rmse"] = np.sqrt(table["rmse"])
     return table.assign(n_ratings=squared.groupby([FOLD, SEED]).size()).reset_index()
 
 
 def summarise(
-    found: pd.DataFrame, *, seed: int, n_bootstrap: int = 2000, confidence: float = 0.95
+    rows: pd.DataFrame, *, seed: int, n_bootstrap: int = 2000, confidence: float = 0.95
 ) -> pd.DataFrame:
     """RMSE and MAE of a system.
 
     Args:
-        found: frame of :func:`errors`.
+        rows: frame of :func:`errors`.
         seed: of the resampling; the same seed draws the same users for every system.
         n_bootstrap: resamples of users.
         confidence: of the interval, in (0, 1).
@@ -190,25 +190,25 @@ def summarise(
         Indexed by metric: `value` (mean over folds and seeds), `pooled` with its interval over users `low`
         and `high`, `n_users`, `n_ratings`.
     """
-    sums, n_rows = _sums(found)
+    sums, n_rows = _sums(rows)
     draws = user_draws(len(n_rows), n_bootstrap=n_bootstrap, seed=seed)
     resampled = _pooled(draws @ sums, draws @ n_rows)
     tail = (1 - confidence) / 2
     return pd.DataFrame(
         {
-            "value": by_fold(found)[list(METRICS)].mean().to_numpy(),
+            "value": by_fold(rows)[list(METRICS)].mean().to_numpy(),
             "pooled": _pooled(sums.sum(axis=0), n_rows.sum()),
             "low": np.quantile(resampled, tail, axis=0),
             "high": np.quantile(resampled, 1 - tail, axis=0),
             "n_users": len(n_rows),
-            "n_ratings": found[RATING_ID].nunique(),
+            "n_ratings": rows[RATING_ID].nunique(),
         },
         index=pd.Index(METRICS, name="metric"),
     )
 
 
 def paired_difference(
-    found: pd.DataFrame,
+    rows: pd.DataFrame,
     others: pd.DataFrame,
     *,
     seed: int,
@@ -218,7 +218,7 @@ def paired_difference(
     """Pooled RMSE and MAE of one system minus those of another, on the same ratings.
 
     Args:
-        found: frame of :func:`errors` of the one system.
+        rows: frame of :func:`errors` of the one system.
         others: that of the other.
         seed, n_bootstrap, confidence: as :func:`summarise`.
 
@@ -228,9 +228,9 @@ def paired_difference(
     Raises:
         ValueError: when the two do not hold the same ratings.
     """
-    if set(found[RATING_ID]) != set(others[RATING_ID]):
+    if set(rows[RATING_ID]) != set(others[RATING_ID]):
         raise ValueError("the two systems predict different ratings")
-    pairs = [_sums(frame) for frame in (found, others)]
+    pairs = [_sums(frame) for frame in (rows, others)]
     draws = user_draws(len(pairs[0][1]), n_bootstrap=n_bootstrap, seed=seed)
     here, there = (_pooled(sums.sum(axis=0), n_rows.sum()) for sums, n_rows in pairs)
     drawn, drawn_there = (_pooled(draws @ sums, draws @ n_rows) for sums, n_rows in pairs)
@@ -246,9 +246,9 @@ def paired_difference(
     )
 
 
-def _sums(found: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _sums(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Of each user, in ascending order: sums of squared and absolute errors, (n, 2), and rows, (n,)."""
-    users = found.assign(squared=found[ERROR] ** 2, absolute=found[ERROR].abs()).groupby(USER)
+    users = rows.assign(squared=rows[ERROR] ** 2, absolute=rows[ERROR].abs()).groupby(USER)
     return users[["squared", "absolute"]].sum().to_numpy(), users.size().to_numpy()
 
 

@@ -83,14 +83,14 @@ def _fetched(readers: Mapping[str, known.Reader], dataset: str) -> Path | None:
     if not readers:
         return None
     paths = sources.fetch(dataset).paths
-    found = next((path for path in paths if path.name in readers), None)
-    if found is None:
+    chosen = next((path for path in paths if path.name in readers), None)
+    if chosen is None:
         print(
             f"data: {dataset} was fetched without any of {', '.join(readers)}: what that says is left out"
             f" (to have it, delete {paths[0].parent} and fetch again from a folder that holds it)",
             flush=True,
         )
-    return found
+    return chosen
 
 
 def no_users() -> pd.DataFrame:

@@ -150,7 +150,10 @@ def genre_shares(interactions: pd.DataFrame, items: pd.DataFrame, splits: pd.Dat
         sum to more than 1.
     """
     flags = pd.DataFrame(
-        {genre: [genre in own for own in items[GENRE_LIST]] for genre in Catalog.of(items).vocabulary},
+        {
+            genre: [genre in genres for genres in items[GENRE_LIST]]
+            for genre in Catalog.of(items).vocabulary
+        },
         index=items[ITEM],
         dtype=bool,
     )
@@ -265,8 +268,8 @@ def windows(interactions: pd.DataFrame, splits: pd.DataFrame, *, window: int) ->
     part = lengths.index.map(splits.set_index(USER)[SPLIT])
     rows = []
     for name in SPLITS:
-        own = lengths[part == name]
-        found, positions = (own - window).clip(lower=0).sum(), (own - 1).sum()
-        rows.append((name, len(own), int((own > window).sum()), int(found), int(positions)))
+        of_part = lengths[part == name]
+        windows, positions = (of_part - window).clip(lower=0).sum(), (of_part - 1).sum()
+        rows.append((name, len(of_part), int((of_part > window).sum()), int(windows), int(positions)))
     columns = [SPLIT, "users", "users_with_a_window", "windows", "positions"]
     return pd.DataFrame(rows, columns=columns)

@@ -206,9 +206,9 @@ def parts(profiles: pd.DataFrame, labels: dict[str, str], *, note: str) -> Figur
         figure, panels = plt.subplots(1, len(labels), figsize=WIDE, sharey=True)
         for axes, (column, label) in zip(panels, labels.items(), strict=True):
             for part in SPLITS:
-                own = profiles.loc[profiles[SPLIT] == part, column].astype(float)
+                values = profiles.loc[profiles[SPLIT] == part, column].astype(float)
                 look = {"color": _SPLIT_COLORS[part], "linestyle": _DASHES[part], "linewidth": 1.6}
-                sns.ecdfplot(x=own, ax=axes, label=f"{part} ({len(own):,})", **look)
+                sns.ecdfplot(x=values, ax=axes, label=f"{part} ({len(values):,})", **look)
             axes.set(xlabel=label, ylabel="share of users")
             if column == "length":
                 axes.set_xscale("log")

@@ -84,17 +84,17 @@ def _edition(folder: Path) -> _Edition:
         raise StudyError(f"there is no folder {folder}: name one that holds {_needed()}")
     there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     files = {name for name in there if (folder / name).is_file()}
-    found = [edition for edition in _EDITIONS if files.issuperset(_needs(edition))]
-    if not found:
+    matching = [edition for edition in _EDITIONS if files.issuperset(_needs(edition))]
+    if not matching:
         listed = ", ".join(there[:10]) + (f" and {len(there) - 10} more" if len(there) > 10 else "")
         raise StudyError(
             f"{folder} holds {listed or 'nothing'}; needed: {_needed()}. Name the folder that holds them"
             " (of an archive, the one that it unpacks to)"
         )
-    if len(found) > 1:
-        editions = " and ".join(" + ".join(_needs(edition)) for edition in found)
+    if len(matching) > 1:
+        editions = " and ".join(" + ".join(_needs(edition)) for edition in matching)
         raise StudyError(f"{folder} holds {editions}: leave one edition in it and move the other away")
-    return found[0]
+    return matching[0]
 
 
 def _needs(edition: _Edition) -> tuple[str, str]:

@@ -78,8 +78,8 @@ class Dataset:
     wheel: str = ""
 
 
-# Of a reader's data, see :mod:`datasets.own`: any rating, any time, any category.
-OWN = Dataset(sha256={}, parsers={}, files=(), stars=None, years=(1900, 2128), categories=None)
+# Of a reader's data, see :mod:`datasets.reader_data`: any rating, any time, any category.
+READER_DATA = Dataset(sha256={}, parsers={}, files=(), stars=None, years=(1900, 2128), categories=None)
 
 
 def find(name: str) -> Dataset:
@@ -90,7 +90,7 @@ def find(name: str) -> Dataset:
     """
     if name not in config.DATASETS and (config.processed_dir(name) / "summary.json").is_file():
         # Stage `data` has read it from the files that params.yaml names.
-        return OWN
+        return READER_DATA
     if name not in config.DATASETS:
         raise StudyError(f"there is no data set {name!r}; data sets: {', '.join(config.DATASETS)}")
     return importlib.import_module(f"dualrec_utils.datasets.sets.{name.replace('-', '_')}").DATASET
@@ -122,22 +122,25 @@ def checked(parsed: Parsed, about: Dataset) -> Parsed:
     Raises:
         StudyError: as :func:`parse`.
     """
-    ratings, items = parsed.ratings, parsed.items
-    for frame, column, empty in (
-        (ratings, RATING, "Float64"),
-        (ratings, TIMESTAMP, "Int64"),
-        (items, YEAR, "Int64"),
-    ):
-        if column not in frame:
-            frame[column] = pd.array([pd.NA] * len(frame), dtype=empty)
+    ratings = _with_columns(parsed.ratings, {RATING: "Float64", TIMESTAMP: "Int64"})
+    items = _with_columns(parsed.items, {YEAR: "Int64"})
     if GENRE_LIST not in items:
-        items[GENRE_LIST] = pd.Series([[] for _ in range(len(items))], index=items.index, dtype=object)
+        empty = pd.Series([[] for _ in range(len(items))], index=items.index, dtype=object)
+        items = items.assign(**{GENRE_LIST: empty})
     ratings = movielens.check_ratings(
-        ratings, items, stars=about.stars, years=about.years, ties=about is OWN
+        ratings, items, stars=about.stars, years=about.years, ties=about is READER_DATA
     )
-    last_year = about.years[1] if about.years and about is not OWN else None
+    last_year = about.years[1] if about.years and about is not READER_DATA else None
     items = movielens.check_items(items, last_year=last_year, categories=about.categories)
     return Parsed(ratings.reset_index(drop=True), items.reset_index(drop=True), parsed.counts)
+
+
+def _with_columns(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """A frame with columns of missing values, name -> type, where it lacks them."""
+    lacking = {name: kind for name, kind in columns.items() if name not in frame}
+    return frame.assign(
+        **{name: pd.array([pd.NA] * len(frame), dtype=kind) for name, kind in lacking.items()}
+    )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dualrec_utils.core import config, files, order, splits
 from dualrec_utils.core.config import ITEM, POSITION, RATING, SECOND, SPLIT, TIMESTAMP, USER
 from dualrec_utils.core.domain import MOVIES, Domain, write_domain
 from dualrec_utils.core.errors import StudyError
-from dualrec_utils.datasets import known, movielens, own, sources
+from dualrec_utils.datasets import known, movielens, reader_data, sources
 
 # The fewest items of a catalog, as params.yaml allows them, and the fewest users to split.
 LEAST = 10
@@ -44,7 +44,7 @@ def prepare(
         cases_per_user: most `next_item` cases of a held-out user.
         held_out_users: as :func:`draw_held_out`.
         domain: what items are called.
-        source: of the reader's data, the values of an :class:`own.Source`.
+        source: of the reader's data, the values of an :class:`reader_data.Source`.
 
     Returns:
         What `summary.json` says: counts at each step, the source and the order's hash.
@@ -56,8 +56,8 @@ def prepare(
         about, fetched = known.find(dataset), sources.fetch(dataset)
         parsed, of_files = known.parse(dataset, fetched.paths[0]), {}
     else:
-        named = own.Source(**source)
-        about, parsed, of_files = known.OWN, own.read(named), own.checksums(named)
+        named = reader_data.Source(**source)
+        about, parsed, of_files = known.READER_DATA, reader_data.read(named), reader_data.checksums(named)
     raw_ratings, raw_items, counts = parsed
     kept, items, merged = movielens.merge_duplicates(raw_ratings, raw_items)
     ratings = order.in_order(kept, order_seed=order_seed)
@@ -95,7 +95,7 @@ def prepare(
         "n_users_dropped": int(raw_ratings[USER].nunique() - len(users)),
         **({"n_users_left_out": n_left_out} if n_left_out else {}),
         "n_users": len(user_split),
-        "n_users_with_a_window_of_30": int((lengths > 30).sum()),
+        "n_users_with_a_window_of_30": int((interactions[USER].value_counts() > 30).sum()),
         "n_items": len(catalog_items),
         "n_interactions": len(interactions),
         **{f"n_users_{name}": int(n) for name, n in user_split[SPLIT].value_counts().items()},

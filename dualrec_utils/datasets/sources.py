@@ -128,17 +128,17 @@ def _fetch_anew(about: Dataset, target: Path) -> Fetched:
             into.mkdir()
             print(f"data: trying {name} ...", flush=True)
             try:
-                found = [verified(path, about.sha256) for path in attempt(into)]
+                checked = [verified(path, about.sha256) for path in attempt(into)]
             except Unusable as reason:
                 print(f"data: {name}: {reason}", flush=True)
                 reasons.append(f"  - {name}: {reason}")
                 continue
             with files.replacing_folder(target) as temporary:
-                for path in found:
+                for path in checked:
                     shutil.copy2(path, temporary / path.name)
-                record = _Record(name, {path.name: about.sha256[path.name] for path in found})
+                record = _Record(name, {path.name: about.sha256[path.name] for path in checked})
                 files.write_json(asdict(record), temporary / "source.json")
-            return Fetched(name, tuple(target / path.name for path in found))
+            return Fetched(name, tuple(target / path.name for path in checked))
     by_hand = " and ".join(f"{url} (SHA-256 {about.sha256[name]})" for name, url in about.urls.items())
     by_hand = f"Download {by_hand} by hand, put it at" if by_hand else "Put"
     wanted = " and ".join(about.urls or about.files[0])
@@ -174,15 +174,15 @@ def verified(path: Path, sha256: Mapping[str, str]) -> Path:
     Raises:
         Unusable: naming both checksums.
     """
-    found = files.sha256(path)
+    actual = files.sha256(path)
     expected = sha256[path.name]
-    if found == expected:
+    if actual == expected:
         return path
-    aside = config.STATE / "rejected" / f"{found[:12]}-{path.name}"
+    aside = config.STATE / "rejected" / f"{actual[:12]}-{path.name}"
     aside.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(path, aside)
     raise Unusable(
-        f"{path.name} has SHA-256 {found}, expected {expected}; not used, a copy is kept at {aside}"
+        f"{path.name} has SHA-256 {actual}, expected {expected}; not used, a copy is kept at {aside}"
     )
 
 

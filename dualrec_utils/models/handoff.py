@@ -61,13 +61,11 @@ def load_scores(name: str, scope: Scope) -> np.ndarray:
         :class:`core.catalog.Catalog`.
 
     Raises:
-        StudyError: when the file is not there or belongs to other cases or another catalog.
+        StudyError: when the file is not there, is damaged or belongs to other cases or another catalog.
     """
     path = scores_path(name, scope)
     stage = path.parent.parent.name
-    if not path.is_file():
-        raise StudyError(f"{path} is not there: run `dvc repro {stage}` first")
-    scores = np.load(path).astype(np.float64)
+    scores = files.read_array_of(stage, path).astype(np.float64)
     wanted = (len(predictions.load_cases(scope)), len(load_catalog(scope.dataset)))
     if scores.shape != wanted:
         raise StudyError(
@@ -112,7 +110,7 @@ def load_title_scores(model: str, scope: Scope) -> pd.DataFrame:
     """A language model's title scores: `case_id`, `item_id`, `log_probability` (nats).
 
     Raises:
-        StudyError: when that model has none, and what to do.
+        StudyError: when that model has none or they are damaged, and what to do.
     """
     path = title_scores_path(model, scope)
     if not path.is_file():
@@ -120,7 +118,7 @@ def load_title_scores(model: str, scope: Scope) -> pd.DataFrame:
             f"{path} is not there: run `dvc repro zero_shot_llm` first; {model} must be a local model of"
             " zero_shot_llm.models that this machine can run"
         )
-    return pd.read_parquet(path)
+    return files.read_parquet_of("zero_shot_llm", path)
 
 
 def candidates_of(

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from dualrec_utils.core import config
@@ -134,12 +133,19 @@ def ask_hub(model: str, revision: str | None) -> OnHub:
     """Whether the Hub gives this account a model, and how many weights it has."""
     import httpx2
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         api = HfApi()
         about = api.model_info(model, revision=revision, timeout=20)
         api.auth_check(model)
+    except HFValidationError:
+        return OnHub(problem="no such folder, and no id of the Hub: correct params.yaml")
     except GatedRepoError:
         return OnHub(
             problem=f"it is gated: accept its terms at https://huggingface.co/{model} and set the secret"
@@ -160,8 +166,8 @@ def local_models(values: Any) -> dict[str, Any]:
 
 
 def _of_the_hub(model: str) -> bool:
-    """Whether that is a Hub id, and no folder, file or name of the study's own weights."""
-    return model.count("/") == 1 and not Path(model).expanduser().exists()
+    """Whether that may be a Hub id, and is no folder, file or name of the study's own weights."""
+    return "/" in model and not os.path.exists(os.path.expanduser(model))
 
 
 def checks(values: Any, machine: Machine, hub: Callable[[str, str | None], OnHub]) -> Iterator[Check]:

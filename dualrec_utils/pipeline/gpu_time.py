@@ -103,6 +103,9 @@ def estimate(values: Any, n_weights: Mapping[str, int], *, bench: Path = BENCH) 
         n_weights: model -> how many it has; nothing is said without any.
         bench: a file that `dualrec bench-gpu` wrote.
     """
+    if n_weights and values.dataset not in _USERS:
+        yield f"no estimate for {values.dataset}: there is one for {' and '.join(_USERS)} alone"
+        return
     about = files.read_json(bench)
     rows = {float(row["scale"][:-1]): row for row in about["rows"] if row["prompts_per_second"]}
     batches = {

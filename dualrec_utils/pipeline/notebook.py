@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 
-from dualrec_utils.core import config
+from dualrec_utils.core import config, files
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.pipeline import params, profiles
 from dualrec_utils.pipeline.schemas import Intervals
@@ -65,6 +66,21 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _write_by_hand(stage: str, dataset: str) -> None:
+    """Let a stage write under `data/by_hand/`, with a copy of the pipeline's checkpoints to go on from.
+
+    `dualrec finetune` and a stopped or finished run leave checkpoints that the notebook takes up.
+    """
+    os.environ.pop(config.BY_HAND, None)
+    kept = config.checkpoints_dir(dataset, stage)
+    os.environ[config.BY_HAND] = stage
+    copy = config.checkpoints_dir(dataset, stage)
+    # A study's notebook only reads what its study found.
+    if stage in params.SECTIONS and kept.is_dir() and not copy.exists():
+        with files.replacing(copy) as temporary:
+            shutil.copytree(kept, temporary)
+
+
 def begin(
     stage: str,
     overrides: Mapping[str, Any] | None = None,
@@ -98,7 +114,7 @@ def begin(
         values = {**values, **overrides}
     by_hand = os.environ.get(RUN_BY_PIPELINE) != stage
     if by_hand:
-        os.environ[config.BY_HAND] = stage
+        _write_by_hand(stage, values["dataset"])
         print(
             f"Run by hand: this notebook writes under {config.ROOT / 'data' / 'by_hand'}; what the pipeline"
             " wrote stays as it is. Saved with outputs, the notebook counts as edited, and `make repro`"

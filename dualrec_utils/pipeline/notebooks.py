@@ -20,7 +20,7 @@ from nbformat import NotebookNode
 
 from dualrec_utils.core import config, evaluation, files
 from dualrec_utils.core.domain import MOVIES, Domain
-from dualrec_utils.core.errors import StudyError, explained, number
+from dualrec_utils.core.errors import StudyError, explained, first_line, number
 from dualrec_utils.pipeline import export
 from dualrec_utils.pipeline.export import NotebookFailed
 
@@ -48,11 +48,10 @@ def run(source: Path, *, page: Path, cwd: Path, domain: Domain = MOVIES) -> None
 
     Raises:
         StudyError: raised in a cell, as an error of the operating system too, or when there is no such
-            notebook.
+            notebook or it is damaged.
         NotebookFailed: when a cell raises anything else, the kernel dies or the page may not be shown.
     """
-    if not source.is_file():
-        raise StudyError(f"there is no notebook {source}; restore it with `git checkout {source.name}`")
+    _read(source)
     # This environment's kernels and page templates, and none of the user's home folder.
     os.environ |= dict.fromkeys(
         ("JUPYTER_PATH", "JUPYTER_DATA_DIR"), str(Path(sys.prefix, "share/jupyter"))
@@ -78,15 +77,36 @@ def leave_out(source: Path, reason: str, *, page: Path, stage: str, dataset: str
         reason: a sentence, in Markdown.
         page: the HTML file to write.
         stage, dataset: of the run.
+
+    Raises:
+        StudyError: when there is no such notebook or it is damaged.
     """
+    left = _read(source)
     for folder in (config.stage_dir(dataset, stage), config.figures_dir(stage), config.tables_dir(stage)):
         folder.mkdir(parents=True, exist_ok=True)
     evaluation.write_metrics(stage, {}, dataset=dataset)
-    left = _linked_from(page, nbformat.read(source, as_version=4), source)
+    left = _linked_from(page, left, source)
     # With an id of its own the copy would differ from run to run.
     left.cells = [left.cells[0], nbformat.v4.new_markdown_cell(f"{LEFT_OUT} {reason}", id="left-out")]
     files.write_text(export.to_html(left, source.stem), page)
     files.write_text(export.to_copy(left, source.stem), page.with_suffix(".ipynb"))
+
+
+def _read(source: Path) -> NotebookNode:
+    """A notebook as it lies in its file."""
+    restore = f"restore it with `git checkout {source}`"
+    if not source.is_file():
+        raise StudyError(f"there is no notebook {source}; {restore}")
+    try:
+        notebook = nbformat.read(source, as_version=4)
+    except OSError:
+        raise
+    # Each kind of damage fails in its own way.
+    except Exception as error:
+        raise StudyError(f"{source} is damaged and no notebook ({first_line(error)}): {restore}") from error
+    if not notebook.cells:
+        raise StudyError(f"{source} is damaged: it has no cells; {restore}")
+    return notebook
 
 
 def _linked_from(page: Path, notebook: NotebookNode, source: Path) -> NotebookNode:

@@ -205,15 +205,20 @@ def settings(params: Params, name: str) -> dict[str, Any]:
 
     `seed` is what the stage draws with: stage `data` splits users by the file's `seed` and orders by
     `order_seed`, which it gets too; everything else that is trained or drawn depends on `model_seed`.
-    A language model's `dtype: auto` becomes what this machine's card computes in.
+    Entries of `models` are :func:`resolved`.
     """
     of_data = {"seed": params.seed, "order_seed": params.order_seed}
     seeds = of_data if name == "data" else {"seed": params.model_seed}
     values = getattr(params, name).model_dump()
-    for model in values.get("models", {}).values():
-        if model.get("dtype") == "auto":
-            model["dtype"] = colab.dtype_here()
+    if "models" in values:
+        values["models"] = {name: resolved(model) for name, model in values["models"].items()}
     return {"dataset": params.dataset, **seeds, **values}
+
+
+def resolved(model: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of `models` as it is loaded: `dtype: auto` becomes what this machine's card computes in."""
+    here = {"dtype": colab.dtype_here()} if model.get("dtype") == "auto" else {}
+    return {**model, **here}
 
 
 def comments(name: str, path: Path | None = None) -> dict[str, str]:

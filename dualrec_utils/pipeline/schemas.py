@@ -63,7 +63,7 @@ class Words(Section):
 
 
 class Source(Section):
-    """A reader's data: files and the names of their columns, see :class:`datasets.own.Source`."""
+    """A reader's data: files and the names of their columns, see :class:`datasets.reader_data.Source`."""
 
     interactions: str
     user: str

@@ -100,7 +100,8 @@ def committed_json(name: str, *, root: Path) -> dict[str, dict]:
     folder = f"reports/{name}/"
     listed = _git("ls-tree", "--name-only", "HEAD", folder, root=root).splitlines()
     paths = [path for path in listed if path.endswith(".json")]
-    return {Path(path).stem: json.loads(_git("show", f"HEAD:{path}", root=root)) for path in paths}
+    # `./`: in a profile's folder, too, the listed paths begin there.
+    return {Path(path).stem: json.loads(_git("show", f"HEAD:./{path}", root=root)) for path in paths}
 
 
 def _git(*words: str, root: Path) -> str:
@@ -143,16 +144,25 @@ def report_on(root: Path, *, rerun: Path) -> bool:
     return not failures
 
 
-def rerun_in(folder: Path, *, root: Path) -> None:
-    """Clone the committed state of `root` into `folder` and force the whole pipeline there.
+def rerun_in(folder: Path, *, root: Path) -> Path:
+    """Clone the committed state of a repository into `folder` and force a whole pipeline there.
 
     Fetched raw data are copied along, so that nothing is downloaded twice; nothing else is shared.
+
+    Args:
+        folder: of the clone, to be made.
+        root: the repository, or a profile's folder in it: that profile is run.
+
+    Returns:
+        The folder in the clone that stands for `root`.
 
     Raises:
         StudyError: when the clone or the pipeline fails.
     """
-    _git("clone", "--quiet", "--no-hardlinks", str(root), str(folder), root=root)
-    raw = root / "data" / "raw"
+    repository = Path(_git("rev-parse", "--show-toplevel", root=root).rstrip("\n"))
+    _git("clone", "--quiet", "--no-hardlinks", str(repository), str(folder), root=root)
+    copy = folder / _git("rev-parse", "--show-prefix", root=root).rstrip("\n")
+    raw = repository / "data" / "raw"
     if raw.is_dir():
         shutil.copytree(raw, folder / "data" / "raw")
     environment = {key: value for key, value in os.environ.items() if key != "DUALREC_ROOT"}
@@ -160,9 +170,10 @@ def rerun_in(folder: Path, *, root: Path) -> None:
     environment["PYTHONPATH"] = str(folder)
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
     command = [sys.executable, "-m", "dvc", "repro", "--force"]
-    done = subprocess.run(command, cwd=folder, env=environment, check=False)
+    done = subprocess.run(command, cwd=copy, env=environment, check=False)
     if done.returncode:
         raise StudyError(f"the rerun failed (dvc repro --force ended with status {done.returncode})")
+    return copy
 
 
 def verify(*, against_worktree: bool) -> bool:
@@ -179,5 +190,4 @@ def verify(*, against_worktree: bool) -> bool:
     with tempfile.TemporaryDirectory(prefix="dualrec-verify-") as scratch:
         copy = Path(scratch) / "study"
         print(f"verify: running the committed state again, from nothing, in {copy}", flush=True)
-        rerun_in(copy, root=config.ROOT)
-        return report_on(config.ROOT, rerun=copy)
+        return report_on(config.ROOT, rerun=rerun_in(copy, root=config.ROOT))

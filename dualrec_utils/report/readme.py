@@ -57,11 +57,17 @@ def readme_block(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
             f"![How often each system names the next movie]({FIGURE})",
             tables.to_markdown(_in_short(flat, names)),
             f"{flat['next_item/lstm/n_cases']:,} cases of {flat['next_item/lstm/n_users']} test users,"
-            f" seen movies excluded, intervals over users and seeds (“Asking” and “The leak”: one"
-            " seed)."
+            f" seen movies excluded, {_intervals(flat, names)}. Stage 3's HR@5 is HR@3."
             f" {first_screen.order_caveat(flat)}{_made_by(run)}[All results](reports/{RESULTS}).",
         ]
     return domain.spoken("\n\n".join(blocks))
+
+
+def _intervals(flat: Mapping[str, Any], names: Sequence[str]) -> str:
+    """What the intervals of the README's table are over."""
+    if max(flat.get(f"next_item/{name}/n_seeds", 1) for name in names) == 1:
+        return "intervals over users, one seed"
+    return "intervals over users and seeds (“Asking” and “The leak”: one seed)"
 
 
 def _made_by(run: runs.Run) -> str:

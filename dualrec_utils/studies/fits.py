@@ -72,8 +72,8 @@ def lstm_scorer(
     sequences = training_sequences([catalog.rows(history) for history in histories], **cut)
     model, _ = training.train(item_features(catalog, **words), sequences, seed=seed, **learn)
 
-    def score(asked: Histories) -> np.ndarray:
-        rows = [catalog.rows(history) for history in asked]
+    def score(queries: Histories) -> np.ndarray:
+        rows = [catalog.rows(history) for history in queries]
         return training.log_probabilities(model, rows, max_history=settings["max_history"])
 
     return score
@@ -106,8 +106,8 @@ def movielm_ranker(
     model, tokenizer, _ = train(histories, validation, catalog, seed=seed, **section)
     model.eval()
 
-    def rank(asked: Histories, *, excluded: Histories, k: int) -> np.ndarray:
-        cases = pd.DataFrame({CASE: range(len(asked)), HISTORY: list(asked)})
+    def rank(queries: Histories, *, excluded: Histories, k: int) -> np.ndarray:
+        cases = pd.DataFrame({CASE: range(len(queries)), HISTORY: list(queries)})
         texts = build_history_prompts(cases, catalog, n_recent=n_history, genres=False)
         return rank_titles(model, tokenizer, texts, catalog, excluded=list(excluded), k=k, label="movielm")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from dualrec_utils.analysis import breakdowns
-from dualrec_utils.core.config import SYSTEM
+from dualrec_utils.core.config import SYSTEM, USER
 from dualrec_utils.core.domain import Domain
 from dualrec_utils.models import systems
 from dualrec_utils.show import charts
@@ -95,13 +95,13 @@ def draw_gains(
 
 @charts.study_style()
 def draw_by_genre(
-    table: pd.DataFrame, overall: pd.DataFrame, *, names: Sequence[str], lead: str
+    table: pd.DataFrame, scored: Mapping[str, pd.DataFrame], *, names: Sequence[str], lead: str
 ) -> tuple[Figure, pd.DataFrame]:
     """A metric by the target's genre, one panel a system; dashed: the system's value over all cases.
 
     Args:
         table: from `breakdowns.by_group`; genres of too few users are not drawn.
-        overall: from `results.summarise`, for the dashed lines.
+        scored: system -> per-case frame, which `table` was made from: the dashed lines are of all of it.
         names: systems, left to right.
         lead: begin of the caption: data set and interval.
 
@@ -113,20 +113,19 @@ def draw_by_genre(
     genres = list(dict.fromkeys(drawn["group"]))
     sizes = drawn.groupby("group")["n_cases"].first()
     metric = drawn["metric"].iloc[0]
-    whole = overall[(overall["protocol"] == breakdowns.PROTOCOL_USED) & (overall["metric"] == metric)]
-    whole = whole.set_index(SYSTEM)
+    whole = {name: scored[name].groupby(USER)[metric].mean().mean() for name in names}
     figure = charts.blank((9.0, 1.1 + 0.26 * len(genres)))
     panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, names, strict=True):
-        own = drawn[drawn[SYSTEM] == name]
-        axes.axvline(whole.loc[name, "value"], **charts.PAPER_LINE)
-        charts.intervals(axes, own, own["group"].map(genres.index).to_numpy(float), **DOT)
+        points = drawn[drawn[SYSTEM] == name]
+        axes.axvline(whole[name], **charts.PAPER_LINE)
+        charts.intervals(axes, points, points["group"].map(genres.index).to_numpy(float), **DOT)
         axes.set_title(textwrap.fill(systems.label(name), 16), fontsize=9)
         axes.set_xlabel(charts.SHORT[metric])
         charts.label_rows(axes, [f"{genre} ({sizes[genre]})" for genre in genres])
     axes.set_xlim(left=EDGE * axes.get_xlim()[1])
     few = breakdowns.FEWEST_USERS
-    n_cases = whole.loc[names[0], "n_cases"]
+    n_cases = len(scored[names[0]])
     note = f"{n_cases:,} cases, each under every genre of its target (cases in brackets)"
     charts.caption(
         figure,

@@ -55,9 +55,9 @@ def draw_systems(table: pd.DataFrame, *, lead: str) -> tuple[Figure, pd.DataFram
     figure = charts.blank((9.0, 0.7 + 0.33 * len(order)))
     panels = figure.subplots(1, len(config.PROTOCOLS), sharey=True)
     for axes, protocol in zip(panels, config.PROTOCOLS, strict=True):
-        own = drawn[drawn[PROTOCOL] == protocol]
+        points = drawn[drawn[PROTOCOL] == protocol]
         for setting, shift, face in (("seen excluded", -0.14, DOT["color"]), ("seen kept", 0.14, "white")):
-            part = own[own["setting"] == setting]
+            part = points[points["setting"] == setting]
             places = part["name"].map(place).to_numpy(float) + shift
             charts.intervals(axes, part, places, markerfacecolor=face, label=setting, **DOT)
         axes.set_title(protocol)

@@ -80,5 +80,5 @@ class LocalBackend(Backend):
         Raises:
             StudyError: as there.
         """
-        asked = {"label": label, "kept": kept, **self._decoding}
-        return generation.generate(self.model, self.tokenizer, prompts, **asked)
+        options = {"label": label, "kept": kept, **self._decoding}
+        return generation.generate(self.model, self.tokenizer, prompts, **options)

@@ -36,9 +36,9 @@ class _Network(nn.Module):
         vectors = self.dropout(functional.normalize(self.items(rows), dim=2))
         keys, values = self._heads(self.key(vectors)), self._heads(self.value(vectors))
         # (batch, heads, levels, time, time): what each level of each position asks of each position.
-        asked = self._heads(self._levels(vectors)) @ keys.unsqueeze(2).transpose(3, 4)
+        scores = self._heads(self._levels(vectors)) @ keys.unsqueeze(2).transpose(3, 4)
         future = ~earlier(rows.shape[1], device=rows.device)
-        weights = (2 * torch.sigmoid(asked)).masked_fill(future, -torch.inf).softmax(4)
+        weights = (2 * torch.sigmoid(scores)).masked_fill(future, -torch.inf).softmax(4)
         # Zeros have no gradient under the norm, and none is needed beside the second mask.
         pooled = (weights.clamp(min=1e-9) ** _POOLING_NORM).sum(2) ** (1 / _POOLING_NORM)
         weights = self.dropout((2 * pooled).masked_fill(future, -torch.inf).softmax(3))

@@ -87,8 +87,8 @@ class Baseline(ABC):
     @classmethod
     def hyperparameters(cls) -> dict[str, Range]:
         """The model's hyperparameters and what they may be, its own before those it shares with others."""
-        own = [kind.__dict__.get("ranges", {}) for kind in cls.__mro__]
-        return {name: allowed for ranges in own for name, allowed in ranges.items()}
+        declared = [kind.__dict__.get("ranges", {}) for kind in cls.__mro__]
+        return {name: allowed for ranges in declared for name, allowed in ranges.items()}
 
     @classmethod
     def required(cls) -> list[str]:

@@ -30,12 +30,12 @@ def with_intervals(summary: pd.DataFrame, *, metric: str, group: str, xlabel: st
     with study_style():
         figure, axes = plt.subplots(figsize=(7.2, 1.3 + 0.55 * len(names)))
         for number, name in enumerate(groups):
-            own, look = rows[rows[group] == name], PROTOCOLS.get(name, SERIES[number])
-            height = [names.index(s) + 0.24 * (number - (len(groups) - 1) / 2) for s in own[SYSTEM]]
-            reach = [own["value"] - own["low"], own["high"] - own["value"]]
-            axes.errorbar(own["value"], height, xerr=reach, fmt="none", ecolor=look["color"], capsize=3)
-            axes.plot(own["value"], height, linestyle="none", label=name, **look)
-            for value, x, y in zip(own["value"], own["high"], height, strict=True):
+            points, look = rows[rows[group] == name], PROTOCOLS.get(name, SERIES[number])
+            height = [names.index(s) + 0.24 * (number - (len(groups) - 1) / 2) for s in points[SYSTEM]]
+            reach = [points["value"] - points["low"], points["high"] - points["value"]]
+            axes.errorbar(points["value"], height, xerr=reach, fmt="none", ecolor=look["color"], capsize=3)
+            axes.plot(points["value"], height, linestyle="none", label=name, **look)
+            for value, x, y in zip(points["value"], points["high"], height, strict=True):
                 axes.annotate(f"{value:.3f}", (x, y), (5, 0), textcoords="offset points", va="center")
         axes.set_yticks(range(len(names)), [systems.label(name) for name in names])
         axes.set(xlabel=xlabel, xlim=(0, rows["high"].max() * 1.15), ylim=(len(names) - 0.5, -0.5))
@@ -64,8 +64,8 @@ def learning_curves(curves: pd.DataFrame, *, note: str) -> Figure:
         for axes in panels.flat[len(names) :]:
             axes.remove()
         for axes, name in zip(panels.flat, names, strict=False):
-            own = curves[curves[SYSTEM] == name]
-            loss, value = own[own["part"] == "train"], own[own["part"] == "validation"]
+            curve = curves[curves[SYSTEM] == name]
+            loss, value = curve[curve["part"] == "train"], curve[curve["part"] == "validation"]
             axes.plot(loss["epoch"], loss["value"], linestyle="--", color=COLORS["grey"])
             axes.set(title=systems.label(name), xlabel="epoch")
             right = axes.twinx()

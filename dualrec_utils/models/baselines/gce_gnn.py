@@ -87,8 +87,8 @@ class _Network(ItemNetwork):
         self.items = item_table(model)
         self.relations = nn.Parameter(torch.empty(_BOTH, size))
         self.positions = nn.Parameter(torch.empty(model.max_length, size))
-        self.asked = nn.Linear(size + 1, size, bias=False)
-        self.asked_weight = nn.Linear(size, 1, bias=False)
+        self.attention = nn.Linear(size + 1, size, bias=False)
+        self.attention_weight = nn.Linear(size, 1, bias=False)
         self.joined = nn.Linear(2 * size, size, bias=False)
         self.dropout = nn.Dropout(model.dropout)
         self.positioned = nn.Linear(2 * size, size)
@@ -113,21 +113,21 @@ class _Network(ItemNetwork):
     def _local(self, rows: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Attention over the items linked within the history, oneself included."""
         relation = session_graph(rows)
-        asked = torch.zeros_like(relation, dtype=vectors.dtype)
+        scores = torch.zeros_like(relation, dtype=vectors.dtype)
         for kind in range(_SELF, _BOTH + 1):
-            found = (vectors * self.relations[kind - 1]) @ vectors.transpose(1, 2)
-            asked = torch.where(relation == kind, functional.leaky_relu(found, _SLOPE), asked)
+            similarity = (vectors * self.relations[kind - 1]) @ vectors.transpose(1, 2)
+            scores = torch.where(relation == kind, functional.leaky_relu(similarity, _SLOPE), scores)
         # An item that stands twice is one node.
         linked = (relation != _STRANGER) & first_occurrence(rows).unsqueeze(1)
-        return masked_softmax(asked, linked) @ vectors
+        return masked_softmax(scores, linked) @ vectors
 
     def _around(self, rows: torch.Tensor, vectors: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
         """Attention over each item's global neighbours, asked by the mean of the history."""
         neighbours = self.neighbours[rows]
         around = self.items(neighbours)
         both = torch.cat([mean[:, None, None] * around, self.weights[rows].unsqueeze(3)], dim=3)
-        asked = self.asked_weight(functional.leaky_relu(self.asked(both), _SLOPE)).squeeze(3)
-        share = masked_softmax(asked, neighbours != PADDING).unsqueeze(3)
+        scores = self.attention_weight(functional.leaky_relu(self.attention(both), _SLOPE)).squeeze(3)
+        share = masked_softmax(scores, neighbours != PADDING).unsqueeze(3)
         return torch.relu(self.joined(torch.cat([vectors, (share * around).sum(2)], dim=2)))
 
 

@@ -79,8 +79,8 @@ class _Network(ItemNetwork):
 
     def confusion(self) -> torch.Tensor:
         """Cross-entropy of telling the intents' prototypes apart."""
-        own = torch.arange(self.n_intents, device=self.items.weight.device)
-        return functional.cross_entropy(self.apart(self.prototypes()), own)
+        intents = torch.arange(self.n_intents, device=self.items.weight.device)
+        return functional.cross_entropy(self.apart(self.prototypes()), intents)
 
     def states(self, rows: torch.Tensor) -> torch.Tensor:
         vectors = self.dropout(self.items(rows))
@@ -93,7 +93,7 @@ class _Network(ItemNetwork):
             self.positioned(torch.cat([functional.embedding(back, self.positions), nodes], dim=2))
         )
         session = self.session(torch.cat([mean, last], dim=2))
-        asked = torch.cat(
+        features = torch.cat(
             [
                 self.of_node(placed),
                 self.of_session(session).expand_as(nodes),
@@ -101,7 +101,7 @@ class _Network(ItemNetwork):
             ],
             dim=2,
         )
-        return (self.readout(torch.sigmoid(asked)) * real * nodes).sum(1, keepdim=True)
+        return (self.readout(torch.sigmoid(features)) * real * nodes).sum(1, keepdim=True)
 
     def _propagated(self, rows: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Vectors after one pass to the hyperedges and back: (batch, time, size)."""
@@ -117,15 +117,15 @@ class _Network(ItemNetwork):
             device=rows.device,
         )
         sums = edges.to(parts.dtype) @ parts
-        asked = (sums * functional.embedding(kind, self.to_edge)) @ parts.transpose(2, 3)
-        of_edges = masked_softmax(functional.leaky_relu(asked, _SLOPE), edges) @ parts
+        scores = (sums * functional.embedding(kind, self.to_edge)) @ parts.transpose(2, 3)
+        of_edges = masked_softmax(functional.leaky_relu(scores, _SLOPE), edges) @ parts
         real = (rows != PADDING)[:, None, :, None]
         mean = (parts * real).sum(2, keepdim=True) / real.sum(2, keepdim=True)
-        asked = (parts + mean) @ (of_edges * functional.embedding(kind, self.to_node)).transpose(2, 3)
+        scores = (parts + mean) @ (of_edges * functional.embedding(kind, self.to_node)).transpose(2, 3)
         # Back to every place of an item, not only its first.
         same = same_item(rows).unsqueeze(1)
         around = (same @ edges.transpose(2, 3).to(parts.dtype)) > 0
-        nodes = masked_softmax(functional.leaky_relu(asked, _SLOPE), around) @ of_edges
+        nodes = masked_softmax(functional.leaky_relu(scores, _SLOPE), around) @ of_edges
         nodes = nodes + nodes * torch.sigmoid(nodes * prototypes)
         return nodes.transpose(1, 2).flatten(2)
 

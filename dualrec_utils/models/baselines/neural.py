@@ -111,8 +111,8 @@ class NeuralBaseline(Baseline):
         losses = []
         order = draw.permutation(len(examples[0]))
         for start in range(0, len(order), self.batch_size):
-            own = order[start : start + self.batch_size]
-            loss = self._loss(*(torch.from_numpy(array[own]).to(self._device) for array in examples))
+            batch = order[start : start + self.batch_size]
+            loss = self._loss(*(torch.from_numpy(array[batch]).to(self._device) for array in examples))
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self._network.parameters(), _MAX_NORM)
@@ -131,7 +131,7 @@ class NeuralBaseline(Baseline):
         self._network.eval()
         with torch.no_grad():
             for start in range(0, len(filled), _CHUNK):
-                own = filled[start : start + _CHUNK]
-                found = self._network_scores([histories[i] for i in own], users[own])
-                scores[own] = found.double().cpu().numpy()
+                batch = filled[start : start + _CHUNK]
+                values = self._network_scores([histories[i] for i in batch], users[batch])
+                scores[batch] = values.double().cpu().numpy()
         return never_seen_last(scores, self._popularity)

@@ -123,11 +123,11 @@ def obtain_all(
     run = partial(_attempt, dataset=dataset, seed=seed)
     tasks = [delayed(run)(name, settings, histories) for name, settings in models.items()]
     with parallel_config(backend="loky", inner_max_num_threads=1):
-        found = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
-        results = dict(zip(models, tqdm(found, total=len(tasks), desc="baselines"), strict=True))
-    pieces = {name: found for name, found in results.items() if isinstance(found, Piece)}
+        fits = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
+        results = dict(zip(models, tqdm(fits, total=len(tasks), desc="baselines"), strict=True))
+    pieces = {name: result for name, result in results.items() if isinstance(result, Piece)}
     handoff.note_scored([name for name in handoff.SCORED_BASELINES if name in pieces], dataset)
-    return pieces, {name: found for name, found in results.items() if name not in pieces}
+    return pieces, {name: result for name, result in results.items() if name not in pieces}
 
 
 def _attempt(

@@ -83,13 +83,13 @@ class VSKNN(SKNN):
 
     def _last_shared(self, queries: list[np.ndarray]) -> np.ndarray:
         """Weight of the most recent item of each query that each user watched: (n_cases, n_users)."""
-        found = np.zeros((len(queries), self._sessions.shape[0]))
+        weights = np.zeros((len(queries), self._sessions.shape[0]))
         columns = self._sessions.tocsc()
         for row, query in enumerate(queries):
             for position, item in enumerate(query, start=1):
-                own = columns.indices[columns.indptr[item] : columns.indptr[item + 1]]
-                found[row, own] = position / len(query)
-        return found
+                watchers = columns.indices[columns.indptr[item] : columns.indptr[item + 1]]
+                weights[row, watchers] = position / len(query)
+        return weights
 
     def _rarity(self) -> np.ndarray:
         """log(n_users / users who watched it), 0 for items nobody watched: shape (n_items,)."""

@@ -57,12 +57,12 @@ class SLIM(Baseline):
             # A column that needs more sweeps keeps what it has reached.
             warnings.simplefilter("ignore", ConvergenceWarning)
             for column in tqdm(range(self.n_items), desc="SLIM", unit="item"):
-                own = slice(watched.indptr[column], watched.indptr[column + 1])
+                entries = slice(watched.indptr[column], watched.indptr[column + 1])
                 target = watched[:, [column]].toarray().ravel()
                 # Left in, the item would explain itself.
-                watched.data[own] = 0.0
+                watched.data[entries] = 0.0
                 columns.append(solver.fit(watched, target).sparse_coef_.T)
-                watched.data[own] = 1.0
+                watched.data[entries] = 1.0
         self._weights = sparse.csc_array(sparse.hstack(columns))
 
     def _score(self, histories: list[np.ndarray], users: np.ndarray) -> np.ndarray:

@@ -41,8 +41,8 @@ class _Network(ItemNetwork):
         known = earlier(rows.shape[1], device=rows.device)
         # Not cumsum, which on a GPU is not the same on every run, and which torch then refuses.
         mean = (known / known.sum(1, keepdim=True)) @ vectors
-        asked = self.of_last(vectors) + self.of_mean(mean)
-        weights = self.weight(torch.sigmoid(asked[:, :, None] + self.of_item(vectors)[:, None])).squeeze(3)
+        query = self.of_last(vectors) + self.of_mean(mean)
+        weights = self.weight(torch.sigmoid(query[:, :, None] + self.of_item(vectors)[:, None])).squeeze(3)
         memory = weights.masked_fill(~known, 0.0) @ vectors + mean
         return torch.tanh(self.memory(memory)) * torch.tanh(self.last(vectors))
 

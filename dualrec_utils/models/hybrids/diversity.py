@@ -104,8 +104,8 @@ def genre_coverage(lists: pd.DataFrame, catalog: Catalog) -> pd.Series:
     cases, columns = _first_columns(lists, catalog)
     if not catalog.vocabulary:
         return pd.Series(0.0, index=cases)
-    own = genre_vectors(catalog)[columns] & (columns >= 0)[:, :, None]
-    return pd.Series(own.any(axis=1).mean(axis=1), index=cases)
+    flags = genre_vectors(catalog)[columns] & (columns >= 0)[:, :, None]
+    return pd.Series(flags.any(axis=1).mean(axis=1), index=cases)
 
 
 def history_genres(cases: pd.DataFrame, catalog: Catalog) -> np.ndarray:
@@ -293,9 +293,9 @@ def trade_off_curve(
     rows = []
     for name, trade_off in tqdm(settings, desc="trade-off", unit="setting"):
         chosen = {"reranker": name, "trade_off": trade_off, "n_candidates": n_candidates}
-        own = diversify(lists, cases, catalog, similarity=similarity, length=K, **chosen)
-        own = own[own[RANK] <= max(evaluation.CUTOFFS)]
-        measured = measure(own, cases, catalog, targets=targets, similarity=similarity)
+        reranked = diversify(lists, cases, catalog, similarity=similarity, length=K, **chosen)
+        reranked = reranked[reranked[RANK] <= max(evaluation.CUTOFFS)]
+        measured = measure(reranked, cases, catalog, targets=targets, similarity=similarity)
         summary = evaluation.summarise(measured, columns=[*ACCURACY, *MEASURES], **intervals)
         rows.append(summary.reset_index().assign(**{RERANKER: name, TRADE_OFF: trade_off}))
     table = pd.concat(rows, ignore_index=True)
@@ -315,8 +315,8 @@ def choose_trade_off(curve: pd.DataFrame, *, reranker: str, tolerance: float) ->
     Returns:
         The trade-off; equally diverse ones go to the smaller.
     """
-    own = curve[curve[RERANKER] == reranker].pivot(index=TRADE_OFF, columns="metric", values="value")
-    cost = own.loc[0.0, list(ACCURACY)] - own[list(ACCURACY)]
-    affordable = own[(cost <= tolerance).all(axis=1)].round(12)
+    table = curve[curve[RERANKER] == reranker].pivot(index=TRADE_OFF, columns="metric", values="value")
+    cost = table.loc[0.0, list(ACCURACY)] - table[list(ACCURACY)]
+    affordable = table[(cost <= tolerance).all(axis=1)].round(12)
     diverse = -affordable[SIMILARITY] if reranker == "mmr" else affordable[COVERAGE]
     return float(diverse.idxmax())

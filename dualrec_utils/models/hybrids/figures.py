@@ -35,8 +35,8 @@ def weight_curve(curve: pd.DataFrame, *, metric: str, chosen: Mapping, language:
     rows = curve[curve["metric"] == metric]
     with study_style():
         figure, axes = plt.subplots(figsize=WIDE)
-        for method, own in rows.groupby("method", sort=False):
-            own = own.sort_values("weight")
+        for method, part in rows.groupby("method", sort=False):
+            part = part.sort_values("weight")
             color, dashes, mark, name = _METHODS[method]
             look = {
                 "color": COLORS[color],
@@ -45,11 +45,11 @@ def weight_curve(curve: pd.DataFrame, *, metric: str, chosen: Mapping, language:
                 "markersize": 4,
                 "label": name,
             }
-            axes.plot(own["weight"], own["value"], **look)
+            axes.plot(part["weight"], part["value"], **look)
             if method == chosen["method"]:
                 band = {"color": look["color"], "alpha": 0.12, "linewidth": 0}
-                axes.fill_between(own["weight"], own["low"], own["high"], **band)
-                values = own.set_index("weight")["value"]
+                axes.fill_between(part["weight"], part["low"], part["high"], **band)
+                values = part.set_index("weight")["value"]
         ends = ((0.0, "LSTM alone", 6, "left"), (1.0, f"{language} alone", -6, "right"))
         for weight, name, shift, side in ends:
             if weight in values.index:
@@ -78,9 +78,9 @@ def trade_off(curve: pd.DataFrame, *, chosen: Mapping[str, float], tolerance: fl
     with study_style():
         figure, panels = plt.subplots(1, len(_PANELS), figsize=WIDE, sharey=True)
         for axes, (reranker, (measure, title, xlabel)) in zip(panels, _PANELS.items(), strict=True):
-            own = curve[curve["reranker"] == reranker].set_index("trade_off").sort_index()
-            across = own.loc[own["metric"] == measure, "value"]
-            up = own.loc[own["metric"] == "hit_rate@5", ["value", "low", "high"]]
+            points = curve[curve["reranker"] == reranker].set_index("trade_off").sort_index()
+            across = points.loc[points["metric"] == measure, "value"]
+            up = points.loc[points["metric"] == "hit_rate@5", ["value", "low", "high"]]
             errors = abs(up[["low", "high"]].sub(up["value"], axis=0)).T.to_numpy()
             look = {"color": COLORS["sky"], "linestyle": "none", "elinewidth": 1}
             axes.errorbar(across, up["value"], yerr=errors, **look)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from dualrec_utils.core import predictions
 from dualrec_utils.core.catalog import Catalog
-from dualrec_utils.core.config import CASE, ITEM, PROTOCOL, RANK, SCORE, SYSTEM
+from dualrec_utils.core.config import CASE, ITEM, PROTOCOL, RANK, SCORE, SYSTEM, TEXT
 from dualrec_utils.core.predictions import Lists, Scope
 from dualrec_utils.models.hybrids import rerank
 
@@ -103,7 +103,8 @@ def worked_example(
         n_cases: cases shown, fewer where there are not as many.
 
     Returns:
-        `case_id`, `reference` (the LSTM's title), `after` (rank), `title`, `similarity`, `before` (rank).
+        `example` (from 1; no number of a case, which holds its user's), `reference` (the LSTM's title),
+        `after` (rank), `title`, `similarity`, `before` (rank).
     """
     # Rows of `after` keep the index that they had in `before`.
     entries = after.assign(title=rerank.texts_of(after, names), before=before[RANK])
@@ -113,8 +114,9 @@ def worked_example(
     rng = np.random.default_rng(seed)
     chosen = rng.choice(eligible, size=min(n_cases, len(eligible)), replace=False)
     shown = entries[entries[CASE].isin(chosen)].rename(columns={RANK: "after", SCORE: rerank.SIMILARITY})
-    shown = shown.assign(reference=shown[CASE].map(hints).map(names))
-    return shown[[CASE, "reference", "after", "title", rerank.SIMILARITY, "before"]]
+    number = pd.factorize(shown[CASE])[0] + 1
+    shown = shown.assign(example=number, reference=shown[CASE].map(hints).map(names))
+    return shown[["example", "reference", "after", "title", rerank.SIMILARITY, "before"]]
 
 
 def movement(lists: Lists, reranked: Lists, hints: Mapping[Scope, pd.Series]) -> pd.DataFrame:
@@ -129,11 +131,13 @@ def movement(lists: Lists, reranked: Lists, hints: Mapping[Scope, pd.Series]) ->
     rows = []
     for (scope, system), before in lists.items():
         hint = hints[scope]
-        top, new_top = (predictions.first_items(frame) for frame in (before, reranked[scope, system]))
+        after = reranked[scope, system]
+        top, new_top = (predictions.first_items(frame) for frame in (before, after))
+        first, new_first = _first_titles(before), _first_titles(after)
         names_hint = (before[ITEM] == before[CASE].map(hint)).fillna(False)
         counts = {
             "mean list length": len(before),
-            "first title changes": (top.fillna(0) != new_top.loc[top.index].fillna(0)).sum(),
+            "first title changes": (first != new_first.loc[first.index]).sum(),
             "list names the LSTM's title": before.loc[names_hint, CASE].nunique(),
             "LSTM's title first, before": (top == hint.loc[top.index]).sum(),
             "LSTM's title first, after": (new_top == hint.loc[new_top.index]).sum(),
@@ -141,3 +145,9 @@ def movement(lists: Lists, reranked: Lists, hints: Mapping[Scope, pd.Series]) ->
         shares = {name: count / len(hint) for name, count in counts.items()}
         rows.append({PROTOCOL: scope.protocol, SYSTEM: system} | shares)
     return pd.DataFrame(rows)
+
+
+def _first_titles(lists: pd.DataFrame) -> pd.Series:
+    """`case_id` -> the item at rank 1, or the text written where it matches none."""
+    rows = lists[lists[RANK] == 1].set_index(CASE)
+    return rows[ITEM].astype(object).where(rows[ITEM].notna(), rows[TEXT].fillna(""))

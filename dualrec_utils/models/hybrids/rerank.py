@@ -57,9 +57,9 @@ def similarities(
     names = catalog.names
     _check_hints(lists[CASE], hints)
     reference = lists[CASE].map(hints).map(names)
-    own = embeddings.loc[texts_of(lists, names)].to_numpy(dtype=np.float64)
+    listed = embeddings.loc[texts_of(lists, names)].to_numpy(dtype=np.float64)
     theirs = embeddings.loc[reference].to_numpy(dtype=np.float64)
-    cosine = np.einsum("ij,ij->i", own, theirs)
+    cosine = np.einsum("ij,ij->i", listed, theirs)
     return pd.Series(cosine.round(_DECIMALS).clip(-1, 1), index=lists.index, name=SIMILARITY)
 
 

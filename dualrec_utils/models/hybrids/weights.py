@@ -84,8 +84,8 @@ def weight_curve(tried: pd.DataFrame, **intervals) -> pd.DataFrame:
         Frame `method`, `weight`, `metric`, `value`, `low`, `high`, `n_users`, `n_cases`.
     """
     rows = []
-    for (method, weight), own in tried.groupby([METHOD, WEIGHT], sort=False):
-        summary = evaluation.summarise(own, columns=["hit_rate@5", "ndcg@5"], **intervals).reset_index()
+    for (method, weight), part in tried.groupby([METHOD, WEIGHT], sort=False):
+        summary = evaluation.summarise(part, columns=["hit_rate@5", "ndcg@5"], **intervals).reset_index()
         rows.append(summary.assign(**{METHOD: method, WEIGHT: weight}))
     table = pd.concat(rows, ignore_index=True)
     return table[[METHOD, WEIGHT, "metric", "value", "low", "high", "n_users", "n_cases"]]
@@ -105,8 +105,8 @@ def cross_validated(tried: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     for fold, (_, held_out) in enumerate(folds, start=1):
         here = tried[USER].isin(users[held_out])
         choice = _best(tried[~here])
-        own = tried[here & (tried[METHOD] == choice[METHOD])]
-        means = own.groupby([WEIGHT, USER])[CHOSEN_BY].mean().groupby(WEIGHT).mean()
+        part = tried[here & (tried[METHOD] == choice[METHOD])]
+        means = part.groupby([WEIGHT, USER])[CHOSEN_BY].mean().groupby(WEIGHT).mean()
         row = {"fold": fold, "n_users": len(held_out), METHOD: choice[METHOD], WEIGHT: choice[WEIGHT]}
         row |= {"inside": choice[CHOSEN_BY], "outside": means[choice[WEIGHT]]}
         rows.append(row | {"lstm": means.get(0.0, np.nan), "other": means.get(1.0, np.nan)})

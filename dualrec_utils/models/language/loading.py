@@ -40,6 +40,8 @@ _LIBRARIES = {
     "aqlm": ("aqlm",),
 }
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+# The models of datasets.weights, which is not imported: another mirror must not run the stages again.
+PRETRAINED = ("smollm2", "qwen", "qwen_1_5b")
 # Folder of weights that were written out, within a folder of the model's name.
 _WRITTEN = "model"
 # Cards sold with 24 GB show 22 GiB or more.
@@ -161,13 +163,23 @@ def _check_tokens(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, *,
 def locate(name: str, *, dataset: str) -> str:
     """What a parameter `model` stands for.
 
-    `movielm` is the study's own model; a model that :mod:`models.language.pretrained` wrote out goes by its
-    name there; anything else is a folder, a GGUF file or an id on the Hub.
+    `movielm` is the study's own model; a model that :mod:`models.language.pretrained` writes out goes by
+    its name there; anything else is a folder, a GGUF file or an id on the Hub.
+
+    Raises:
+        StudyError: for a model of :data:`PRETRAINED` that is not written out yet.
     """
     if name == "movielm":
         return str(config.stage_dir(dataset, "movielm"))
+    if name not in PRETRAINED:
+        return name
     written = written_folder(name)
-    return str(written) if written.is_dir() else name
+    if not written.is_dir():
+        raise StudyError(
+            f"{name}, the study's copy, is not written out yet: run `dualrec weights {name}` (a folder of"
+            f" that name is written ./{name})"
+        )
+    return str(written)
 
 
 def written_folder(name: str) -> Path:
@@ -334,9 +346,20 @@ def _with_adapter(model: PreTrainedModel, folder: Path, *, base: str) -> PreTrai
         raise StudyError(f"{folder} holds no adapter: run `dvc repro lora_finetuning` first")
     # peft takes seconds to import and only adapters need it.
     from peft import PeftModel, get_peft_model_state_dict, load_peft_weights
+    from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
 
+    if not any((folder / name).is_file() for name in (SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME)):
+        raise StudyError(
+            f"{folder} holds an adapter without its weights (no {SAFETENSORS_WEIGHTS_NAME}): copy them"
+            " there too, or train it again"
+        )
     advice = "name the model it was trained on, or train an adapter for this one"
     trained_on = files.read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    if not isinstance(trained_on, str | None):
+        raise StudyError(
+            f"{folder / 'adapter_config.json'}: base_model_name_or_path is {trained_on!r}; it must be a"
+            " model's name or folder, or null"
+        )
     if trained_on and _name_of(trained_on) != _name_of(base):
         raise StudyError(
             f"the adapter in {folder} belongs to {trained_on}, the model is {_name_of(base)}: {advice}"
@@ -346,6 +369,12 @@ def _with_adapter(model: PreTrainedModel, folder: Path, *, base: str) -> PreTrai
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         lines = [line.strip() for line in str(error).strip().splitlines()]
         raise StudyError(f"the adapter in {folder} does not fit {base}: {lines[-1]}: {advice}") from error
+    # Every setting that peft cannot use, and every damaged file, fails in its own way.
+    except Exception as error:
+        raise StudyError(
+            f"the adapter in {folder} cannot be read ({type(error).__name__}: {first_line(error)}): correct"
+            " its adapter_config.json, or train it again"
+        ) from error
     # peft only warns about layers that one side lacks.
     there, wanted = (
         set(load_peft_weights(str(folder), device="cpu")),

@@ -110,9 +110,10 @@ def near_names(items: pd.DataFrame, strangers: pd.DataFrame, *, seed: int) -> pd
         long = [place for place, word in enumerate(words) if word in long_words]
         part = _NUMERAL.sub("7", main)
         part = f"{main} {rng.choice(['2', 'II', 'Part II', '3'])}" if part == main else part
-        added, exchanged = (str(word) for word in rng.choice(long_words, 2))
+        # In a catalog of short words there is none to add or to exchange.
+        added, exchanged = map(str, rng.choice(long_words, 2)) if long_words else ("", "")
         changed = [("another part", title_with_year(part, year)), ("another part, no year", part)]
-        if len(words) > 2:
+        if added and len(words) > 2:
             at = int(rng.integers(1, len(words) - 1))
             text = " ".join([*words[:at], added, *words[at:]])
             changed += [("word added", title_with_year(text, year))]

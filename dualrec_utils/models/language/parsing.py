@@ -129,16 +129,16 @@ def parse_titles(answer: str, *, limit: int = 3, known: Known = _nothing_known) 
     ['Heat (1995)', 'Matrix, The (1999)']
     """
     text = without_thoughts(answer[:MAX_WITH_THOUGHTS])[:MAX_ANSWER].translate(_FULL_WIDTH)
-    written = _json_titles(text)
-    if written is not None:
-        return [title for line in written if (title := _title_of(line, known))][:limit]
-    titles = [
-        title
-        for line in _list_lines(text, known)
-        for part in ([line] if known(line) else _items_of(line))
-        if (title := _title_of(part, known))
-    ]
-    return titles[:limit]
+    parts = _json_titles(text)
+    if parts is None:
+        parts = [
+            part
+            for line in _list_lines(text, known)
+            for part in ([line] if known(line) else _items_of(line))
+        ]
+    # Half a surrogate pair, as an escape that is cut off leaves it, fits into no file: it becomes "?".
+    encodable = (part.encode("utf-8", "replace").decode() for part in parts)
+    return [title for part in encodable if (title := _title_of(part, known))][:limit]
 
 
 def is_capped(answer: str) -> bool:

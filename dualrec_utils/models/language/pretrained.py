@@ -6,7 +6,7 @@ The stage then loads an ordinary model folder and knows nothing of packed weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,25 @@ from dualrec_utils.core.errors import StudyError, first_line
 from dualrec_utils.datasets import sources, weights
 
 
-def named(settings: Mapping[str, Any]) -> list[str]:
-    """The models of :data:`datasets.weights.MODELS` that a section of `params.yaml` names, each once."""
-    models = settings.get("models")
-    entries = models.values() if isinstance(models, Mapping) else ()
-    names = [settings.get("model"), *(entry.get("model") for entry in entries if entry)]
-    return [name for name in dict.fromkeys(names) if isinstance(name, str) and name in weights.MODELS]
+def named(values: Any, stage: str) -> list[str]:
+    """The models of :data:`datasets.weights.MODELS` that a stage asks, each once.
+
+    Some sections have models of their own, others name an entry of such a section.
+
+    Args:
+        values: all of `params.yaml`, as :func:`pipeline.params.load`.
+        stage: its name.
+    """
+    untuned, tuned = values.zero_shot_llm.models, values.lora_finetuning.models
+    entries = {
+        "zero_shot_llm": list(untuned.values()),
+        "lora_finetuning": list(tuned.values()),
+        "rerank_ablation": [tuned[values.rerank_ablation.model]],
+        "audit": [tuned[values.audit.model]],
+        "cold_start": [untuned[values.cold_start.language_model]],
+    }
+    names = [entry.model for entry in entries.get(stage, []) if entry.backend == "local"]
+    return [name for name in dict.fromkeys(names) if name in weights.MODELS]
 
 
 def write_all(names: Sequence[str] = ()) -> int:

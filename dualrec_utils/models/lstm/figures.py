@@ -45,8 +45,8 @@ def epoch_curves(
             1, len(metrics), figsize=(0.6 + 2.95 * len(metrics), 3.5), squeeze=False
         )
         for axes, metric in zip(panels[0], metrics, strict=True):
-            for part, own in curves[curves["metric"] == metric].groupby("part", sort=False):
-                axes.plot(own["epoch"], own["value"], markersize=4, **_LOOKS[part])
+            for part, rows in curves[curves["metric"] == metric].groupby("part", sort=False):
+                axes.plot(rows["epoch"], rows["value"], markersize=4, **_LOOKS[part])
             for part, value in (paper or {}).get(metric, {}).items():
                 axes.axhline(value, **{**PAPER_LINE, "color": _LOOKS[part]["color"]})
                 text = f"paper, {_LOOKS[part]['label']}"

@@ -21,10 +21,10 @@ from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.core.splits import WINDOW
 from dualrec_utils.models import handoff
+from dualrec_utils.models.handoff import IN_SAMPLE
 from dualrec_utils.models.lstm import training
 
 STAGE = MODEL = "lstm"
-IN_SAMPLE = "in_sample_item_id"
 
 
 def save_model(model: keras.Model, *, dataset: str) -> Path:

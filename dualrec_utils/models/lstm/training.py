@@ -61,8 +61,8 @@ def cross_entropy(targets: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
 
 def in_top(targets: torch.Tensor, logits: torch.Tensor, *, k: int) -> torch.Tensor:
     """1.0 where the target is among the k highest logits, shape (n,); ties count against it."""
-    own = logits.gather(1, targets.unsqueeze(1))
-    return ((logits >= own).sum(1) <= k).float()
+    of_target = logits.gather(1, targets.unsqueeze(1))
+    return ((logits >= of_target).sum(1) <= k).float()
 
 
 def _asked_as(model: keras.Model, sequences: Sequences) -> keras.Model:
@@ -200,8 +200,8 @@ def log_probabilities(
     scores = np.empty((len(cut), model.output_shape[-1]), dtype=np.float32)
     # Histories of one length go together: no padding, whatever else is scored.
     for length in tqdm(np.unique(lengths), desc=label, unit="length"):
-        own = np.flatnonzero(lengths == length)
-        for place in np.array_split(own, -(-len(own) // 256)):
+        places = np.flatnonzero(lengths == length)
+        for place in np.array_split(places, -(-len(places) // 256)):
             with torch.no_grad():
                 logits = last(np.stack([cut[i] for i in place]), training=False)[:, 0]
             scores[place] = torch.log_softmax(logits, dim=1).cpu().numpy()

@@ -235,18 +235,19 @@ def obtain(
         )
         for name, work, held, keywords in tasks
     ]
-    found = list(pieces.side_by_side(_obtain, calls, label="cold start", n_jobs=n_jobs))
+    answers = list(pieces.side_by_side(_obtain, calls, label="cold start", n_jobs=n_jobs))
     names = [name for name, *_ in tasks]
     n = len(systems)
-    return _stacked(found[:n], names[:n]), _stacked(found[n:], names[n:])
+    return _stacked(answers[:n], names[:n]), _stacked(answers[n:], names[n:])
 
 
-def _stacked(found: Sequence[Answers], names: Sequence[str]) -> Answers:
+def _stacked(answers: Sequence[Answers], names: Sequence[str]) -> Answers:
     """The answers of several fits as one, each row with its system."""
     parts = []
     for part in (one.name for one in fields(Answers)):
         frames = [
-            getattr(piece, part).assign(**{SYSTEM: name}) for piece, name in zip(found, names, strict=True)
+            getattr(piece, part).assign(**{SYSTEM: name})
+            for piece, name in zip(answers, names, strict=True)
         ]
         parts.append(pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True))
     return Answers(*parts)
@@ -260,6 +261,6 @@ def _path_of(
     name: str, settings: Mapping, work: Any, keywords: Mapping[str, Any], *, dataset: str, data: str
 ) -> Path:
     """Where a piece lies: another folder once settings, code, data, libraries or seed change."""
-    asked = {key: value for key, value in keywords.items() if key != "known"}
-    about = [dict(settings), work.__name__, asked, data, *pieces.code_of(settings[MODEL], __name__)]
+    options = {key: value for key, value in keywords.items() if key != "known"}
+    about = [dict(settings), work.__name__, options, data, *pieces.code_of(settings[MODEL], __name__)]
     return config.checkpoints_dir(dataset, STAGE) / name / pieces.digest(about)

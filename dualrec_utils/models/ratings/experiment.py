@@ -250,19 +250,19 @@ def obtain_all(
         for name, fold, seed in tasks
     ]
     left = pieces.side_by_side(_obtain, calls, label="rating models", n_jobs=n_jobs)
-    found = dict(zip(tasks, left, strict=True))
+    fits = dict(zip(tasks, left, strict=True))
     return {
-        name: _joined([(piece, seed) for (of, _, seed), piece in found.items() if of == name], seeds[0])
+        name: _joined([(piece, seed) for (of, _, seed), piece in fits.items() if of == name], seeds[0])
         for name in systems
     }
 
 
-def _joined(found: Sequence[tuple[Piece, int]], first: int) -> Piece:
+def _joined(fits: Sequence[tuple[Piece, int]], first: int) -> Piece:
     """Pieces of one system, each with its seed, as one."""
-    of_first = [piece for piece, seed in found if seed == first]
+    of_first = [piece for piece, seed in fits if seed == first]
     return Piece(
-        pd.concat([piece.predictions for piece, _ in found], ignore_index=True),
-        pd.concat([piece.cost for piece, _ in found], ignore_index=True),
+        pd.concat([piece.predictions for piece, _ in fits], ignore_index=True),
+        pd.concat([piece.cost for piece, _ in fits], ignore_index=True),
         pd.concat([piece.curves for piece in of_first], ignore_index=True),
         next((piece.lists for piece in of_first if len(piece.lists)), _no_lists()),
     )

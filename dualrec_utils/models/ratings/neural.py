@@ -124,8 +124,8 @@ class NeuralCF(RatingModel):
                     torch.where(unknown, anybody, table(rows.clamp(min=0)))
                     for table, anybody in zip(self._network.of_users, self._anybody, strict=True)
                 ]
-                found = self._network.joined(factors, torch.from_numpy(items[chunk]))
-                values[chunk] = found.double().numpy()
+                scores = self._network.joined(factors, torch.from_numpy(items[chunk]))
+                values[chunk] = scores.double().numpy()
         return self.mean + values
 
 

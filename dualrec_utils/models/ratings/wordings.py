@@ -228,9 +228,9 @@ def word_all(
     except StudyError as error:
         rows = {"plain": plain, "wording": "", "shown": plain, "strays": "", "kinds": ""}
         return pd.DataFrame(rows), str(error)
-    asked = {"model": about.pop("model"), "revision": about.pop("revision", None), "parameters": about}
+    origin = {"model": about.pop("model"), "revision": about.pop("revision", None), "parameters": about}
     said = zip(prompts, answers, strict=True)
-    files.write_jsonl(({"prompt": text, "answer": answer, **asked} for text, answer in said), path)
+    files.write_jsonl(({"prompt": text, "answer": answer, **origin} for text, answer in said), path)
     rows = []
     for one, answer in zip(evidence, answers, strict=True):
         # Local models begin every answer with the sign of a list.

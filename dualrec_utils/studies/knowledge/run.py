@@ -16,14 +16,16 @@ differences beside it:
 Every list is made for the same test users and cases (`next_item`, items seen left out), those of language
 models by catalog decoding. The lists of each job (:mod:`plan`) are a piece under
 `data/<dataset>/checkpoints/knowledge/`, an adapter in training another: a stopped run goes on where it
-stopped. A table is written anew after each piece. At the end notebook 10 is run.
+stopped. A table is written anew after each piece, those of part `d` once every model was asked. At the end
+notebook 10 is run.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -32,7 +34,8 @@ import pandas as pd
 from dualrec_utils.analysis import breakdowns
 from dualrec_utils.core import closure, config, evaluation, files, predictions, splits
 from dualrec_utils.core.catalog import load_catalog
-from dualrec_utils.core.config import CASE, ITEM, SPLIT, TITLE, USER
+from dualrec_utils.core.config import CASE, ITEM, SPLIT, SYSTEM, TITLE, USER
+from dualrec_utils.core.domain import load_domain
 from dualrec_utils.core.errors import StudyError, first_line
 from dualrec_utils.core.predictions import Scope
 from dualrec_utils.datasets import weights
@@ -52,6 +55,17 @@ _CODE = [Path(__file__).with_name(f"{name}.py") for name in ("fitting", "materia
 _LANGUAGE = "\n".join(
     f"import dualrec_utils.models.{name}" for name in ("language.constrained", "finetuning.training")
 )
+
+
+def _file_digest(model: str, *, dataset: str) -> str:
+    """SHA-256 of the files that a pretrained model is loaded from: of none where it is a Hub's."""
+    if model in weights.MODELS:
+        return weights.MODELS[model].sha256
+    # Brings torch.
+    from dualrec_utils.models.language import loading
+
+    path = Path(os.path.expanduser(loading.locate(model, dataset=dataset)))
+    return files.sha256_of_all([path] if path.is_file() else sorted(filter(Path.is_file, path.glob("*"))))
 
 
 class Study:
@@ -143,7 +157,7 @@ class Study:
         if model in pretrained:
             entry = pretrained[model]
             about = {"entry": entry.model_dump(), "n_history": whole.zero_shot_llm.n_history}
-            about |= {"file": weights.MODELS[entry.model].sha256} if entry.model in weights.MODELS else {}
+            about["file"] = _file_digest(entry.model, dataset=self.dataset)
             about |= whole.lora_finetuning.model_dump(include={"rank", "alpha", "dropout", "precision"})
             about |= chosen.model_dump(include={"n_learned", "n_epochs", "batch_size", "learning_rate"})
         elif name == MOVIELM:
@@ -154,7 +168,9 @@ class Study:
             about = fitting.baseline_settings(model, whole)
         kinds = {"n_cold", "least_ratings", "cold_cases"} if cold else {"n_cases"}
         posed = [chosen.model_dump(include={"n_users", *kinds}), whole.data.model_dump(), self.seed]
-        return fits.digest(name, [model, about, *posed], dataset=self.dataset, study=code)
+        # Words that a language model reads in every prompt.
+        domain = dataclasses.asdict(load_domain(self.dataset))
+        return fits.digest(name, [model, about, *posed, domain], dataset=self.dataset, study=code)
 
     def measure(self, job: Job) -> None:
         """Fit a job's model, ask it, and write its lists; a model that cannot be had is noted."""
@@ -214,11 +230,18 @@ class Study:
         gains = tables.differences(part.pairs, values, **self.intervals)
         tables.write(gains, tables.DIFFERENCES[name], self.dataset)
         if name == "e":
-            lists = {job: pd.read_parquet(self.path(job)) for job in values}
+            lists = {job: self._lists(job) for job in values}
             tables.write(tables.overlaps(part.pairs, lists), tables.OVERLAP, self.dataset)
 
     def say(self) -> None:
-        """Run part d: ask every model that can be had, and write its tables after each."""
+        """Run part d: ask every model that can be had, then write its tables.
+
+        What is answered is kept: a run that is stopped, or refused, asks nothing again.
+
+        Raises:
+            StudyError: where the tables have numbers that would be lost: of a model that was not asked, or
+                of lists of part `a` that are not there. The tables stay as they are.
+        """
         dataset, chosen, whole = self.dataset, self.settings, self.whole
         wording = whole.zero_shot_llm.model_dump(include={"n_recent", "n_titles"})
         catalog, films = load_catalog(dataset), spoken.all_films(dataset)
@@ -228,7 +251,7 @@ class Study:
         texts = prompts.build_prompts(cases, catalog, hints=hints, **wording)
         entries = {name: entry.model_dump() for name, entry in chosen.pretrained.items()}
         if (small := whole.zero_shot_llm.models.get(MOVIELM)) is not None:
-            entries = {MOVIELM: small.model_dump(), **entries}
+            entries = {MOVIELM: params.resolved(small.model_dump()), **entries}
         written, sorted_out = {}, {}
         parts: dict[str, list[pd.DataFrame]] = {
             name: [] for name in (tables.SPOKEN, tables.RECORDS, tables.KNOWN)
@@ -251,10 +274,37 @@ class Study:
             parts[tables.SPOKEN].append(spoken.shares(sorted_out[name], system=name, **self.intervals))
             parts[tables.RECORDS].append(records.assign(system=name))
             parts[tables.KNOWN].append(self._by_knowledge(name, dated))
-            for table, frames in parts.items():
-                tables.write(pd.concat(frames, ignore_index=True), table, dataset)
-            shown = spoken.shown(texts, written, sorted_out, cases, catalog, seed=self.seed)
-            tables.write(shown, tables.SHOWN, dataset)
+        if not written:
+            return
+        made = {table: pd.concat(frames, ignore_index=True) for table, frames in parts.items()}
+        self._check_said(made)
+        for table, frame in made.items():
+            tables.write(frame, table, dataset)
+        shown = spoken.shown(texts, written, sorted_out, cases, catalog, seed=self.seed)
+        tables.write(shown, tables.SHOWN, dataset)
+
+    def _check_said(self, made: Mapping[str, pd.DataFrame]) -> None:
+        """As :meth:`check_kept`, for the tables of part d: name -> what would replace it."""
+        paths: list[str] = []
+        lost: set[tuple[str, ...]] = set()
+        for name, table in made.items():
+            labels = ["asked_of", SYSTEM, "minus"] if name == tables.KNOWN else [SYSTEM]
+            before = tables.read(self.dataset, name)
+            if before.empty:
+                continue
+            there, here = (
+                set(map(tuple, frame[labels].astype(object).fillna("").to_numpy()))
+                for frame in (before, table)
+            )
+            if there - here:
+                paths.append(str(tables.path_of(self.dataset, name)))
+                lost |= there - here
+        if lost:
+            rows = ", ".join(" ".join(filter(None, row)) for row in sorted(lost))
+            raise StudyError(
+                f"{', '.join(paths)}: numbers of {rows} would be lost: these models were not asked, or"
+                " their lists of part a are not here. Move the files away to go on without them"
+            )
 
     def _by_knowledge(self, name: str, dated: pd.DataFrame) -> pd.DataFrame:
         """HR@10 of a model's lists of part a, and of the LSTM's, by what the model knows."""
@@ -265,17 +315,22 @@ class Study:
         }
         there = {label: self._scored(job) for label, job in jobs.items() if self.path(job).is_file()}
         pairs = [(label, LSTM) for label in there if label != LSTM and LSTM in there]
-        if not there:
-            return pd.DataFrame()
         _, targets = self.questions(cold=False)
         table = spoken.by_knowledge(there, targets, dated, pairs=pairs, **self.intervals)
         return table.assign(asked_of=name, share_known=float(dated["right"].mean()))
 
     def _scored(self, job: Job) -> pd.DataFrame:
         posed, targets = self.questions(cold=job.cold)
-        return evaluation.score_lists(
-            pd.read_parquet(self.path(job)), posed, targets, load_catalog(self.dataset)
-        )
+        return evaluation.score_lists(self._lists(job), posed, targets, load_catalog(self.dataset))
+
+    def _lists(self, job: Job) -> pd.DataFrame:
+        path = self.path(job)
+        try:
+            return pd.read_parquet(path)
+        except (ValueError, OSError) as error:  # what pyarrow raises depends on where a file is damaged
+            raise StudyError(
+                f"{path} cannot be read ({first_line(error)}): delete it and run `make knowledge` again"
+            ) from error
 
     def check_kept(self, name: str, part: Part) -> None:
         """Refuse to replace numbers that this machine cannot make again.

@@ -43,11 +43,15 @@ class Settings(schemas.Section):
 
     @property
     def pretrained(self) -> dict[str, schemas.LanguageModel]:
-        """All pretrained models, those never tuned last."""
-        return self.models | self.only_asked
+        """All pretrained models as loaded here (:func:`params.resolved`), those never tuned last."""
+        return {
+            name: schemas.LanguageModel(**params.resolved(entry.model_dump()))
+            for name, entry in (self.models | self.only_asked).items()
+        }
 
     def _faults(self):
-        if hosted := [name for name, model in self.pretrained.items() if model.backend != "local"]:
+        entries = self.models | self.only_asked
+        if hosted := [name for name, model in entries.items() if model.backend != "local"]:
             yield f"models: {', '.join(hosted)}: only local models are tuned and rank the catalog"
 
 

@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 
 from dualrec_utils.analysis import breakdowns, seeds
-from dualrec_utils.core import files
 from dualrec_utils.core.catalog import Catalog, load_catalog
 from dualrec_utils.core.config import CASE, HISTORY, ITEM, RANK, SYSTEM, TEXT, USER, YEAR
 from dualrec_utils.core.errors import StudyError
@@ -125,10 +124,12 @@ def shown(
         titles: system -> from :func:`sorted_out`.
 
     Returns:
-        A row a user: `user_id`, `prompt`, and for each system `<system>` and `<system>: matched`.
+        A row a user: `example` (from 1, no user's number: the table is committed), `prompt`, and for each
+        system `<system>` and `<system>: matched`.
     """
     chosen = np.sort(np.random.default_rng(seed).permutation(len(cases))[:N_SHOWN])
-    table = pd.DataFrame({USER: cases[USER].to_numpy()[chosen], "prompt": [texts[at] for at in chosen]})
+    prompts = [texts[at] for at in chosen]
+    table = pd.DataFrame({"example": range(1, len(chosen) + 1), "prompt": prompts})
     for system, said in written.items():
         # A carriage return would end a row of the CSV file.
         table[system] = [said[at].replace("\r", " ").strip() for at in chosen]
@@ -151,8 +152,13 @@ def by_knowledge(
         intervals: as :func:`analysis.seeds.interval`.
 
     Returns:
-        `group`, `system`, `minus` (empty for a system alone), `metric`, `value`, `low`, `high`, `n_users`.
+        `group`, `system`, `minus` (empty for a system alone), `metric`, `value`, `low`, `high`, `n_users`;
+        no row without systems, or where no group has :data:`breakdowns.FEWEST_USERS` users.
     """
+    # With its columns also where nothing was measured: an empty file cannot be read.
+    columns = ["group", SYSTEM, "minus", "metric", "value", "low", "high", "n_users"]
+    if not scored:
+        return pd.DataFrame(columns=columns)
     first = next(iter(scored.values()))
     right = dated.set_index(ITEM)["right"]
     knows = first[CASE].map(targets).str[0].map(right)
@@ -169,7 +175,7 @@ def by_knowledge(
             rows.append(
                 {"group": group, SYSTEM: system, "minus": minus, "metric": "hit_rate@10", **numbers}
             )
-    return pd.DataFrame(rows).drop(columns=["n_seeds", "over_seeds"], errors="ignore")
+    return pd.DataFrame(rows, columns=columns)
 
 
 def all_films(dataset: str) -> pd.DataFrame:
@@ -202,10 +208,12 @@ def measure(
         whole: parameters of the run.
         texts: prompts of the cases.
         n_probes: places of each file asked for.
-        folder: of its pieces.
+        folder: keeps what is answered, batch by batch (:mod:`models.language.batches`): what another model
+            answered, or to another prompt, is asked anew.
 
     Returns:
-        (answers, `records` table, answers about years); tables of :mod:`models.language.contamination`.
+        (answers, `records` table, answers about years); tables of :mod:`models.language.contamination`. The
+        last is empty where fewer than four items of the catalog have a year.
 
     Raises:
         StudyError: as :class:`models.backends.local.LocalBackend`.
@@ -213,7 +221,6 @@ def measure(
     section = whole.zero_shot_llm
     limits = {"batch_size": min(section.batch_size, 32), "max_thinking_tokens": 0}
     decoding = {"max_new_tokens": section.max_new_tokens, "n_lines": section.n_titles, **limits}
-    records, years = folder / "records.parquet", folder / "years.parquet"
     # Both bring torch.
     from dualrec_utils.models.backends.local import LocalBackend
     from dualrec_utils.models.language import pretrained
@@ -224,27 +231,26 @@ def measure(
     speaker = LocalBackend(**loaded, dataset=dataset, **decoding)
     try:
         written = speaker.answer(texts, label=f"{name} answers", kept=folder)
-        short = {"max_new_tokens": 40, "batch_size": limits["batch_size"], "n_lines": 1}
+        short = {"max_new_tokens": 40, "batch_size": limits["batch_size"], "n_lines": 1, "kept": folder}
         ask = partial(generation.generate, speaker.model, speaker.tokenizer, answer_prefix="", **short)
         items, ratings, line_format = contamination.load_raw(dataset)
-        if not records.is_file():
-            complete = ratings[["rating", "timestamp"]].notna().all(axis=None)
-            table, _ = contamination.probe_records(
-                items,
-                ratings if complete else None,
-                ask,
-                line_format=line_format,
-                n_probes=n_probes,
-                seed=seed,
-            )
-            files.write_parquet(table, records)
-        if not years.is_file():
-            inside = load_catalog(dataset).items
-            _, dated = contamination.probe_years(inside, ask, n_titles=len(inside), seed=seed)
-            files.write_parquet(dated.drop(columns=["near"]), years)
+        complete = ratings[["rating", "timestamp"]].notna().all(axis=None)
+        records, _ = contamination.probe_records(
+            items,
+            ratings if complete else None,
+            ask,
+            line_format=line_format,
+            n_probes=n_probes,
+            seed=seed,
+        )
+        inside = load_catalog(dataset).items
+        years = pd.DataFrame(columns=[ITEM, "right"])
+        # Some data sets do not know years.
+        if inside[YEAR].notna().sum() > 3:
+            _, years = contamination.probe_years(inside, ask, n_titles=len(inside), seed=seed)
     finally:
         speaker.close()
-    return written, pd.read_parquet(records), pd.read_parquet(years)
+    return written, records, years
 
 
 def last_year(dataset: str) -> int:

@@ -27,7 +27,7 @@ from dualrec_utils.studies.knowledge.material import HIDDEN
 from dualrec_utils.studies.knowledge.plan import Job
 from dualrec_utils.studies.knowledge.settings import Settings, pieces_dir
 
-BEAM = 20
+WIDTH = 20
 # Prompts searched at once: exact search holds many more beginnings of each.
 _BEAM_BATCH, _EXACT_BATCH = 64, 16
 # Validation users whose end is measured: a loss to look at, which decides nothing.
@@ -145,7 +145,7 @@ def ranked(
     exact: bool = False,
     folder: Path | None = None,
 ) -> pd.DataFrame:
-    """Lists by catalog decoding after the bare history, with a beam of :data:`BEAM` where not `exact`.
+    """Lists by catalog decoding after the bare history, with a beam of :data:`WIDTH` where not `exact`.
 
     Args:
         posed: from :func:`material.questions`.
@@ -159,7 +159,7 @@ def ranked(
     hidden = list(posed[HIDDEN])
     method, batch_size = ("exact", _EXACT_BATCH) if exact else ("beam", _BEAM_BATCH)
     scores = constrained.rank_titles(
-        model, tokenizer, texts, catalog, excluded=hidden, k=LENGTH, method=method, width=BEAM,
+        model, tokenizer, texts, catalog, excluded=hidden, k=LENGTH, method=method, width=WIDTH,
         batch_size=batch_size, label=label, kept=folder,
     )  # fmt: skip
     shape = {"seed": seed, "exclude_seen": False, "length": LENGTH}

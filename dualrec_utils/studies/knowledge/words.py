@@ -149,15 +149,19 @@ def _of_a_row(table: pd.DataFrame) -> list[str]:
 def _knowledge(table: pd.DataFrame) -> str:
     """What pretrained weights and real titles are shown to give."""
     there = table[table["weights"] == PRETRAINED]
-    parts = []
+    helps: dict[str, str] = {}
     for minus, what in (
         (RANDOM, "what the weights have read"),
         (MEANINGLESS, "that titles mean something"),
     ):
         rows = there[there["minus"] == minus]
-        helps = rows[rows["low"] > 0]
         if len(rows):
-            parts.append(f"{what} helps {_rows(helps)}" if len(helps) else f"{what} is not shown to help")
+            helps[what] = _rows(rows[rows["low"] > 0])
+    if len(helps) == 2 and not any(helps.values()):
+        return "Neither what the weights have read nor what titles mean is shown to help."
+    parts = [
+        f"{what} helps {rows}" if rows else f"{what} is not shown to help" for what, rows in helps.items()
+    ]
     said = " and ".join(parts) or "pretrained models were not measured"
     return f"{said[0].upper()}{said[1:]}."
 
@@ -246,7 +250,7 @@ def answers_to_read(dataset: str, n: int) -> str:
     systems = [name for name in table.columns[2:] if not name.endswith(": matched")]
     blocks = []
     for row in table.head(n).fillna("").to_dict("records"):
-        lines = [f"**User {row['user_id']}**", "", "```text", row["prompt"].strip(), "```", ""]
+        lines = [f"**Example {row['example']}**", "", "```text", row["prompt"].strip(), "```", ""]
         for name in systems:
             text = " / ".join(row[name].splitlines())
             lines.append(f"- {label(name)}: {text} (matched: {row[f'{name}: matched']})")

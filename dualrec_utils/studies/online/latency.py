@@ -60,10 +60,10 @@ def in_words() -> str:
 
 def load_in_words() -> str:
     """What `make load` found, in sentences; what to run before the first."""
-    found = files.read_json(LOAD, missing={})
-    if not found:
+    measured = files.read_json(LOAD, missing={})
+    if not measured:
         return "Not measured yet: `make load`, after `make repro`."
-    kills, load = found["kills"], found["load"]
+    kills, load = measured["kills"], measured["load"]
     growth = load["memory_mb_after"] / load["memory_mb_before"] - 1
     lines = [
         f"- Killed {kills['kills']} times at random moments of a stream of events: of"
@@ -95,10 +95,11 @@ def at_scale(sizes: pd.DataFrame, *, n_users: int = 1_000_000, events_a_day: int
     table = read()
     if len(table):
         best = table[table["what"] == "lstm"]["per_second"].max()
+        n_servers = int(np.ceil(rate / best))
         text += (
-            f" One server of this machine gives {best:,.0f} lists a second, so {np.ceil(rate / best):,.0f}"
-            " servers like it, each with the users whose states it holds. Several workers on one log are"
-            " built in (`dualrec serve --workers`). Beyond one machine there are Redis for states and log,"
-            " and vLLM for a language model on GPUs."
+            f" One server of this machine gives {best:,.0f} lists a second, so it takes {n_servers:,}"
+            f" {'server' if n_servers == 1 else 'servers'} like it, each with the users whose states it"
+            " holds. Several workers on one log are built in (`dualrec serve --workers`). Several machines"
+            " would need a shared store of states and events, such as Redis, which is not built in."
         )
     return text

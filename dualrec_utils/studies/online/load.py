@@ -52,13 +52,13 @@ def run_all() -> int:
     dataset = params.load().dataset
     # Without it nobody is answered stars.
     stars.make(dataset)
-    found = {
+    measured = {
         "dataset": dataset,
         "machine": stages.machine(),
         "kills": kill(dataset, n_kills=N_KILLS),
         "load": hold_out(dataset, minutes=MINUTES),
     }
-    path = files.write_json(found, latency.LOAD)
+    path = files.write_json(measured, latency.LOAD)
     print(latency.load_in_words(), path, sep="\n")
     return 0
 
@@ -94,9 +94,9 @@ def kill(dataset: str, *, n_kills: int, seed: int = 0) -> dict[str, int]:
             acknowledged += _sent(server, lost)
             repeats = _sent(server, [request for request, _ in acknowledged])
         log = EventLog(path)
-        found = kept(acknowledged, repeats, log.since(0))
+        counts = kept(acknowledged, repeats, log.since(0))
         log.close()
-    return {"kills": n_killed, "sent_again": sent_again, **found}
+    return {"kills": n_killed, "sent_again": sent_again, **counts}
 
 
 def kept(

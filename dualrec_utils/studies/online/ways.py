@@ -26,8 +26,8 @@ def frozen(model: keras.Model, catalog: Catalog) -> Score:
     kept = LstmStates(model, catalog)
 
     def score(cases: pd.DataFrame) -> np.ndarray:
-        asked = zip(cases[USER], cases[HISTORY], cases[KNOWN], strict=True)
-        return np.stack([kept.scores(user, history[:known]) for user, history, known in asked])
+        rows = zip(cases[USER], cases[HISTORY], cases[KNOWN], strict=True)
+        return np.stack([kept.scores(user, history[:known]) for user, history, known in rows])
 
     return score
 
@@ -39,8 +39,8 @@ def states(model: keras.Model, catalog: Catalog) -> Score:
 
 def _reading(kept: LstmStates) -> Score:
     def score(cases: pd.DataFrame) -> np.ndarray:
-        asked = zip(cases[USER], cases[HISTORY], strict=True)
-        return np.stack([kept.scores(user, history) for user, history in asked])
+        rows = zip(cases[USER], cases[HISTORY], strict=True)
+        return np.stack([kept.scores(user, history) for user, history in rows])
 
     return score
 

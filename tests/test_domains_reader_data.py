@@ -22,8 +22,8 @@ from dualrec_utils.core.config import (
 )
 from dualrec_utils.core.errors import StudyError
 from dualrec_utils.core.splits import load_interactions
-from dualrec_utils.datasets import known, own, prepare
-from dualrec_utils.datasets.own import Source
+from dualrec_utils.datasets import known, prepare, reader_data
+from dualrec_utils.datasets.reader_data import Source
 from dualrec_utils.pipeline import params
 
 BUYS = """\
@@ -53,7 +53,7 @@ def put(tmp_path, monkeypatch):
     def read(source=SOURCE, buys=BUYS, goods=GOODS):
         (tmp_path / "buys.csv").write_text(buys, encoding="utf-8")
         (tmp_path / "goods.csv").write_text(goods, encoding="utf-8")
-        return own.read(source)
+        return reader_data.read(source)
 
     return read
 
@@ -208,7 +208,7 @@ def test_a_file_that_is_not_there_is_named(put):
 
 
 def test_more_rows_than_fit_are_refused_before_all_are_read(put, monkeypatch, tmp_path):
-    monkeypatch.setattr(own, "MOST_ROWS", 3)
+    monkeypatch.setattr(reader_data, "MOST_ROWS", 3)
     with pytest.raises(StudyError, match=r"buys\.csv has more than 3 rows"):
         put()
     pd.read_csv(tmp_path / "buys.csv").to_parquet(tmp_path / "buys.parquet")
@@ -222,8 +222,8 @@ def test_more_rows_than_fit_are_refused_before_all_are_read(put, monkeypatch, tm
     st.booleans(),
 )
 def test_times_in_any_unit_are_the_same_seconds(times, unit, as_text):
-    values = pd.Series([time * own._UNITS[unit] for time in times], name="when")
-    read = own.seconds(values.astype("str") if as_text else values, name="f")
+    values = pd.Series([time * reader_data._UNITS[unit] for time in times], name="when")
+    read = reader_data.seconds(values.astype("str") if as_text else values, name="f")
     # Nanoseconds as text pass through floating point.
     assert (read - pd.Series(times)).abs().max() <= (unit == "nanoseconds")
 
@@ -232,13 +232,13 @@ def test_times_in_any_unit_are_the_same_seconds(times, unit, as_text):
 def test_two_units_in_one_column_are_an_error_that_names_both(one, other):
     values = pd.Series([one, other, other * 1000], name="when", index=[2, 3, 4])
     with pytest.raises(StudyError, match=r"2 in seconds \(line 2\) and 1 in milliseconds \(line 4\)"):
-        own.seconds(values, name="f")
+        reader_data.seconds(values, name="f")
 
 
 @pytest.mark.parametrize("value", [0, 7, -1, 10**25])
 def test_numbers_that_are_no_times_are_refused(value):
     with pytest.raises(StudyError, match=r"f line 3: when is .* a mere order is named as `order`"):
-        own.seconds(pd.Series([1_600_000_000, value], name="when", index=[2, 3]), name="f")
+        reader_data.seconds(pd.Series([1_600_000_000, value], name="when", index=[2, 3]), name="f")
 
 
 # From params.yaml to the catalog.
@@ -285,7 +285,7 @@ def test_stage_data_reads_what_params_name(root, tmp_path):
     }
     assert set(load_catalog("my-shop").names.values()) == {f"Thing {item}" for item in range(12)}
     assert load_interactions("my-shop")[RATING].isna().all()
-    assert known.find("my-shop") is known.OWN
+    assert known.find("my-shop") is known.READER_DATA
     # A catalog of one.
     (root / "buys.csv").write_text("when,customer,sku\n1600000000,a,S1\n", encoding="utf-8")
     with pytest.raises(StudyError, match="1 items have ratings: a catalog takes 10 or more"):

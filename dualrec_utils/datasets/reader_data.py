@@ -130,7 +130,9 @@ def read(source: Source) -> Parsed:
         once[POSITION] = once.groupby(USER)[POSITION].rank("dense").astype("int64") - 1
     titles, counts = tidy.tidy_titles(items[TITLE], items["code"])
     counts["n_repeats_left_out"] = len(ratings) - len(once)
-    return known.checked(Parsed(once, items.assign(**{TITLE: titles.astype("str")}), counts), known.OWN)
+    return known.checked(
+        Parsed(once, items.assign(**{TITLE: titles.astype("str")}), counts), known.READER_DATA
+    )
 
 
 def _rows(path: Path, names: Sequence[str] = ()) -> csv.CSVStreamingReader:
