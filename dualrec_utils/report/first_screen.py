@@ -188,8 +188,9 @@ def ratings_in_short(run: Run) -> str:
     if not {*keys, f"{texts}/low", f"{texts}/high"} <= flat.keys():
         return ""
     values = [f"{flat[key]:.3f}" for key in keys]
-    low, high = flat[f"{texts}/low"], flat[f"{texts}/high"]
-    effect = "help" if high < 0 else "harm" if low > 0 else "are not shown to help"
+    # Of errors: below zero is better.
+    side = evaluation.side_of_zero(flat[f"{texts}/low"], flat[f"{texts}/high"])
+    effect = {-1: "help", 0: "are not shown to help", 1: "harm"}[side]
     return (
         "Ratings: on {}, two published text hybrids err by {} and {} stars (RMSE, fold u1), user and"
         " movie averages by {}. Over five folds the best hybrid here errs by {} (its texts {}), SVD++ by"

@@ -57,7 +57,7 @@ def readme_block(flat: Mapping[str, Any], domain: Domain = MOVIES) -> str:
             f"![How often each system names the next movie]({FIGURE})",
             tables.to_markdown(_in_short(flat, names)),
             f"{flat['next_item/lstm/n_cases']:,} cases of {flat['next_item/lstm/n_users']} test users,"
-            f" seen movies excluded, {_intervals(flat, names)}. Stage 3's HR@5 is HR@3."
+            f" seen movies excluded, {_intervals(flat, names)}. Stage 3 lists only three titles."
             f" {first_screen.order_caveat(flat)}{_made_by(run)}[All results](reports/{RESULTS}).",
         ]
     return domain.spoken("\n\n".join(blocks))
